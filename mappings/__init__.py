@@ -1,0 +1,1 @@
+"""The mappings that come with tfpt, one YAML file each."""

@@ -1,0 +1,1 @@
+"""PyTorch models that the bundled mappings fill, one per file."""

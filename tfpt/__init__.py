@@ -1,0 +1,1 @@
+"""tfpt: a declarative translator of TensorFlow weights to PyTorch."""

@@ -1,0 +1,86 @@
+"""The one exception family of tfpt, worded for the person who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TfptError(Exception):
+    """Bad input, with everything a reader needs to put it right.
+
+    Args:
+        what: One sentence: what is wrong.
+        where: The place, as ``file``, ``file:line`` or ``file:line:column``.
+        expected: What should have been there.
+        got: What was there.
+        nearest: The names closest to the one that was not found, best first.
+        hint: The next command to run, or the next thing to do.
+
+    Example:
+        >>> print(TfptError("no such axis", where="m.yaml:3:7", expected="one of i, o", got="k"))
+        no such axis
+          where     m.yaml:3:7
+          expected  one of i, o
+          got       k
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        nearest: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.nearest = tuple(nearest)
+        self.hint = hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        rows = [
+            ("where", self.where),
+            ("expected", self.expected),
+            ("got", self.got),
+            ("nearest", ", ".join(self.nearest) or None),
+            ("next", self.hint),
+        ]
+        lines = [self.what]
+        for label, text in rows:
+            if text is not None:
+                indented = text.replace("\n", "\n" + " " * 12)
+                lines.append(f"  {label:<9} {indented}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The same facts as plain JSON values."""
+        return {
+            "error": type(self).__name__,
+            "what": self.what,
+            "where": self.where,
+            "expected": self.expected,
+            "got": self.got,
+            "nearest": list(self.nearest),
+            "next": self.hint,
+        }
+
+
+class MappingError(TfptError):
+    """A mapping file that does not say something tfpt can carry out."""
+
+
+class SourceError(TfptError):
+    """A file to read that is absent, damaged, or of a kind tfpt does not know."""
+
+
+class SinkError(TfptError):
+    """A file that cannot be written; nothing of it is left behind."""
+
+
+class ModelError(TfptError):
+    """A PyTorch model that cannot be built, or does not fit its mapping."""

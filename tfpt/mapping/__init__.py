@@ -1,0 +1,1 @@
+"""The mapping language: from YAML to rows with layouts."""

@@ -1,0 +1,1 @@
+"""PyTorch layers that compute what TensorFlow computes."""

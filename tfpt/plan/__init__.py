@@ -1,0 +1,1 @@
+"""Planning: mapping × source names × target specs → Plan(steps, findings)."""

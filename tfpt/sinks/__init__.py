@@ -1,0 +1,1 @@
+"""Writers of weights, one format per file."""
