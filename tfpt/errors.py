@@ -15,6 +15,7 @@ class TfptError(Exception):
         got: What was there.
         nearest: The names closest to the one that was not found, best first.
         hint: The next command to run, or the next thing to do.
+        causes: When several things are wrong at once: each of them.
 
     Example:
         >>> print(TfptError("no such axis", where="m.yaml:3:7", expected="one of i, o", got="k"))
@@ -33,6 +34,7 @@ class TfptError(Exception):
         got: str | None = None,
         nearest: Iterable[str] = (),
         hint: str | None = None,
+        causes: Iterable[TfptError] = (),
     ) -> None:
         self.what = what
         self.where = where
@@ -40,6 +42,7 @@ class TfptError(Exception):
         self.got = got
         self.nearest = tuple(nearest)
         self.hint = hint
+        self.causes = tuple(causes)
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -55,7 +58,7 @@ class TfptError(Exception):
             if text is not None:
                 indented = text.replace("\n", "\n" + " " * 12)
                 lines.append(f"  {label:<9} {indented}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.causes)])
 
     def to_json(self) -> dict[str, object]:
         """The same facts as plain JSON values."""
@@ -67,6 +70,7 @@ class TfptError(Exception):
             "got": self.got,
             "nearest": list(self.nearest),
             "next": self.hint,
+            "causes": [cause.to_json() for cause in self.causes],
         }
 
 

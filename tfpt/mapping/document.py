@@ -1,0 +1,166 @@
+"""YAML as a tree that remembers where each value stands, so that every later error can point at it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfpt.errors import MappingError
+
+# A mapping of thousands of rows has some ten thousand nodes; aliases that multiply past this are an attack.
+MAX_NODES = 200_000
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a file, counted from 1.
+
+    Example:
+        >>> str(Position("i3d_rgb.yaml", 31, 9))
+        'i3d_rgb.yaml:31:9'
+    """
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    @property
+    def row(self) -> str:
+        """File and line, the way people name a row."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of a document: a scalar, a list of nodes, or a dict of nodes.
+
+    Attributes:
+        value: The scalar, ``list[Node]`` or ``dict[str, Node]``.
+        position: Where the value starts.
+        keys: Where each key of a dict stands.
+    """
+
+    value: Any
+    position: Position
+    keys: dict[str, Position] = field(default_factory=dict)
+
+    def plain(self) -> Any:
+        """The value without positions: dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def locate(self, path: Sequence[int | str], *, key: bool = False) -> Position:
+        """The position of the value (or, with `key`, of the last key) at `path`, or of its nearest ancestor."""
+        node, found = self, self.position
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                found, node = node.keys[str(step)], node.value[step]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                found = node.position
+            else:
+                return found if key else node.position
+        return found if key else node.position
+
+
+def display_path(path: Path) -> str:
+    """A path as an error names it: relative to the working folder where it lies inside, else whole."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def read_document(path: Path) -> Node:
+    """Read a YAML file as a tree with positions. Nothing in the file is ever executed.
+
+    Raises:
+        MappingError: The file cannot be read, is not YAML, repeats a key, or asks for a Python object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MappingError(f"cannot read the mapping: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise MappingError("the mapping is not UTF-8 text", where=str(path), got=str(error)) from error
+    return parse_document(text, display_path(path))
+
+
+def parse_document(text: str, file: str) -> Node:
+    """Like `read_document`, from text; `file` names it in positions.
+
+    Example:
+        >>> tree = parse_document("layers: {head: {eps: 0.5}}", "m.yaml")
+        >>> tree.plain(), str(tree.locate(["layers", "head", "eps"]))
+        ({'layers': {'head': {'eps': 0.5}}}, 'm.yaml:1:22')
+    """
+    loader = _Loader(io.StringIO(text))
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return Node({}, Position(file, 1, 1))
+        return _Converter(loader, file).convert(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = file if mark is None else str(Position(file, mark.line + 1, mark.column + 1))
+        raise MappingError(
+            f"the file is not YAML: {error.problem}",
+            where=where,
+            hint="check quotes, indentation and brackets there; a template that starts with { needs quotes",
+        ) from error
+    except yaml.YAMLError as error:
+        raise MappingError(f"the file is not YAML: {error}", where=file) from error
+    finally:
+        loader.dispose()
+
+
+class _Converter:
+    def __init__(self, loader: Any, file: str) -> None:
+        self.loader = loader
+        self.file = file
+        self.count = 0
+
+    def convert(self, node: yaml.Node) -> Node:
+        self.count += 1
+        position = self.position(node)
+        if self.count > MAX_NODES:
+            raise MappingError(f"the mapping has more than {MAX_NODES:,} values", where=str(position))
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, position)
+        if isinstance(node, yaml.SequenceNode):
+            return Node([self.convert(child) for child in node.value], position)
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
+        return Node(self.loader.construct_object(node), position)
+
+    def mapping(self, node: yaml.MappingNode, position: Position) -> Node:
+        children: dict[str, Node] = {}
+        keys: dict[str, Position] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None:
+                raise MappingError("a key must be a plain word", where=str(self.position(key_node)))
+            if key in children:
+                raise MappingError(
+                    f"the key {key!r} stands twice",
+                    where=str(self.position(key_node)),
+                    got=f"first at {keys[key]}",
+                )
+            keys[key] = self.position(key_node)
+            children[key] = self.convert(value_node)
+        return Node(children, position, keys)
+
+    def position(self, node: yaml.Node) -> Position:
+        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)

@@ -1,0 +1,196 @@
+"""From a mapping's name to a compiled `Mapping`: find the file, work in what it extends, check it, compile it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from tfpt.errors import MappingError
+from tfpt.mapping import rows
+from tfpt.mapping.compilation import Compiler
+from tfpt.mapping.composition import extend, substitute
+from tfpt.mapping.document import Node, read_document
+from tfpt.mapping.schema import MappingEntry
+from tfpt.nearest import nearest
+
+
+def bundled_mappings() -> dict[str, Path]:
+    """The mappings that come with tfpt, by name.
+
+    Example:
+        >>> "i3d_rgb" in bundled_mappings()
+        True
+    """
+    folder = Path(str(resources.files("tfpt.mappings")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_mapping(name: str | Path) -> Path:
+    """The file of a mapping given by path, or by the name of a bundled one with or without `.yaml`.
+
+    Raises:
+        MappingError: There is none.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    bundled = bundled_mappings()
+    if path.parent == Path() and path.name.removesuffix(".yaml") in bundled:
+        return bundled[path.name.removesuffix(".yaml")]
+    raise MappingError(
+        f"there is no mapping {str(name)!r}",
+        expected="the path of a .yaml file, or the name of a bundled mapping",
+        got="a folder" if path.is_dir() else "neither",
+        nearest=nearest(path.name.removesuffix(".yaml"), bundled),
+        hint="tfpt mappings",
+    )
+
+
+def load_mapping(
+    name: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | Path | None = None,
+) -> rows.Mapping:
+    """Read and compile a mapping. Nothing is imported and no code runs.
+
+    Args:
+        name: A path, or the name of a bundled mapping.
+        settings: Values for the mapping's `params` (`--set`).
+        config: The configuration that came with the checkpoint, as a dict or a JSON file (`--config`).
+
+    Raises:
+        MappingError: What is wrong, with file, line and column; all mistakes at once where they are independent.
+
+    Example:
+        >>> mapping = load_mapping("i3d_rgb")
+        >>> mapping.model.factory
+        'tfpt.models.i3d:I3D'
+    """
+    path = find_mapping(name)
+    values = read_config(config) if isinstance(config, str | Path) else config
+    tree = substitute(_with_bases(path), settings or {}, values)
+    entry = _validate(tree)
+    compiler = Compiler(tree, entry)
+    compiled = rows.Mapping(
+        name=path.stem,
+        path=path,
+        summary=entry.summary,
+        alternatives=compiler.alternatives(),
+        model=rows.ModelReference(
+            entry.model.factory, entry.model.kwargs, entry.model.config, tree.locate(["model", "factory"])
+        ),
+        behaviours=compiler.behaviours(),
+        endpoints=entry.endpoints,
+        input=entry.input,
+        params=entry.params,
+        digest=hashlib.sha256(json.dumps(tree.plain(), sort_keys=True, default=str).encode()).hexdigest()[
+            :16
+        ],
+        url=entry.source.url,
+        adapted=bool(settings) or values is not None,
+        config=None if values is None else dict(values),
+    )
+    compiler.finish()
+    return compiled
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The configuration file that published checkpoints come with.
+
+    Raises:
+        MappingError: It cannot be read, or is not a JSON object.
+    """
+    file = Path(path).expanduser()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MappingError(f"cannot read the configuration: {error.strerror}", where=str(file)) from error
+    except ValueError as error:
+        raise MappingError("the configuration is not JSON", where=str(file), got=str(error)) from error
+    if not isinstance(values, dict):
+        raise MappingError(
+            "the configuration is not a JSON object", where=str(file), got=type(values).__name__
+        )
+    return values
+
+
+def _with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Node:
+    tree = read_document(path)
+    if not isinstance(tree.value, dict):
+        raise MappingError(
+            "a mapping is a table of keys and values", where=str(tree.position), expected="version: 1"
+        )
+    children = dict(tree.value)
+    base = children.pop("extends", None)
+    child = Node(children, tree.position, tree.keys)
+    if base is None:
+        return child
+    if not isinstance(base.value, str):
+        raise MappingError("extends: takes one file", where=str(base.position), got=type(base.value).__name__)
+    beside = path.parent / base.value
+    try:
+        target = beside if beside.is_file() else find_mapping(base.value)
+    except MappingError as error:
+        raise MappingError(
+            f"there is no mapping {base.value!r} to extend", where=str(base.position), nearest=error.nearest
+        ) from None
+    if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
+        raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
+    return extend(_with_bases(target, (*chain, path)), child)
+
+
+def _validate(tree: Node) -> MappingEntry:
+    try:
+        return MappingEntry.model_validate(tree.plain())
+    except ValidationError as error:
+        mistakes = [_mistake(tree, details) for details in error.errors()]
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
+
+
+def _mistake(tree: Node, details: Any) -> MappingError:
+    loc = tuple(details["loc"])
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        return MappingError(
+            f"unknown key {loc[-1]!r}",
+            where=str(tree.locate(loc, key=True)),
+            expected=", ".join(known),
+            nearest=nearest(str(loc[-1]), known),
+        )
+    if details["type"] == "missing":
+        return MappingError(f"the key {loc[-1]!r} is missing", where=str(tree.locate(loc[:-1])))
+    path = ".".join(str(step) for step in loc if not isinstance(step, int))
+    got = details.get("input")
+    return MappingError(
+        f"{path or 'the mapping'}: {details['msg'].removeprefix('Value error, ')}",
+        where=str(tree.locate(loc)),
+        got=None if isinstance(got, dict) else repr(got),
+    )
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that stand where `loc` leads, walked along the schema's annotations."""
+    model: type[BaseModel] = MappingEntry
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        found = list(_models(fields[step].annotation)) if step in fields else []
+        model = found[0] if found else model
+    known = [info.alias or name for name, info in model.model_fields.items()]
+    return ["extends", *known] if model is MappingEntry else known
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)

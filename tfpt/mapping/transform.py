@@ -1,0 +1,373 @@
+"""What a row does to values: join, slice, layout, reorder, scale, add, pad, zero, cast, split, in that order.
+
+A `Transform` is what the row says; bound to the shapes of its variables it knows the shapes it will write
+(`BoundTransform`), and only `apply` touches values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from tfpt.mapping.layout import BoundLayout, Layout, LayoutError, grouped_shape
+from tfpt.strided import copy_strided
+from tfpt.tensors import format_shape
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Part of one axis, as Python slices."""
+
+    axis: str
+    start: int | None
+    stop: int | None
+    step: int | None
+
+    def of(self, size: int) -> int:
+        return len(range(*slice(self.start, self.stop, self.step).indices(size)))
+
+
+@dataclass(frozen=True)
+class Reorder:
+    """The axis cut into as many equal groups as `order` has entries, and the groups put into that order."""
+
+    axis: str
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Add:
+    """Numbers added: one to everything, or one to each equal group along an axis."""
+
+    axis: str | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Values appended to an axis up to a size, or up to a multiple of one."""
+
+    axis: str
+    to: int | None
+    multiple: int | None
+    value: float
+
+    def of(self, size: int) -> int:
+        if self.to is not None:
+            return self.to
+        multiple = self.multiple or 1
+        return -(-size // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Zero:
+    """One index of an axis set to zero."""
+
+    axis: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """One tensor taken apart: along its first axis, which goes away, or along `axis` into pieces that keep it."""
+
+    axis: str | None = None
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Everything a row does to the values of its variables.
+
+    Attributes:
+        join: How several variables become one tensor: ``stack`` on a new first axis, or ``concat``.
+        concat: The axis of the left side along which ``concat`` joins.
+        scale: Multiplied by the numerator, then divided by the denominator, each where it is not 1.
+
+    Example:
+        >>> fused = Transform(layout=Layout.parse("qkv i o -> (qkv o) i"), join="stack")
+        >>> fused.bind([(2, 3), (2, 3), (2, 3)]).shapes
+        ((9, 2),)
+    """
+
+    layout: Layout | None = None
+    join: str | None = None
+    concat: str | None = None
+    slices: tuple[Slice, ...] = ()
+    reorder: Reorder | None = None
+    scale: Fraction | None = None
+    add: Add | None = None
+    pad: Pad | None = None
+    zero: Zero | None = None
+    split: Split | None = None
+
+    def bind(self, shapes: Sequence[Shape], pieces: int = 1) -> BoundTransform:
+        """The transform for variables of these shapes, written as `pieces` parameters.
+
+        Raises:
+            LayoutError: The shapes do not fit.
+        """
+        joined = self._joined(shapes)
+        layout = None if self.layout is None else self.layout.bind(joined)
+        bound = BoundTransform(self, joined, layout, pieces)
+        bound.shapes  # noqa: B018  every size is checked here, before a value is read
+        return bound
+
+    def _joined(self, shapes: Sequence[Shape]) -> Shape:
+        if self.join is None:
+            return shapes[0]
+        if self.join == "stack":
+            if len(set(shapes)) > 1:
+                raise LayoutError(
+                    "variables to be stacked have different shapes",
+                    expected="equal shapes, or concat: AXIS",
+                    got=" and ".join(dict.fromkeys(map(format_shape, shapes))),
+                )
+            return (len(shapes), *shapes[0])
+        axis = self.concat_axis(len(shapes[0]))
+        rests = {shape[:axis] + shape[axis + 1 :] if len(shape) > axis else shape for shape in shapes}
+        if len(rests) > 1 or len({len(shape) for shape in shapes}) > 1 or len(shapes[0]) <= axis:
+            raise LayoutError(
+                f"variables to be joined along {self.concat} differ in another axis",
+                expected=f"equal sizes in every axis but {self.concat}, as in {self.layout}",
+                got=" and ".join(dict.fromkeys(map(format_shape, shapes))),
+            )
+        return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+    def concat_axis(self, rank: int) -> int:
+        """Which axis of the variables `concat` names."""
+        assert self.layout is not None
+        assert self.concat is not None
+        index = self.layout.left.index((self.concat,))
+        after = len(self.layout.left) - index
+        return index if ("...",) not in self.layout.left[:index] else rank - after
+
+    def source_shapes(self, shapes: Sequence[Shape], count: int) -> list[Shape]:
+        """Shapes of `count` variables that this transform would write as parameters of `shapes`.
+
+        Raises:
+            LayoutError: The row does not say enough: sizes of joined pieces, or of axes that it merges.
+        """
+        whole = self._unsplit(shapes)
+        if self.layout is None:
+            joined = whole
+        else:
+            joined = self.layout.source_shape(whole)
+            sizes = {group[0]: index for index, group in enumerate(self.layout.left) if len(group) == 1}
+            grown = list(joined)
+            for cut in self.slices:
+                if cut.stop is not None and cut.stop > 0:
+                    grown[sizes[cut.axis]] = cut.stop
+                elif cut.start is not None and cut.start > 0:
+                    grown[sizes[cut.axis]] += cut.start
+            joined = tuple(grown)
+        if self.join is None:
+            return [joined]
+        if self.join == "stack":
+            return [joined[1:]] * count
+        raise LayoutError("the sizes of the joined pieces are not in the mapping", expected=str(self.layout))
+
+    def _unsplit(self, shapes: Sequence[Shape]) -> Shape:
+        if self.split is None:
+            return shapes[0]
+        if self.split.axis is None:
+            return (len(shapes), *shapes[0])
+        assert self.layout is not None
+        axis = self.layout.right.index((self.split.axis,))
+        return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+    def describe(self) -> str:
+        """The work in a few words, in the order in which it is done.
+
+        Example:
+            >>> Transform(layout=Layout.parse("i o -> o i"), scale=Fraction(1, 7)).describe()
+            'layout i o -> o i, scale 1/7'
+        """
+        words = [
+            (self.join == "stack", "stack"),
+            (self.join == "concat", f"concat {self.concat}"),
+            (self.slices, f"slice {', '.join(f'{cut.axis} {_slice_text(cut)}' for cut in self.slices)}"),
+            (self.layout, f"layout {self.layout}"),
+            (self.reorder, f"reorder {self.reorder and self.reorder.axis}"),
+            (self.scale is not None, f"scale {self.scale}"),
+            (self.add, f"add {self.add and ', '.join(f'{value:g}' for value in self.add.values)}"),
+            (self.pad, f"pad {self.pad and self.pad.axis}"),
+            (self.zero, f"zero {self.zero and f'{self.zero.axis} at {self.zero.at}'}"),
+            (self.split, f"split {(self.split and self.split.axis) or 'the first axis'}"),
+        ]
+        return ", ".join(text for said, text in words if said) or "copy"
+
+
+@dataclass(frozen=True)
+class BoundTransform:
+    """A transform whose shapes are all known.
+
+    Attributes:
+        transform: What is done.
+        joined: The shape after joining.
+        layout: The layout for that shape.
+        pieces: How many parameters are written.
+    """
+
+    transform: Transform
+    joined: Shape
+    layout: BoundLayout | None
+    pieces: int
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the parameters written."""
+        whole = self.joined if self.layout is None else grouped_shape(self.layout.groups, self._sizes)
+        split = self.transform.split
+        if split is None:
+            return (whole,)
+        if split.axis is None:
+            if not whole or whole[0] != self.pieces:
+                raise LayoutError(
+                    "the first axis is not as long as there are parameters to write",
+                    expected=f"{self.pieces} parameters",
+                    got=format_shape(whole),
+                )
+            return (whole[1:],) * self.pieces
+        axis = self._split_axis
+        sizes = split.sizes or (whole[axis] // self.pieces,) * self.pieces
+        if sum(sizes) != whole[axis]:
+            raise LayoutError(
+                f"the pieces of axis {split.axis} do not add up to its size",
+                expected=f"{' + '.join(map(str, sizes))} = {sum(sizes)}",
+                got=f"{whole[axis]} in {format_shape(whole)}",
+            )
+        return tuple((*whole[:axis], size, *whole[axis + 1 :]) for size in sizes)
+
+    @cached_property
+    def _split_axis(self) -> int:
+        assert self.layout is not None
+        assert self.transform.split is not None
+        return self.layout.groups.index((str(self.transform.split.axis),))
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """The size of each elementary axis once everything is done."""
+        assert self.layout is not None
+        sizes = dict(self.layout.right)
+        do = self.transform
+        for cut in do.slices:
+            sizes[cut.axis] = cut.of(sizes[cut.axis])
+            if sizes[cut.axis] == 0:
+                raise LayoutError(
+                    f"the slice of axis {cut.axis} takes nothing", got=format_shape(self.joined)
+                )
+        for axis, groups in (
+            (do.reorder and do.reorder.axis, len(do.reorder.order) if do.reorder else 1),
+            (do.add and do.add.axis, len(do.add.values) if do.add else 1),
+        ):
+            if axis and sizes[axis] % groups:
+                raise LayoutError(
+                    f"axis {axis} does not divide into {groups} groups", got=f"size {sizes[axis]}"
+                )
+        if do.pad:
+            size, padded = sizes[do.pad.axis], do.pad.of(sizes[do.pad.axis])
+            if padded < size:
+                raise LayoutError(
+                    f"axis {do.pad.axis} is longer than it is to be padded to",
+                    expected=str(padded),
+                    got=str(size),
+                )
+            sizes[do.pad.axis] = padded
+        if do.zero and not -sizes[do.zero.axis] <= do.zero.at < sizes[do.zero.axis]:
+            raise LayoutError(
+                f"axis {do.zero.axis} has no index {do.zero.at} to set to zero",
+                got=f"size {sizes[do.zero.axis]}",
+            )
+        return sizes
+
+    def apply(self, arrays: Sequence[np.ndarray], dtype: np.dtype) -> list[np.ndarray]:
+        """The values of the parameters: C-contiguous, of `dtype`; a view of the input where nothing is to be done."""
+        array = self._join(arrays)
+        if self.layout is not None:
+            array = self.layout.split(array)
+            if self.transform.slices:
+                array = array[self._index()]
+            array = self.layout.permute(array)
+        array = self._compute(array)
+        if array.dtype != dtype:
+            array = array.astype(dtype, order="K")
+        if not array.flags.c_contiguous:
+            target = np.empty(array.shape, dtype)
+            copy_strided(array, target)
+            array = target
+        if self.layout is not None:
+            array = array.reshape(grouped_shape(self.layout.groups, self._sizes))
+        return self._take_apart(array)
+
+    def _join(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        if self.transform.join is None:
+            return arrays[0]
+        if self.transform.join == "stack":
+            return np.stack(arrays)
+        return np.concatenate(arrays, axis=self.transform.concat_axis(arrays[0].ndim))
+
+    def _index(self) -> tuple[slice, ...]:
+        assert self.layout is not None
+        cuts = {cut.axis: slice(cut.start, cut.stop, cut.step) for cut in self.transform.slices}
+        return tuple(cuts.get(name, slice(None)) for name, _ in self.layout.left)
+
+    def _axis(self, name: str) -> int:
+        assert self.layout is not None
+        return next(index for index, (axis, _) in enumerate(self.layout.right) if axis == name)
+
+    def _compute(self, array: np.ndarray) -> np.ndarray:
+        do = self.transform
+        if do.reorder:
+            axis = self._axis(do.reorder.axis)
+            groups = np.split(array, len(do.reorder.order), axis)
+            array = np.concatenate([groups[index] for index in do.reorder.order], axis)
+        if do.scale is not None or do.add:
+            array = self._scale_and_add(array)
+        if do.pad:
+            axis = self._axis(do.pad.axis)
+            widths = [(0, 0)] * array.ndim
+            widths[axis] = (0, do.pad.of(array.shape[axis]) - array.shape[axis])
+            array = np.pad(array, widths, constant_values=np.asarray(do.pad.value).astype(array.dtype))
+        if do.zero:
+            array = array.copy()
+            array[(slice(None),) * self._axis(do.zero.axis) + (do.zero.at,)] = 0
+        return array
+
+    def _scale_and_add(self, array: np.ndarray) -> np.ndarray:
+        # Two-byte and one-byte floats would lose bits in between: they are computed in float32.
+        narrow = array.dtype.itemsize < 4
+        values = array.astype(np.float32 if narrow else array.dtype)
+        scale, add = self.transform.scale, self.transform.add
+        if scale is not None and scale.numerator != 1:
+            values *= scale.numerator
+        if scale is not None and scale.denominator != 1:
+            values /= scale.denominator
+        if add and add.axis is None:
+            values += add.values[0]
+        elif add:
+            axis = self._axis(str(add.axis))
+            for group, value in zip(np.split(values, len(add.values), axis), add.values, strict=True):
+                group += value
+        return values.astype(array.dtype) if narrow else values
+
+    def _take_apart(self, array: np.ndarray) -> list[np.ndarray]:
+        split = self.transform.split
+        if split is None:
+            return [array]
+        if split.axis is None:
+            return [array[index, ...] for index in range(len(array))]
+        sizes = [shape[self._split_axis] for shape in self.shapes]
+        pieces = np.split(array, np.cumsum(sizes)[:-1].tolist(), self._split_axis)
+        return [np.ascontiguousarray(piece) for piece in pieces]
+
+
+def _slice_text(cut: Slice) -> str:
+    start, stop, step = ("" if value is None else str(value) for value in (cut.start, cut.stop, cut.step))
+    return f"{start}:{stop}" + (f":{step}" if step else "")

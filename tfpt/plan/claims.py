@@ -1,0 +1,154 @@
+"""Who gets what: every variable claimed once, every parameter written once, and a finding for each quarrel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tfpt.mapping.rows import Ignore
+from tfpt.plan.findings import Finding
+from tfpt.plan.instances import Instance
+
+
+@dataclass
+class Claims:
+    """The outcome.
+
+    Attributes:
+        active: The instances that are carried out, in the order of the rows.
+        wanting: Instances that only a parameter led to: what would write it, had the checkpoint the variables.
+        ignored: Variables left out by name, with the reason.
+        findings: The quarrels.
+    """
+
+    active: list[Instance] = field(default_factory=list)
+    wanting: list[Instance] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables: Iterable[str]) -> Claims:
+    """Decide which instances are carried out.
+
+    A row that says `overrides` wins over one that does not; `tied` rows share a variable with another row;
+    `fallback` rows write only what nobody else writes.
+    """
+    claims = Claims()
+    everything = list(instances)
+    active = [instance for instance in everything if instance.found and not instance.row.fallback]
+    active = _settle_ignored(active, ignore, variables, claims)
+    active = _settle(
+        active,
+        lambda instance: (
+            [] if instance.row.tied else [name for name in instance.reads if name not in instance.absent]
+        ),
+        lambda name: f"the variable {name} is claimed by two rows",
+        "tied: true on the row that repeats it, or overrides: true on the one that is to win",
+        claims,
+    )
+    active = _settle(
+        active,
+        lambda instance: instance.writes,
+        lambda name: f"the parameter {name} is written by two rows",
+        "overrides: true on the row that is to win",
+        claims,
+    )
+    written = {name for instance in active for name in instance.writes}
+    for instance in everything:
+        if instance.row.fallback and instance.found and not written.intersection(instance.writes):
+            active.append(instance)
+            written.update(instance.writes)
+    for instance in active:
+        claims.findings += [_rivalry(instance, *pair) for pair in instance.rivals]
+    claims.active = active
+    claims.wanting = [
+        instance for instance in everything if not instance.found and not written.issuperset(instance.writes)
+    ]
+    return claims
+
+
+def _settle_ignored(
+    active: list[Instance], ignore: tuple[Ignore, ...], variables: Iterable[str], claims: Claims
+) -> list[Instance]:
+    claimed: dict[str, list[Instance]] = {}
+    for instance in active:
+        for name in instance.reads:
+            claimed.setdefault(name, []).append(instance)
+    dropped: set[int] = set()
+    for name in variables:
+        entry = next((entry for entry in ignore if entry.tf.match(name) is not None), None)
+        if entry is None:
+            continue
+        rivals = claimed.get(name, [])
+        if not rivals or entry.overrides:
+            claims.ignored[name] = entry.why
+            dropped.update(id(instance) for instance in rivals)
+        elif not all(instance.row.overrides for instance in rivals):
+            claims.ignored[name] = entry.why
+            claims.findings.append(
+                Finding(
+                    "overlap",
+                    f"the variable {name} is claimed by a row and by ignore",
+                    name=name,
+                    where=rivals[0].row.where,
+                    row=str(rivals[0].row),
+                    got=f"ignore at {entry.position.row}",
+                    hint="overrides: true on the one that is to win",
+                )
+            )
+    return [instance for instance in active if id(instance) not in dropped]
+
+
+def _settle(
+    active: list[Instance],
+    names_of: Callable[[Instance], list[str]],
+    what: Callable[[str], str],
+    hint: str,
+    claims: Claims,
+) -> list[Instance]:
+    """Where several instances want one name, keep the one that overrides; report it if there is not exactly one."""
+    wanted: dict[str, list[Instance]] = {}
+    for instance in active:
+        for name in dict.fromkeys(names_of(instance)):
+            wanted.setdefault(name, []).append(instance)
+    losers: set[int] = set()
+    for name, rivals in wanted.items():
+        if len(rivals) < 2:
+            continue
+        winners = [instance for instance in rivals if instance.row.overrides]
+        if len(winners) == 1:
+            losers.update(id(instance) for instance in rivals if instance is not winners[0])
+            continue
+        first, second = (winners or rivals)[:2]
+        claims.findings.append(
+            Finding(
+                "overlap",
+                what(name),
+                name=name,
+                where=second.row.where,
+                row=str(second.row),
+                got=f"also {first.row} at {first.row.where}",
+                hint=hint,
+            )
+        )
+    return [instance for instance in active if id(instance) not in losers]
+
+
+def _rivalry(instance: Instance, first: str, second: str) -> Finding:
+    return Finding(
+        "overlap",
+        f"the variables {first} and {second} stand at the same place",
+        name=second,
+        where=instance.row.where,
+        row=str(instance.row),
+        hint="name the field that tells them apart instead of {_}",
+    )
+
+
+def claimed_by(instances: Iterable[Instance]) -> Mapping[str, Instance]:
+    """Every variable that some instance reads, with the first that does."""
+    claimed: dict[str, Instance] = {}
+    for instance in instances:
+        for name in instance.reads:
+            claimed.setdefault(name, instance)
+    return claimed

@@ -1,0 +1,189 @@
+"""Rows against names: which variables and parameters one row ties together, once for each set of field values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tfpt.mapping.document import Position
+from tfpt.mapping.layout import LayoutError
+from tfpt.mapping.rows import Row
+from tfpt.mapping.template import Field, Template, Value
+from tfpt.tensors import TensorSpec
+
+Key = frozenset[tuple[str, Value]]
+
+
+@dataclass
+class Instance:
+    """One row with one set of field values.
+
+    Attributes:
+        row: The row.
+        values: The field values, the stacking index left out.
+        reads: The variables it needs, in the order in which they are joined.
+        absent: Those of them that the checkpoint does not have.
+        writes: The parameters it writes.
+        found: Whether a variable led to it, rather than only a parameter.
+        rivals: Variables that would stand at the same place, which only an uninformative field tells apart.
+    """
+
+    row: Row
+    values: dict[str, Value]
+    reads: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+    found: bool = False
+    rivals: list[tuple[str, str]] = field(default_factory=list)
+
+
+class NameIndex:
+    """Names grouped by their last component, so that a template is tried only against names it may match."""
+
+    def __init__(self, names: Iterable[str], separator: str) -> None:
+        self.separator = separator
+        self.names = list(names)
+        self._by_last: dict[str, list[str]] = {}
+        for name in self.names:
+            self._by_last.setdefault(name.rpartition(separator)[2], []).append(name)
+
+    def candidates(self, template: Template) -> list[str]:
+        """The names that `template` may match."""
+        last = template.parts[-1] if template.parts else ""
+        if isinstance(last, Field):
+            return self.names
+        literal, separator, tail = last.rpartition(self.separator)
+        if separator or (len(template.parts) == 1 and not literal):
+            return self._by_last.get(tail, [])
+        return self.names
+
+    def matches(self, template: Template) -> list[tuple[str, dict[str, Value]]]:
+        """Every name that `template` matches, with its field values."""
+        found = ((name, template.match(name)) for name in self.candidates(template))
+        return [(name, values) for name, values in found if values is not None]
+
+
+def instances_of(
+    row: Row, variables: NameIndex, specs: Mapping[str, TensorSpec], parameters: NameIndex
+) -> list[Instance]:
+    """Every instance of a row, those that variables lead to first.
+
+    Args:
+        row: The row.
+        variables: The names of the checkpoint.
+        specs: Their shapes, which tell how far a row takes a variable apart.
+        parameters: The names of the model.
+    """
+    if not row.tf:
+        return _constants(row, parameters)
+    instances = _from_variables(row, variables)
+    for instance in instances.values():
+        _name_writes(instance, specs)
+    for key, values, names in _wanted(row, parameters):
+        if key not in instances:
+            wanted = Instance(row, values, writes=names)
+            _name_reads(wanted, [{} for _ in row.tf])
+            instances[key] = wanted
+    return list(instances.values())
+
+
+def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
+    """Constants of a layer belong where the layer stands: where a variable led to another row of the same scope.
+
+    Without this, a scope would fill parameters that another scope's layer owns.
+    """
+    by_scope: dict[Position, list[Instance]] = {}
+    for row, instances in by_row:
+        if row.scope is not None and row.tf:
+            by_scope.setdefault(row.scope, []).extend(instances)
+    for row, instances in by_row:
+        if row.tf or row.scope not in by_scope:
+            continue
+        fields = row.pt[0].fields
+        stands = {
+            frozenset((name, value) for name, value in sibling.values.items() if name in fields)
+            for sibling in by_scope[row.scope]
+            if sibling.found
+        }
+        for instance in instances:
+            instance.found = frozenset(instance.values.items()) in stands
+
+
+def _constants(row: Row, parameters: NameIndex) -> list[Instance]:
+    instances = []
+    for template in row.pt:
+        matches = parameters.matches(template)
+        if template.is_literal and not matches:
+            matches = [(template.text, {})]
+        instances += [Instance(row, values, writes=[name], found=True) for name, values in matches]
+    return instances
+
+
+def _from_variables(row: Row, variables: NameIndex) -> dict[Key, Instance]:
+    found: dict[Key, tuple[dict[str, Value], list[dict[int, str]]]] = {}
+    rivals: dict[Key, list[tuple[str, str]]] = {}
+    for place, template in enumerate(row.tf):
+        for name, values in variables.matches(template):
+            position = values.pop(row.index) if row.stacks else 0
+            assert isinstance(position, int)
+            key = frozenset(values.items())
+            _, places = found.setdefault(key, (values, [{} for _ in row.tf]))
+            first = places[place].setdefault(position, name)
+            if first != name:
+                rivals.setdefault(key, []).append((first, name))
+    instances: dict[Key, Instance] = {}
+    for key, (values, places) in found.items():
+        instance = Instance(row, values, found=True, rivals=rivals.get(key, []))
+        _name_reads(instance, places)
+        instances[key] = instance
+    return instances
+
+
+def _name_reads(instance: Instance, places: list[dict[int, str]]) -> None:
+    """Fill in `reads` and `absent`: names found at their places, expected names where none was found."""
+    row = instance.row
+    for template, names in zip(row.tf, places, strict=True):
+        # A stack reaches as far as its highest index: a hole before it is a variable that is absent.
+        for position in range(max(names, default=0) + 1):
+            values: dict[str, Value] = dict(instance.values)
+            if row.stacks:
+                values[row.index] = position
+            name = names.get(position)
+            if name is None:
+                name = template.render(values) or template.text
+                instance.absent.append(name)
+            instance.reads.append(name)
+
+
+def _name_writes(instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
+    row = instance.row
+    if not row.index or row.stacks:
+        instance.writes = [template.render(instance.values) or template.text for template in row.pt]
+        return
+    for position in range(_length(instance, specs)):
+        values: dict[str, Value] = {**instance.values, row.index: position}
+        instance.writes.append(row.pt[0].render(values) or row.pt[0].text)
+
+
+def _length(instance: Instance, specs: Mapping[str, TensorSpec]) -> int:
+    """How many parameters the variable is taken apart into: the size of the first axis of the result."""
+    shape = specs[instance.reads[0]].shape
+    layout = instance.row.transform.layout
+    try:
+        result = shape if layout is None else layout.bind(shape).shape
+    except LayoutError:
+        return 0  # the planner binds again, and reports it
+    return result[0] if result else 0
+
+
+def _wanted(row: Row, parameters: NameIndex) -> list[tuple[Key, dict[str, Value], list[str]]]:
+    """The parameters that the row would write, with the field values of each."""
+    wanted: dict[Key, tuple[dict[str, Value], list[str]]] = {}
+    apart = bool(row.index) and not row.stacks
+    for template in row.pt:
+        for name, values in parameters.matches(template):
+            if apart:
+                values.pop(row.index)
+            key = frozenset(values.items())
+            wanted.setdefault(key, (values, []))[1].append(name)
+    return [(key, values, names) for key, (values, names) in wanted.items()]
