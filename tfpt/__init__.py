@@ -1,1 +1,85 @@
-"""tfpt: a declarative translator of TensorFlow weights to PyTorch."""
+"""tfpt: a declarative translator of TensorFlow weights to PyTorch.
+
+Importing it imports neither torch nor tensorflow; each name below is loaded when it is first used.
+
+Example:
+    >>> import tempfile, tfpt
+    >>> folder = tempfile.mkdtemp()
+    >>> tfpt.sample("i3d_rgb", f"{folder}/model.ckpt")
+    230
+    >>> tfpt.plan("i3d_rgb", f"{folder}/model.ckpt").ok
+    True
+    >>> done = tfpt.convert("i3d_rgb", f"{folder}/model.ckpt", f"{folder}/i3d_rgb.safetensors")
+    >>> tfpt.diff(f"{folder}/model.ckpt", done.path, mapping="i3d_rgb").same
+    True
+    >>> model = tfpt.load("i3d_rgb", done.path)
+    >>> type(model).__name__, model.training
+    ('I3D', False)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfpt._version import __version__
+
+if TYPE_CHECKING:
+    from tfpt.comparison import diff
+    from tfpt.conversion import convert, plan, sample
+    from tfpt.errors import MappingError, ModelError, SinkError, SourceError, TfptError
+    from tfpt.inspection import inspect
+    from tfpt.loading import load
+    from tfpt.mapping.loading import load_mapping
+    from tfpt.planning import Plan, PlanError
+    from tfpt.sources import open_source
+
+# No module is called as a function is: importing the module would put it in the function's place.
+_HOME = {
+    "MappingError": "tfpt.errors",
+    "ModelError": "tfpt.errors",
+    "Plan": "tfpt.planning",
+    "PlanError": "tfpt.planning",
+    "SinkError": "tfpt.errors",
+    "SourceError": "tfpt.errors",
+    "TfptError": "tfpt.errors",
+    "convert": "tfpt.conversion",
+    "diff": "tfpt.comparison",
+    "inspect": "tfpt.inspection",
+    "load": "tfpt.loading",
+    "load_mapping": "tfpt.mapping.loading",
+    "open_source": "tfpt.sources",
+    "plan": "tfpt.conversion",
+    "sample": "tfpt.conversion",
+}
+
+__all__ = [
+    "MappingError",
+    "ModelError",
+    "Plan",
+    "PlanError",
+    "SinkError",
+    "SourceError",
+    "TfptError",
+    "__version__",
+    "convert",
+    "diff",
+    "inspect",
+    "load",
+    "load_mapping",
+    "open_source",
+    "plan",
+    "sample",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tfpt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

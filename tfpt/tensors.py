@@ -81,6 +81,7 @@ _TABLE = (
     _dtype("uint4", ml_dtypes.uint4, 30),
     _dtype("int2", ml_dtypes.int2, 31),
     _dtype("uint2", ml_dtypes.uint2, 32),
+    _dtype("float4_e2m1fn", ml_dtypes.float4_e2m1fn, 33),
 )
 
 DTYPES = {d.name: d for d in _TABLE}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from tfpt.tensors import DTYPES
 
@@ -35,7 +35,7 @@ def _dtype_name(value: Any) -> Any:
 
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 Words = Annotated[list[str | int], BeforeValidator(_as_list)]
-Number = Annotated[Fraction, BeforeValidator(_fraction)]
+Number = Annotated[Fraction, BeforeValidator(_fraction), WithJsonSchema({"type": ["number", "string"]})]
 DtypeName = Annotated[str, BeforeValidator(_dtype_name)]
 Padding = Literal["same", "valid", "symmetric"]
 
@@ -266,3 +266,21 @@ class MappingEntry(_Strict):
     modules: list[ModuleEntry] = []
     endpoints: list[EndpointEntry] = []
     input: InputEntry = InputEntry()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a mapping file, with which editors complete and check keys.
+
+    Example:
+        >>> sorted(json_schema()["properties"])[:3]
+        ['endpoints', 'extends', 'input']
+    """
+    schema = MappingEntry.model_json_schema(by_alias=True)
+    extends = {
+        "type": "string",
+        "description": "A mapping to start from: a file beside this one, or a bundled name.",
+    }
+    schema["properties"] = {"extends": extends, **schema["properties"]}
+    # What a mapping extends may state the version.
+    schema["required"] = [key for key in schema.get("required", []) if key != "version"]
+    return schema

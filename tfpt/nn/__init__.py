@@ -1,1 +1,24 @@
-"""PyTorch layers that compute what TensorFlow computes."""
+"""Layers that compute what TensorFlow computes: convolutions and pools with its padding rules.
+
+Every layer says its rule as `tf_padding`, one of ``"same"``, ``"valid"`` and ``"symmetric"``.
+"""
+
+from tfpt.nn.adapt import adapt
+from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
+from tfpt.nn.padding import PADDINGS, same_pads
+from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+
+__all__ = [
+    "PADDINGS",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "adapt",
+    "same_pads",
+]

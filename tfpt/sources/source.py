@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -16,11 +16,13 @@ class Source(Protocol):
 
     Attributes:
         path: Where it is, as a person would name it in a command.
+        side: Whose names it holds: ``tf`` (variables) or ``pt`` (parameters).
         format: The name of its format, for reports ("TensorFlow V2 checkpoint").
         specs: Name, shape and dtype of every tensor, by name, in the file's order; reads no weights.
     """
 
     path: Path
+    side: Literal["tf", "pt"]
     format: str
     specs: Mapping[str, TensorSpec]
 

@@ -17,8 +17,10 @@ KINDS = {
     "dtype": True,  # a dtype that would lose values
     "ambiguous-ema": True,  # raw and averaged variables, and a mapping that does not choose
     "behaviour": True,  # a module that does not compute what TensorFlow computes
+    "drift": True,  # the manifest and the model do not list the same parameters
     "unconfirmed-layout": False,  # equal axes change places: the shapes cannot confirm the layout
     "dead-row": False,  # a row that matched nothing
+    "unchecked": False,  # something that could not be looked at here, and why
 }
 
 

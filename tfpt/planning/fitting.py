@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Row
 from tfpt.mapping.transform import BoundTransform
-from tfpt.plan.averages import Variables
-from tfpt.plan.findings import Finding
-from tfpt.plan.instances import Instance
-from tfpt.plan.plan import Step, shapes_text
+from tfpt.planning.averages import Variables
+from tfpt.planning.findings import Finding
+from tfpt.planning.instances import Instance
+from tfpt.planning.plan import Step, shapes_text
 from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact
 
 

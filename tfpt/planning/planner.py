@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.rows import Row, RowSet
 from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.nearest import nearest
-from tfpt.plan.averages import Variables, require_averages, resolve_averages
-from tfpt.plan.claims import Claims, claimed_by, settle
-from tfpt.plan.findings import Finding
-from tfpt.plan.fitting import fit
-from tfpt.plan.instances import Instance, NameIndex, instances_of, place_constants
-from tfpt.plan.plan import Plan, Step
+from tfpt.planning.averages import Variables, require_averages, resolve_averages
+from tfpt.planning.claims import Claims, claimed_by, settle
+from tfpt.planning.findings import Finding
+from tfpt.planning.fitting import fit
+from tfpt.planning.instances import Instance, NameIndex, instances_of, place_constants
+from tfpt.planning.plan import Plan, Step
 from tfpt.tensors import TensorSpec, format_shape
 
 
@@ -109,10 +110,17 @@ class _Planner:
                 self.findings += [self._absent(instance, name, variables.specs) for name in instance.absent]
                 continue
             step, findings = fit(instance, variables, self.targets, self.dtype)
-            self.findings += findings
+            self.findings += map(self._with_hint, findings)
             if step is not None and not extra and not findings:
                 steps.append(step)
         return steps
+
+    def _with_hint(self, finding: Finding) -> Finding:
+        """Another size than the model's usual one most often means that its configuration was not given."""
+        configurable = self.mapping.model.config is not None and self.mapping.config is None
+        if finding.kind != "shape" or finding.hint or not configurable:
+            return finding
+        return replace(finding, hint="--config config.json, the file that comes with the checkpoint")
 
     def _extra(self, instance: Instance, name: str) -> Finding:
         return Finding(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tfpt.mapping.rows import Ignore
-from tfpt.plan.findings import Finding
-from tfpt.plan.instances import Instance
+from tfpt.planning.findings import Finding
+from tfpt.planning.instances import Instance
 
 
 @dataclass

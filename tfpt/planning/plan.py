@@ -10,7 +10,7 @@ from typing import Any
 
 from tfpt.errors import TfptError
 from tfpt.mapping.transform import BoundTransform
-from tfpt.plan.findings import Finding
+from tfpt.planning.findings import Finding
 from tfpt.tensors import TensorSpec, format_shape
 
 

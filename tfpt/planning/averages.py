@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tfpt.mapping.rows import Ema, Ignore
 from tfpt.mapping.template import TF_SEPARATOR, join
-from tfpt.plan.findings import Finding
+from tfpt.planning.findings import Finding
 from tfpt.tensors import TensorSpec
 
 # tf.train.ExponentialMovingAverage names its slots so (tensorflow/python/training/moving_averages.py).

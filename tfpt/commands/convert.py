@@ -1,0 +1,164 @@
+"""`tfpt convert`: translate checkpoints, all of them planned before the first byte is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tfpt.commands.options import (
+    all_option,
+    checksums_option,
+    config_option,
+    json_option,
+    mapping_help,
+    parse_settings,
+    reports_errors,
+    settings_option,
+    trust_option,
+)
+
+if TYPE_CHECKING:
+    from tfpt.conversion import Conversion, Job
+
+
+@click.command()
+@click.option("--mapping", "mappings", required=True, multiple=True, help=f"{mapping_help} Repeatable.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    help="A prefix, any of a checkpoint's files, or its folder; one for each mapping.",
+)
+@click.option(
+    "--out",
+    "outs",
+    multiple=True,
+    help="Output file (.safetensors, .pth, .pt), or a folder. [default: MAPPING.safetensors]",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Plan only: say what would be done, and everything that is wrong."
+)
+@click.option("--dtype", help="Write floating-point parameters in this dtype, such as float16 or bfloat16.")
+@click.option("--force", is_flag=True, help="Replace output files that exist.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads. [default: one for each core]")
+@settings_option
+@config_option
+@trust_option
+@checksums_option
+@all_option
+@json_option
+@reports_errors
+def command(
+    mappings: Sequence[str],
+    checkpoints: Sequence[str],
+    outs: Sequence[str],
+    dry_run: bool,
+    dtype: str | None,
+    force: bool,
+    workers: int | None,
+    settings: Sequence[str],
+    config: Path | None,
+    trust: bool,
+    verify_checksums: bool,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Translate TensorFlow checkpoints into PyTorch weights.
+
+    Everything is planned first: if anything does not fit, every finding is shown and nothing is
+    written. With several mappings, give a checkpoint for each, in the same order.
+    """
+    from tfpt.conversion import prepare
+    from tfpt.tensors import dtype as find_dtype
+
+    if dtype is not None:
+        find_dtype(dtype)
+    sources = _pair(mappings, checkpoints)
+    targets = _outputs(mappings, outs)
+    jobs = [
+        prepare(
+            mapping,
+            source,
+            target,
+            settings=parse_settings(settings),
+            config=config,
+            dtype=dtype,
+            trust=trust,
+            verify_checksums=verify_checksums,
+        )
+        for mapping, source, target in zip(mappings, sources, targets, strict=True)
+    ]
+    fits = all(job.plan.ok for job in jobs)
+    if not as_json:
+        _show_plans(jobs, dry_run, everything)
+    written: list[Conversion] = []
+    if fits and not dry_run:
+        written = _carry_out(jobs, force, workers, quiet=as_json)
+    if as_json:
+        from tfpt.report.terminal import print_json
+
+        paths = [str(done.path) for done in written] if written else [None for _ in jobs]
+        print_json([{**job.plan.to_json(), "out": path} for job, path in zip(jobs, paths, strict=True)])
+    elif not fits and not dry_run:
+        click.echo("\nnothing was written", err=True)
+    sys.exit(0 if fits else 1)
+
+
+def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str]:
+    if len(checkpoints) == len(mappings):
+        return checkpoints
+    if len(checkpoints) == 1:
+        return list(checkpoints) * len(mappings)
+    raise click.UsageError(
+        f"{len(mappings)} --mapping and {len(checkpoints)} --checkpoint: give one checkpoint, or one for each mapping"
+    )
+
+
+def _outputs(mappings: Sequence[str], outs: Sequence[str]) -> list[Path | None]:
+    """The output of each mapping: a file for each, or one folder, in which a file is named after its mapping."""
+    if not outs:
+        return [None] * len(mappings)
+    if len(outs) == 1:
+        folder = Path(outs[0]).expanduser()
+        if folder.is_dir() or outs[0].endswith("/") or (len(mappings) > 1 and not folder.suffix):
+            folder.mkdir(parents=True, exist_ok=True)
+            return [
+                folder / f"{Path(mapping).name.removesuffix('.yaml')}.safetensors" for mapping in mappings
+            ]
+    if len(outs) != len(mappings):
+        raise click.UsageError(
+            f"{len(mappings)} --mapping and {len(outs)} --out: give one folder, or a file for each mapping"
+        )
+    return [Path(out).expanduser() for out in outs]
+
+
+def _show_plans(jobs: Sequence[Job], dry_run: bool, everything: bool) -> None:
+    from tfpt.report.plans import print_plan
+    from tfpt.report.terminal import console
+
+    out = console()
+    for index, job in enumerate(jobs):
+        if index:
+            out.print()
+        print_plan(out, job.plan, steps=dry_run and job.plan.ok, everything=everything)
+
+
+def _carry_out(jobs: Sequence[Job], force: bool, workers: int | None, quiet: bool) -> list[Conversion]:
+    from tfpt.conversion import carry_out
+
+    if quiet:
+        return carry_out(jobs, overwrite=force, workers=workers)
+    from tfpt.report.progress import conversion_progress
+    from tfpt.report.terminal import console, size
+
+    with conversion_progress(jobs) as advance:
+        written = carry_out(jobs, overwrite=force, workers=workers, progress=advance)
+    out = console()
+    for done in written:
+        tensors = f"{len(done.plan.writes)} tensors"
+        out.print(f"[green]wrote[/] {done.path} ({size(done.nbytes)}, {tensors})", soft_wrap=True)
+    return written

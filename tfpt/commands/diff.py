@@ -1,0 +1,78 @@
+"""`tfpt diff`: two sets of weights side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tfpt.commands.options import (
+    all_option,
+    checksums_option,
+    config_option,
+    json_option,
+    mapping_help,
+    parse_settings,
+    reports_errors,
+    settings_option,
+    trust_option,
+)
+
+
+@click.command()
+@click.argument("left", metavar="CHECKPOINT")
+@click.argument("right", metavar="[WEIGHTS]", required=False)
+@click.option("--mapping", help=mapping_help)
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True,
+    help="Relative difference up to which two tensors are the same.",
+)  # fmt: skip
+@settings_option
+@config_option
+@trust_option
+@checksums_option
+@all_option
+@json_option
+@reports_errors
+def command(
+    left: str,
+    right: str | None,
+    mapping: str | None,
+    tolerance: float,
+    settings: Sequence[str],
+    config: Path | None,
+    trust: bool,
+    verify_checksums: bool,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Show what differs between two sets of weights, worst first.
+
+    With --mapping: a TensorFlow CHECKPOINT against PyTorch WEIGHTS, as the mapping would translate it;
+    without WEIGHTS only names, shapes and dtypes. Without --mapping: two files of one kind.
+
+    Exit code 0: the same; 1: different; 2: error.
+    """
+    from tfpt.comparison import diff
+
+    options = {}
+    if mapping is not None:
+        options = {
+            "settings": parse_settings(settings),
+            "config": config,
+            "trust": trust,
+            "verify_checksums": verify_checksums,
+        }
+    result = diff(left, right, mapping=mapping, tolerance=tolerance, **options)
+    if as_json:
+        from tfpt.report.terminal import print_json
+
+        print_json(result.to_json())
+    else:
+        from tfpt.report.diffs import print_diff
+        from tfpt.report.terminal import console
+
+        print_diff(console(), result, everything=everything)
+    sys.exit(0 if result.same else 1)

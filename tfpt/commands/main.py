@@ -1,0 +1,62 @@
+"""The command `tfpt`: finds the subcommand, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+# Name → where the command lives and what it does. Kept here so that `--help` imports none of them.
+COMMANDS = {
+    "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
+    "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
+    "inspect": ("tfpt.commands.inspect", "Show what is in a file."),
+    "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
+    "check": ("tfpt.commands.check", "Check a mapping file."),
+    "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="tfpt", message="tfpt %(version)s")
+def main() -> None:
+    """Carry TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
+
+    A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then
+    `tfpt convert --mapping NAME --checkpoint PATH`.
+
+    Exit codes: 0 done (diff: the same), 1 the mapping does not fit or the sides differ, 2 an error.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""`tfpt mappings`: the ones at hand."""
+
+from __future__ import annotations
+
+import click
+
+from tfpt.commands.options import json_option, reports_errors
+
+
+@click.command()
+@json_option
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a mapping file, for editors.")
+@reports_errors
+def command(as_json: bool, schema: bool) -> None:
+    """List the mappings that come with tfpt."""
+    from tfpt.report.mappings import mapping_table, mappings_to_json
+    from tfpt.report.terminal import console, print_json
+
+    if schema:
+        from tfpt.mapping.schema import json_schema
+
+        print_json(json_schema())
+    elif as_json:
+        print_json(mappings_to_json())
+    else:
+        console().print(mapping_table())

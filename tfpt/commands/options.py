@@ -1,0 +1,79 @@
+"""Options that several commands share, and how errors leave a command."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="Show everything, not only the first of many."
+)
+trust_option = click.option(
+    "--trust", is_flag=True, help="Import the model even from outside the trusted packages."
+)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="The model's configuration (config.json)."
+)
+checksums_option = click.option(
+    "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
+    help="Do not compare tensors with the checksums stored beside them.",
+)  # fmt: skip
+settings_option = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a parameter of the mapping; repeatable.",
+)
+mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """`name=value` pairs, the values read as YAML scalars.
+
+    Example:
+        >>> parse_settings(["num_classes=10", "name=x"])
+        {'num_classes': 10, 'name': 'x'}
+    """
+    import yaml
+
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+        try:
+            settings[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise click.BadParameter(f"the value in {text!r} cannot be read", param_hint="--set") from None
+    return settings
+
+
+def reports_errors(function: F) -> F:
+    """Let a command's `TfptError` become a message and an exit code: 1 for a plan that does not fit, else 2."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from tfpt.errors import TfptError
+
+        try:
+            return function(*args, **kwargs)
+        except TfptError as error:
+            from tfpt.report.terminal import print_error, print_json
+
+            if kwargs.get("as_json"):
+                print_json(error.to_json())
+            else:
+                print_error(str(error))
+            # Only a plan with findings carries one: everything else is bad input.
+            sys.exit(1 if hasattr(error, "plan") else 2)
+
+    return wrapped  # type: ignore[return-value]

@@ -1,0 +1,310 @@
+"""Two sets of tensors side by side: through a mapping, or name by name."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tfpt.conversion import prepare
+from tfpt.errors import TfptError
+from tfpt.nearest import nearest
+from tfpt.planning import Finding, Plan
+from tfpt.sources import Source, open_source
+from tfpt.tensors import TensorSpec, format_shape
+from tfpt.translate import values_of
+
+# Values compared at a time: in float64 and with temporaries this keeps a comparison under some 50 MB.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class TensorDiff:
+    """How far two tensors of one name and shape lie apart.
+
+    Attributes:
+        name: The parameter, or the variable.
+        spec: Its shape and dtype on the left side.
+        max_abs: The largest absolute difference; infinite where only one side is NaN or infinite.
+        mean_abs: The mean absolute difference.
+        relative: `max_abs` in proportion to the largest absolute value of the left side.
+        cosine: The cosine of the angle between the two, as vectors; 1 for two that are all zero.
+        equal: Whether every value is the same (two NaNs at one place are).
+        work: What a mapping did to the left side first.
+    """
+
+    name: str
+    spec: TensorSpec
+    max_abs: float
+    mean_abs: float
+    relative: float
+    cosine: float
+    equal: bool
+    work: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "shape": list(self.spec.shape),
+            "dtype": self.spec.dtype,
+            "max_abs": _number(self.max_abs),
+            "mean_abs": _number(self.mean_abs),
+            "relative": _number(self.relative),
+            "cosine": _number(self.cosine),
+            "equal": self.equal,
+            "work": self.work,
+        }
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What differs between two sides.
+
+    Attributes:
+        left, right: What was compared, as it was named; `right` is empty where no values were.
+        findings: Names, shapes and dtypes that do not agree, and what a plan found.
+        tensors: The values compared, worst first.
+        tolerance: The relative difference up to which two tensors count as the same.
+        plan: The plan behind a comparison through a mapping.
+    """
+
+    left: str
+    right: str
+    findings: tuple[Finding, ...]
+    tensors: tuple[TensorDiff, ...]
+    tolerance: float = 0.0
+    plan: Plan | None = None
+
+    @cached_property
+    def different(self) -> tuple[TensorDiff, ...]:
+        """The tensors that differ by more than the tolerance."""
+        return tuple(tensor for tensor in self.tensors if not self._agrees(tensor))
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.findings and not self.different
+
+    def _agrees(self, tensor: TensorDiff) -> bool:
+        return tensor.equal or tensor.relative <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "left": self.left,
+            "right": self.right,
+            "same": self.same,
+            "tolerance": self.tolerance,
+            "summary": {
+                "compared": len(self.tensors),
+                "equal": sum(tensor.equal for tensor in self.tensors),
+                "different": len(self.different),
+                "findings": len(self.findings),
+            },
+            "findings": [finding.to_json() for finding in self.findings],
+            "notes": [note.to_json() for note in self.plan.notes] if self.plan else [],
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+
+def diff(
+    left: str | os.PathLike[str],
+    right: str | os.PathLike[str] | None = None,
+    *,
+    mapping: str | os.PathLike[str] | None = None,
+    tolerance: float = 0.0,
+    **options: Any,
+) -> Diff:
+    """What differs between two files: through a mapping, or name by name.
+
+    Args:
+        left: A TensorFlow checkpoint; without a mapping, any file.
+        right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. Left out, only names,
+            shapes and dtypes are looked at, which needs a mapping.
+        mapping: A bundled name or a path.
+        tolerance: The relative difference up to which two tensors count as the same.
+        **options: The keywords of `tfpt.conversion.prepare`: settings, config, trust, verify_checksums.
+
+    Raises:
+        TfptError: A file cannot be read, or the two are not of one kind.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> folder = tempfile.mkdtemp()
+        >>> for seed in (1, 2):
+        ...     _ = tfpt.sample("i3d_flow", f"{folder}/{seed}.ckpt", seed=seed)
+        >>> result = diff(f"{folder}/1.ckpt", f"{folder}/2.ckpt")
+        >>> result.same, len(result.different), result.findings
+        (False, 230, ())
+    """
+    if mapping is not None:
+        job = prepare(mapping, left, **options)
+        if right is None:
+            return diff_plan(job.plan)
+        weights = open_source(right)
+        if weights.side != "pt":
+            raise TfptError(
+                "through a mapping, a checkpoint is compared with PyTorch weights",
+                where=str(right),
+                expected="a .safetensors, .pth or .pt file",
+                got=weights.format,
+            )
+        return diff_through(job.plan, job.source, weights, tolerance=tolerance)
+    if right is None:
+        raise TfptError(
+            "one file alone cannot be compared",
+            expected="a mapping, or a second file of the same kind",
+            got=str(left),
+            hint=f"tfpt diff --mapping MAPPING {left}",
+        )
+    first, second = open_source(left), open_source(right)
+    if first.side != second.side:
+        raise TfptError(
+            "names of TensorFlow and of PyTorch can only be compared through a mapping",
+            got=f"{left} ({first.format}) and {right} ({second.format})",
+            hint=f"tfpt diff --mapping MAPPING {left} {right}",
+        )
+    return diff_files(first, second, tolerance=tolerance)
+
+
+def diff_plan(plan: Plan) -> Diff:
+    """The findings of a plan, without values."""
+    return Diff(plan.source, "", plan.findings, (), plan=plan)
+
+
+def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: float = 0.0) -> Diff:
+    """What a plan would write against what a file holds.
+
+    Tensors whose names or shapes do not agree are findings; all others are compared value by value.
+    """
+    findings = [*plan.findings, *_names(plan.writes, weights.specs, "the mapping writes", str(weights.path))]
+    compared = []
+    for step in plan.steps:
+        comparable = [
+            (index, spec)
+            for index, spec in enumerate(step.writes)
+            if spec.name in weights.specs and weights.specs[spec.name].shape == spec.shape
+        ]
+        if step.keep or not comparable:
+            continue
+        values = values_of(step, source)
+        for index, spec in comparable:
+            compared.append(compare(spec, values[index], weights.read(spec.name), step.work))
+            weights.release(spec.name)
+        for read in step.reads:
+            source.release(read.name)
+    return _sorted(plan.source, str(weights.path), findings, compared, tolerance, plan)
+
+
+def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
+    """Two files of one kind, name by name."""
+    findings = _names(left.specs, right.specs, str(left.path), str(right.path))
+    compared = []
+    for name, spec in left.specs.items():
+        if name in right.specs and right.specs[name].shape == spec.shape:
+            compared.append(compare(spec, left.read(name), right.read(name)))
+            left.release(name)
+            right.release(name)
+    return _sorted(str(left.path), str(right.path), findings, compared, tolerance, None)
+
+
+def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "") -> TensorDiff:
+    """How far two arrays of one shape lie apart.
+
+    Example:
+        >>> spec = TensorSpec("w", (2,), "float32")
+        >>> result = compare(spec, np.float32([3, 4]), np.float32([3, 5]))
+        >>> result.max_abs, result.mean_abs, result.relative, round(result.cosine, 4)
+        (1.0, 0.5, 0.25, 0.9947)
+    """
+    if left.dtype.kind == "O" or right.dtype.kind == "O":
+        same = left.tolist() == right.tolist()
+        apart = 0.0 if same else math.inf
+        return TensorDiff(spec.name, spec, apart, apart, apart, float(same), same, work)
+    greatest = total = scale = product = left_square = right_square = 0.0
+    equal = True
+    for first, second in _chunks(left, right):
+        a, b = _wide(first), _wide(second)
+        both = (a == b) | (np.isnan(a) & np.isnan(b))
+        equal = equal and bool(both.all())
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart_values = np.where(both, 0.0, np.abs(a - b))
+        apart_values[np.isnan(apart_values)] = math.inf
+        greatest = max(greatest, float(apart_values.max(initial=0.0)))
+        total += float(apart_values.sum())
+        a, b = np.nan_to_num(a), np.nan_to_num(b)
+        scale = max(scale, float(np.abs(a).max(initial=0.0)))
+        product += float(np.real(np.vdot(a, b)))
+        left_square += float(np.real(np.vdot(a, a)))
+        right_square += float(np.real(np.vdot(b, b)))
+    norm = math.sqrt(left_square) * math.sqrt(right_square)
+    cosine = product / norm if norm else float(left_square == right_square)
+    relative = 0.0 if greatest == 0 else greatest / scale if scale else math.inf
+    mean = total / left.size if left.size else 0.0
+    return TensorDiff(spec.name, spec, greatest, mean, relative, 1.0 if equal else cosine, equal, work)
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """In float64 or complex128; integers beyond 2**53 in longdouble, so that none is taken for its neighbour."""
+    if values.dtype.kind == "c":
+        return values.astype(np.complex128)
+    return values.astype(
+        np.longdouble if values.dtype.kind in "iu" and values.dtype.itemsize == 8 else np.float64
+    )
+
+
+def _chunks(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    first, second = left.reshape(-1), right.reshape(-1)
+    for start in range(0, first.size, _CHUNK):
+        yield first[start : start + _CHUNK], second[start : start + _CHUNK]
+
+
+def _names(
+    left: Mapping[str, TensorSpec], right: Mapping[str, TensorSpec], left_name: str, right_name: str
+) -> list[Finding]:
+    findings = []
+    only_right = [name for name in right if name not in left]
+    for name, spec in left.items():
+        other = right.get(name)
+        if other is None:
+            close = tuple(nearest(name, only_right))
+            findings.append(
+                Finding("missing", f"{name} is not in {right_name}", name, got=str(spec), nearest=close)
+            )
+        elif other.shape != spec.shape:
+            findings.append(
+                _unlike("shape", name, format_shape(spec.shape), format_shape(other.shape), left_name)
+            )
+        elif other.dtype != spec.dtype:
+            findings.append(_unlike("dtype", name, spec.dtype, other.dtype, left_name))
+    only_left = [name for name in left if name not in right]
+    for name in only_right:
+        close = tuple(nearest(name, only_left))
+        what = f"{name} is only in {right_name}"
+        findings.append(Finding("extra", what, name, got=str(right[name]), nearest=close))
+    return findings
+
+
+def _unlike(kind: str, name: str, left: str, right: str, left_name: str) -> Finding:
+    return Finding(kind, f"{name} has another {kind}", name, expected=f"{left}, as in {left_name}", got=right)
+
+
+def _sorted(
+    left: str,
+    right: str,
+    findings: Iterable[Finding],
+    compared: list[TensorDiff],
+    tolerance: float,
+    plan: Plan | None,
+) -> Diff:
+    worst: Callable[[TensorDiff], tuple[bool, float, float]] = lambda t: (t.equal, -t.relative, t.cosine)  # noqa: E731
+    return Diff(left, right, tuple(findings), tuple(sorted(compared, key=worst)), tolerance, plan)
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,219 @@
+"""From a mapping and a checkpoint to a file of PyTorch weights: plan, then translate, or refuse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfpt.errors import SinkError
+from tfpt.manifest import target_specs
+from tfpt.mapping.loading import load_mapping
+from tfpt.mapping.rows import Mapping as TfptMapping
+from tfpt.model import build_model
+from tfpt.planning import Plan, PlanError, Step, make_plan
+from tfpt.sinks import open_sink
+from tfpt.sinks.sink import Sink
+from tfpt.sources import Source, open_source
+from tfpt.translate import metadata_of, translate
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion, planned and not yet carried out.
+
+    Attributes:
+        mapping: The compiled mapping.
+        source: The opened checkpoint.
+        plan: What is to be done.
+        out: The file to write.
+        trust: Whether the model may come from outside the trusted packages.
+    """
+
+    mapping: TfptMapping
+    source: Source
+    plan: Plan
+    out: Path
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        plan: What was done.
+        nbytes: The size of the file.
+    """
+
+    path: Path
+    plan: Plan
+    nbytes: int
+
+
+def prepare(
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    verify_checksums: bool = True,
+) -> Job:
+    """Plan a conversion: read the mapping, the checkpoint's index and the manifest, and no weight.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        out: The output file; by default the mapping's name with `.safetensors`, in the working folder.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+
+    Raises:
+        TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
+    """
+    compiled = load_mapping(
+        os.fspath(mapping), settings, os.fspath(config) if isinstance(config, os.PathLike) else config
+    )
+    source = open_source(checkpoint, verify_checksums=verify_checksums)
+    plan = make_plan(
+        compiled, source.specs, target_specs(compiled, trust=trust), source=os.fspath(checkpoint), dtype=dtype
+    )
+    return Job(compiled, source, plan, Path(out) if out else Path(f"{compiled.name}.safetensors"), trust)
+
+
+def carry_out(
+    jobs: Sequence[Job],
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Callable[[Job, Step], None] | None = None,
+) -> list[Conversion]:
+    """Write the files of several plans: none is begun unless every plan is free of findings.
+
+    Raises:
+        PlanError: A plan has findings.
+        SinkError: Two jobs have one output, or a file cannot be written; nothing of it is left behind.
+        SourceError: A tensor cannot be read, or fails its checksum; nothing of that file is left behind.
+    """
+    for job in jobs:
+        if not job.plan.ok:
+            raise PlanError(job.plan)
+    outs = [job.out.resolve() for job in jobs]
+    for index, out in enumerate(outs):
+        if out in outs[:index]:
+            raise SinkError(
+                "two conversions would write one file", where=str(jobs[index].out), hint="--out FOLDER"
+            )
+    with ExitStack() as stack:
+        # Every output is begun before the first is filled, and finished after the last: all appear, or none.
+        sinks = [stack.enter_context(_open(job, overwrite)) for job in jobs]
+        for job, sink in zip(jobs, sinks, strict=True):
+            _fill(job, sink, workers, progress)
+        for sink in sinks:
+            sink.commit()
+    return [Conversion(job.out, job.plan, job.out.stat().st_size) for job in jobs]
+
+
+def convert(
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    **options: Any,
+) -> Conversion:
+    """Translate a checkpoint into a file of PyTorch weights.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
+        overwrite: Replace the file if it exists.
+        workers: Threads; by default one for each core, at most eight.
+        **options: The keywords of `prepare`: settings, config, dtype, trust, verify_checksums.
+
+    Raises:
+        PlanError: The mapping does not fit: every finding is in it, and nothing was written.
+        TfptError: Something cannot be read or written; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = sample("i3d_flow", f"{folder}/model.ckpt")
+        >>> done = convert("i3d_flow", f"{folder}/model.ckpt", f"{folder}/flow.safetensors")
+        >>> len(done.plan.writes), done.path.name
+        (344, 'flow.safetensors')
+    """
+    job = prepare(mapping, checkpoint, out, **options)
+    try:
+        return carry_out([job], overwrite=overwrite, workers=workers)[0]
+    finally:
+        job.source.close()
+
+
+def plan(mapping: str | os.PathLike[str], checkpoint: str | os.PathLike[str], **options: Any) -> Plan:
+    """What `convert` would do, with every finding; an index alone is enough.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        **options: The keywords of `prepare`.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = sample("i3d_rgb", checkpoint)
+        >>> found = plan("i3d_flow", checkpoint)
+        >>> found.ok, found.findings[0].kind
+        (False, 'scope')
+    """
+    job = prepare(mapping, checkpoint, **options)
+    job.source.close()
+    return job.plan
+
+
+def sample(
+    mapping: str | os.PathLike[str],
+    prefix: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    trust: bool = False,
+) -> int:
+    """Write a TensorFlow checkpoint of random weights that fits a mapping; the same seed gives the same values.
+
+    Returns:
+        The number of variables written.
+
+    Example:
+        >>> import tempfile
+        >>> sample("i3d_rgb", f"{tempfile.mkdtemp()}/model.ckpt", seed=7)
+        230
+    """
+    from tfpt.samples import write_sample
+
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    return write_sample(compiled, target_specs(compiled, trust=trust), Path(prefix), seed=seed)
+
+
+def _open(job: Job, overwrite: bool) -> Sink:
+    return open_sink(job.out, job.plan.writes.values(), metadata_of(job.plan, job.source), overwrite)
+
+
+def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
+    kept = any(step.keep for step in job.plan.steps)
+    model = build_model(job.mapping, device="cpu", trust=job.trust) if kept else None
+    advance = None if progress is None else (lambda step: progress(job, step))
+    translate(job.plan, job.source, sink, model=model, workers=workers, progress=advance)

@@ -1,0 +1,177 @@
+"""What is in a file: its tensors, their sizes, and what their values look like."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfpt.errors import TfptError
+from tfpt.sources import Source, open_source
+from tfpt.tensors import DTYPES, TensorSpec
+
+# Values looked at together: keeps float64 temporaries under some 25 MB.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the values of one tensor look like; NaN and infinite values are counted and left out of the rest."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    nans: int
+    infinities: int
+
+    def to_json(self) -> dict[str, float | int]:
+        return {
+            "min": self.minimum,
+            "max": self.maximum,
+            "mean": self.mean,
+            "std": self.std,
+            "nan": self.nans,
+            "inf": self.infinities,
+        }
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a file.
+
+    Attributes:
+        path: The file, as it was named.
+        format: Its format.
+        fingerprint: A hash of its content, as written into converted files.
+        specs: The tensors looked at.
+        total: How many the file holds.
+        statistics: Of each tensor of numbers, where asked for.
+    """
+
+    path: str
+    format: str
+    fingerprint: str
+    specs: Mapping[str, TensorSpec]
+    total: int
+    statistics: Mapping[str, Statistics]
+
+    @property
+    def by_dtype(self) -> dict[str, tuple[int, int]]:
+        """For each dtype, how many tensors and how many bytes, largest first."""
+        counts: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for spec in self.specs.values():
+            counts[spec.dtype] += 1
+            sizes[spec.dtype] += spec.nbytes
+        return {name: (counts[name], size) for name, size in sizes.most_common()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "format": self.format,
+            "fingerprint": self.fingerprint,
+            "tensors": [
+                {
+                    "name": spec.name,
+                    "shape": list(spec.shape),
+                    "dtype": spec.dtype,
+                    **({"statistics": self.statistics[name].to_json()} if name in self.statistics else {}),
+                }
+                for name, spec in self.specs.items()
+            ],
+            "total": self.total,
+            "dtypes": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_dtype.items()},
+        }
+
+
+def inspect(path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False) -> Inspection:
+    """What is in a file that tfpt reads; no weight is read unless `stats` asks for it.
+
+    Args:
+        path: A checkpoint's prefix, any of its files, its folder; or a file of PyTorch weights.
+        grep: Only tensors whose name holds this regular expression.
+        stats: Also read the values.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = tfpt.sample("i3d_rgb", checkpoint)
+        >>> inspect(checkpoint, grep="Logits").by_dtype
+        {'float32': (2, 1640000)}
+    """
+    source = open_source(path)
+    try:
+        return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))
+    finally:
+        source.close()
+
+
+def inspect_source(
+    source: Source, *, grep: str | None = None, stats: bool = False, path: str = ""
+) -> Inspection:
+    """Look into a file; no weight is read unless `stats` asks for it.
+
+    Args:
+        source: The opened file.
+        grep: Only tensors whose name holds this regular expression.
+        stats: Also read the values.
+        path: What to call the file.
+
+    Raises:
+        TfptError: `grep` is not a regular expression.
+        SourceError: A tensor cannot be read.
+    """
+    try:
+        wanted = re.compile(grep or "")
+    except re.error as error:
+        raise TfptError("--grep is not a regular expression", got=f"{grep}: {error}") from error
+    specs = {name: spec for name, spec in source.specs.items() if wanted.search(name)}
+    statistics = {}
+    for name, spec in specs.items() if stats else ():
+        held = DTYPES[spec.dtype].numpy
+        if held is None or held.kind in "Oc" or not spec.size:
+            continue
+        statistics[name] = statistics_of(source.read(name))
+        source.release(name)
+    return Inspection(
+        path or str(source.path), source.format, source.fingerprint(), specs, len(source.specs), statistics
+    )
+
+
+def statistics_of(array: np.ndarray) -> Statistics:
+    """Minimum, maximum, mean, standard deviation, and how many values are no numbers.
+
+    Example:
+        >>> statistics_of(np.float32([1, 3, np.nan, np.inf]))
+        Statistics(minimum=1.0, maximum=3.0, mean=2.0, std=1.0, nans=1, infinities=1)
+    """
+    flat = array.reshape(-1)
+    # The first value as origin: squares of what is left lose no digits where all values lie far from zero.
+    origin: float | None = None
+    low, high = np.inf, -np.inf
+    count = nans = infinities = 0
+    total = squares = 0.0
+    for start in range(0, flat.size, _CHUNK):
+        values = flat[start : start + _CHUNK].astype(np.float64)
+        finite = values[np.isfinite(values)]
+        nans += int(np.isnan(values).sum())
+        infinities += int(np.isinf(values).sum())
+        if not finite.size:
+            continue
+        origin = float(finite[0]) if origin is None else origin
+        low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        apart = finite - origin
+        total += float(apart.sum())
+        squares += float(np.dot(apart, apart))
+        count += finite.size
+    if not count or origin is None:
+        return Statistics(0.0, 0.0, 0.0, 0.0, nans, infinities)
+    mean = total / count
+    variance = max(squares / count - mean * mean, 0.0)
+    return Statistics(low, high, origin + mean, float(np.sqrt(variance)), nans, infinities)

@@ -1,0 +1,133 @@
+"""A mapping's model with weights in it: from a TensorFlow checkpoint, or from a file that `convert` wrote."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfpt.errors import ModelError, TfptError
+from tfpt.mapping.loading import load_mapping
+from tfpt.model import build_model, model_specs
+from tfpt.nearest import nearest
+from tfpt.planning import Finding, PlanError, make_plan
+from tfpt.sources import open_source
+from tfpt.tensors import TensorSpec, format_shape
+from tfpt.translate import translated
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load(
+    mapping: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    adapt: bool = False,
+    trust: bool = False,
+    device: str = "cpu",
+) -> torch.nn.Module:
+    """Build a mapping's model, check how its layers behave, and fill it.
+
+    Args:
+        mapping: A bundled name or a path.
+        path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
+        trust: Import the model even from outside the trusted packages.
+        device: Where the model is to be.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        PlanError: The mapping does not fit the checkpoint.
+        ModelError: The weights are not those of the model, or a layer contradicts the mapping.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = tfpt.sample("i3d_flow", checkpoint)
+        >>> model = tfpt.load("i3d_flow", checkpoint)
+        >>> model.conv3d_1a_7x7.conv3d.weight.shape
+        torch.Size([64, 2, 7, 7, 7])
+    """
+    from tfpt.behaviour import adapt_model, check_behaviour
+
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    model = build_model(compiled, device="cpu", trust=trust)
+    if adapt:
+        adapt_model(model, compiled)
+    contradictions = [finding for finding in check_behaviour(model, compiled) if finding.stops]
+    if contradictions:
+        raise _contradiction(compiled.name, contradictions)
+    source = open_source(path)
+    if source.side == "pt":
+        _check_fit(model, source.specs, str(path))
+        tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
+    else:
+        plan = make_plan(compiled, source.specs, model_specs(model), source=str(path))
+        if not plan.ok:
+            raise PlanError(plan)
+        tensors = translated(plan, source, model)
+    model.load_state_dict({name: _tensor(array) for name, array in tensors.items()})
+    source.close()
+    return model.to(device)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    import torch
+
+    kind = array.dtype.name
+    with warnings.catch_warnings():
+        # The values are copied into the model at once, so that the file they are a view of is read-only is no matter.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        if array.dtype.kind == "V":  # ml_dtypes' types, which torch.from_numpy does not know
+            return torch.from_numpy(array.view(f"i{array.dtype.itemsize}")).view(getattr(torch, kind))
+        return torch.from_numpy(array)
+
+
+def _check_fit(model: torch.nn.Module, specs: Mapping[str, TensorSpec], path: str) -> None:
+    wanted = model_specs(model)
+    mistakes = [
+        TfptError(f"the model's {name} is not in the file", expected=str(spec), nearest=nearest(name, specs))
+        for name, spec in wanted.items()
+        if name not in specs
+    ]
+    for name, spec in specs.items():
+        if name not in wanted:
+            mistakes.append(
+                TfptError(f"the model has no {name}", got=str(spec), nearest=nearest(name, wanted))
+            )
+        elif wanted[name].shape != spec.shape:
+            mistakes.append(
+                TfptError(
+                    f"{name} has another shape in the model",
+                    expected=format_shape(wanted[name].shape),
+                    got=format_shape(spec.shape),
+                )
+            )
+    if mistakes:
+        raise ModelError(
+            f"the file does not hold the weights of this model: {len(mistakes)} differences",
+            where=path,
+            hint="tfpt diff --mapping MAPPING CHECKPOINT WEIGHTS",
+            causes=mistakes[:20],
+        )
+
+
+def _contradiction(name: str, findings: list[Finding]) -> ModelError:
+    return ModelError(
+        f"the model of {name} has {len(findings)} layers that do not compute what TensorFlow computed",
+        causes=[
+            TfptError(finding.what, where=finding.where, expected=finding.expected, got=finding.got)
+            for finding in findings[:20]
+        ],
+        hint=findings[0].hint,
+    )

@@ -1,0 +1,135 @@
+"""A stock torch layer made into one that pads as TensorFlow does, around the same parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from tfpt.errors import ModelError
+from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
+from tfpt.nn.padding import check_padding
+from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+
+_CONVS: dict[type[nn.Module], Any] = {
+    nn.Conv1d: Conv1d,
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+}
+_MAX_POOLS: dict[type[nn.Module], Any] = {
+    nn.MaxPool1d: MaxPool1d,
+    nn.MaxPool2d: MaxPool2d,
+    nn.MaxPool3d: MaxPool3d,
+}
+_AVG_POOLS: dict[type[nn.Module], Any] = {
+    nn.AvgPool1d: AvgPool1d,
+    nn.AvgPool2d: AvgPool2d,
+    nn.AvgPool3d: AvgPool3d,
+}
+# A layer of tfpt.nn is taken, too: its rule is replaced.
+for _table in (_CONVS, _MAX_POOLS, _AVG_POOLS):
+    _table.update({ours: ours for ours in tuple(_table.values())})
+
+
+def adapt(module: nn.Module, padding: str) -> nn.Module:
+    """The layer of `tfpt.nn` that is `module` in everything but its padding.
+
+    Parameters are the same objects, not copies, so an optimizer that holds them still does. Kernel, stride,
+    dilation, groups and train mode are kept; the module's own pads are replaced by the rule. Under ``"symmetric"``
+    an average pool keeps its `count_include_pad`, otherwise pads are not counted.
+
+    Args:
+        module: A convolution, max-pool or average pool of ``torch.nn`` or `tfpt.nn`, in 1 to 3 dimensions.
+        padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
+
+    Raises:
+        ModelError: It is another layer, a subclass with ways of its own, or it has an option that the rule
+            leaves no room for (`padding_mode`, `return_indices`, `divisor_override`, `ceil_mode`, hooks).
+
+    Example:
+        >>> stock = nn.Conv2d(3, 5, kernel_size=7, stride=2, padding=3)
+        >>> layer = adapt(stock, "same")
+        >>> layer
+        Conv2d(3, 5, kernel_size=(7, 7), stride=(2, 2), tf_padding='same')
+        >>> layer.weight is stock.weight
+        True
+    """
+    check_padding(padding)
+    kind = type(module)
+    if kind in _CONVS:
+        layer = _conv(module, padding)
+    elif kind in _MAX_POOLS:
+        layer = _max_pool(module, padding)
+    elif kind in _AVG_POOLS:
+        layer = _avg_pool(module, padding)
+    else:
+        raise _refusal(module, padding, "only these layers, not what derives from them, can be adapted")
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        raise _refusal(
+            module, padding, "it has hooks, which would be lost", "remove them, adapt, add them again"
+        )
+    return layer.train(module.training)
+
+
+def _refusal(module: nn.Module, padding: str, why: str, hint: str | None = None) -> ModelError:
+    expected = "a conv, max-pool or average pool of torch.nn in 1 to 3 dimensions"
+    return ModelError(
+        f"a {type(module).__name__} cannot be given TensorFlow's {padding} padding: {why}",
+        expected=expected,
+        got=repr(module),
+        hint=hint,
+    )
+
+
+def _conv(module: Any, padding: str) -> nn.Module:
+    if module.padding_mode != "zeros":
+        raise _refusal(module, padding, f"it pads with padding_mode={module.padding_mode!r}, not zeros")
+    if "weight" not in module._parameters:
+        raise _refusal(module, padding, "its weight is computed", "remove the weight norm or parametrization")
+    layer: nn.Module = _CONVS[type(module)](
+        module.in_channels,
+        module.out_channels,
+        module.kernel_size,
+        module.stride,
+        padding,
+        module.dilation,
+        module.groups,
+        bias=False,
+        device="meta",
+    )
+    layer.weight = module.weight
+    layer.bias = module.bias
+    return layer
+
+
+def _max_pool(module: Any, padding: str) -> nn.Module:
+    if module.return_indices:
+        raise _refusal(module, padding, "it returns indices, which would count the pads")
+    _refuse_ceil_mode(module, padding)
+    layer: nn.Module = _MAX_POOLS[type(module)](module.kernel_size, module.stride, padding, module.dilation)
+    return layer
+
+
+def _avg_pool(module: Any, padding: str) -> nn.Module:
+    if getattr(module, "divisor_override", None) is not None:
+        raise _refusal(module, padding, f"it divides by {module.divisor_override}, not by the window's taps")
+    _refuse_ceil_mode(module, padding)
+    layer: nn.Module = _AVG_POOLS[type(module)](
+        module.kernel_size,
+        module.stride,
+        padding,
+        getattr(module, "dilation", 1),
+        count_include_pad=padding == "symmetric" and module.count_include_pad,
+    )
+    return layer
+
+
+def _refuse_ceil_mode(module: Any, padding: str) -> None:
+    # SAME has windows that stand out at the end, which is what ports use ceil_mode for; the other rules have none.
+    if module.ceil_mode and padding != "same":
+        raise _refusal(
+            module,
+            padding,
+            "ceil_mode adds a window at the end that the rule does not have",
+            "set ceil_mode=False",
+        )

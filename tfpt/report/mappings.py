@@ -1,0 +1,63 @@
+"""Mappings for people: the list of those at hand, and what a check found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tfpt.lint import Check
+from tfpt.manifest import read_manifest
+from tfpt.mapping.loading import bundled_mappings, load_mapping
+from tfpt.mapping.rows import Mapping
+from tfpt.report.plans import print_findings
+from tfpt.report.terminal import count
+
+
+def mappings_to_json() -> list[dict[str, Any]]:
+    """The bundled mappings as plain JSON values."""
+    return [
+        {
+            "name": mapping.name,
+            "summary": mapping.summary,
+            "path": str(mapping.path),
+            "scope": [row_set.scope for row_set in mapping.alternatives],
+            "model": mapping.model.factory,
+            "params": mapping.params,
+            "parameters": _parameters(mapping),
+        }
+        for mapping in map(load_mapping, bundled_mappings())
+    ]
+
+
+def mapping_table() -> Table:
+    """The bundled mappings, one a line."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("mapping", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("parameters", justify="right")
+    table.add_column("--set", overflow="fold")
+    for entry in mappings_to_json():
+        params = ", ".join(f"{name}={value}" for name, value in entry["params"].items())
+        number = "--config" if entry["parameters"] is None else str(entry["parameters"])
+        table.add_row(escape(entry["name"]), escape(entry["summary"]), number, escape(params))
+    return table
+
+
+def print_check(out: Console, check: Check) -> None:
+    """What a check found, and a verdict."""
+    rows = count(len(check.mapping.alternatives[0].rows), "row")
+    out.print(f"[bold]{escape(check.mapping.name)}[/]  {escape(check.mapping.summary)}", soft_wrap=True)
+    out.print(f"  {rows}, {count(check.parameters, 'parameter')}")
+    verdict = count(len(check.findings), "finding") + (
+        f", {count(len(check.notes), 'note')}" if check.notes else ""
+    )
+    out.print(f"  [{'red' if check.findings else 'green'}]{verdict}[/]")
+    print_findings(out, check.findings)
+    print_findings(out, check.notes)
+
+
+def _parameters(mapping: Mapping) -> int | None:
+    return len(read_manifest(mapping.manifest_path)) if mapping.manifest_path.is_file() else None

@@ -1,0 +1,115 @@
+"""Plans and findings for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tfpt.planning import Finding, Plan, Step
+from tfpt.report.terminal import count
+from tfpt.tensors import format_shape
+
+# How many findings of one row are spelt out; the rest are counted and named.
+SHOWN_PER_ROW = 3
+
+
+def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: bool = False) -> None:
+    """The headline of a plan, its findings and notes, and with `steps` the work."""
+    print_headline(out, plan)
+    print_findings(out, plan.findings, everything=everything)
+    print_findings(out, plan.notes, everything=everything)
+    if steps and plan.steps:
+        out.print()
+        out.print(_rows_table(plan) if not everything else _steps_table(plan))
+
+
+def print_headline(out: Console, plan: Plan) -> None:
+    """What the plan makes of how many variables, in three lines."""
+    out.print(f"[bold]{escape(plan.mapping)}[/] ← {escape(plan.source)}", soft_wrap=True)
+    ignored = ", ".join(f"{number} {reason}" for reason, number in plan.ignored_by_reason.items())
+    translated = len(plan.writes) - plan.filled
+    variables = f"{count(plan.variables, 'variable')}: {len(plan.used)} used, {len(plan.ignored)} ignored"
+    if plan.shadows:
+        variables += f", {len(plan.shadows)} read as moving averages"
+    out.print(f"  {variables}" + (f" ({escape(ignored)})" if ignored else ""), soft_wrap=True)
+    out.print(f"  {count(len(plan.writes), 'parameter')}: {translated} translated, {plan.filled} filled")
+    colour = "green" if plan.ok else "red"
+    verdict = count(len(plan.findings), "finding") + (
+        f", {count(len(plan.notes), 'note')}" if plan.notes else ""
+    )
+    out.print(f"  [{colour}]{verdict}[/]")
+
+
+def print_findings(out: Console, findings: Sequence[Finding], *, everything: bool = False) -> None:
+    """Findings grouped by kind and row; of a large group the first few, and the number of the others."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.kind, finding.where.partition(" (in")[0]), []).append(finding)
+    for (kind, where), group in groups.items():
+        colour = "red" if group[0].stops else "yellow"
+        label = "" if group[0].stops else "note: "
+        out.print()
+        number = f"  ({len(group)})" if len(group) > 1 else ""
+        out.print(f"[{colour}]{label}{kind}[/]  [bold]{escape(where)}[/]{number}", soft_wrap=True)
+        shown = group if everything else group[:SHOWN_PER_ROW]
+        for finding in shown:
+            _print_finding(out, finding)
+        if len(shown) < len(group):
+            out.print(f"  … and {len(group) - len(shown)} more (--all shows them)")
+        hint = next((finding.hint for finding in group if finding.hint), "")
+        if hint:
+            out.print(f"  next      {escape(hint)}", soft_wrap=True)
+
+
+def _print_finding(out: Console, finding: Finding) -> None:
+    out.print(f"  {escape(finding.what)}", soft_wrap=True)
+    for label, text in (
+        ("row", f"{finding.row}  at {finding.where}" if finding.row else ""),
+        ("expected", finding.expected),
+        ("got", finding.got),
+        ("nearest", ", ".join(finding.nearest)),
+    ):
+        if text:
+            out.print(f"    [dim]{label:<9}[/] {escape(text)}", soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _rows_table(plan: Plan) -> Table:
+    """One line for each row of the mapping: how many parameters it writes, and an example."""
+    table = _table("row", "parameters", "example", "work")
+    rows: dict[tuple[str, str], list[Step]] = {}
+    for step in plan.steps:
+        rows.setdefault((step.where.partition(" (in")[0], step.work), []).append(step)
+    for (where, work), steps in rows.items():
+        written = sum(len(step.writes) for step in steps)
+        first = steps[0]
+        example = f"{first.reads[0].name} → {first.writes[0].name}" if first.reads else first.writes[0].name
+        table.add_row(escape(where), str(written), escape(example), escape(work))
+    return table
+
+
+def _steps_table(plan: Plan) -> Table:
+    """Every variable with the parameter it becomes."""
+    table = _table("variable", "shape", "parameter", "shape", "dtype", "work")
+    for step in plan.steps:
+        for index in range(max(len(step.reads), len(step.writes))):
+            read = step.reads[index] if index < len(step.reads) else None
+            write = step.writes[index] if index < len(step.writes) else None
+            table.add_row(
+                escape(read.name) if read else "",
+                escape(format_shape(read.shape)) if read else "",
+                escape(write.name) if write else "",
+                escape(format_shape(write.shape)) if write else "",
+                write.dtype if write else "",
+                escape(step.work) if index == 0 else "",
+            )
+    return table

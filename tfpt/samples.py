@@ -1,0 +1,137 @@
+"""A checkpoint of random weights that fits a mapping, to try things out without the published file."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfpt.errors import MappingError
+from tfpt.mapping.layout import LayoutError
+from tfpt.mapping.rows import Mapping as TfptMapping
+from tfpt.mapping.rows import Row
+from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR, Field, Template
+from tfpt.planning import PlanError, make_plan
+from tfpt.planning.instances import Instance, NameIndex, instances_of
+from tfpt.sinks.bundle import write_bundle
+from tfpt.tensors import TensorSpec, dtype
+
+
+def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Variables of which the mapping would write exactly `targets`, under its first scope.
+
+    Raises:
+        MappingError: The mapping does not say how large a variable is: it merges axes, or joins pieces, without sizes.
+    """
+    return {spec.name: spec for spec, _ in _invert(mapping, targets).values()}
+
+
+def write_sample(
+    mapping: TfptMapping, targets: Mapping[str, TensorSpec], prefix: Path, *, seed: int = 0
+) -> int:
+    """Write the checkpoint `prefix` in TensorFlow's V2 format; the same seed gives the same values.
+
+    Kernels are normal with variance 2 / fan-in, variances uniform in [0.5, 1.5], everything else small, so that
+    activations keep their size through the layers.
+
+    Returns:
+        The number of variables written.
+
+    Raises:
+        MappingError: See `sample_specs`.
+        SinkError: The files cannot be written.
+    """
+    found = _invert(mapping, targets)
+    specs = {spec.name: spec for spec, _ in found.values()}
+    plan = make_plan(mapping, specs, targets, source=str(prefix))
+    if not plan.ok:
+        raise PlanError(plan)
+
+    def maker(spec: TensorSpec, parameter: TensorSpec) -> Callable[[], np.ndarray]:
+        return lambda: _values(spec, parameter, seed)
+
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    write_bundle(
+        prefix, ((spec, maker(spec, parameter)) for spec, parameter in found.values()), write_state=True
+    )
+    return len(found)
+
+
+def _invert(
+    mapping: TfptMapping, targets: Mapping[str, TensorSpec]
+) -> dict[str, tuple[TensorSpec, TensorSpec]]:
+    """Variable name → the variable, and the first parameter that it feeds."""
+    parameters, nothing = NameIndex(targets, PT_SEPARATOR), NameIndex((), TF_SEPARATOR)
+    chosen: dict[str, Instance] = {}
+    for row in mapping.alternatives[0].rows:
+        if not row.tf or row.tied or row.fallback:
+            continue
+        for instance in instances_of(row, nothing, {}, parameters):
+            for name in instance.writes:
+                if name not in chosen or _openness(row) < _openness(chosen[name].row):
+                    chosen[name] = instance
+    found: dict[str, tuple[TensorSpec, TensorSpec]] = {}
+    for instance in {id(instance): instance for instance in chosen.values()}.values():
+        first = targets[instance.writes[0]]
+        for name, shape in _sources(instance, [targets[name] for name in instance.writes]).items():
+            found.setdefault(name, (TensorSpec(name, shape, first.dtype), first))
+    return dict(sorted(found.items()))
+
+
+def _openness(row: Row) -> int:
+    """How much of a row's names is fields: of two rows that would write a parameter, the more literal one does."""
+    return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
+
+
+def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    row = instance.row
+    try:
+        shapes = row.transform.source_shapes([spec.shape for spec in writes], len(row.tf))
+    except LayoutError as error:
+        raise MappingError(
+            f"the row does not say how large {' and '.join(template.text for template in row.tf)} is: {error.what}",
+            where=row.where,
+            expected="axes: with the size of every axis that the layout merges",
+        ) from error
+    if not row.stacks:
+        return {_name(template, instance): shape for template, shape in zip(row.tf, shapes, strict=True)}
+    count = _stack_length(row, writes[0].shape)
+    return {
+        _name(row.tf[0], Instance(row, {**instance.values, row.index: position})): shapes[0]
+        for position in range(count)
+    }
+
+
+def _stack_length(row: Row, shape: tuple[int, ...]) -> int:
+    layout = row.transform.layout
+    return shape[0] if layout is None else layout.source_shape(shape)[0]
+
+
+def _name(template: Template, instance: Instance) -> str:
+    """The variable's name; a field that carries nothing is written as 0."""
+    known = template.render(instance.values)
+    if known is not None:
+        return known
+    parts = [part if isinstance(part, str) or part.name else "0" for part in template.parts]
+    return Template(template.text, template.separator, tuple(parts)).render(instance.values) or template.text
+
+
+def _values(spec: TensorSpec, parameter: TensorSpec, seed: int) -> np.ndarray:
+    held = dtype(spec.dtype).numpy
+    assert held is not None
+    random = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
+    leaf = parameter.name.rpartition(PT_SEPARATOR)[2]
+    if held.kind in "iub":
+        values = np.zeros(spec.shape)
+    elif leaf == "running_var":
+        values = random.uniform(0.5, 1.5, spec.shape)
+    elif len(parameter.shape) > 1:
+        values = random.normal(0.0, math.sqrt(2 / max(1, math.prod(parameter.shape[1:]))), spec.shape)
+    elif leaf == "weight":
+        values = 1 + random.normal(0.0, 0.1, spec.shape)
+    else:
+        values = random.normal(0.0, 0.1, spec.shape)
+    return values.astype(held)

@@ -1,0 +1,217 @@
+"""TensorFlow's V2 checkpoint, also called a tensor bundle: an index, and data files that are mapped, not loaded.
+
+``X.index`` is a table (see `sstable`) from the empty key to a header and from each tensor's name to its dtype, shape,
+place and checksum (see `bundle_index`); ``X.data-00000-of-00001`` and its like hold the values, little-endian and one
+after the other. The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.errors import SourceError
+from tfpt.sources.bundle_index import FETCH_AGAIN, Part, damaged, is_v1, read_index
+from tfpt.sources.checksum import crc32c, masked
+from tfpt.sources.location import locate
+from tfpt.sources.mapped import MappedFile
+from tfpt.sources.slices import covers_once
+from tfpt.sources.sstable import Table
+from tfpt.sources.strings import decode_strings, string_array
+from tfpt.tensors import DTYPES, TensorSpec, format_shape
+
+
+def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
+    """Which of TensorFlow's two checkpoint formats is at `path`, judged by content; ``None`` if neither.
+
+    Reads the end of the index and its first block, no more, and never raises for what it finds.
+
+    Example:
+        >>> sniff("/nowhere/model.ckpt") is None
+        True
+    """
+    try:
+        index = locate(path).index
+        key, header = next(iter(Table(MappedFile(index).data, index)), (b"?", b""))
+    except SourceError:
+        return None
+    if key:
+        return None
+    return "V1" if is_v1(header) else "V2"
+
+
+class BundleSource:
+    """The tensors of a V2 checkpoint, read one at a time from its mapped data files.
+
+    The index alone gives `specs` and `fingerprint`; a data file is needed, and opened, when a tensor in it is read.
+    In `specs` are the names as they are in the file, in its order; the pieces of a partitioned variable are one
+    tensor. Strings are arrays of Python `bytes` (dtype object). Variants and resources are named, not read.
+
+    Args:
+        path: Whatever names the checkpoint: see `tfpt.sources.location.locate`.
+        verify_checksums: Whether `read` compares a tensor's bytes with their checksum. The index's own checksums
+            are always compared.
+
+    Attributes:
+        path: The prefix of the checkpoint's files.
+
+    Raises:
+        SourceError: There is no checkpoint at `path`, it is of another format, or its index is damaged.
+
+    Example:
+        >>> BundleSource("/nowhere/model.ckpt")
+        Traceback (most recent call last):
+        tfpt.errors.SourceError: there is no TensorFlow checkpoint of this name
+          where     /nowhere/model.ckpt
+          ...
+    """
+
+    path: Path
+    side: Literal["tf", "pt"] = "tf"
+    format: str = "TensorFlow V2 checkpoint"
+    specs: Mapping[str, TensorSpec]
+
+    def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
+        self._location = locate(path)
+        self._index = read_index(self._location.index)
+        self._verify = verify_checksums
+        self._lock = threading.Lock()
+        self._shards: dict[int, MappedFile] = {}
+        self.path = self._location.prefix
+        self.specs = MappingProxyType(self._index.specs)
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
+
+        Numbers are a view of the mapped file where its alignment allows, and otherwise a copy; strings an array of
+        Python `bytes`. Safe to call from several threads.
+
+        Raises:
+            SourceError: There is no such tensor; its data file is absent, too short or damaged; or it is of a dtype
+                whose values only TensorFlow can hold.
+        """
+        spec = self.specs.get(name)
+        if spec is None:
+            raise SourceError(
+                f"there is no tensor called {name!r} in this checkpoint",
+                where=str(self._location.index),
+                nearest=difflib.get_close_matches(name, self.specs, n=3),
+                hint=f"tfpt inspect {self.path} lists its {len(self.specs)} tensors",
+            )
+        if DTYPES[spec.dtype].numpy is None:
+            raise SourceError(
+                f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",
+                where=str(self._location.index),
+                hint="leave it out; a model's weights are in other tensors",
+            )
+        parts = self._index.parts(name)
+        alone = len(parts) == 1 and parts[0].spec == spec
+        values = self._values(parts[0]) if alone else self._assembled(spec, parts)
+        values.flags.writeable = False
+        return values
+
+    def _values(self, part: Part) -> npt.NDArray[np.generic]:
+        entry, spec = part.entry, part.spec
+        shard = self._shard(entry.shard_id)
+        raw = shard.data[entry.offset : entry.offset + entry.size]
+        where = f"{shard.path}, byte {entry.offset}"
+        if len(raw) != entry.size:
+            raise SourceError(
+                f"the data file ends before the values of tensor {spec.name!r} do",
+                where=where,
+                expected=f"a file of {entry.offset + entry.size} bytes at least",
+                got=f"{len(shard.data)} bytes",
+                hint="the file is cut off: fetch it again",
+            )
+        if spec.dtype == "string":
+            try:
+                strings = decode_strings(raw.tobytes(), spec.size, entry.crc32c if self._verify else None)
+            except ValueError as error:
+                what = f"the values of tensor {spec.name!r} are damaged: {error}"
+                raise SourceError(what, where=where, hint=FETCH_AGAIN) from None
+            return string_array(strings, spec.shape)
+        if self._verify and (computed := masked(crc32c(raw))) != entry.crc32c:
+            raise SourceError(
+                f"the values of tensor {spec.name!r} fail their checksum",
+                where=where,
+                expected=f"crc32c {entry.crc32c:08x} (masked) over {entry.size} bytes",
+                got=f"{computed:08x}",
+                hint=FETCH_AGAIN,
+            )
+        return _as_array(raw, spec)
+
+    def _assembled(self, spec: TensorSpec, parts: Sequence[Part]) -> npt.NDArray[np.generic]:
+        """A partitioned variable as one array; its pieces may lie in several data files."""
+        # Before anything of the tensor's size is allocated: its pieces take no more room than the files they are in.
+        for number in {part.entry.shard_id for part in parts}:
+            shard = self._shard(number)
+            size = sum(part.entry.size for part in parts if part.entry.shard_id == number)
+            if size > len(shard.data):
+                raise damaged(
+                    shard.path,
+                    f"the data file is too short for the pieces of tensor {spec.name!r}",
+                    expected=f"{size} bytes at least",
+                    got=f"{len(shard.data)} bytes",
+                )
+        whole = spec.size == sum(part.spec.size for part in parts)
+        if not whole or not covers_once([part.box for part in parts], spec.shape):
+            raise damaged(
+                self._location.index,
+                f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
+                expected=f"pieces that make up {format_shape(spec.shape)}",
+                got=", ".join(format_shape(part.spec.shape) for part in parts[:16]),
+            )
+        values = np.empty(spec.shape, DTYPES[spec.dtype].numpy)
+        for part in parts:
+            values[part.box] = self._values(part)
+        return values
+
+    def _shard(self, number: int) -> MappedFile:
+        with self._lock:
+            if number not in self._shards:
+                path = self._location.shard(number, self._index.shards)
+                if not path.is_file():
+                    raise SourceError(
+                        "a data file of this checkpoint is missing",
+                        where=str(path),
+                        expected=f"data file {number + 1} of {self._index.shards}, beside {self._location.index.name}",
+                        got=f"nothing called {path.name} in {path.parent}",
+                        hint="put it there under exactly this name; names and shapes need the index alone",
+                    )
+                self._shards[number] = MappedFile(path)
+            return self._shards[number]
+
+    def release(self, name: str) -> None:
+        """Let go of the pages that hold this tensor: they are read again from the file if they are needed again."""
+        if name not in self.specs:
+            return
+        for part in self._index.parts(name):
+            with self._lock:
+                shard = self._shards.get(part.entry.shard_id)
+            if shard is not None:
+                shard.release(part.entry.offset, part.entry.size)
+
+    def fingerprint(self) -> str:
+        """The first 32 hexadecimal digits of the SHA-256 of the index file, which holds every tensor's checksum."""
+        return self._index.sha256[:32]
+
+    def close(self) -> None:
+        """Let go of the data files. Arrays that were read keep theirs mapped; a later `read` maps them again."""
+        with self._lock:
+            self._shards.clear()
+
+
+def _as_array(raw: npt.NDArray[np.uint8], spec: TensorSpec) -> npt.NDArray[np.generic]:
+    if spec.dtype == "bool" and raw.size and raw.max() > 1:
+        # TensorFlow takes any byte but zero as true; a numpy bool must be 0 or 1.
+        return np.not_equal(raw, 0).reshape(spec.shape)
+    values: npt.NDArray[np.generic] = raw.view(DTYPES[spec.dtype].numpy).reshape(spec.shape)  # type: ignore[arg-type]
+    return values if values.flags.aligned else values.copy()

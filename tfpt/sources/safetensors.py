@@ -1,0 +1,90 @@
+"""Reads safetensors files: tensors as views of the mapped file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.nearest import nearest
+from tfpt.sources.mapped import MappedFile
+from tfpt.sources.safetensors_header import is_plausible, parse
+from tfpt.sources.sampling import sample_hash
+from tfpt.tensors import TensorSpec, dtype
+
+
+def looks_like_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether the file begins as safetensors files do, whatever its name; False where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return is_plausible(file.read(9), file.seek(0, os.SEEK_END))
+    except OSError:
+        return False
+
+
+class SafetensorsSource:
+    """A `tfpt.sources.source.Source` over one safetensors file.
+
+    Attributes:
+        metadata: The header's free-form part, as it is.
+
+    Raises:
+        SourceError: The file cannot be read, or its header does not describe it.
+
+    Example:
+        >>> import tempfile
+        >>> from safetensors.numpy import save_file
+        >>> path = Path(tempfile.mkdtemp()) / "w.safetensors"
+        >>> save_file({"bias": np.array([1, 2], np.float32)}, path)
+        >>> source = SafetensorsSource(path)
+        >>> str(source.specs["bias"]), source.read("bias").tolist()
+        ('bias [2] float32', [1.0, 2.0])
+    """
+
+    side: Literal["tf", "pt"] = "pt"
+    format: str = "safetensors"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._mapped: MappedFile | None = MappedFile(self.path)
+        header = parse(self.path, self._mapped.data)
+        self.metadata: Mapping[str, str] = header.metadata
+        self.specs: Mapping[str, TensorSpec] = header.specs
+        self._offsets = header.offsets
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one tensor: a read-only view of the file, or a copy where the file does not align them."""
+        spec, mapped = self._find(name)
+        begin = self._offsets[name]
+        held = dtype(spec.dtype).numpy
+        assert held is not None
+        values = mapped.data[begin : begin + spec.nbytes]
+        # Headers are padded to 8 bytes today; files of other writers may start their data anywhere.
+        if values.size and values.ctypes.data % held.alignment:
+            values = values.copy()
+        return values.view(held).reshape(spec.shape)
+
+    def release(self, name: str) -> None:
+        """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
+        spec, mapped = self._find(name)
+        mapped.release(self._offsets[name], spec.nbytes)
+
+    def fingerprint(self) -> str:
+        """A hash of the header's content and of 64 bytes of every tensor (`tfpt.sources.sampling`)."""
+        return sample_hash(self.specs.values(), self.read)
+
+    def close(self) -> None:
+        """Let go of the file; it stays mapped as long as an array of it lives."""
+        self._mapped = None
+
+    def _find(self, name: str) -> tuple[TensorSpec, MappedFile]:
+        if self._mapped is None:
+            raise SourceError("the file was closed", where=str(self.path))
+        if name not in self.specs:
+            close = nearest(name, self.specs)
+            raise SourceError(f"there is no tensor {name!r}", where=str(self.path), nearest=close)
+        return self.specs[name], self._mapped
