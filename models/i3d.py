@@ -236,7 +236,8 @@ class I3D(nn.Module):
         x = clip
         for name in self.ENDPOINTS[: last + 1]:
             x = self._step(name, x)
-            found[name] = x
+            if name in wanted:
+                found[name] = x
         return {name: found[name] for name in wanted}
 
     def _step(self, name: str, x: Tensor) -> Tensor:

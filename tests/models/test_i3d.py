@@ -1,112 +1,20 @@
-"""I3D against what DeepMind's graph computed with seeded weights (tests/data/i3d), and as a module by itself."""
+"""I3D as a module: its names, endpoints, refusals, padding, export."""
 
 from __future__ import annotations
 
 import doctest
 import json
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tfpt.models import i3d
-from tfpt.models.i3d import I3D, MIXED
 from torch.export import Dim, export
 
 from tfpt.errors import ModelError
+from tfpt.models import i3d
+from tfpt.models.i3d import I3D
 
 DATA = Path(__file__).parents[1] / "data" / "i3d"
-
-LEAVES = {
-    "conv3d.weight": "conv_3d/w",
-    "conv3d.bias": "conv_3d/b",
-    "batch3d.bias": "batch_norm/beta",
-    "batch3d.running_mean": "batch_norm/moving_mean",
-    "batch3d.running_var": "batch_norm/moving_variance",
-}
-BRANCHES = {
-    "branch_0": "Branch_0/Conv3d_0a_1x1",
-    "branch_1.0": "Branch_1/Conv3d_0a_1x1",
-    "branch_1.1": "Branch_1/Conv3d_0b_3x3",
-    "branch_2.0": "Branch_2/Conv3d_0a_1x1",
-    "branch_2.1": "Branch_2/Conv3d_0b_3x3",
-    "branch_3.1": "Branch_3/Conv3d_0b_1x1",
-}
-
-# Of the largest value of an endpoint. The recordings are float32 themselves: the graph run in float64 is up to 2.5e-6
-# away from them, TensorFlow's two float32 kernels (oneDNN and Eigen) up to 2.1e-6 and 2.5e-6, this port 2.8e-6, while
-# in float64 port and graph agree to 5e-15 (test_in_double_precision…). The softmax multiplies what the logits have.
-TOLERANCE = {"logits": 2e-6, "predictions": 6e-6}
-TOLERANCE_ELSEWHERE = 4e-6
-TOLERANCE_OF_THE_MEAN = 1e-6
-
-
-def variable_name(parameter: str, scope: str) -> str:
-    """The TensorFlow variable behind a parameter.
-
-    Example:
-        >>> variable_name("mixed_5b.branch_2.1.conv3d.weight", "RGB")  # a slip in DeepMind's code: not 0b
-        'RGB/inception_i3d/Mixed_5b/Branch_2/Conv3d_0a_3x3/conv_3d/w'
-    """
-    unit, kind, leaf = parameter.rsplit(".", 2)
-    module, _, branch = unit.partition(".")
-    if module == "conv3d_0c_1x1":
-        place = "Logits/Conv3d_0c_1x1"
-    elif unit == "mixed_5b.branch_2.1":
-        place = "Mixed_5b/Branch_2/Conv3d_0a_3x3"
-    else:
-        place = "/".join([module.capitalize(), *([BRANCHES[branch]] if branch else [])])
-    return f"{scope}/inception_i3d/{place}/{LEAVES[f'{kind}.{leaf}']}"
-
-
-def seeded(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """The value of one variable, as in the checkpoint that was recorded."""
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    leaf = name.rsplit("/", 1)[-1]
-    if leaf == "moving_variance":
-        values = rng.uniform(0.5, 1.5, shape)
-    elif leaf == "w":
-        values = rng.normal(0.0, np.sqrt(2.0 / np.prod(shape[:-1])), shape)
-    else:
-        values = rng.normal(0.0, 0.1, shape)
-    return values.astype(np.float32)
-
-
-def seeded_clip(frames: int, channels: int, seed: int, size: int = 224) -> np.ndarray:
-    """The clip that was recorded, (1, frames, size, size, channels)."""
-    rng = np.random.default_rng([seed, 1])
-    return np.clip(rng.normal(0, 0.5, (1, frames, size, size, channels)), -1, 1).astype(np.float32)
-
-
-def seeded_variable(parameter: str, shape: tuple[int, ...], scope: str, seed: int) -> np.ndarray:
-    """The variable of a parameter of that (torch's) shape, in TensorFlow's layout."""
-    if len(shape) == 5:
-        shape = (*shape[2:], shape[1], shape[0])
-    return seeded(variable_name(parameter, scope), shape, seed)
-
-
-def seeded_model(in_channels: int, scope: str, seed: int, **options: object) -> I3D:
-    model = I3D(400, in_channels, **options).eval()
-    state = model.state_dict()
-    for name, value in state.items():
-        if name.rsplit(".", 2)[-2:] == ["batch3d", "weight"]:
-            state[name] = torch.ones_like(value)  # DeepMind's batch norm has no gamma
-        elif not name.endswith("num_batches_tracked"):
-            variable = seeded_variable(name, tuple(value.shape), scope, seed)
-            if variable.ndim == 5:
-                variable = variable.transpose(4, 3, 0, 1, 2)
-            state[name] = torch.from_numpy(np.ascontiguousarray(variable))
-    model.load_state_dict(state)
-    return model
-
-
-def channels_first(clip: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(clip, -1, 1)))
-
-
-def channels_last(activation: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(activation.movedim(1, -1).numpy())
 
 
 @pytest.fixture(scope="module")
@@ -119,82 +27,6 @@ def small() -> I3D:
 def clip() -> torch.Tensor:
     torch.manual_seed(4)
     return torch.randn(1, 2, 9, 193, 193).clamp(-1, 1)
-
-
-@pytest.mark.parametrize(
-    ("recording", "scope", "channels", "frames", "seed"),
-    [
-        ("rgb_f16_seed11", "RGB", 3, 16, 11),
-        ("rgb_f17_seed11", "RGB", 3, 17, 11),
-        ("flow_f16_seed12", "Flow", 2, 16, 12),
-    ],
-)
-def test_every_endpoint_is_what_deepminds_graph_computed(recording, scope, channels, frames, seed):
-    model = seeded_model(channels, scope, seed)
-    with torch.no_grad():
-        found = model.endpoints(channels_first(seeded_clip(frames, channels, seed)))
-    with np.load(DATA / f"{recording}.npz") as file:
-        recorded = dict(file)
-    names = [name for name in recorded if "." not in name]
-    assert [name.lower() for name in names] == list(I3D.ENDPOINTS)
-    for name in names:
-        whole = channels_last(found[name.lower()])
-        assert whole.shape == tuple(recorded[f"{name}.shape"]), name
-        samples = whole if whole.size <= 2000 else whole.reshape(-1)[:: max(1, whole.size // 997)][:997]
-        largest = np.abs(recorded[name]).max()
-        error = np.abs(samples.astype(np.float64) - recorded[name]).max() / largest
-        assert error <= TOLERANCE.get(name.lower(), TOLERANCE_ELSEWHERE), (name, error)
-        mean = np.abs(whole).mean(dtype=np.float64)
-        assert mean == pytest.approx(float(recorded[f"{name}.mean_abs"]), rel=TOLERANCE_OF_THE_MEAN), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("scope", "channels", "frames", "size"), [("RGB", 3, 9, 193), ("Flow", 2, 10, 194)])
-def test_in_double_precision_it_equals_tensorflow_to_the_last_digits(scope, channels, frames, size):
-    tf = pytest.importorskip("tensorflow")
-    model = seeded_model(channels, scope, 7)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-
-    def variable(name):
-        return seeded_variable(name, shapes[name], scope, 7).astype(np.float64)
-
-    def unit(x, name, stride=1):
-        x = tf.nn.conv3d(x, variable(f"{name}.conv3d.weight"), [1, stride, stride, stride, 1], "SAME")
-        statistics = [variable(f"{name}.batch3d.{leaf}") for leaf in ("running_mean", "running_var", "bias")]
-        return tf.nn.relu(tf.nn.batch_normalization(x, *statistics, None, 1e-3)).numpy()
-
-    def pool(x, kernel, stride):  # tf.nn.max_pool3d has no float64
-        for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 1):
-            outputs = -(-x.shape[axis] // s)
-            total = max((outputs - 1) * s + k - x.shape[axis], 0)
-            pads = [(0, 0)] * 5
-            pads[axis] = (total // 2, total - total // 2)
-            x = np.pad(x, pads, constant_values=-np.inf)
-            x = np.max([np.take(x, np.arange(outputs) * s + tap, axis) for tap in range(k)], axis=0)
-        return x
-
-    def mixed(x, name):
-        branches = [unit(x, f"{name}.branch_0")]
-        branches += [unit(unit(x, f"{name}.branch_{b}.0"), f"{name}.branch_{b}.1") for b in (1, 2)]
-        branches += [unit(pool(x, (3, 3, 3), (1, 1, 1)), f"{name}.branch_3.1")]
-        return np.concatenate(branches, -1)
-
-    strides = {"conv3d_1a_7x7": 2}
-    pools = {
-        "maxpool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
-        "maxpool3d_3a_3x3": ((1, 3, 3), (1, 2, 2)),
-        "maxpool3d_4a_3x3": ((3, 3, 3), (2, 2, 2)),
-        "maxpool3d_5a_2x2": ((2, 2, 2), (2, 2, 2)),
-    }
-    x = seeded_clip(frames, channels, 7, size).astype(np.float64)
-    with torch.no_grad():
-        found = model.double().endpoints(channels_first(x))
-    for name in I3D.ENDPOINTS[:-2]:
-        if name in pools:
-            x = pool(x, *pools[name])
-        else:
-            x = mixed(x, name) if name in MIXED else unit(x, name, strides.get(name, 1))
-        np.testing.assert_allclose(channels_last(found[name]), x, rtol=0, atol=1e-13 * x.max(), err_msg=name)
 
 
 def test_names_shapes_and_order_are_those_of_the_port_in_use():
@@ -343,7 +175,8 @@ def test_it_exports_with_any_batch_and_any_clip():
         model, clip = I3D(5, 2).eval(), torch.empty(2, 2, 24, 256, 288)
     # Two outputs of the last pool or more along each dimension: torch.export makes a case of its own of one.
     sizes = {2: Dim("frames", min=17), 3: Dim("height", min=225), 4: Dim("width", min=225)}
-    program = export(model, (clip,), dynamic_shapes=({0: Dim("batch"), **sizes},)).module()
+    dims = {0: Dim("batch"), **sizes}
+    program = export(model, (clip,), dynamic_shapes=(dims,), strict=False).module()
     for shape in [(3, 2, 17, 225, 226), (1, 2, 33, 256, 300)]:
         assert program(torch.empty(shape, device="meta")).shape == (shape[0], 5)
 

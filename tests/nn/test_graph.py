@@ -83,7 +83,9 @@ def test_it_exports_with_a_batch_of_any_size(layer):
 def test_it_exports_with_any_sizes_exactly(layer):
     # From 9 on, so that no output has the size 1, which torch.export would make a case of its own.
     dims = {2 + i: Dim(f"size{i}", min=9, max=64) for i in range(dimensions(layer))}
-    program = export(layer, (inputs(layer, 2, 12),), dynamic_shapes=({0: Dim("batch"), **dims},)).module()
+    program = export(
+        layer, (inputs(layer, 2, 12),), dynamic_shapes=({0: Dim("batch"), **dims},), strict=False
+    ).module()
     for size in (9, 10, 11, 12, 13, 23):
         x = inputs(layer, 3, size)
         torch.testing.assert_close(program(x), layer(x))

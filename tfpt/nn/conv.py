@@ -2,7 +2,8 @@
 
 Each is a ``torch.nn.Conv`` with the same parameter names, so checkpoints load as they are and
 ``isinstance(layer, torch.nn.Conv3d)`` holds. `padding` is one of the rules of `tfpt.nn.padding`, in place of
-torch's numbers, and is kept as `tf_padding`. Nothing is copied unless a dimension's pads are uneven.
+torch's numbers, and is kept as `tf_padding`. Nothing is copied unless a dimension's pads are uneven. They export
+for sizes left open, too, as long as ``torch.export`` is not strict (its default).
 """
 
 from __future__ import annotations
