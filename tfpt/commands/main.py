@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import click
@@ -56,7 +55,3 @@ def main() -> None:
 
     Exit codes: 0 done (diff: the same), 1 the mapping does not fit or the sides differ, 2 an error.
     """
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,51 @@
+# make demo    sample checkpoints of both I3D streams, converted and compared
+# make test    the tests (with CI set: the slow ones too)
+# make check   format, lint, types
+# make bench   every figure in the README
+# Each makes .venv first, if it is not there.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := demo-output
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/tfpt sample --mapping i3d_rgb --out $(DEMO)/rgb/model.ckpt --seed 1
+	$(BIN)/tfpt sample --mapping i3d_flow --out $(DEMO)/flow/model.ckpt --seed 2
+	$(BIN)/tfpt convert --mapping i3d_rgb --checkpoint $(DEMO)/rgb \
+	                    --mapping i3d_flow --checkpoint $(DEMO)/flow --out $(DEMO)/weights/
+	$(BIN)/tfpt diff --mapping i3d_rgb $(DEMO)/rgb $(DEMO)/weights/i3d_rgb.safetensors
+	$(BIN)/tfpt diff --mapping i3d_flow $(DEMO)/flow $(DEMO)/weights/i3d_flow.safetensors
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(CI),,-m "not slow")
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/convert_i3d.py
+	$(BIN)/python benchmarks/transpose.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
