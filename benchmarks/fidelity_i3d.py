@@ -45,7 +45,9 @@ def converted_model(name: str, seed: int, folder: str) -> torch.nn.Module:
 
 def worst(found: np.ndarray, recorded: np.ndarray) -> float:
     """The largest difference in proportion to the largest value; large arrays were recorded as 997 samples."""
-    samples = found.reshape(-1) if found.size <= 2000 else found.reshape(-1)[:: max(1, found.size // 997)][:997]
+    samples = (
+        found.reshape(-1) if found.size <= 2000 else found.reshape(-1)[:: max(1, found.size // 997)][:997]
+    )
     return float(np.abs(samples - recorded.reshape(-1)).max() / np.abs(found).max())
 
 

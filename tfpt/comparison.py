@@ -32,8 +32,9 @@ class TensorDiff:
         spec: Its shape and dtype on the left side.
         max_abs: The largest absolute difference; infinite where only one side is NaN or infinite.
         mean_abs: The mean absolute difference.
-        relative: `max_abs` in proportion to the largest absolute value of the left side.
-        cosine: The cosine of the angle between the two, as vectors; 1 for two that are all zero.
+        relative: `max_abs` in proportion to the largest finite absolute value of the left side.
+        cosine: The cosine of the angle between the two, as vectors of their finite values; 1 for two that are
+            all zero.
         equal: Whether every value is the same (two NaNs at one place are).
         work: What a mapping did to the left side first.
     """
@@ -98,7 +99,7 @@ class Diff:
             "left": self.left,
             "right": self.right,
             "same": self.same,
-            "tolerance": self.tolerance,
+            "tolerance": _number(self.tolerance),
             "summary": {
                 "compared": len(self.tensors),
                 "equal": sum(tensor.equal for tensor in self.tensors),
@@ -117,6 +118,7 @@ def diff(
     *,
     mapping: str | os.PathLike[str] | None = None,
     tolerance: float = 0.0,
+    verify_checksums: bool = True,
     **options: Any,
 ) -> Diff:
     """What differs between two files: through a mapping, or name by name.
@@ -127,7 +129,8 @@ def diff(
             shapes and dtypes are looked at, which needs a mapping.
         mapping: A bundled name or a path.
         tolerance: The relative difference up to which two tensors count as the same.
-        **options: The keywords of `tfpt.conversion.prepare`: settings, config, trust, verify_checksums.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        **options: For a mapping, the keywords of `tfpt.conversion.prepare`: settings, config, trust.
 
     Raises:
         TfptError: A file cannot be read, or the two are not of one kind.
@@ -142,7 +145,7 @@ def diff(
         (False, 230, ())
     """
     if mapping is not None:
-        job = prepare(mapping, left, **options)
+        job = prepare(mapping, left, verify_checksums=verify_checksums, **options)
         if right is None:
             return diff_plan(job.plan)
         weights = open_source(right)
@@ -161,7 +164,8 @@ def diff(
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
-    first, second = open_source(left), open_source(right)
+    first = open_source(left, verify_checksums=verify_checksums)
+    second = open_source(right, verify_checksums=verify_checksums)
     if first.side != second.side:
         raise TfptError(
             "names of TensorFlow and of PyTorch can only be compared through a mapping",
@@ -236,7 +240,7 @@ def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "
         apart_values[np.isnan(apart_values)] = math.inf
         greatest = max(greatest, float(apart_values.max(initial=0.0)))
         total += float(apart_values.sum())
-        a, b = np.nan_to_num(a), np.nan_to_num(b)
+        a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
         scale = max(scale, float(np.abs(a).max(initial=0.0)))
         product += float(np.real(np.vdot(a, b)))
         left_square += float(np.real(np.vdot(a, a)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfpt.errors import SinkError
+from tfpt.errors import SinkError, TfptError
 from tfpt.manifest import target_specs
 from tfpt.mapping.loading import load_mapping
 from tfpt.mapping.rows import Mapping as TfptMapping
@@ -18,7 +18,11 @@ from tfpt.planning import Plan, PlanError, Step, make_plan
 from tfpt.sinks import open_sink
 from tfpt.sinks.sink import Sink
 from tfpt.sources import Source, open_source
+from tfpt.tensors import DTYPES
 from tfpt.translate import metadata_of, translate
+
+# What --dtype may name: the floating-point types that PyTorch has.
+_FLOATS = tuple(name for name, held in DTYPES.items() if held.torch and name.startswith(("float", "bfloat")))
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def prepare(
     Raises:
         TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
     """
+    if dtype is not None and dtype not in _FLOATS:
+        raise TfptError("parameters cannot be written in this dtype", expected=", ".join(_FLOATS), got=dtype)
     compiled = load_mapping(
         os.fspath(mapping), settings, os.fspath(config) if isinstance(config, os.PathLike) else config
     )
@@ -88,7 +94,8 @@ def prepare(
     plan = make_plan(
         compiled, source.specs, target_specs(compiled, trust=trust), source=os.fspath(checkpoint), dtype=dtype
     )
-    return Job(compiled, source, plan, Path(out) if out else Path(f"{compiled.name}.safetensors"), trust)
+    target = Path(out).expanduser() if out else Path(f"{compiled.name}.safetensors")
+    return Job(compiled, source, plan, target, trust)
 
 
 def carry_out(
@@ -119,8 +126,7 @@ def carry_out(
         sinks = [stack.enter_context(_open(job, overwrite)) for job in jobs]
         for job, sink in zip(jobs, sinks, strict=True):
             _fill(job, sink, workers, progress)
-        for sink in sinks:
-            sink.commit()
+        _commit(jobs, sinks)
     return [Conversion(job.out, job.plan, job.out.stat().st_size) for job in jobs]
 
 
@@ -188,14 +194,27 @@ def sample(
     prefix: str | os.PathLike[str],
     *,
     seed: int = 0,
+    overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     trust: bool = False,
 ) -> int:
     """Write a TensorFlow checkpoint of random weights that fits a mapping; the same seed gives the same values.
 
+    Args:
+        mapping: A bundled name or a path.
+        prefix: The checkpoint's prefix; its folder is made if need be.
+        seed: The same seed gives the same values.
+        overwrite: Replace a checkpoint of that name.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        trust: Import a model from outside the trusted packages.
+
     Returns:
         The number of variables written.
+
+    Raises:
+        TfptError: The mapping does not say how large its variables are, the checkpoint exists or cannot be written.
 
     Example:
         >>> import tempfile
@@ -205,11 +224,25 @@ def sample(
     from tfpt.samples import write_sample
 
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    return write_sample(compiled, target_specs(compiled, trust=trust), Path(prefix), seed=seed)
+    return write_sample(
+        compiled, target_specs(compiled, trust=trust), Path(prefix), seed=seed, overwrite=overwrite
+    )
 
 
 def _open(job: Job, overwrite: bool) -> Sink:
     return open_sink(job.out, job.plan.writes.values(), metadata_of(job.plan, job.source), overwrite)
+
+
+def _commit(jobs: Sequence[Job], sinks: Sequence[Sink]) -> None:
+    """Give every file its name; where one cannot have it, those before it are taken back."""
+    added = [job.out for job in jobs if not job.out.exists()]
+    try:
+        for sink in sinks:
+            sink.commit()
+    except BaseException:
+        for out in added:
+            out.unlink(missing_ok=True)
+        raise
 
 
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:

@@ -51,14 +51,12 @@ class TfptError(Exception):
             ("expected", self.expected),
             ("got", self.got),
             ("nearest", ", ".join(self.nearest) or None),
-            ("next", self.hint),
         ]
-        lines = [self.what]
-        for label, text in rows:
-            if text is not None:
-                indented = text.replace("\n", "\n" + " " * 12)
-                lines.append(f"  {label:<9} {indented}")
-        return "\n".join([*lines, *map(str, self.causes)])
+        lines = [self.what, *(_line(label, text) for label, text in rows if text is not None)]
+        lines += [str(cause) for cause in self.causes]
+        if self.hint is not None:
+            lines.append(_line("next", self.hint))
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """The same facts as plain JSON values."""
@@ -72,6 +70,11 @@ class TfptError(Exception):
             "next": self.hint,
             "causes": [cause.to_json() for cause in self.causes],
         }
+
+
+def _line(label: str, text: str) -> str:
+    indented = text.replace("\n", "\n" + " " * 12)
+    return f"  {label:<9} {indented}"
 
 
 class MappingError(TfptError):
@@ -88,3 +91,7 @@ class SinkError(TfptError):
 
 class ModelError(TfptError):
     """A PyTorch model that cannot be built, or does not fit its mapping."""
+
+
+class UntrustedError(ModelError):
+    """A model from outside the packages that tfpt imports from, without leave to import it."""

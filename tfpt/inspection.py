@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -156,7 +157,7 @@ def statistics_of(array: np.ndarray) -> Statistics:
     origin: float | None = None
     low, high = np.inf, -np.inf
     count = nans = infinities = 0
-    total = squares = 0.0
+    total = squares = unit = 0.0
     for start in range(0, flat.size, _CHUNK):
         values = flat[start : start + _CHUNK].astype(np.float64)
         finite = values[np.isfinite(values)]
@@ -168,10 +169,12 @@ def statistics_of(array: np.ndarray) -> Statistics:
         low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         apart = finite - origin
         total += float(apart.sum())
-        squares += float(np.dot(apart, apart))
+        # Squares are taken in a unit of the values' own size, a power of two: 1e200 has no square in float64.
+        unit = unit or 2.0 ** (math.frexp(float(np.abs(apart).max()))[1] - 1)
+        squares += float(np.dot(apart / unit, apart / unit))
         count += finite.size
     if not count or origin is None:
         return Statistics(0.0, 0.0, 0.0, 0.0, nans, infinities)
     mean = total / count
-    variance = max(squares / count - mean * mean, 0.0)
-    return Statistics(low, high, origin + mean, float(np.sqrt(variance)), nans, infinities)
+    variance = max(squares / count - (mean / unit) ** 2, 0.0)
+    return Statistics(low, high, origin + mean, unit * math.sqrt(variance), nans, infinities)

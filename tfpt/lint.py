@@ -6,7 +6,7 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from typing import Any
 
-from tfpt.errors import ModelError
+from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.manifest import read_manifest, write_manifest
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping
@@ -54,9 +54,15 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
         update_manifest: Write the manifest anew from the model.
 
     Raises:
-        MappingError: The manifest cannot be read.
+        MappingError: The manifest cannot be read, or is to be written of a mapping that was set otherwise.
         ModelError: The manifest is to be written and the model cannot be built.
     """
+    if update_manifest and mapping.adapted:
+        raise MappingError(
+            "a manifest is written of the mapping as it stands",
+            where=display_path(mapping.path),
+            expected="--write-manifest without --set and --config",
+        )
     found: list[Finding] = []
     listed: Table[str, TensorSpec] | None = None
     built: Table[str, TensorSpec] | None = None
@@ -68,7 +74,10 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
 
             found += check_behaviour(model, mapping)
         except ModelError as error:
-            if update_manifest or not isinstance(error.__cause__, ImportError):
+            unseen = isinstance(error.__cause__, ImportError) or (
+                isinstance(error, UntrustedError) and mapping.manifest_path.is_file()
+            )
+            if update_manifest or not unseen:
                 raise
             found.append(
                 Finding(
@@ -85,7 +94,7 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
             found += _drift(mapping, listed, built)
     elif not mapping.adapted:
         where = display_path(mapping.path)
-        hint = "tfpt check MAPPING --write-manifest"
+        hint = f"tfpt check {where} --write-manifest"
         found.append(Finding("unchecked", "there is no manifest beside the mapping", where=where, hint=hint))
     parameters = listed if listed is not None else built
     if parameters is not None:
@@ -132,7 +141,7 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
 
 def _drift(mapping: Mapping, listed: Table[str, TensorSpec], built: Table[str, TensorSpec]) -> list[Finding]:
     where = display_path(mapping.manifest_path)
-    hint = f"tfpt check {mapping.name} --write-manifest, if the model is right"
+    hint = f"tfpt check {display_path(mapping.path)} --write-manifest, if the model is right"
 
     def finding(name: str, expected: str, got: str) -> Finding:
         what = f"the manifest and the model do not agree on {name}"

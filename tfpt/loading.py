@@ -61,13 +61,13 @@ def load(
     from tfpt.behaviour import adapt_model, check_behaviour
 
     compiled = load_mapping(os.fspath(mapping), settings, config)
+    source = open_source(path)
     model = build_model(compiled, device="cpu", trust=trust)
     if adapt:
         adapt_model(model, compiled)
     contradictions = [finding for finding in check_behaviour(model, compiled) if finding.stops]
     if contradictions:
         raise _contradiction(compiled.name, contradictions)
-    source = open_source(path)
     if source.side == "pt":
         _check_fit(model, source.specs, str(path))
         tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
@@ -115,16 +115,21 @@ def _check_fit(model: torch.nn.Module, specs: Mapping[str, TensorSpec], path: st
             )
     if mistakes:
         raise ModelError(
-            f"the file does not hold the weights of this model: {len(mistakes)} differences",
+            f"the file does not hold the weights of this model: {_count(len(mistakes), 'difference')}",
             where=path,
             hint="tfpt diff --mapping MAPPING CHECKPOINT WEIGHTS",
             causes=mistakes[:20],
         )
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _contradiction(name: str, findings: list[Finding]) -> ModelError:
+    verb = "does" if len(findings) == 1 else "do"
     return ModelError(
-        f"the model of {name} has {len(findings)} layers that do not compute what TensorFlow computed",
+        f"the model of {name} has {_count(len(findings), 'layer')} that {verb} not compute what TensorFlow computed",
         causes=[
             TfptError(finding.what, where=finding.where, expected=finding.expected, got=finding.got)
             for finding in findings[:20]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping as Table
 from pathlib import Path
 
-from tfpt.errors import MappingError
+from tfpt.errors import MappingError, SinkError
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping
 from tfpt.model import build_model, model_specs
@@ -62,12 +62,19 @@ def read_manifest(path: Path) -> dict[str, TensorSpec]:
 
 
 def write_manifest(path: Path, specs: Table[str, TensorSpec]) -> None:
-    """Write a manifest, one parameter a line, in the model's order."""
+    """Write a manifest, one parameter a line, in the model's order.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
     lines = [
         f"{json.dumps(spec.name)}: {json.dumps({'dtype': spec.dtype, 'shape': list(spec.shape)})}"
         for spec in specs.values()
     ]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    try:
+        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    except OSError as error:
+        raise SinkError(f"cannot write the manifest: {error.strerror}", where=str(path)) from error
 
 
 def _known(name: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpt.errors import ModelError
+from tfpt.errors import ModelError, UntrustedError
 from tfpt.mapping.rows import Mapping
 from tfpt.tensors import TensorSpec
 
@@ -15,6 +19,10 @@ if TYPE_CHECKING:
 
 # A mapping is data that strangers send each other: what it may have imported is a closed list.
 TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
+
+# Classes of layers only make layers. Functions do whatever they do: transformers:pipeline, with the right arguments,
+# fetches code and runs it. So only of these packages, whose functions build models, are functions called.
+_BUILDERS = ("tfpt.models", "torchvision.models")
 
 
 def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) -> torch.nn.Module:
@@ -37,19 +45,32 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             expected="model: {factory: package.module:Class}",
             hint="use the written weights with the model's own code",
         )
-    factory = _import(reference.factory, where, trust)
+    folder = mapping.path.parent if trust else None
+    factory = _import(reference.factory, where, folder)
     import torch
 
+    if not trust and not _builds_models(factory):
+        raise UntrustedError(
+            f"{reference.factory} is no class of layers",
+            where=where,
+            expected="a class derived from torch.nn.Module, a function of tfpt.models or torchvision.models, "
+            "or timm:create_model",
+            hint="--trust, if you know that code",
+        )
     try:
         if reference.config is not None:
-            config = _import(reference.config, where, trust)(**{**reference.kwargs, **(mapping.config or {})})
+            config = _configuration(reference.config, where, folder)(
+                **{**reference.kwargs, **(mapping.config or {})}
+            )
             arguments: dict[str, Any] = {}
             positional = [config]
         else:
             positional, arguments = [], reference.kwargs
         with torch.device(device):
             model = factory(*positional, **arguments)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a stranger's constructor raises
         raise ModelError(
             f"{reference.factory} refuses its arguments: {error}",
             where=where,
@@ -70,7 +91,9 @@ def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:
     }
 
 
-def _import(reference: str, where: str, trust: bool) -> Callable[..., Any]:
+def _import(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
+    """What the reference names. With a `folder`, that of a trusted mapping, whatever it is and wherever it lies."""
+    trust = folder is not None
     module_name, colon, name = reference.partition(":")
     if (
         not colon
@@ -81,7 +104,7 @@ def _import(reference: str, where: str, trust: bool) -> Callable[..., Any]:
             "the factory cannot be read", where=where, expected="package.module:Name", got=reference
         )
     if not trust and not _is_trusted(module_name):
-        raise ModelError(
+        raise UntrustedError(
             f"the factory {reference} lies outside the packages that tfpt imports from",
             where=where,
             expected=", ".join(TRUSTED),
@@ -89,19 +112,22 @@ def _import(reference: str, where: str, trust: bool) -> Callable[..., Any]:
             hint="--trust, if you know that code",
         )
     try:
-        module = importlib.import_module(module_name)
+        with _also_from(folder):
+            module = importlib.import_module(module_name)
+            found = getattr(module, name, None)
     except ImportError as error:
+        # Some stranger's package may have the name of a module of one's own: only known ones are proposed.
+        own = f"put {module_name.partition('.')[0]}.py beside the mapping, or its folder on PYTHONPATH"
         raise ModelError(
             f"{module_name} cannot be imported: {error}",
             where=where,
-            hint=f"pip install {module_name.partition('.')[0]}",
+            hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else own,
         ) from error
-    found = getattr(module, name, None)
     if not callable(found):
         raise ModelError(f"{module_name} has no {name} to call", where=where, got=reference)
     # What a trusted module has merely imported from elsewhere is not thereby trusted.
     if not trust and not _is_trusted(str(getattr(found, "__module__", ""))):
-        raise ModelError(
+        raise UntrustedError(
             f"{reference} was defined outside the packages that tfpt imports from",
             where=where,
             expected=", ".join(TRUSTED),
@@ -109,6 +135,43 @@ def _import(reference: str, where: str, trust: bool) -> Callable[..., Any]:
             hint="--trust, if you know that code",
         )
     return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _also_from(folder: Path | None) -> Iterator[None]:
+    """Import from this folder and the working folder too, behind everything that is installed."""
+    before = list(sys.path)
+    if folder is not None:
+        sys.path += [str(folder.resolve()), os.getcwd()]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _builds_models(factory: Callable[..., Any]) -> bool:
+    import torch
+
+    if isinstance(factory, type):
+        return issubclass(factory, torch.nn.Module)
+    home = str(getattr(factory, "__module__", ""))
+    if home.partition(".")[0] == "timm":
+        return getattr(factory, "__name__", "") == "create_model"
+    return any(home == name or home.startswith(f"{name}.") for name in _BUILDERS)
+
+
+def _configuration(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
+    trust = folder is not None
+    found = _import(reference, where, folder)
+    # What every configuration of transformers has, and nothing else there that can be called.
+    if not trust and not (isinstance(found, type) and hasattr(found, "model_type")):
+        raise UntrustedError(
+            f"{reference} is no class of configurations",
+            where=where,
+            expected="such as transformers:BertConfig",
+            hint="--trust, if you know that code",
+        )
+    return found
 
 
 def _is_trusted(module: str) -> bool:

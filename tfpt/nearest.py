@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -22,11 +21,11 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
         ['Conv3d_1b/conv_3d/w']
     """
     components = _split(name)
-    wanted = Counter(components)
+    wanted = frozenset(components)
 
     def shared(candidate: str) -> tuple[int, int]:
         other = _split(candidate)
-        return sum((wanted & Counter(other)).values()), -abs(len(other) - len(components))
+        return len(wanted.intersection(other)), -abs(len(other) - len(components))
 
     names = list(candidates)
     close = sorted(names, key=shared, reverse=True)[:_CLOSE_LOOK] if len(names) > _CLOSE_LOOK else names

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpt.errors import MappingError
+from tfpt.errors import MappingError, SinkError
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.rows import Row
@@ -30,7 +30,12 @@ def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dic
 
 
 def write_sample(
-    mapping: TfptMapping, targets: Mapping[str, TensorSpec], prefix: Path, *, seed: int = 0
+    mapping: TfptMapping,
+    targets: Mapping[str, TensorSpec],
+    prefix: Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> int:
     """Write the checkpoint `prefix` in TensorFlow's V2 format; the same seed gives the same values.
 
@@ -42,8 +47,10 @@ def write_sample(
 
     Raises:
         MappingError: See `sample_specs`.
-        SinkError: The files cannot be written.
+        SinkError: There is a checkpoint of that name already, or the files cannot be written.
     """
+    if not overwrite and Path(f"{prefix}.index").exists():
+        raise SinkError("the checkpoint exists already", where=f"{prefix}.index", hint="--force replaces it")
     found = _invert(mapping, targets)
     specs = {spec.name: spec for spec, _ in found.values()}
     plan = make_plan(mapping, specs, targets, source=str(prefix))
@@ -53,7 +60,6 @@ def write_sample(
     def maker(spec: TensorSpec, parameter: TensorSpec) -> Callable[[], np.ndarray]:
         return lambda: _values(spec, parameter, seed)
 
-    prefix.parent.mkdir(parents=True, exist_ok=True)
     write_bundle(
         prefix, ((spec, maker(spec, parameter)) for spec, parameter in found.values()), write_state=True
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -118,15 +119,42 @@ def is_exact(source: str, target: str) -> bool:
     held, wanted = dtype(source).numpy, dtype(target).numpy
     if held is None or wanted is None or "O" in (held.kind, wanted.kind):
         return False
-    return bool(np.can_cast(held, wanted, casting="safe")) and not _rounds_integers(held, wanted)
-
-
-def _rounds_integers(held: np.dtype, wanted: np.dtype) -> bool:
-    # numpy calls int64 -> float64 safe, though it rounds above 2**53.
-    if held.kind not in "iu" or wanted.kind not in "fc":
+    if held.kind == "b" or wanted.kind == "b":
+        return held.kind == "b"
+    # Worked out here: what numpy's can_cast says of the types of ml_dtypes is not so (uint8 to float8 is "safe").
+    if _is_integer(source):
+        values = _iinfo(held)
+        if _is_integer(target):
+            limits = _iinfo(wanted)
+            return bool(limits.min <= values.min and values.max <= limits.max)
+        room = _finfo(wanted)
+        return bool(values.bits - (values.min < 0) <= room.nmant + 1 and values.max <= float(room.max))
+    if _is_integer(target) or (held.kind == "c" and wanted.kind != "c"):
         return False
-    mantissa = int(np.finfo(wanted).nmant) + 1
-    return held.itemsize * 8 - (held.kind == "i") > mantissa
+    have, room = _finfo(held), _finfo(wanted)
+    return bool(
+        have.nmant <= room.nmant
+        and float(have.max) <= float(room.max)
+        and float(room.smallest_subnormal) <= float(have.smallest_subnormal)
+        and _has_infinity(wanted) >= _has_infinity(held)
+    )
+
+
+def _is_integer(name: str) -> bool:
+    return name.lstrip("qu").startswith("int")
+
+
+def _iinfo(held: np.dtype) -> Any:
+    return ml_dtypes.iinfo(held)  # type: ignore[no-untyped-call]
+
+
+def _finfo(held: np.dtype) -> Any:
+    real = np.zeros(0, held).real.dtype if held.kind == "c" else held
+    return ml_dtypes.finfo(real)  # type: ignore[no-untyped-call]
+
+
+def _has_infinity(held: np.dtype) -> bool:
+    return bool(np.isinf(np.asarray(np.inf, np.float32).astype(held)))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import numpy as np
 from typing_extensions import Self
 
 from tfpt._version import __version__
+from tfpt.errors import ModelError
 from tfpt.planning import Plan, PlanError, Step
 from tfpt.sinks.sink import Sink
 from tfpt.sources.source import Source
-from tfpt.tensors import dtype
+from tfpt.tensors import TensorSpec, dtype
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,7 @@ def translate(
 
     Raises:
         PlanError: The plan has findings.
+        ModelError: A parameter is to be kept from the model, and there is none.
         SourceError: A tensor cannot be read, or fails its checksum.
         SinkError: The output cannot be written.
     """
@@ -61,9 +63,9 @@ def translate(
     stop = threading.Event()
 
     def run(step: Step) -> None:
-        if stop.is_set():
-            return
         with budget.hold(sum(spec.nbytes for spec in step.writes)):
+            if stop.is_set():
+                return
             _run(step, source, sink, model)
         if progress is not None:
             progress(step)
@@ -84,13 +86,16 @@ def translate(
 def values_of(step: Step, source: Source, model: torch.nn.Module | None = None) -> list[np.ndarray]:
     """What one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes."""
     if step.keep:
-        if model is None:
-            raise ValueError(f"{step.writes[0].name} is kept from the model, and there is none")
-        return [model.state_dict()[spec.name].detach().cpu().numpy() for spec in step.writes]
+        return [_kept(spec, step, model) for spec in step.writes]
     if step.transform is None:
         return [np.full(spec.shape, step.fill, _held_as(spec.dtype)) for spec in step.writes]
     arrays = [source.read(spec.name) for spec in step.reads]
-    return step.transform.apply(arrays, _held_as(step.writes[0].dtype))
+    dtypes = [_held_as(spec.dtype) for spec in step.writes]
+    if len(set(dtypes)) == 1:
+        return step.transform.apply(arrays, dtypes[0])
+    # Pieces of several dtypes are cast one by one, each straight from the dtype of the variables.
+    pieces = step.transform.apply(arrays, arrays[0].dtype)
+    return [piece.astype(held, copy=False) for piece, held in zip(pieces, dtypes, strict=True)]
 
 
 def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
@@ -148,6 +153,22 @@ def _run(step: Step, source: Source, sink: Sink, model: torch.nn.Module | None) 
         sink.write(spec.name, array)
     for read in step.reads:
         source.release(read.name)
+
+
+def _kept(spec: TensorSpec, step: Step, model: torch.nn.Module | None) -> np.ndarray:
+    if model is None:
+        raise ModelError(
+            f"{spec.name} keeps what the model itself generates, and there is no model",
+            where=step.where,
+            hint="pass the model, or give the mapping a model: factory",
+        )
+    import torch
+
+    # numpy has no bfloat16 or float8 of torch's: float32 holds their values.
+    values = model.state_dict()[spec.name].detach().cpu()
+    narrow = values.is_floating_point() and values.element_size() < 4
+    array: np.ndarray = (values.to(torch.float32) if narrow else values).numpy()
+    return np.ascontiguousarray(array.astype(_held_as(spec.dtype), copy=False)).reshape(spec.shape)
 
 
 def _held_as(name: str) -> np.dtype:

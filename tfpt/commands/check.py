@@ -51,10 +51,12 @@ def command(
 
         print_json(found.to_json())
     else:
+        from rich.markup import escape
+
         from tfpt.report.mappings import print_check
         from tfpt.report.terminal import console
 
         print_check(console(), found)
         if write_manifest:
-            console().print(f"[green]wrote[/] {compiled.manifest_path}", soft_wrap=True)
+            console().print(f"[green]wrote[/] {escape(str(compiled.manifest_path))}", soft_wrap=True)
     sys.exit(1 if found.findings else 0)

@@ -15,6 +15,7 @@ from tfpt.commands.options import (
     config_option,
     json_option,
     mapping_help,
+    name_of,
     parse_settings,
     reports_errors,
     settings_option,
@@ -73,12 +74,9 @@ def command(
     written. With several mappings, give a checkpoint for each, in the same order.
     """
     from tfpt.conversion import prepare
-    from tfpt.tensors import dtype as find_dtype
 
-    if dtype is not None:
-        find_dtype(dtype)
     sources = _pair(mappings, checkpoints)
-    targets = _outputs(mappings, outs)
+    targets, folder = _outputs(mappings, outs)
     jobs = [
         prepare(
             mapping,
@@ -97,6 +95,8 @@ def command(
         _show_plans(jobs, dry_run, everything)
     written: list[Conversion] = []
     if fits and not dry_run:
+        if folder is not None:
+            _make(folder)
         written = _carry_out(jobs, force, workers, quiet=as_json)
     if as_json:
         from tfpt.report.terminal import print_json
@@ -118,22 +118,29 @@ def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str]:
     )
 
 
-def _outputs(mappings: Sequence[str], outs: Sequence[str]) -> list[Path | None]:
-    """The output of each mapping: a file for each, or one folder, in which a file is named after its mapping."""
+def _outputs(mappings: Sequence[str], outs: Sequence[str]) -> tuple[Sequence[Path | None], Path | None]:
+    """The output of each mapping, and the folder that `--out` names, in which a file is called as its mapping."""
     if not outs:
-        return [None] * len(mappings)
+        return [None] * len(mappings), None
     if len(outs) == 1:
         folder = Path(outs[0]).expanduser()
         if folder.is_dir() or outs[0].endswith("/") or (len(mappings) > 1 and not folder.suffix):
-            folder.mkdir(parents=True, exist_ok=True)
-            return [
-                folder / f"{Path(mapping).name.removesuffix('.yaml')}.safetensors" for mapping in mappings
-            ]
+            names = [f"{name_of(mapping)}.safetensors" for mapping in mappings]
+            return [folder / name for name in names], folder
     if len(outs) != len(mappings):
         raise click.UsageError(
             f"{len(mappings)} --mapping and {len(outs)} --out: give one folder, or a file for each mapping"
         )
-    return [Path(out).expanduser() for out in outs]
+    return [Path(out).expanduser() for out in outs], None
+
+
+def _make(folder: Path) -> None:
+    from tfpt.errors import SinkError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError("cannot make the output's folder", where=str(folder), got=error.strerror) from error
 
 
 def _show_plans(jobs: Sequence[Job], dry_run: bool, everything: bool) -> None:
@@ -152,6 +159,8 @@ def _carry_out(jobs: Sequence[Job], force: bool, workers: int | None, quiet: boo
 
     if quiet:
         return carry_out(jobs, overwrite=force, workers=workers)
+    from rich.markup import escape
+
     from tfpt.report.progress import conversion_progress
     from tfpt.report.terminal import console, size
 
@@ -160,5 +169,7 @@ def _carry_out(jobs: Sequence[Job], force: bool, workers: int | None, quiet: boo
     out = console()
     for done in written:
         tensors = f"{len(done.plan.writes)} tensors"
-        out.print(f"[green]wrote[/] {done.path} ({size(done.nbytes)}, {tensors})", soft_wrap=True)
+        out.print(
+            f"[green]wrote[/] {escape(str(done.path))} ({size(done.nbytes)}, {tensors})", soft_wrap=True
+        )
     return written

@@ -59,13 +59,10 @@ def command(
 
     options = {}
     if mapping is not None:
-        options = {
-            "settings": parse_settings(settings),
-            "config": config,
-            "trust": trust,
-            "verify_checksums": verify_checksums,
-        }
-    result = diff(left, right, mapping=mapping, tolerance=tolerance, **options)
+        options = {"settings": parse_settings(settings), "config": config, "trust": trust}
+    result = diff(
+        left, right, mapping=mapping, tolerance=tolerance, verify_checksums=verify_checksums, **options
+    )
     if as_json:
         from tfpt.report.terminal import print_json
 

@@ -36,6 +36,17 @@ settings_option = click.option(
 mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
 
 
+def name_of(mapping: str) -> str:
+    """What a mapping is called, given by name or by path.
+
+    Example:
+        >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml")
+        ('i3d_rgb', 'i3d_rgb', 'net.v2')
+    """
+    path = Path(mapping)
+    return path.stem if path.suffix in (".yaml", ".yml") else path.name
+
+
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     """`name=value` pairs, the values read as YAML scalars.
 

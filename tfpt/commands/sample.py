@@ -11,6 +11,7 @@ from tfpt.commands.options import (
     config_option,
     json_option,
     mapping_help,
+    name_of,
     parse_settings,
     reports_errors,
     settings_option,
@@ -24,6 +25,7 @@ from tfpt.commands.options import (
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same values."
 )
+@click.option("--force", is_flag=True, help="Replace a checkpoint of that name.")
 @settings_option
 @config_option
 @trust_option
@@ -33,23 +35,26 @@ def command(
     mapping: str,
     out: str | None,
     seed: int,
+    force: bool,
     settings: Sequence[str],
     config: Path | None,
     trust: bool,
     as_json: bool,
 ) -> None:
     """Write a TensorFlow checkpoint of random weights that fits a mapping."""
+    from rich.markup import escape
+
     from tfpt.conversion import sample
     from tfpt.report.terminal import console, print_json
 
-    prefix = out or f"{Path(mapping).name.removesuffix('.yaml')}/model.ckpt"
+    prefix = out or f"{name_of(mapping)}/model.ckpt"
     options = {
         "settings": parse_settings(settings),
         "config": str(config) if config else None,
         "trust": trust,
     }
-    number = sample(mapping, prefix, seed=seed, **options)  # type: ignore[arg-type]
+    number = sample(mapping, prefix, seed=seed, overwrite=force, **options)  # type: ignore[arg-type]
     if as_json:
         print_json({"checkpoint": prefix, "variables": number, "seed": seed})
     else:
-        console().print(f"[green]wrote[/] {prefix} ({number} variables)", soft_wrap=True)
+        console().print(f"[green]wrote[/] {escape(prefix)} ({number} variables)", soft_wrap=True)

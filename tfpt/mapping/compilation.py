@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tfpt.errors import MappingError
 from tfpt.mapping.document import Node, Position
 from tfpt.mapping.layout import Layout
-from tfpt.mapping.rows import Behaviour, Ema, Ignore, Row, RowSet
+from tfpt.mapping.row_transform import transform_of
+from tfpt.mapping.rows import Behaviour, Ema, Endpoint, Ignore, Row, RowSet
 from tfpt.mapping.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
 from tfpt.mapping.template import (
     PT_SEPARATOR,
@@ -15,10 +16,10 @@ from tfpt.mapping.template import (
     Field,
     Template,
     join,
+    pair,
     pair_lists,
     single,
 )
-from tfpt.mapping.transform import Add, Pad, Reorder, Slice, Split, Transform, Zero
 from tfpt.nearest import nearest
 
 
@@ -61,19 +62,40 @@ class Compiler:
                 continue
             position = self.tree.locate(["scopes", index])
             parents = {name.rpartition(PT_SEPARATOR)[0] for row in layer.weights for name in row.pt}
-            for parent in sorted(parents):
-                template = self._single(join(scope.pt, parent, PT_SEPARATOR), PT_SEPARATOR, position)
-                if template:
-                    found.append(Behaviour(template, layer.padding, layer.eps, position))
+            try:
+                # What the scope says of a field on the other side holds here too.
+                _, templates = pair_lists(
+                    [scope.tf], [join(scope.pt, parent, PT_SEPARATOR) for parent in sorted(parents)]
+                )
+            except MappingError as mistake:
+                self._add(mistake, position)
+                continue
+            found += [Behaviour(template, layer.padding, layer.eps, position) for template in templates]
         for index, module in enumerate(self.entry.modules):
             position = self.tree.locate(["modules", index])
-            template = self._single(module.pt, PT_SEPARATOR, position)
-            if template:
-                found.append(Behaviour(template, module.padding, module.eps, position))
+            alone = self._single(module.pt, PT_SEPARATOR, position)
+            if alone:
+                found.append(Behaviour(alone, module.padding, module.eps, position))
+        return tuple(found)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The activations, with their names and layouts compiled."""
+        found = []
+        for index, entry in enumerate(self.entry.endpoints):
+            position = self.tree.locate(["endpoints", index])
+            try:
+                tf, pt = pair(entry.tf, entry.pt)
+                if tf.fields != pt.fields:
+                    raise MappingError("both names of an endpoint need the same fields", got=f"{tf} and {pt}")
+                layout = None if entry.layout is None else Layout.parse(entry.layout)
+                found.append(Endpoint(tf, pt, layout, position))
+            except MappingError as mistake:
+                self._add(mistake, position)
         return tuple(found)
 
     def _row_set(self, scope: str) -> RowSet:
-        rows = list(self._all_rows(scope.strip(TF_SEPARATOR)))
+        scope = scope.strip(TF_SEPARATOR)
+        rows = list(self._all_rows(scope))
         ignore = []
         for index, entry in enumerate(self.entry.source.ignore):
             position = self.tree.locate(["source", "ignore", index])
@@ -88,15 +110,15 @@ class Compiler:
             return None
         position = self.tree.locate(["source", "ema"])
         template = self._single(_absolute(entry.tf, scope), TF_SEPARATOR, position)
-        paths = [p for p in template.parts if isinstance(p, Field) and p.kind == "path"] if template else []
-        if len(paths) != 1:
+        if template is None:
+            return None
+        if sum(isinstance(part, Field) and part.kind == "path" for part in template.parts) != 1:
             self._add(
                 MappingError("ema: tf: needs one path field", expected="{path...}/NAME", got=entry.tf),
                 position,
             )
             return None
         exclude = [self._single(_absolute(text, scope), TF_SEPARATOR, position) for text in entry.exclude]
-        assert template is not None
         kept = tuple(found for found in exclude if found)
         return Ema(template, entry.use, kept, "" if entry.tf.startswith("/") else scope, position)
 
@@ -138,7 +160,8 @@ class Compiler:
     ) -> Row | None:
         try:
             outer_tf, outer_pt = (scope.tf, scope.pt) if scope else ("", "")
-            names = [_absolute(name, join(source_scope, outer_tf, TF_SEPARATOR)) for name in entry.tf or []]
+            outer_tf = _absolute(outer_tf, source_scope)
+            names = [_absolute(name, outer_tf) for name in entry.tf or []]
             targets = [join(outer_pt, name, PT_SEPARATOR) for name in entry.pt]
             like = [join(outer_pt, entry.like, PT_SEPARATOR)] if entry.like else []
             # A constant has no variable, but its scope has: what that says of a field holds for it too.
@@ -146,10 +169,11 @@ class Compiler:
             tf = tf if names else ()
             pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
             index = _index_field(tf, pt, like_template)
+            layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
             return Row(
                 tf=tf,
                 pt=pt,
-                transform=self._transform(entry, tf, index),
+                transform=transform_of(entry, layout, tf, index),
                 position=position,
                 scope=scope_position,
                 index=index,
@@ -164,57 +188,10 @@ class Compiler:
                 fallback=entry.fallback,
             )
         except MappingError as mistake:
+            if scope_position is not None and mistake.hint is None:
+                mistake.hint = f"the row stands in the scope at {scope_position.row}"
             self._add(mistake, position)
             return None
-
-    def _transform(self, entry: RowEntry, tf: Sequence[Template], index: str) -> Transform:
-        layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
-        gathers = bool(index) and any(index in template.fields for template in tf)
-        apart = bool(index) and not gathers
-        if apart and (len(entry.pt) > 1 or entry.split):
-            raise MappingError(f"the index {{{index}}} takes the variable apart already, so pt: has one name")
-        if gathers and len(tf) > 1:
-            raise MappingError(f"the index {{{index}}} stacks variables already, so tf: has one name")
-        if entry.split and len(entry.pt) < 2:
-            raise MappingError("split: needs several names under pt:", got=", ".join(entry.pt))
-        join_by = "concat" if entry.concat else "stack" if gathers or len(tf) > 1 else None
-        split = None
-        if entry.split:
-            sizes = tuple(entry.split.sizes or ())
-            if sizes and len(sizes) != len(entry.pt):
-                raise MappingError(
-                    "split: has not as many sizes as pt: has names",
-                    expected=f"{len(entry.pt)} sizes",
-                    got=str(list(sizes)),
-                )
-            split = Split(_single_axis(layout, entry.split.axis, "right", "split"), sizes)
-        elif apart or len(entry.pt) > 1:
-            split = Split()
-        if (
-            split
-            and split.axis is None
-            and layout is not None
-            and (not layout.right or len(layout.right[0]) != 1)
-        ):
-            raise MappingError(
-                "the right side of the layout must begin with the axis to split on", got=layout.pattern
-            )
-        return Transform(
-            layout=layout,
-            join=join_by,
-            concat=_single_axis(layout, entry.concat.axis, "left", "concat") if entry.concat else None,
-            slices=tuple(_slice(layout, axis, text) for axis, text in entry.slice.items()),
-            reorder=Reorder(_axis(layout, entry.reorder.axis, "reorder"), entry.reorder.indices())
-            if entry.reorder
-            else None,
-            scale=entry.scale,
-            add=_add_of(entry, layout),
-            pad=Pad(_axis(layout, entry.pad.axis, "pad"), entry.pad.to, entry.pad.multiple, entry.pad.value)
-            if entry.pad
-            else None,
-            zero=Zero(_axis(layout, entry.zero.axis, "zero"), entry.zero.at) if entry.zero else None,
-            split=split,
-        )
 
     def _layout(self, pattern: str, axes: dict[str, int]) -> Layout:
         key = (pattern, tuple(sorted(axes.items())))
@@ -250,6 +227,13 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
                     expected=_spell(side[0].fields),
                     got=f"{_spell(template.fields)} in {template.text}",
                 )
+    for template in (*(pt if tf else ()), *([like] if like else [])):
+        if not template.renders:
+            raise MappingError(
+                "{_} carries nothing, so no name can be written from it",
+                expected="a named field, as on the other side",
+                got=template.text,
+            )
     if like is not None and like.fields - pt[0].fields:
         raise MappingError("like: has a field that pt: has not", expected=_spell(pt[0].fields), got=like.text)
     if not tf:
@@ -271,48 +255,3 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
 
 def _spell(fields: frozenset[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(fields)) or "no field"
-
-
-def _axis(layout: Layout | None, axis: str, key: str, side: str = "right") -> str:
-    if layout is None:
-        raise MappingError(f"{key}: names the axis {axis!r}, so the row needs a layout that names its axes")
-    names = [name for group in (layout.right if side == "right" else layout.left) for name in group]
-    if axis not in names:
-        raise MappingError(
-            f"{key}: names the axis {axis!r}, which the {side} side of the layout does not have",
-            expected=f"one of {', '.join(names)}",
-            got=layout.pattern,
-        )
-    return axis
-
-
-def _single_axis(layout: Layout | None, axis: str, side: str, key: str) -> str:
-    _axis(layout, axis, key, side)
-    assert layout is not None
-    if (axis,) not in (layout.right if side == "right" else layout.left):
-        raise MappingError(f"{key}: needs an axis that stands alone", got=f"{axis} in {layout.pattern}")
-    return axis
-
-
-def _slice(layout: Layout | None, axis: str, text: str) -> Slice:
-    _axis(layout, axis, "slice", "left")
-    pieces = text.split(":")
-    try:
-        numbers = [int(piece) if piece.strip() else None for piece in pieces]
-        if not 2 <= len(numbers) <= 3 or (len(numbers) == 3 and numbers[2] == 0):
-            raise ValueError
-    except ValueError:
-        raise MappingError(
-            f"slice: of axis {axis} cannot be read", expected='such as "1:" or "0:10"', got=text
-        ) from None
-    return Slice(axis, numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else None)
-
-
-def _add_of(entry: RowEntry, layout: Layout | None) -> Add | None:
-    if entry.add is None:
-        return None
-    if entry.add.axis is None:
-        return Add(None, tuple(float(value) for value in entry.add.values.values()))
-    groups = [str(name) for name in entry.add.groups or []]
-    values = tuple(float(entry.add.values.get(name, 0)) for name in groups)
-    return Add(_axis(layout, entry.add.axis, "add"), values)

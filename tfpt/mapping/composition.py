@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from tfpt.errors import MappingError
-from tfpt.mapping.document import Node
+from tfpt.mapping.document import Node, Position
 from tfpt.nearest import nearest
 
 # Lists that a mapping adds to what it extends; every other list replaces the one it extends.
 _ADDED = {("scopes",), ("weights",), ("modules",), ("source", "ignore")}
 # Dicts whose entries replace one by one, without looking inside them.
-_BY_NAME = {("layers",), ("params",)}
+_BY_NAME = {("layers",), ("params",), ("model", "kwargs")}
 
 _PARAMETER = re.compile(r"\$\{([^}]*)\}")
 
@@ -69,7 +69,7 @@ def substitute(root: Node, settings: Mapping[str, Any], config: Mapping[str, Any
     }
     children = {key: node if key == "params" else _replace(node, values) for key, node in root.value.items()}
     children["params"] = Node(
-        {name: Node(value, declared.value[name].position) for name, value in values.items()},
+        {name: _node(value, declared.value[name].position) for name, value in values.items()},
         declared.position,
         declared.keys,
     )
@@ -128,5 +128,15 @@ def _replace(node: Node, values: Mapping[str, Any]) -> Node:
 
     whole = _PARAMETER.fullmatch(node.value)
     if whole:
-        return replace(node, value=value_of(whole[1]))
+        return _node(value_of(whole[1]), node.position)
     return replace(node, value=_PARAMETER.sub(lambda match: str(value_of(match[1])), node.value))
+
+
+def _node(value: Any, position: Position) -> Node:
+    """A parameter's value as a tree: lists and dicts may come from a configuration."""
+    if isinstance(value, dict):
+        children = {str(key): _node(child, position) for key, child in value.items()}
+        return Node(children, position, dict.fromkeys(children, position))
+    if isinstance(value, list | tuple):
+        return Node([_node(child, position) for child in value], position)
+    return Node(value, position)

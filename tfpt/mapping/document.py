@@ -15,6 +15,12 @@ from tfpt.errors import MappingError
 
 # A mapping of thousands of rows has some ten thousand nodes; aliases that multiply past this are an attack.
 MAX_NODES = 200_000
+# A mapping is seven deep. PyYAML's composer recurses in C: some ten thousand brackets would overflow its stack.
+MAX_DEPTH = 100
+
+_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+}
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -108,6 +114,7 @@ def parse_document(text: str, file: str) -> Node:
     """
     loader = _Loader(io.StringIO(text))
     try:
+        _check_depth(text, file)
         root = loader.get_single_node()
         if root is None:
             return Node({}, Position(file, 1, 1))
@@ -126,24 +133,58 @@ def parse_document(text: str, file: str) -> Node:
         loader.dispose()
 
 
+def _check_depth(text: str, file: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise MappingError(
+                f"the mapping is more than {MAX_DEPTH} levels deep", where=str(_position(event, file))
+            )
+
+
+def _position(marked: Any, file: str) -> Position:
+    """Where a node or an event begins; the loaders mark each of them."""
+    return Position(file, marked.start_mark.line + 1, marked.start_mark.column + 1)
+
+
 class _Converter:
     def __init__(self, loader: Any, file: str) -> None:
         self.loader = loader
         self.file = file
         self.count = 0
+        self.open: set[int] = set()
 
     def convert(self, node: yaml.Node) -> Node:
         self.count += 1
         position = self.position(node)
+        if id(node) in self.open:
+            raise MappingError("an alias stands inside what it repeats", where=str(position))
+        self.open.add(id(node))
+        try:
+            return self.value(node, position)
+        finally:
+            self.open.remove(id(node))
+
+    def value(self, node: yaml.Node, position: Position) -> Node:
         if self.count > MAX_NODES:
             raise MappingError(f"the mapping has more than {MAX_NODES:,} values", where=str(position))
+        if node.tag not in _TAGS:
+            raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, position)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.convert(child) for child in node.value], position)
-        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-            raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
-        return Node(self.loader.construct_object(node), position)
+        try:
+            return Node(self.loader.construct_object(node), position)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # PyYAML's own errors for 2024-13-01, which looks like a date, or for an integer of 5,000 digits.
+            raise MappingError(
+                "a value cannot be read", where=str(position), got=node.value[:60], hint="quotes make it text"
+            ) from error
 
     def mapping(self, node: yaml.MappingNode, position: Position) -> Node:
         children: dict[str, Node] = {}
@@ -163,4 +204,4 @@ class _Converter:
         return Node(children, position, keys)
 
     def position(self, node: yaml.Node) -> Position:
-        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _position(node, self.file)

@@ -107,7 +107,7 @@ class Layout:
             (5, 3, 3, 64)
         """
         sizes = _solve(self.right, tuple(shape), dict(self.sizes), self.pattern, "right")
-        return tuple(math.prod(sizes[axis] for axis in group) for group in self.left if group != (ELLIPSIS,))
+        return grouped_shape(_spell(self.left, sizes), sizes)
 
     def __str__(self) -> str:
         return self.pattern
@@ -206,20 +206,12 @@ def _names(groups: Groups) -> list[str]:
 def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
     known = dict(layout.sizes)
     sizes = _solve(layout.left, shape, known, layout.pattern, "left")
-    run = [name for name in sizes if name.startswith(ELLIPSIS)]
     keeps_run = (ELLIPSIS,) in layout.right
-    if not keeps_run and any(sizes[name] != 1 for name in run):
+    if not keeps_run and any(size != 1 for name, size in sizes.items() if name.startswith(ELLIPSIS)):
         raise LayoutError(
             "the axes that ... drops must all have size 1", expected=layout.pattern, got=format_shape(shape)
         )
-
-    def spell(groups: Groups) -> Groups:
-        spelt: list[tuple[str, ...]] = []
-        for group in groups:
-            spelt.extend([(name,) for name in run] if group == (ELLIPSIS,) else [group])
-        return tuple(spelt)
-
-    left, right = spell(layout.left), spell(layout.right)
+    left, right = _spell(layout.left, sizes), _spell(layout.right, sizes)
     sizes.update({name: known[name] for name in _names(right) if name not in sizes})
     return BoundLayout(
         layout,
@@ -227,6 +219,12 @@ def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
         tuple((name, sizes[name]) for name in _names(right)),
         right,
     )
+
+
+def _spell(groups: Groups, sizes: Mapping[str, int]) -> Groups:
+    """The groups with ``...`` replaced by the axes of that run that `sizes` has."""
+    run = [(name,) for name in sizes if name.startswith(ELLIPSIS)]
+    return tuple(spelt for group in groups for spelt in (run if group == (ELLIPSIS,) else [group]))
 
 
 def _solve(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,7 +15,7 @@ from tfpt.errors import MappingError
 from tfpt.mapping import rows
 from tfpt.mapping.compilation import Compiler
 from tfpt.mapping.composition import extend, substitute
-from tfpt.mapping.document import Node, read_document
+from tfpt.mapping.document import Node, display_path, read_document
 from tfpt.mapping.schema import MappingEntry
 from tfpt.nearest import nearest
 
@@ -74,19 +74,29 @@ def load_mapping(
     """
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
-    tree = substitute(_with_bases(path), settings or {}, values)
+    document = _with_bases(path)
+    tree = substitute(document, settings or {}, values)
     entry = _validate(tree)
+    if values is not None and entry.model.config is None and not _reads_configuration(document):
+        raise MappingError(
+            "the mapping has no use for a configuration",
+            where=display_path(path),
+            expected="model: {config: …}, or a parameter {from: KEY}",
+            got="--config",
+            hint="--set NAME=VALUE sets a parameter",
+        )
     compiler = Compiler(tree, entry)
     compiled = rows.Mapping(
         name=path.stem,
         path=path,
+        named=path.stem if path in bundled_mappings().values() else display_path(path),
         summary=entry.summary,
         alternatives=compiler.alternatives(),
         model=rows.ModelReference(
             entry.model.factory, entry.model.kwargs, entry.model.config, tree.locate(["model", "factory"])
         ),
         behaviours=compiler.behaviours(),
-        endpoints=entry.endpoints,
+        endpoints=compiler.endpoints(),
         input=entry.input,
         params=entry.params,
         digest=hashlib.sha256(json.dumps(tree.plain(), sort_keys=True, default=str).encode()).hexdigest()[
@@ -98,6 +108,12 @@ def load_mapping(
     )
     compiler.finish()
     return compiled
+
+
+def _reads_configuration(document: Node) -> bool:
+    params = document.plain().get("params")
+    values = params.values() if isinstance(params, dict) else ()
+    return any(isinstance(value, dict) and "from" in value for value in values)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -149,14 +165,37 @@ def _validate(tree: Node) -> MappingEntry:
     try:
         return MappingEntry.model_validate(tree.plain())
     except ValidationError as error:
-        mistakes = [_mistake(tree, details) for details in error.errors()]
+        # Where a value may be of several types, pydantic tells what is wrong with it for each of them.
+        mistakes = list({_standing(tree, d): _mistake(tree, d) for d in error.errors()}.values())
     if len(mistakes) == 1:
         raise mistakes[0]
+    mistakes.sort(key=_place)
     raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
 
 
+def _place(mistake: MappingError) -> tuple[str, int, int]:
+    file, line, column = str(mistake.where).rsplit(":", 2)
+    return file, int(line), int(column)
+
+
+def _standing(tree: Node, details: Any) -> tuple[int | str, ...]:
+    """Where a mistake is, without the names of types that pydantic adds to the path."""
+    loc: tuple[int | str, ...] = tuple(details["loc"])
+    if details["type"] == "missing":
+        return loc
+    node: Node | None = tree
+    for depth, step in enumerate(loc):
+        children = node.value if node is not None else None
+        if isinstance(children, list):
+            children = dict(enumerate(children))
+        node = children.get(step) if isinstance(children, dict) else None
+        if node is None:
+            return loc[:depth]
+    return loc
+
+
 def _mistake(tree: Node, details: Any) -> MappingError:
-    loc = tuple(details["loc"])
+    loc = _standing(tree, details)
     if details["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1])
         return MappingError(
@@ -179,12 +218,15 @@ def _mistake(tree: Node, details: Any) -> MappingError:
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     """The keys that stand where `loc` leads, walked along the schema's annotations."""
     model: type[BaseModel] = MappingEntry
-    for step in loc:
-        if isinstance(step, int):
-            continue
+    steps = iter(loc)
+    for step in steps:
         fields = {info.alias or name: info for name, info in model.model_fields.items()}
-        found = list(_models(fields[step].annotation)) if step in fields else []
-        model = found[0] if found else model
+        if step not in fields:
+            continue
+        annotation = fields[str(step)].annotation
+        model = next(_models(annotation), model)
+        if get_origin(annotation) is dict:
+            next(steps, None)  # a name that the mapping gives, such as that of a layer
     known = [info.alias or name for name, info in model.model_fields.items()]
     return ["extends", *known] if model is MappingEntry else known
 

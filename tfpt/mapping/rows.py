@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tfpt.mapping.document import Position
-from tfpt.mapping.schema import EndpointEntry, InputEntry
+from tfpt.mapping.layout import Layout
+from tfpt.mapping.schema import InputEntry
 from tfpt.mapping.template import Template
 from tfpt.mapping.transform import Transform
 
@@ -101,6 +101,16 @@ class Behaviour:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """One activation under both names; `layout` goes from TensorFlow's axes to PyTorch's."""
+
+    tf: Template
+    pt: Template
+    layout: Layout | None
+    position: Position
+
+
+@dataclass(frozen=True)
 class ModelReference:
     """How to build the PyTorch model."""
 
@@ -127,6 +137,7 @@ class Mapping:
     Attributes:
         name: The file's name without its ending.
         path: The file.
+        named: What commands call it: the name of a bundled one, the path of any other.
         alternatives: One set of rows for each scope that `source.scope` lists; exactly one must fit a checkpoint.
         behaviours: The rows of section 6 of the language: padding and epsilon.
         params: The parameters with their values.
@@ -136,11 +147,12 @@ class Mapping:
 
     name: str
     path: Path
+    named: str
     summary: str
     alternatives: tuple[RowSet, ...]
     model: ModelReference
     behaviours: tuple[Behaviour, ...]
-    endpoints: Sequence[EndpointEntry]
+    endpoints: tuple[Endpoint, ...]
     input: InputEntry
     params: dict[str, Any]
     digest: str

@@ -8,7 +8,15 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tfpt.tensors import DTYPES
 
@@ -21,27 +29,45 @@ def _fraction(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("expected a number or a fraction such as 1/7")
     try:
-        return Fraction(value) if not isinstance(value, float) else Fraction(repr(value))
-    except (ValueError, ZeroDivisionError):
+        if isinstance(value, int) or "/" in str(value):
+            return Fraction(value)
+        # By way of a float: of 1e999999999, Fraction would write out every digit.
+        return Fraction(repr(float(value)))
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError("expected a number or a fraction such as 1/7") from None
 
 
+def _constant(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 takes 1e-3 for text
+        except ValueError:
+            pass
+    if value is not None and not isinstance(value, bool | int | float):
+        raise ValueError("expected a number, true or false")
+    return value
+
+
 def _dtype_name(value: Any) -> Any:
-    if value not in DTYPES or DTYPES[value].torch is None:
+    if not isinstance(value, str) or value not in DTYPES or DTYPES[value].torch is None:
         known = ", ".join(name for name, held in DTYPES.items() if held.torch)
         raise ValueError(f"expected one of {known}")
     return value
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list)]
-Words = Annotated[list[str | int], BeforeValidator(_as_list)]
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+
+Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_ONE_OR_MORE)]
 Number = Annotated[Fraction, BeforeValidator(_fraction), WithJsonSchema({"type": ["number", "string"]})]
 DtypeName = Annotated[str, BeforeValidator(_dtype_name)]
+Constant = Annotated[
+    Any, BeforeValidator(_constant), WithJsonSchema({"type": ["number", "boolean", "string"]})
+]
 Padding = Literal["same", "valid", "symmetric"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 class AxisEntry(_Strict):
@@ -53,6 +79,11 @@ class AxisEntry(_Strict):
     @classmethod
     def _bare_letter(cls, value: Any) -> Any:
         return {"axis": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core))
+        return schema if schema["required"] != ["axis"] else {"anyOf": [schema, {"type": "string"}]}
 
 
 class ReorderEntry(AxisEntry):
@@ -87,10 +118,14 @@ class AddEntry(_Strict):
     def _bare_number(cls, value: Any) -> Any:
         return value if isinstance(value, dict) else {"values": {"": value}}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler.resolve_ref_schema(handler(core)), {"type": ["number", "string"]}]}
+
     @model_validator(mode="after")
     def _groups_are_known(self) -> AddEntry:
-        if (self.axis is None) != (self.groups is None):
-            raise ValueError("axis: and groups: go together")
+        if (self.axis is None) != (self.groups is None) or (self.axis is None and set(self.values) != {""}):
+            raise ValueError("axis: and groups: go together, and values: with both")
         unknown = [name for name in self.values if self.groups and name not in map(str, self.groups)]
         if unknown:
             raise ValueError(f"values: names {unknown[0]!r}, which is not among the groups")
@@ -139,7 +174,7 @@ class RowEntry(_Strict):
     pad: PadEntry | None = None
     zero: ZeroEntry | None = None
     dtype: DtypeName | None = None
-    fill: bool | int | float | None = None
+    fill: Constant | None = None
     like: str | None = None
     shape: list[Annotated[int, Field(ge=0)]] | None = None
     keep: bool = False

@@ -6,45 +6,30 @@ of a row together, since a field's kind may be written on either side.
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tfpt.errors import MappingError
+from tfpt.mapping.field import Field, Value, parse_field
 
-Value = int | str | tuple[str, ...]
+__all__ = [
+    "PT_SEPARATOR",
+    "TF_SEPARATOR",
+    "Field",
+    "Template",
+    "Value",
+    "join",
+    "pair",
+    "pair_lists",
+    "single",
+]
 
 TF_SEPARATOR = "/"
 PT_SEPARATOR = "."
 
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a template, as written.
-
-    Attributes:
-        name: What the field is called; empty for the fields that carry nothing, ``{_}`` and ``{_...}``.
-        kind: ``component``, ``path``, ``skip``, ``skip-path``, ``words``, ``number``, ``linear``,
-            ``quotient`` or ``remainder``.
-        width: Digits of a zero-padded number; 0 for plain ones.
-        words: Pairs (word on this side, word on the other side) of a choice.
-        factor, offset: The linear form ``factor * name + offset``.
-        divisor: The ``n`` of ``{i//n}`` and ``{i%n}``.
-    """
-
-    name: str
-    kind: str
-    width: int = 0
-    words: tuple[tuple[str, str], ...] = ()
-    factor: int = 1
-    offset: int = 0
-    divisor: int = 0
-
-    @property
-    def is_number(self) -> bool:
-        return self.kind in ("number", "linear", "quotient", "remainder")
+Parts = list[str | Field]
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class Template:
     separator: str
     parts: tuple[str | Field, ...]
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The names of the fields that carry something."""
         return frozenset(part.name for part in self.parts if isinstance(part, Field) and part.name)
@@ -77,9 +62,17 @@ class Template:
         """Whether a name can be written from field values: not so with ``{_}``, which carries nothing."""
         return not any(isinstance(part, Field) and not part.name for part in self.parts)
 
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        pieces = [
+            re.escape(part) if isinstance(part, str) else f"(?P<f{index}>{part.expression(self.separator)})"
+            for index, part in enumerate(self.parts)
+        ]
+        return re.compile("".join(pieces))
+
     def match(self, name: str) -> dict[str, Value] | None:
         """The field values with which this template gives `name`; ``None`` if there are none."""
-        found = _pattern(self).fullmatch(name)
+        found = self._expression.fullmatch(name)
         if found is None:
             return None
         values: dict[str, Value] = {}
@@ -93,7 +86,7 @@ class Template:
                 if piece.setdefault(part.kind, int(text)) != int(text):
                     return None
                 continue
-            value = _decode(part, text, self.separator)
+            value = part.decode(text, self.separator)
             if value is None or values.setdefault(part.name, value) != value:
                 return None
         for name_, piece in pieces.items():
@@ -111,7 +104,7 @@ class Template:
         """The name that these field values give; ``None`` if there is none (a negative index, a longer number)."""
         text = []
         for part in self.parts:
-            piece = part if isinstance(part, str) else _encode(part, values, self.separator)
+            piece = part if isinstance(part, str) else part.encode(values, self.separator)
             if piece is None:
                 return None
             text.append(piece)
@@ -134,25 +127,27 @@ def pair(tf: str | Sequence[str], pt: str | Sequence[str]) -> tuple[Template, Te
 def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Template, ...]]:
     """Both sides of a row, any number of templates on each; either side may be empty.
 
-    What one side says of a field holds for the other: a number, a choice of words.
+    What one template says of a field holds for all: a number, a choice of words.
+
+    Raises:
+        MappingError: A template cannot be read, or a field is of two kinds.
     """
-    sides = [[_parse(text) for text in tf], [_parse(text) for text in pt]]
-    numbers = {
-        p.name for side in sides for parts in side for p in parts if isinstance(p, Field) and p.is_number
-    }
-    words = [_words_of(side) for side in sides]
-    compiled: list[tuple[Template, ...]] = []
-    for side, texts, separator, other in (
-        (sides[0], tf, TF_SEPARATOR, words[1]),
-        (sides[1], pt, PT_SEPARATOR, words[0]),
-    ):
-        compiled.append(
-            tuple(
-                Template(text, separator, tuple(_reconcile(part, numbers, other) for part in parts))
-                for text, parts in zip(texts, side, strict=True)
+    tf_parts, pt_parts = [_parse(text) for text in tf], [_parse(text) for text in pt]
+    families = _families([*tf_parts, *pt_parts])
+    tf_words, pt_words = _words_of(tf_parts), _words_of(pt_parts)
+    for name in tf_words.keys() & pt_words.keys():
+        if {(there, here) for here, there in pt_words[name]} != set(tf_words[name]):
+            raise MappingError(
+                f"both sides list words for {{{name}}}, and not the same pairs",
+                expected=_spell_words(name, tf_words[name]),
+                got=_spell_words(name, pt_words[name]),
+                hint="list them on one side and write the bare name on the other",
             )
-        )
-    return compiled[0], compiled[1]
+        del pt_words[name]
+    return (
+        _templates(tf, tf_parts, TF_SEPARATOR, families, tf_words, pt_words),
+        _templates(pt, pt_parts, PT_SEPARATOR, families, pt_words, tf_words),
+    )
 
 
 def single(text: str, separator: str = TF_SEPARATOR) -> Template:
@@ -162,7 +157,8 @@ def single(text: str, separator: str = TF_SEPARATOR) -> Template:
         >>> single("{path...}/Momentum").match("a/b/Momentum")
         {'path': ('a', 'b')}
     """
-    return Template(text, separator, tuple(_parse(text)))
+    parts = [_parse(text)]
+    return _templates([text], parts, separator, _families(parts), _words_of(parts), {})[0]
 
 
 def join(outer: str, inner: str, separator: str) -> str:
@@ -173,8 +169,8 @@ def join(outer: str, inner: str, separator: str) -> str:
 # -- parsing -----------------------------------------------------------------------------------------
 
 
-def _parse(text: str) -> list[str | Field]:
-    parts: list[str | Field] = []
+def _parse(text: str) -> Parts:
+    parts: Parts = []
     rest = text
     while rest:
         literal, brace, rest = rest.partition("{")
@@ -187,7 +183,7 @@ def _parse(text: str) -> list[str | Field]:
         inside, closing, rest = rest.partition("}")
         if not closing or "{" in inside:
             raise MappingError("a { without its }", got=text)
-        field = _parse_field(inside.strip(), text)
+        field = parse_field(inside.strip(), text)
         if parts and isinstance(parts[-1], Field):
             raise MappingError("two fields with nothing between them cannot be told apart", got=text)
         parts.append(field)
@@ -205,170 +201,66 @@ def _parse(text: str) -> list[str | Field]:
     return parts
 
 
-def _parse_field(inside: str, text: str) -> Field:
-    if inside == "_":
-        return Field("", "skip")
-    if inside == "_...":
-        return Field("", "skip-path")
-    name, colon, spec = inside.partition(":")
-    if inside.endswith("...") and inside[:-3].isidentifier():
-        return Field(inside[:-3], "path")
-    if not colon:
-        return Field(name, "component") if name.isidentifier() else _parse_form(inside, text)
-    if not name.isidentifier():
-        raise MappingError(
-            "a field needs a name before its colon", expected="{name:…}", got=f"{{{inside}}} in {text}"
-        )
-    if spec == "int":
-        return Field(name, "number")
-    if re.fullmatch(r"0[1-9][0-9]?", spec):
-        return Field(name, "number", width=int(spec))
-    words = tuple(_parse_word(word, text) for word in spec.split("|"))
-    if len(words) == 1 and words[0][0] == words[0][1]:
-        raise MappingError(
-            "the kind of a field is not known",
-            expected="int, 03 (three digits), or words as in {b:1|2} or {b:q=query|k=key}",
-            got=f"{{{inside}}} in {text}",
-        )
-    for side in (0, 1):
-        if len({word[side] for word in words}) < len(words):
-            raise MappingError("a word of a choice stands twice", got=f"{{{inside}}} in {text}")
-    return Field(name, "words", words=words)
+# -- reconciling what is said of one field in several places ------------------------------------------
 
 
-def _parse_word(word: str, text: str) -> tuple[str, str]:
-    here, equals, there = word.partition("=")
-    if not here or (equals and not there):
-        raise MappingError("a word of a choice is empty", got=text)
-    return here, there if equals else here
+def _fields(side: Sequence[Parts]) -> list[Field]:
+    return [part for parts in side for part in parts if isinstance(part, Field) and part.name]
 
 
-def _parse_form(inside: str, text: str) -> Field:
-    try:
-        tree = ast.parse(inside, mode="eval").body
-        if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.FloorDiv | ast.Mod):
-            name, divisor = _name_and_divisor(tree)
-            kind = "quotient" if isinstance(tree.op, ast.FloorDiv) else "remainder"
-            return Field(name, kind, divisor=divisor)
-        form_name, factor, offset = _linear(tree)
-        if form_name is None or factor == 0:
-            raise ValueError
-        return Field(form_name, "linear", factor=factor, offset=offset)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise MappingError(
-            "a field cannot be read",
-            expected="{name}, {name...}, {i:int}, {i:03}, {a:x|y}, {2*i-1}, {i//2} with {i%2}, {_} or {_...}",
-            got=f"{{{inside}}} in {text}",
-        ) from None
+def _families(templates: Sequence[Parts]) -> dict[str, str]:
+    """The sort of value of each field; a bare `{name}` takes that of its namesakes, unless they are paths."""
+    families: dict[str, str] = {}
+    for field in _fields(templates):
+        known = families.setdefault(field.name, field.family)
+        if known == field.family:
+            continue
+        if "path" in (known, field.family) or "component" not in (known, field.family):
+            raise MappingError(
+                f"the field {{{field.name}}} is of two kinds",
+                expected="one kind wherever the name stands in a row",
+                got=" and ".join(sorted({known, field.family})),
+            )
+        families[field.name] = known if field.family == "component" else field.family
+    return families
 
 
-def _name_and_divisor(tree: ast.BinOp) -> tuple[str, int]:
-    if isinstance(tree.left, ast.Name) and isinstance(tree.right, ast.Constant):
-        divisor = tree.right.value
-        if type(divisor) is int and divisor > 0:
-            return tree.left.id, divisor
-    raise ValueError
+def _words_of(side: Sequence[Parts]) -> dict[str, tuple[tuple[str, str], ...]]:
+    words: dict[str, tuple[tuple[str, str], ...]] = {}
+    for field in _fields(side):
+        if field.kind == "words" and set(words.setdefault(field.name, field.words)) != set(field.words):
+            raise MappingError(
+                f"two choices of words for {{{field.name}}} on one side",
+                expected=_spell_words(field.name, words[field.name]),
+                got=_spell_words(field.name, field.words),
+            )
+    return words
 
 
-def _linear(tree: ast.expr) -> tuple[str | None, int, int]:
-    """The expression as (name, factor, offset): a constant has no name."""
-    if isinstance(tree, ast.Constant) and type(tree.value) is int:
-        return None, 0, tree.value
-    if isinstance(tree, ast.Name):
-        return tree.id, 1, 0
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        name, factor, offset = _linear(tree.operand)
-        return name, -factor, -offset
-    if isinstance(tree, ast.BinOp):
-        left, right = _linear(tree.left), _linear(tree.right)
-        if isinstance(tree.op, ast.Mult) and (left[0] is None or right[0] is None):
-            form, times = (right, left[2]) if left[0] is None else (left, right[2])
-            return form[0], form[1] * times, form[2] * times
-        if isinstance(tree.op, ast.Add | ast.Sub) and (
-            left[0] is None or right[0] is None or left[0] == right[0]
-        ):
-            sign = 1 if isinstance(tree.op, ast.Add) else -1
-            return left[0] or right[0], left[1] + sign * right[1], left[2] + sign * right[2]
-    raise ValueError
+def _spell_words(name: str, words: Sequence[tuple[str, str]]) -> str:
+    spelt = "|".join(here if here == there else f"{here}={there}" for here, there in words)
+    return f"{{{name}:{spelt}}}"
 
 
-# -- reconciling the sides ---------------------------------------------------------------------------
+def _templates(
+    texts: Sequence[str],
+    side: Sequence[Parts],
+    separator: str,
+    families: Mapping[str, str],
+    words: Mapping[str, tuple[tuple[str, str], ...]],
+    other_words: Mapping[str, tuple[tuple[str, str], ...]],
+) -> tuple[Template, ...]:
+    def reconciled(part: str | Field) -> str | Field:
+        if isinstance(part, str) or part.kind not in ("component", "words"):
+            return part
+        # The value of a choice is the word on the side that lists it, TensorFlow's where both do.
+        if part.name in words:
+            return replace(part, kind="words", words=words[part.name])
+        if part.name in other_words:
+            return replace(part, kind="translated", words=other_words[part.name])
+        return replace(part, kind="number") if families.get(part.name) == "number" else part
 
-
-def _words_of(side: list[list[str | Field]]) -> dict[str, tuple[tuple[str, str], ...]]:
-    return {p.name: p.words for parts in side for p in parts if isinstance(p, Field) and p.kind == "words"}
-
-
-def _reconcile(
-    part: str | Field, numbers: set[str], other_words: Mapping[str, tuple[tuple[str, str], ...]]
-) -> str | Field:
-    if isinstance(part, str) or part.kind != "component":
-        return part
-    if part.name in other_words:
-        # The value of a choice is the word on the side that lists it: here the pairs stand reversed.
-        return Field(part.name, "translated", words=other_words[part.name])
-    if part.name in numbers:
-        return Field(part.name, "number")
-    return part
-
-
-# -- matching and writing ----------------------------------------------------------------------------
-
-
-@cache
-def _pattern(template: Template) -> re.Pattern[str]:
-    component = f"[^{re.escape(template.separator)}]"
-    path = f"{component}+(?:{re.escape(template.separator)}{component}+)*?"
-    expressions: dict[str, Callable[[Field], str]] = {
-        "component": lambda _: f"{component}+?",
-        "skip": lambda _: f"{component}+?",
-        "path": lambda _: path,
-        "skip-path": lambda _: path,
-        "number": lambda f: f"[0-9]{{{f.width}}}" if f.width else "[0-9]+",
-        "linear": lambda _: "[0-9]+",
-        "quotient": lambda _: "[0-9]+",
-        "remainder": lambda _: "[0-9]+",
-        "words": lambda f: "|".join(re.escape(here) for here, _ in f.words),
-        "translated": lambda f: "|".join(re.escape(there) for _, there in f.words),
-    }
-    text = ""
-    for index, part in enumerate(template.parts):
-        if isinstance(part, str):
-            text += re.escape(part)
-        else:
-            text += f"(?P<f{index}>{expressions[part.kind](part)})"
-    return re.compile(text)
-
-
-def _decode(field: Field, text: str, separator: str) -> Value | None:
-    if field.kind == "path":
-        return tuple(text.split(separator))
-    if field.kind == "number":
-        return int(text)
-    if field.kind == "linear":
-        value, rest = divmod(int(text) - field.offset, field.factor)
-        return value if rest == 0 and value >= 0 else None
-    if field.kind == "translated":
-        return next(here for here, there in field.words if there == text)
-    return text
-
-
-def _encode(field: Field, values: Mapping[str, Value], separator: str) -> str | None:
-    if not field.name or field.name not in values:
-        return None
-    value = values[field.name]
-    if isinstance(value, int):
-        number = {
-            "linear": field.factor * value + field.offset,
-            "quotient": value // field.divisor if field.divisor else 0,
-            "remainder": value % field.divisor if field.divisor else 0,
-        }.get(field.kind, value)
-        digits = str(number).zfill(field.width)
-        return None if number < 0 or (field.width and len(digits) > field.width) else digits
-    if isinstance(value, tuple):
-        return separator.join(value)
-    if field.kind == "translated":
-        return next((there for here, there in field.words if here == value), None)
-    if field.kind == "words":
-        return value if any(here == value for here, _ in field.words) else None
-    return value
+    return tuple(
+        Template(text, separator, tuple(map(reconciled, parts)))
+        for text, parts in zip(texts, side, strict=True)
+    )

@@ -14,71 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from tfpt.mapping.layout import BoundLayout, Layout, LayoutError, grouped_shape
+from tfpt.mapping.operations import Add, Pad, Reorder, Slice, Split, Zero
 from tfpt.strided import copy_strided
 from tfpt.tensors import format_shape
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Part of one axis, as Python slices."""
-
-    axis: str
-    start: int | None
-    stop: int | None
-    step: int | None
-
-    def of(self, size: int) -> int:
-        return len(range(*slice(self.start, self.stop, self.step).indices(size)))
-
-
-@dataclass(frozen=True)
-class Reorder:
-    """The axis cut into as many equal groups as `order` has entries, and the groups put into that order."""
-
-    axis: str
-    order: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Add:
-    """Numbers added: one to everything, or one to each equal group along an axis."""
-
-    axis: str | None
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Pad:
-    """Values appended to an axis up to a size, or up to a multiple of one."""
-
-    axis: str
-    to: int | None
-    multiple: int | None
-    value: float
-
-    def of(self, size: int) -> int:
-        if self.to is not None:
-            return self.to
-        multiple = self.multiple or 1
-        return -(-size // multiple) * multiple
-
-
-@dataclass(frozen=True)
-class Zero:
-    """One index of an axis set to zero."""
-
-    axis: str
-    at: int
-
-
-@dataclass(frozen=True)
-class Split:
-    """One tensor taken apart: along its first axis, which goes away, or along `axis` into pieces that keep it."""
-
-    axis: str | None = None
-    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,11 +53,24 @@ class Transform:
         Raises:
             LayoutError: The shapes do not fit.
         """
-        joined = self._joined(shapes)
-        layout = None if self.layout is None else self.layout.bind(joined)
-        bound = BoundTransform(self, joined, layout, pieces)
+        bound = self._bind(shapes, pieces)
         bound.shapes  # noqa: B018  every size is checked here, before a value is read
         return bound
+
+    def count_pieces(self, shapes: Sequence[Shape]) -> int:
+        """How many parameters come of variables of these shapes, where the first axis is taken apart.
+
+        Raises:
+            LayoutError: The shapes do not fit, or there is no first axis.
+        """
+        whole = self._bind(shapes, 0).whole
+        if not whole:
+            raise LayoutError("a scalar cannot be taken apart", got=format_shape(whole))
+        return whole[0]
+
+    def _bind(self, shapes: Sequence[Shape], pieces: int) -> BoundTransform:
+        joined = self._joined(shapes)
+        return BoundTransform(self, joined, None if self.layout is None else self.layout.bind(joined), pieces)
 
     def _joined(self, shapes: Sequence[Shape]) -> Shape:
         if self.join is None:
@@ -192,7 +145,7 @@ class Transform:
         words = [
             (self.join == "stack", "stack"),
             (self.join == "concat", f"concat {self.concat}"),
-            (self.slices, f"slice {', '.join(f'{cut.axis} {_slice_text(cut)}' for cut in self.slices)}"),
+            (self.slices, f"slice {', '.join(map(str, self.slices))}"),
             (self.layout, f"layout {self.layout}"),
             (self.reorder, f"reorder {self.reorder and self.reorder.axis}"),
             (self.scale is not None, f"scale {self.scale}"),
@@ -221,10 +174,14 @@ class BoundTransform:
     pieces: int
 
     @cached_property
+    def whole(self) -> Shape:
+        """The shape of the result before it is split."""
+        return self.joined if self.layout is None else grouped_shape(self.layout.groups, self._sizes)
+
+    @cached_property
     def shapes(self) -> tuple[Shape, ...]:
         """The shapes of the parameters written."""
-        whole = self.joined if self.layout is None else grouped_shape(self.layout.groups, self._sizes)
-        split = self.transform.split
+        whole, split = self.whole, self.transform.split
         if split is None:
             return (whole,)
         if split.axis is None:
@@ -289,7 +246,7 @@ class BoundTransform:
 
     def apply(self, arrays: Sequence[np.ndarray], dtype: np.dtype) -> list[np.ndarray]:
         """The values of the parameters: C-contiguous, of `dtype`; a view of the input where nothing is to be done."""
-        array = self._join(arrays)
+        array = self._join(_alike(arrays))
         if self.layout is not None:
             array = self.layout.split(array)
             if self.transform.slices:
@@ -368,6 +325,10 @@ class BoundTransform:
         return [np.ascontiguousarray(piece) for piece in pieces]
 
 
-def _slice_text(cut: Slice) -> str:
-    start, stop, step = ("" if value is None else str(value) for value in (cut.start, cut.stop, cut.step))
-    return f"{start}:{stop}" + (f":{step}" if step else "")
+def _alike(arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Arrays that numpy can join: it knows no common dtype of bfloat16 and float16, which float32 holds both."""
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) < 2 or not any(dtype.itemsize < 4 and dtype.kind in "fV" for dtype in dtypes):
+        return arrays
+    widest = np.result_type(np.float32, *(dtype for dtype in dtypes if dtype.kind not in "V"))
+    return [array.astype(widest) for array in arrays]

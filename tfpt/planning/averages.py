@@ -46,8 +46,7 @@ def resolve_averages(
     taken: dict[str, str] = {}
     ignored: dict[str, str] = {}
     for base, shadow in shadow_of.items():
-        excluded = any(template.match(base) is not None for template in ema.exclude)
-        if ema.use == "ignore" or excluded:
+        if ema.use == "ignore" or _is_excepted(base, ema):
             ignored[shadow] = "moving average, not used"
         else:
             taken[base] = shadow
@@ -68,8 +67,12 @@ def require_averages(used: list[str], variables: Variables, ema: Ema) -> list[Fi
             hint="use: prefer takes the variable itself where it has no average; except: [...] names those without one",
         )
         for name in used
-        if name not in variables.shadows and not any(template.match(name) for template in ema.exclude)
+        if name not in variables.shadows and not _is_excepted(name, ema)
     ]
+
+
+def _is_excepted(name: str, ema: Ema) -> bool:
+    return any(template.match(name) is not None for template in ema.exclude)
 
 
 def _shadows(specs: Mapping[str, TensorSpec], ema: Ema) -> dict[str, str]:

@@ -18,12 +18,14 @@ class Claims:
         active: The instances that are carried out, in the order of the rows.
         wanting: Instances that only a parameter led to: what would write it, had the checkpoint the variables.
         ignored: Variables left out by name, with the reason.
+        overridden: Names of instances that lost to one that overrides, each with that one.
         findings: The quarrels.
     """
 
     active: list[Instance] = field(default_factory=list)
     wanting: list[Instance] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
+    overridden: dict[str, Instance] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -31,7 +33,7 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
     """Decide which instances are carried out.
 
     A row that says `overrides` wins over one that does not; `tied` rows share a variable with another row;
-    `fallback` rows write only what nobody else writes.
+    `fallback` rows write only what nobody else writes, and may read what another row reads.
     """
     claims = Claims()
     everything = list(instances)
@@ -54,10 +56,10 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
         claims,
     )
     written = {name for instance in active for name in instance.writes}
-    for instance in everything:
-        if instance.row.fallback and instance.found and not written.intersection(instance.writes):
-            active.append(instance)
-            written.update(instance.writes)
+    fallbacks = [instance for instance in everything if instance.row.fallback and instance.found]
+    for instance in _settle_ignored(_of_use(fallbacks, written), ignore, claims.ignored.copy(), claims):
+        active.append(instance)
+        written.update(instance.writes)
     for instance in active:
         claims.findings += [_rivalry(instance, *pair) for pair in instance.rivals]
     claims.active = active
@@ -65,6 +67,16 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
         instance for instance in everything if not instance.found and not written.issuperset(instance.writes)
     ]
     return claims
+
+
+def _of_use(fallbacks: list[Instance], written: set[str]) -> list[Instance]:
+    """The fallbacks all of whose parameters are open, each parameter for the first that would write it."""
+    chosen, taken = [], set(written)
+    for instance in fallbacks:
+        if not taken.intersection(instance.writes):
+            chosen.append(instance)
+            taken.update(instance.writes)
+    return chosen
 
 
 def _settle_ignored(
@@ -80,23 +92,26 @@ def _settle_ignored(
         if entry is None:
             continue
         rivals = claimed.get(name, [])
-        if not rivals or entry.overrides:
+        overriding = [instance for instance in rivals if instance.row.overrides]
+        if not rivals or (entry.overrides and not overriding):
             claims.ignored[name] = entry.why
             dropped.update(id(instance) for instance in rivals)
-        elif not all(instance.row.overrides for instance in rivals):
+        elif entry.overrides or len(overriding) < len(rivals):
             claims.ignored[name] = entry.why
-            claims.findings.append(
-                Finding(
-                    "overlap",
-                    f"the variable {name} is claimed by a row and by ignore",
-                    name=name,
-                    where=rivals[0].row.where,
-                    row=str(rivals[0].row),
-                    got=f"ignore at {entry.position.row}",
-                    hint="overrides: true on the one that is to win",
-                )
-            )
+            claims.findings.append(_ignored_too(name, rivals[0], entry))
     return [instance for instance in active if id(instance) not in dropped]
+
+
+def _ignored_too(name: str, instance: Instance, entry: Ignore) -> Finding:
+    return Finding(
+        "overlap",
+        f"the variable {name} is claimed by a row and by ignore",
+        name=name,
+        where=instance.row.where,
+        row=str(instance.row),
+        got=f"ignore at {entry.position.row}",
+        hint="overrides: true on the one that is to win",
+    )
 
 
 def _settle(
@@ -117,17 +132,20 @@ def _settle(
             continue
         winners = [instance for instance in rivals if instance.row.overrides]
         if len(winners) == 1:
-            losers.update(id(instance) for instance in rivals if instance is not winners[0])
+            for instance in rivals:
+                if instance is not winners[0]:
+                    losers.add(id(instance))
+                    claims.overridden.update(dict.fromkeys((*instance.reads, *instance.writes), winners[0]))
             continue
-        first, second = (winners or rivals)[:2]
+        *others, last = winners or rivals
         claims.findings.append(
             Finding(
                 "overlap",
                 what(name),
                 name=name,
-                where=second.row.where,
-                row=str(second.row),
-                got=f"also {first.row} at {first.row.where}",
+                where=last.row.where,
+                row=str(last.row),
+                got="also " + " and ".join(f"{other.row} at {other.row.where}" for other in others),
                 hint=hint,
             )
         )
@@ -146,9 +164,9 @@ def _rivalry(instance: Instance, first: str, second: str) -> Finding:
 
 
 def claimed_by(instances: Iterable[Instance]) -> Mapping[str, Instance]:
-    """Every variable that some instance reads, with the first that does."""
+    """Every variable that some instance reads, or cannot tell from one it reads, with the first that does."""
     claimed: dict[str, Instance] = {}
     for instance in instances:
-        for name in instance.reads:
+        for name in (*instance.reads, *(name for pair in instance.rivals for name in pair)):
             claimed.setdefault(name, instance)
     return claimed

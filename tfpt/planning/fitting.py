@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+
+import numpy as np
 
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Row
@@ -59,6 +62,7 @@ def _constant(
     target = targets.get(name)
     if target is None:
         return None, []  # reported as extra
+    findings = _fill_findings(instance, name, target, dtype)
     shape = target.shape
     if row.shape is not None:
         shape = row.shape
@@ -74,11 +78,32 @@ def _constant(
             )
             return None, [finding]
         shape = targets[model].shape
-    findings = []
     if shape != target.shape:
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, _written_dtype(row, target.dtype, dtype))
     return Step((), (spec,), None, row.where, fill=row.fill, keep=row.keep), findings
+
+
+def _fill_findings(instance: Instance, name: str, target: TensorSpec, dtype: str | None) -> list[Finding]:
+    row = instance.row
+    written = _written_dtype(row, target.dtype, dtype)
+    held = DTYPES[written].numpy
+    if row.fill is None or held is None or held.kind not in "iub":
+        return []
+    low, high = (0, 1) if held.kind == "b" else (int(np.iinfo(held).min), int(np.iinfo(held).max))
+    if math.isfinite(row.fill) and int(row.fill) == row.fill and low <= row.fill <= high:
+        return []
+    return [
+        Finding(
+            "dtype",
+            f"{name} is {written}, and is to be filled with {row.fill}",
+            name=name,
+            where=row.where,
+            row=str(row),
+            expected=f"a constant that {written} can hold",
+            got=str(row.fill),
+        )
+    ]
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:
@@ -107,7 +132,7 @@ def _dtype_findings(
         elif chosen or is_exact(spec.dtype, written):
             continue
         else:
-            expected = f"{written}, into which every value of {spec.dtype} does not fit"
+            expected = f"a dtype whose values {written} can all hold"
         found.append(
             Finding(
                 "dtype",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tfpt.mapping.document import Position
 from tfpt.mapping.layout import LayoutError
@@ -12,6 +13,9 @@ from tfpt.mapping.template import Field, Template, Value
 from tfpt.tensors import TensorSpec
 
 Key = frozenset[tuple[str, Value]]
+
+# Holes told of one stack: where a number such as a training step is taken for an index, there are millions.
+_HOLES = 100
 
 
 @dataclass
@@ -80,7 +84,10 @@ def instances_of(
     for instance in instances.values():
         _name_writes(instance, specs)
     for key, values, names in _wanted(row, parameters):
-        if key not in instances:
+        if key in instances:
+            # A variable that cannot be taken apart, for want of others or by its shape: those it is wanted for.
+            instances[key].writes = instances[key].writes or names
+        else:
             wanted = Instance(row, values, writes=names)
             _name_reads(wanted, [{} for _ in row.tf])
             instances[key] = wanted
@@ -99,14 +106,20 @@ def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
     for row, instances in by_row:
         if row.tf or row.scope not in by_scope:
             continue
-        fields = row.pt[0].fields
-        stands = {
-            frozenset((name, value) for name, value in sibling.values.items() if name in fields)
-            for sibling in by_scope[row.scope]
-            if sibling.found
-        }
+        # An index that takes a sibling's variable apart is no field of where it stands: only shared ones count.
+        stands: dict[frozenset[str], set[Key]] = {}
+        for sibling in by_scope[row.scope]:
+            if sibling.found:
+                shared = row.pt[0].fields.intersection(sibling.values)
+                stands.setdefault(shared, set()).add(_restricted(sibling.values, shared))
         for instance in instances:
-            instance.found = frozenset(instance.values.items()) in stands
+            instance.found = any(
+                _restricted(instance.values, shared) in keys for shared, keys in stands.items()
+            )
+
+
+def _restricted(values: Mapping[str, Value], names: frozenset[str]) -> Key:
+    return frozenset((name, value) for name, value in values.items() if name in names)
 
 
 def _constants(row: Row, parameters: NameIndex) -> list[Instance]:
@@ -144,15 +157,15 @@ def _name_reads(instance: Instance, places: list[dict[int, str]]) -> None:
     row = instance.row
     for template, names in zip(row.tf, places, strict=True):
         # A stack reaches as far as its highest index: a hole before it is a variable that is absent.
-        for position in range(max(names, default=0) + 1):
+        holes = (position for position in range(max(names, default=0) + 1) if position not in names)
+        absent = {}
+        for position in islice(holes, _HOLES):
             values: dict[str, Value] = dict(instance.values)
             if row.stacks:
                 values[row.index] = position
-            name = names.get(position)
-            if name is None:
-                name = template.render(values) or template.text
-                instance.absent.append(name)
-            instance.reads.append(name)
+            absent[position] = template.render(values) or template.text
+        instance.absent += absent.values()
+        instance.reads += [name for _, name in sorted({**names, **absent}.items())]
 
 
 def _name_writes(instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
@@ -167,13 +180,12 @@ def _name_writes(instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
 
 def _length(instance: Instance, specs: Mapping[str, TensorSpec]) -> int:
     """How many parameters the variable is taken apart into: the size of the first axis of the result."""
-    shape = specs[instance.reads[0]].shape
-    layout = instance.row.transform.layout
+    if instance.absent:
+        return 0
     try:
-        result = shape if layout is None else layout.bind(shape).shape
+        return instance.row.transform.count_pieces([specs[name].shape for name in instance.reads])
     except LayoutError:
         return 0  # the planner binds again, and reports it
-    return result[0] if result else 0
 
 
 def _wanted(row: Row, parameters: NameIndex) -> list[tuple[Key, dict[str, Value], list[str]]]:

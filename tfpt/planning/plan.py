@@ -58,6 +58,7 @@ class Plan:
 
     Attributes:
         mapping: The mapping's name.
+        named: What commands call it: its name, or its path where it did not come with tfpt.
         digest: A hash of what the mapping says.
         source: The checkpoint, as it was named.
         scope: The scope that fitted.
@@ -70,6 +71,7 @@ class Plan:
     """
 
     mapping: str
+    named: str
     digest: str
     source: str
     scope: str
@@ -154,7 +156,7 @@ class PlanError(TfptError):
                 )
                 for finding in plan.findings[:20]
             ],
-            hint=f"tfpt diff --mapping {plan.mapping} {plan.source}",
+            hint=f"tfpt diff --mapping {plan.named} {plan.source}",
         )
 
 

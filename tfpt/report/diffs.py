@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfpt.comparison import Diff
+from tfpt.comparison import Diff, TensorDiff
 from tfpt.report.plans import print_findings, print_headline
 from tfpt.report.terminal import count, figure
 from tfpt.tensors import format_shape
@@ -16,7 +18,7 @@ SHOWN = 10
 
 
 def print_diff(out: Console, diff: Diff, *, everything: bool = False) -> None:
-    """What was compared, what differs, and the worst tensors in a table."""
+    """What was compared, a line for each kind of work, and the tensors that are not equal, worst first."""
     if diff.plan is not None:
         print_headline(out, diff.plan)
         if diff.right:
@@ -26,9 +28,15 @@ def print_diff(out: Console, diff: Diff, *, everything: bool = False) -> None:
     print_findings(out, diff.findings, everything=everything)
     if diff.plan is not None:
         print_findings(out, diff.plan.notes, everything=everything)
-    if diff.tensors:
+    if diff.plan is not None and diff.tensors:
         out.print()
-        out.print(_table(diff, everything))
+        out.print(_work_table(diff))
+    apart = [tensor for tensor in diff.tensors if everything or not tensor.equal]
+    if apart:
+        out.print()
+        out.print(_table(diff, apart if everything else apart[:SHOWN]))
+        if len(apart) > SHOWN and not everything:
+            out.print(f"… and {len(apart) - SHOWN} more that differ less (--all shows every tensor)")
     out.print()
     out.print(summary(diff), soft_wrap=True)
 
@@ -45,6 +53,9 @@ def summary(diff: Diff) -> str:
     compared = f"{count(len(diff.tensors), 'tensor')} compared, {equal} equal in every bit"
     if not diff.tensors:
         compared = "no tensor in common"
+    kept = sum(len(step.writes) for step in diff.plan.steps if step.keep) if diff.plan is not None else 0
+    if kept:
+        compared += f", {kept} that the model itself makes not compared"
     if diff.same:
         within = len(diff.tensors) - equal
         more = f", {within} within a relative difference of {diff.tolerance:g}" if within else ""
@@ -54,18 +65,36 @@ def summary(diff: Diff) -> str:
     return f"[red]different[/]: {compared}; {', '.join(parts)}"
 
 
-def _table(diff: Diff, everything: bool) -> Table:
-    shown = diff.tensors if everything else diff.tensors[:SHOWN]
-    title = (
-        f"the {len(shown)} furthest apart of {len(diff.tensors)}" if len(shown) < len(diff.tensors) else None
-    )
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), title=title)
-    table.title_justify = "left"
+def _work_table(diff: Diff) -> Table:
+    """One line for each kind of work: how many tensors it made, and how far the worst of them is off."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("work", overflow="fold")
+    for column in ("tensors", "equal", "max abs", "relative", "least cosine"):
+        table.add_column(column, justify="right", no_wrap=True)
+    groups: dict[str, list[TensorDiff]] = {}
+    for tensor in diff.tensors:
+        groups.setdefault(tensor.work, []).append(tensor)
+    for work, tensors in sorted(groups.items(), key=lambda group: -len(group[1])):
+        table.add_row(
+            escape(work),
+            str(len(tensors)),
+            str(sum(tensor.equal for tensor in tensors)),
+            figure(max(tensor.max_abs for tensor in tensors)),
+            figure(max(tensor.relative for tensor in tensors)),
+            f"{min(tensor.cosine for tensor in tensors):.6f}",
+        )
+    return table
+
+
+def _table(diff: Diff, shown: Sequence[TensorDiff]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("tensor", overflow="fold")
     table.add_column("shape", no_wrap=True)
     for column in ("max abs", "mean abs", "relative", "cosine"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("work", overflow="fold")
+    through = diff.plan is not None
+    if through:
+        table.add_column("work", overflow="fold")
     different = {id(tensor) for tensor in diff.different}
     for tensor in shown:
         table.add_row(
@@ -75,7 +104,7 @@ def _table(diff: Diff, everything: bool) -> Table:
             figure(tensor.mean_abs),
             figure(tensor.relative),
             f"{tensor.cosine:.6f}",
-            escape(tensor.work),
+            *([escape(tensor.work)] if through else []),
             style="red" if id(tensor) in different else None,
         )
     return table

@@ -58,7 +58,7 @@ def natural(name: str) -> list[tuple[int, int | str]]:
         >>> sorted(["layer_10/w", "layer_9/w"], key=natural)
         ['layer_9/w', 'layer_10/w']
     """
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in _DIGITS.split(name) if piece]
+    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in _DIGITS.split(name) if piece]
 
 
 def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None]]:
@@ -72,5 +72,5 @@ def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None
             shared += 1
         lines += [(depth, components[depth], None) for depth in range(shared, len(components) - 1)]
         lines.append((len(components) - 1, components[-1], spec))
-        before = components[:-1]
+        before = components
     return lines

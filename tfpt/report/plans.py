@@ -48,26 +48,35 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.kind, finding.where.partition(" (in")[0]), []).append(finding)
-    for (kind, where), group in groups.items():
+    # Groups that follow one another often have the same way out: it is said once, after the last of them.
+    hints = [next((finding.hint for finding in group if finding.hint), "") for group in groups.values()]
+    for ((kind, where), group), hint, later in zip(groups.items(), hints, [*hints, ""][1:], strict=True):
         colour = "red" if group[0].stops else "yellow"
         label = "" if group[0].stops else "note: "
         out.print()
-        number = f"  ({len(group)})" if len(group) > 1 else ""
+        number = f"  ({len(group):,})" if len(group) > 1 else ""
         out.print(f"[{colour}]{label}{kind}[/]  [bold]{escape(where)}[/]{number}", soft_wrap=True)
         shown = group if everything else group[:SHOWN_PER_ROW]
+        row = ""
         for finding in shown:
-            _print_finding(out, finding)
+            # File and line head the group; a row that is the same again is not repeated.
+            _print_finding(out, finding, "" if _row(finding) == row else _row(finding))
+            row = _row(finding)
         if len(shown) < len(group):
-            out.print(f"  … and {len(group) - len(shown)} more (--all shows them)")
-        hint = next((finding.hint for finding in group if finding.hint), "")
-        if hint:
+            out.print(f"  … and {len(group) - len(shown):,} more (--all shows them)")
+        if hint and hint != later:
             out.print(f"  next      {escape(hint)}", soft_wrap=True)
 
 
-def _print_finding(out: Console, finding: Finding) -> None:
+def _row(finding: Finding) -> str:
+    _, _, scope = finding.where.partition(" (in")
+    return finding.row + (f" (in{scope}" if scope and finding.row else "")
+
+
+def _print_finding(out: Console, finding: Finding, row: str) -> None:
     out.print(f"  {escape(finding.what)}", soft_wrap=True)
     for label, text in (
-        ("row", f"{finding.row}  at {finding.where}" if finding.row else ""),
+        ("row", row),
         ("expected", finding.expected),
         ("got", finding.got),
         ("nearest", ", ".join(finding.nearest)),

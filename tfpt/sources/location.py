@@ -150,7 +150,7 @@ def _not_found(asked: Path, tried: list[Path], what: str) -> SourceError:
     folder = asked.parent
     if not os.path.isdir(folder):
         return SourceError(what, where=str(asked), got=f"there is no folder {folder}")
-    prefixes = sorted({_SUFFIX.sub("", entry.name) for entry in _entries(folder)})
+    prefixes = sorted({_SUFFIX.sub("", entry.name) for entry in _entries(folder)} - {asked.name})
     near = difflib.get_close_matches(_SUFFIX.sub("", asked.name), prefixes, n=3, cutoff=0.5)
     return SourceError(
         what,

@@ -1,0 +1,62 @@
+"""The command by itself: what it offers, and that every way to start it is the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.running import program, run
+from tfpt._version import __version__
+from tfpt.commands.main import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_version():
+    assert run("--version").out.strip() == f"tfpt {__version__}"
+
+
+def test_help_lists_every_command_and_the_exit_codes():
+    text = run("--help").out
+    assert all(f"  {name} " in text for name in COMMANDS)
+    assert "Exit codes: 0" in text
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself_and_every_option(name):
+    text = run(name, "--help").out
+    assert text.startswith(f"Usage: main {name}")
+    command = main.get_command(None, name)
+    assert command.help
+    for option in command.params:
+        if option.param_type_name == "option":
+            assert option.help, option.name
+            assert option.opts[0] in text
+    assert "--json" in text
+
+
+def test_the_summary_of_a_command_is_the_first_of_its_help():
+    for name, (_, summary) in COMMANDS.items():
+        first = main.get_command(None, name).help.split("\n\n")[0].replace("\n", " ")
+        # The shorter may leave something out, and begins alike.
+        assert first.split()[:2] == summary.split()[:2], name
+
+
+@pytest.mark.skipif(not (ROOT / "cli.py").is_file(), reason="not a checkout")
+def test_from_a_checkout_it_is_the_same(tiny, tmp_path):
+    words = ["--mapping", str(tiny.mapping), "--checkpoint", str(tiny.checkpoint), "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "cli.py", "convert", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == program("convert", *words, folder=ROOT).out
+
+
+def test_output_into_a_pipe_has_no_colours_and_long_names_whole(tiny, tmp_path):
+    name = "/".join(["a_rather_long_scope_name"] * 6)
+    tiny.rewrite("tf: conv/w,", f"tf: {name}/w,")
+    found = program("convert", "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint)
+    assert "\x1b" not in found.out
+    assert f"the variable net/{name}/w is not in the checkpoint" in found.out

@@ -1,0 +1,40 @@
+"""`tfpt mappings`: the ones at hand."""
+
+from __future__ import annotations
+
+import json
+
+from tests.commands.running import run
+from tfpt.mapping.loading import bundled_mappings
+
+
+def test_every_bundled_mapping_is_listed_with_what_it_is():
+    found = run("mappings")
+    assert found.code == 0
+    rows = {line.split()[0]: line for line in found.out.splitlines()[1:]}
+    assert set(rows) == set(bundled_mappings())
+    assert "Kinetics-600" in rows["i3d_rgb_kinetics600"]
+    assert "num_classes=600" in rows["i3d_rgb_kinetics600"]
+    assert rows["bert"].split()[-1] == "208"
+
+
+def test_everything_is_json_too():
+    entries = {entry["name"]: entry for entry in run("mappings", "--json").json}
+    assert entries["i3d_flow"] == {
+        "name": "i3d_flow",
+        "summary": "I3D (Inflated Inception-v1), optical-flow stream, Kinetics-400, as published by DeepMind",
+        "path": str(bundled_mappings()["i3d_flow"]),
+        "scope": ["Flow/inception_i3d"],
+        "model": "tfpt.models.i3d:I3D",
+        "params": {"num_classes": 400},
+        "parameters": 344,
+    }
+    assert entries["bert"]["scope"] == ["", "module"]
+    assert entries["i3d_rgb_piergiaj"]["model"] is None
+
+
+def test_the_schema_is_a_json_schema_of_a_mapping_file():
+    schema = json.loads(run("mappings", "--schema").out)
+    assert schema["type"] == "object"
+    assert {"extends", "source", "model", "layers", "scopes", "weights"} <= set(schema["properties"])
+    assert schema["additionalProperties"] is False

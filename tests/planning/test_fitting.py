@@ -1,0 +1,162 @@
+"""Dtypes and constants against the model's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tfpt.planning import Finding, Plan
+
+Planned = Callable[..., Plan]
+
+
+def only(findings: tuple[Finding, ...]) -> Finding:
+    assert len(findings) == 1, [finding.what for finding in findings]
+    return findings[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "ok"),
+    [
+        ("float32", "float32", True),
+        ("float16", "float32", True),
+        ("bfloat16", "float32", True),
+        ("int32", "int64", True),
+        ("float32", "float16", False),
+        ("float32", "bfloat16", False),
+        ("float64", "float32", False),
+        ("int64", "int32", False),
+        ("float32", "int64", False),
+        ("int32", "float32", False),
+        ("complex64", "float32", False),
+    ],
+)
+def test_a_dtype_that_would_lose_values_is_a_finding(
+    plan: Planned, source: str, target: str, ok: bool
+) -> None:
+    found = plan("weights: [{tf: a, pt: a}]", {"a": ((2,), source)}, {"a": ((2,), target)})
+    assert found.ok == ok
+    if not ok:
+        finding = only(found.findings)
+        assert (finding.kind, finding.name, finding.where) == ("dtype", "a", "m.yaml:2")
+        assert finding.what == f"a is {source}, a is {target}"
+        assert finding.expected == f"a dtype whose values {target} can all hold"
+        assert finding.hint == f"dtype: {target} on the row, if the loss is wanted"
+        assert found.steps == ()
+
+
+def test_a_loss_that_the_row_asks_for_is_no_finding(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: a, dtype: float16}]"
+    found = plan(text, {"a": ((2,), "float64")}, {"a": ((2,), "float32")})
+    assert found.ok
+    assert found.steps[0].writes[0].dtype == "float16"
+
+
+def test_a_dtype_asked_for_is_written_for_floats_alone(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: a}, {tf: n, pt: n}, {tf: k, pt: k, dtype: float32}, {pt: c, fill: 1}]"
+    tf = {"a": (2,), "n": ((2,), "int64"), "k": (2,)}
+    pt = {"a": (2,), "n": ((2,), "int64"), "k": (2,), "c": (2,)}
+    found = plan(text, tf, pt, dtype="bfloat16")
+    assert found.ok
+    assert {spec.name: spec.dtype for spec in found.writes.values()} == {
+        "a": "bfloat16",
+        "n": "int64",
+        "k": "float32",
+        "c": "bfloat16",
+    }
+
+
+def test_a_dtype_asked_for_does_not_excuse_integers_that_would_be_rounded(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: a}]"
+    found = only(plan(text, {"a": ((2,), "int32")}, {"a": (2,)}, dtype="float16").findings)
+    assert (found.kind, found.got) == ("dtype", "int32")
+
+
+@pytest.mark.parametrize("row", ["{tf: a, pt: a}", "{tf: a, pt: a, dtype: float32}"])
+def test_strings_are_refused_always(plan: Planned, row: str) -> None:
+    found = only(plan(f"weights: [{row}]", {"a": ((2,), "string")}, {"a": (2,)}).findings)
+    assert (found.kind, found.expected, found.hint) == ("dtype", "a variable of numbers", "")
+
+
+@pytest.mark.parametrize("key", ["scale: 1/7", "add: 1"])
+def test_integers_are_neither_scaled_nor_added_to(plan: Planned, key: str) -> None:
+    text = f"weights: [{{tf: a, pt: a, {key}, dtype: int64}}]"
+    found = only(plan(text, {"a": ((2,), "int64")}, {"a": ((2,), "int64")}).findings)
+    assert found.kind == "dtype"
+    assert found.expected == "a floating-point variable, since the row scales or adds"
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "expected"),
+    [
+        ("{pt: c, fill: 1}", ((3, 2), "float32"), ((3, 2), "float32")),
+        ("{pt: c, fill: 0, shape: [3, 2]}", ((3, 2), "float32"), ((3, 2), "float32")),
+        ("{pt: c, fill: 0, like: w}", ((5,), "float32"), ((5,), "float32")),
+        ("{pt: c, fill: 0, shape: [], dtype: int64}", ((), "float32"), ((), "int64")),
+        ("{pt: c, fill: true}", ((3,), "bool"), ((3,), "bool")),
+        ("{pt: c, keep: true}", ((3,), "int64"), ((3,), "int64")),
+    ],
+)
+def test_a_constant_takes_its_shape_from_the_row_or_the_model(
+    plan: Planned, row: str, said: tuple[tuple[int, ...], str], expected: tuple[tuple[int, ...], str]
+) -> None:
+    found = plan(f"weights: [{{tf: w, pt: w}}, {row}]", {"w": (5,)}, {"w": (5,), "c": said})
+    assert found.ok
+    step = next(step for step in found.steps if not step.reads)
+    assert (step.writes[0].shape, step.writes[0].dtype) == expected
+    assert step.keep == ("keep" in row)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "what", "got"),
+    [
+        ("{pt: c, fill: 0, shape: [3]}", "shape", "c has another shape in the model", "[3] from the row"),
+        ("{pt: c, fill: 0, like: w}", "shape", "c has another shape in the model", "[5] from the row"),
+        (
+            "{pt: c, fill: 0, like: x}",
+            "shape",
+            "c is to be like x, which the model does not have",
+            "",
+        ),
+    ],
+)
+def test_a_constant_of_another_shape_is_a_finding(
+    plan: Planned, row: str, kind: str, what: str, got: str
+) -> None:
+    found = only(plan(f"weights: [{{tf: w, pt: w}}, {row}]", {"w": (5,)}, {"w": (5,), "c": (2,)}).findings)
+    assert (found.kind, found.what, found.got, found.where) == (kind, what, got, "m.yaml:2")
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype", "ok"),
+    [
+        ("1", "int64", True),
+        ("1.0", "int64", True),
+        ("0.5", "int64", False),
+        (".inf", "int32", False),
+        (".nan", "int32", False),
+        ("300", "uint8", False),
+        ("-1", "uint8", False),
+        ("-128", "int8", True),
+        ("2", "bool", False),
+        ("true", "bool", True),
+        ("0.1", "float32", True),
+        (".inf", "float32", True),
+    ],
+)
+def test_a_constant_must_be_a_value_of_its_dtype(plan: Planned, fill: str, dtype: str, ok: bool) -> None:
+    found = plan(
+        f"weights: [{{tf: w, pt: w}}, {{pt: c, fill: {fill}}}]", {"w": (5,)}, {"w": (5,), "c": ((2,), dtype)}
+    )
+    assert found.ok == ok
+    if not ok:
+        assert only(found.findings).expected == f"a constant that {dtype} can hold"
+
+
+def test_pieces_may_be_written_in_several_dtypes(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: [x, y], layout: 'n i -> n i'}]"
+    pt = {"x": ((3,), "float64"), "y": ((3,), "float32")}
+    found = plan(text, {"a": (2, 3)}, pt)
+    assert found.ok
+    assert [spec.dtype for spec in found.steps[0].writes] == ["float64", "float32"]

@@ -1,0 +1,87 @@
+"""A plan is plain data, and says in one error why it cannot be carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from tfpt.planning import KINDS, Plan, PlanError
+
+Planned = Callable[..., Plan]
+
+TEXT = """\
+source: {ignore: [{tf: step, why: counter}]}
+weights:
+  - {tf: a, pt: a, layout: "i o -> o i", scale: 1/7}
+  - {pt: c, fill: 0}
+  - {tf: b, pt: b}
+  - {tf: "z/{x}", pt: "z.{x}"}
+"""
+TF = {"a": (2, 3), "step": ((), "int64"), "b": (2,), "odd": (7,)}
+PT = {"a": (3, 2), "c": ((), "int64"), "b": (5,)}
+
+
+def test_the_json_of_a_plan_says_everything_and_comes_back_the_same(plan: Planned) -> None:
+    found = plan(TEXT, TF, PT).to_json()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["mapping"], found["source"], found["scope"], found["ok"]) == ("m", "ckpt", "", False)
+    assert found["summary"] == {
+        "variables": 4,
+        "used": 1,
+        "ignored": 1,
+        "parameters": 2,
+        "filled": 1,
+        "findings": 2,
+        "notes": 1,
+    }
+    assert found["steps"] == [
+        {
+            "reads": [{"name": "a", "shape": [2, 3], "dtype": "float32"}],
+            "writes": [{"name": "a", "shape": [3, 2], "dtype": "float32"}],
+            "work": "layout i o -> o i, scale 1/7",
+            "row": "m.yaml:4",
+        },
+        {
+            "reads": [],
+            "writes": [{"name": "c", "shape": [], "dtype": "int64"}],
+            "work": "fill 0",
+            "row": "m.yaml:5",
+        },
+    ]
+    assert found["findings"][0] == {
+        "kind": "shape",
+        "severity": "error",
+        "what": "b has another shape in the model",
+        "name": "b",
+        "where": "m.yaml:6",
+        "row": "b → b",
+        "expected": "[5], as the model has it",
+        "got": "[2] from [2]",
+    }
+    assert found["findings"][1]["kind"] == "unused"
+    assert [note["severity"] for note in found["notes"]] == ["note"]
+    assert found["ignored"] == {"step": "counter"}
+
+
+def test_the_error_of_a_plan_names_each_finding_and_the_next_command(plan: Planned) -> None:
+    error = PlanError(plan(TEXT, TF, PT))
+    assert error.what == "m does not fit ckpt: 2 findings, nothing was written"
+    assert error.hint.startswith("tfpt diff --mapping ")
+    assert error.hint.endswith("m.yaml ckpt")
+    assert [cause.what for cause in error.causes] == [
+        "shape: b has another shape in the model",
+        "unused: no row claims the variable odd",
+    ]
+    assert "m.yaml:6" in str(error)
+    json.dumps(error.to_json())
+
+
+def test_a_note_does_not_stop_a_conversion_and_a_finding_does(plan: Planned) -> None:
+    found = plan("weights: [{tf: a, pt: a}, {tf: 'z/{x}', pt: 'z.{x}'}]", {"a": (2,)}, {"a": (2,)})
+    assert found.ok
+    assert [note.stops for note in found.notes] == [False]
+    assert {kind for kind, stops in KINDS.items() if not stops} == {
+        "unconfirmed-layout",
+        "dead-row",
+        "unchecked",
+    }

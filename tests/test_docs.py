@@ -1,0 +1,467 @@
+"""The documents under docs/, executed: what they show is what happens.
+
+Where a command prints something else than before, and rightly so, `python -m tests.test_docs` writes its output
+into the tutorial anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import takewhile
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import tfpt
+from tfpt.mapping import schema
+from tfpt.mapping.layout import Layout
+from tfpt.mapping.rows import Mapping
+from tfpt.mapping.template import pair
+from tfpt.model import TRUSTED
+from tfpt.planning.findings import KINDS
+from tfpt.tensors import DTYPES
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, what stands behind it, its text and where that begins in the document."""
+
+    language: str
+    info: str
+    text: str
+    line: int
+    span: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"line {self.line}"
+
+
+def blocks(document: str) -> list[Block]:
+    return [
+        Block(
+            found[1],
+            found[2].strip(),
+            found[3],
+            document.count("\n", 0, found.start()) + 1,
+            found.span(3),
+        )
+        for found in FENCE.finditer(document)
+    ]
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def section(document: str, title: str) -> str:
+    """The text below a heading, up to the next of its rank or above."""
+    heading = re.search(rf"^(#+) {re.escape(title)}$", document, re.MULTILINE)
+    assert heading, f"there is no section {title!r}"
+    rest = document[heading.end() :]
+    following = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
+    return rest[: following.start()] if following else rest
+
+
+def table(text: str, first_column: str) -> list[dict[str, str]]:
+    """The rows of the table whose first column is called so; `\\|` within a cell is a bar."""
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
+    rows = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in takewhile(lambda line: line.startswith("|"), lines[start:])
+    ]
+    assert len({len(row) for row in rows}) == 1, "the rows of the table have different numbers of cells"
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+def code(cell: str) -> list[str]:
+    """What stands in backticks in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# -- the tutorial --------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Runs a document's commands in the working folder, in this process: a process each would import torch anew."""
+
+    def __init__(self) -> None:
+        self.status = 0
+
+    def run(self, line: str) -> str:
+        words = shlex.split(line)
+        if words[0] == "export":
+            name, _, value = words[1].partition("=")
+            os.environ[name] = value
+            return ""
+        if line == "echo $?":
+            return f"{self.status}\n"
+        if words[:2] == ["head", "-n"]:
+            return "".join(Path(words[3]).read_text().splitlines(keepends=True)[: int(words[2])])
+        # As in a process of its own: only PYTHONPATH and a script's folder lead to the reader's modules.
+        folder = [] if words[0] == "tfpt" and not os.environ.get("PYTHONPATH") else [os.getcwd()]
+        path = [*folder, *(entry for entry in sys.path if entry not in ("", os.getcwd()))]
+        sys.modules.pop("mymodel", None)
+        with swapped(sys, "path", path), swapped(sys, "argv", words[1:] or [""]):
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                self.status = self._call(words)
+        return out.getvalue()
+
+    def _call(self, words: list[str]) -> int:
+        try:
+            if words[0] == "tfpt":
+                from tfpt.commands.main import main
+
+                main(words[1:], prog_name="tfpt")
+            elif words[0] == "python":
+                runpy.run_path(words[1], run_name="__main__")
+            else:
+                raise ValueError(f"the documents may not run {words[0]}")
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+                return 1
+            return stop.code or 0
+        return 0
+
+
+@contextlib.contextmanager
+def swapped(owner: Any, name: str, value: object) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    before, variables = os.getcwd(), dict(os.environ)
+    for name in ("PYTHONPATH", "FORCE_COLOR"):
+        os.environ.pop(name, None)
+    os.chdir(folder)
+    try:
+        # A module that was changed within the second it was compiled in would be taken from the cache.
+        with swapped(sys, "dont_write_bytecode", True):
+            yield
+    finally:
+        os.chdir(before)
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.modules.pop("mymodel", None)
+
+
+def edited(text: str, sections: str) -> str:
+    """A YAML file with its top-level sections replaced by those given; new ones stand at its end."""
+
+    def split(source: str) -> dict[str, str]:
+        return {
+            piece.partition(":")[0]: piece.rstrip("\n") for piece in re.split(r"(?m)^(?=\w)", source) if piece
+        }
+
+    return "\n\n".join({**split(text), **split(sections)}.values()).replace("\n\nsummary", "\nsummary") + "\n"
+
+
+def play(document: str) -> Iterator[tuple[Block, str]]:
+    """Follow a document from its start in the working folder; console blocks come with what they print."""
+    terminal = Terminal()
+    for block in blocks(document):
+        if block.info.startswith("file="):
+            Path(block.info.removeprefix("file=")).write_text(block.text)
+        elif block.info.startswith("edit="):
+            path = Path(block.info.removeprefix("edit="))
+            path.write_text(edited(path.read_text(), block.text))
+        elif block.language == "console":
+            lines = [line for line in block.text.splitlines() if line.startswith("$ ")]
+            yield block, "".join(f"{line}\n{terminal.run(line[2:])}" for line in lines)
+
+
+def comparable(text: str) -> list[str]:
+    """Lines without what differs from one machine to the next: folders, fingerprints, trailing blanks."""
+    text = re.sub(r"fingerprint [0-9a-f]+", "fingerprint …", text.replace(os.getcwd() + "/", ""))
+    return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
+    with working_in(tmp_path):
+        for block, printed in play(read("tutorial.md")):
+            assert comparable(block.text) == comparable(printed), f"tutorial.md, {block}"
+        metadata = tfpt.open_source("shapes.safetensors").metadata
+    rows = table(section(read("formats.md"), "safetensors"), "key")
+    assert {code(row["key"])[0] for row in rows} == metadata.keys()
+    assert next(code(row["example"]) for row in rows if row["key"] == "`tfpt.source`") == [
+        metadata["tfpt.source"]
+    ]
+
+
+def test_only_the_adapted_model_gives_the_reference_s_scores() -> None:
+    """The reference's are those of TensorFlow 2, which printed the same line when the tutorial was written."""
+    document = read("tutorial.md")
+    scores = re.findall(r"^(?:-?\d\.\d{3} ?){10}$", document, re.MULTILINE)
+    stock, reference, adapted, rewritten = scores
+    assert stock != reference == adapted == rewritten
+
+
+# -- the language --------------------------------------------------------------------------------------
+
+LANGUAGE = read("language.md")
+
+
+def load(text: str, folder: Path) -> Mapping:
+    path = folder / "example.yaml"
+    path.write_text(text)
+    config = {"num_hidden_layers": 12} if "from: num_hidden_layers" in text else None
+    return tfpt.load_mapping(path, config=config)
+
+
+def whole(values: Any) -> dict[str, Any]:
+    """An example as a mapping: rows go under `weights`, scopes get the layers that they name."""
+    if isinstance(values, list):
+        values = {"scopes": values} if "layer" in values[0] else {"weights": values}
+    if "extends" not in values:
+        values = {"version": 1, **values}
+    named = {entry["layer"] for entry in values.get("scopes", ())}
+    stubs = {name: {"weights": [{"tf": "kernel", "pt": "weight"}]} for name in named}
+    if named and "extends" not in values:
+        values = {**values, "layers": {**stubs, **values.get("layers", {})}}
+    return values
+
+
+EXAMPLES = [
+    pytest.param(block, id=f"{name}-{block}")
+    for name in ("language.md", "formats.md")
+    for block in blocks(read(name))
+    if block.language == "yaml"
+]
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_every_yaml_block_compiles(block: Block, tmp_path: Path) -> None:
+    values = yaml.safe_load(block.text)
+    if isinstance(values, dict) and ("version" in values or "extends" in values):
+        load(block.text, tmp_path)
+    else:
+        load(yaml.safe_dump(whole(values), sort_keys=False), tmp_path)
+
+
+def test_every_template_example_holds() -> None:
+    rows = table(section(LANGUAGE, "Templates"), "field")
+    assert len(rows) >= 9
+    for row in rows:
+        tf, pt = pair(code(row["tf"])[0], code(row["pt"])[0])
+        (example,) = code(row["example"])
+        variable, parameter = example.split(" → ")
+        values = tf.match(variable)
+        assert values is not None, example
+        assert pt.render(values) == parameter
+        assert pt.match(parameter) == values
+        if tf.renders:
+            assert tf.render(values) == variable
+
+
+def test_every_layout_example_holds() -> None:
+    for row in table(section(LANGUAGE, "Layouts"), "layer"):
+        pattern, *axes = code(row["layout"])
+        sizes = yaml.safe_load("{" + axes[0] + "}")["axes"] if axes else {}
+        before, after = (tuple(yaml.safe_load(text)) for text in code(row["shapes"])[0].split(" → "))
+        assert Layout.parse(pattern, sizes).bind(before).shape == after, pattern
+
+
+def test_every_joining_row_has_the_shapes_it_claims(tmp_path: Path) -> None:
+    for row in table(section(LANGUAGE, "Joins, splits and stacks"), "what"):
+        before, after = (yaml.safe_load(f"[{text}]") for text in code(row["shapes"])[0].split(" → "))
+        mapping = load(yaml.safe_dump(whole([yaml.safe_load(code(row["row"])[0])])), tmp_path)
+        (compiled,) = mapping.alternatives[0].rows
+        bound = compiled.transform.bind([tuple(shape) for shape in before], len(after))
+        assert list(bound.shapes) == [tuple(shape) for shape in after], row["row"]
+
+
+def test_the_findings_are_those_of_the_planner() -> None:
+    rows = table(section(LANGUAGE, "Findings"), "kind")
+    assert {code(row["kind"])[0]: row["severity"] for row in rows} == {
+        kind: "error" if stops else "note" for kind, stops in KINDS.items()
+    }
+
+
+def test_every_key_of_a_row_is_in_its_table_with_its_default() -> None:
+    rows = table(section(LANGUAGE, "A row"), "key")
+    documented = {code(row["key"])[0]: row["default"] for row in rows}
+    fields = {info.alias or name: info for name, info in schema.RowEntry.model_fields.items()}
+    assert documented.keys() == fields.keys()
+    for name, info in fields.items():
+        if info.default in (None, {}):
+            assert documented[name] == "—", name
+        elif info.default is PydanticUndefined:
+            assert documented[name] == "required", name
+        else:
+            assert yaml.safe_load(code(documented[name])[0]) == info.default, name
+
+
+def models_of(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for info in annotation.model_fields.values():
+            yield from models_of(info.annotation)
+    elif get_origin(annotation) in (list, dict, Union, UnionType):
+        for argument in get_args(annotation):
+            yield from models_of(argument)
+
+
+def test_every_key_of_the_schema_is_mentioned() -> None:
+    said = " ".join(re.findall(r"`[^`\n]+`", LANGUAGE) + [block.text for block in blocks(LANGUAGE)])
+    keys = {
+        info.alias or name
+        for model in models_of(schema.MappingEntry)
+        for name, info in model.model_fields.items()
+    }
+    assert len(keys) > 50
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", said)] == []
+
+
+def test_choices_and_trusted_packages_are_listed() -> None:
+    for word in (
+        *get_args(schema.Padding),
+        *get_args(schema.EmaEntry.model_fields["use"].annotation),
+        *TRUSTED,
+    ):
+        assert f"`{word}`" in LANGUAGE, word
+
+
+# -- the formats ---------------------------------------------------------------------------------------
+
+
+def test_the_dtypes_are_those_of_the_table() -> None:
+    rows = table(section(read("formats.md"), "Dtypes"), "dtype")
+    documented = {
+        code(row["dtype"])[0]: (row["checkpoint"], row["torch"], row["safetensors"]) for row in rows
+    }
+    assert documented == {
+        name: (
+            "no" if held.numpy is None else "yes",
+            f"`{held.torch}`" if held.torch else "—",
+            f"`{held.safetensors}`" if held.safetensors else "—",
+        )
+        for name, held in DTYPES.items()
+    }
+
+
+def damage(name: str) -> None:
+    """Make, in the working folder, what a row of the table of refusals speaks of, and read or write it."""
+    import numpy as np
+
+    from tfpt.sinks import open_sink
+    from tfpt.sinks.bundle import write_bundle
+    from tfpt.sinks.sstable import write_table
+    from tfpt.tensors import TensorSpec
+
+    data = Path("model.ckpt.data-00000-of-00001")
+    write_bundle("model.ckpt", {"w": np.arange(6, dtype=np.float32)})
+    match name:
+        case "a checkpoint of TensorFlow's first format (V1)":
+            with open("v1.ckpt", "wb") as file:
+                write_table(file, [(b"", b"\x0a\x00")])
+            tfpt.open_source("v1.ckpt")
+        case "a file of no format that tfpt reads (an `.h5`, a `.keras`)":
+            Path("model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+            tfpt.open_source("model.h5")
+        case "a name under which there is nothing":
+            tfpt.open_source("modle.ckpt")
+        case "a damaged value":
+            data.write_bytes(b"\x01" + data.read_bytes()[1:])
+            tfpt.open_source("model.ckpt").read("w")
+        case "a missing data file":
+            data.unlink()
+            tfpt.open_source("model.ckpt").read("w")
+        case "a PyTorch file that would run code":
+            import torch
+
+            torch.save({"w": Fraction(1, 3)}, "code.pth")
+            tfpt.open_source("code.pth")
+        case "a PyTorch file with several state dicts":
+            import torch
+
+            torch.save({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, "two.pth")
+            tfpt.open_source("two.pth")
+        case "an output with another ending":
+            open_sink("w.onnx", [], {})
+        case "an output that exists":
+            Path("w.pth").touch()
+            open_sink("w.pth", [], {})
+        case "a dtype that the output's format has not":
+            open_sink("w.safetensors", [TensorSpec("w", (1,), "complex128")], {})
+        case _:
+            raise ValueError(f"nothing makes {name!r}")
+
+
+REFUSALS = table(section(read("formats.md"), "What is refused"), "what")
+
+
+@pytest.mark.parametrize("row", REFUSALS, ids=lambda row: row["what"])
+def test_refusals_say_what_the_table_says(row: dict[str, str], tmp_path: Path) -> None:
+    with working_in(tmp_path), pytest.raises(tfpt.TfptError) as refused:
+        damage(row["what"])
+    assert code(row["message"])[0] == refused.value.what
+
+
+# -- links ---------------------------------------------------------------------------------------------
+
+PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.is_file()]
+
+
+def anchors(document: str) -> set[str]:
+    """The anchors that GitHub gives to headings."""
+    text = FENCE.sub("", document)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+def rewrite(name: str) -> None:
+    """Write what the commands print now into the document."""
+    import tempfile
+
+    document = read(name)
+    with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
+        printed = list(play(document))
+        for block, text in reversed(printed):
+            lines = "\n".join(
+                line.rstrip() for line in text.replace(os.getcwd() + "/", "").rstrip().splitlines()
+            )
+            document = document[: block.span[0]] + lines + "\n" + document[block.span[1] :]
+    (DOCS / name).write_text(document, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite("tutorial.md")

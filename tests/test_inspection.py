@@ -1,0 +1,105 @@
+"""What is in a file: names, totals, and statistics against numpy."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tfpt.errors import TfptError
+from tfpt.inspection import inspect, statistics_of
+from tfpt.sinks.bundle import write_bundle
+
+
+@given(arrays.arrays(np.float32, (3, 5, 7), elements=st.floats(-1000, 1000, width=32)))
+def test_statistics_are_numpys(values):
+    found = statistics_of(values)
+    wide = values.astype(np.float64)
+    assert (found.minimum, found.maximum) == (wide.min(), wide.max())
+    assert found.mean == pytest.approx(wide.mean(), abs=1e-9)
+    assert found.std == pytest.approx(wide.std(), abs=1e-6)
+    assert (found.nans, found.infinities) == (0, 0)
+
+
+def test_statistics_of_many_values_far_from_zero_keep_their_digits():
+    values = 1e6 + np.random.default_rng(2).normal(size=(1 << 20) + 17)
+    found = statistics_of(values)
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert found.std == pytest.approx(values.std(), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_statistics_of_values_whose_squares_are_too_large_or_too_small():
+    for scale in (1e300, 1e-300):
+        found = statistics_of(np.array([1.0, -1.0, 3.0, 1.0]) * scale)
+        assert found.mean == pytest.approx(scale)
+        assert found.std == pytest.approx(np.sqrt(2) * scale)
+
+
+def test_what_is_no_number_is_counted_and_left_out():
+    values = np.float32([np.nan, 3, -np.inf, 7, np.nan, np.inf])
+    found = statistics_of(values)
+    assert (found.minimum, found.maximum, found.mean, found.std) == (3, 7, 5, 2)
+    assert (found.nans, found.infinities) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.bool_, np.uint64, ml_dtypes.bfloat16, np.float16])
+def test_statistics_of_other_types(kind):
+    values = np.array([0, 1, 1, 1]).astype(kind)
+    found = statistics_of(values)
+    assert (found.minimum, found.maximum, found.mean) == (0, 1, 0.75)
+    assert found.std == pytest.approx(np.std([0, 1, 1, 1]))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    random = np.random.default_rng(1)
+    values = {f"layer_{n}/w": random.normal(size=(3, 5)).astype(np.float32) for n in (9, 10, 2)}
+    values |= {"step": np.int64(7), "words": np.array([b"a", b"bc"], object)}
+    values |= {"empty": np.zeros((0, 3)), "wave": np.complex64([1j])}
+    write_bundle(tmp_path / "m", values)
+    return tmp_path / "m", values
+
+
+def test_names_shapes_dtypes_and_totals(checkpoint):
+    path, values = checkpoint
+    found = inspect(path)
+    assert {name: spec.shape for name, spec in found.specs.items()} == {
+        name: np.asarray(value).shape for name, value in values.items()
+    }
+    assert found.total == 7
+    assert found.by_dtype["float32"] == (3, 3 * 3 * 5 * 4)
+    assert found.by_dtype["int64"] == (1, 8)
+    assert found.statistics == {}
+
+
+def test_statistics_are_of_tensors_of_real_numbers(checkpoint):
+    path, values = checkpoint
+    found = inspect(path, stats=True).statistics
+    assert set(found) == {"layer_9/w", "layer_10/w", "layer_2/w", "step"}
+    assert found["layer_9/w"].maximum == values["layer_9/w"].max()
+    assert found["step"].mean == 7
+
+
+def test_grep_keeps_names_that_hold_the_expression(checkpoint):
+    path, _ = checkpoint
+    found = inspect(path, grep=r"_\d/|st.p")
+    assert set(found.specs) == {"layer_2/w", "layer_9/w", "step"}
+    assert found.total == 7
+
+
+def test_an_expression_that_is_none_is_refused(checkpoint):
+    with pytest.raises(TfptError, match="not a regular expression") as error:
+        inspect(checkpoint[0], grep="(w")
+    assert "(w" in str(error.value)
+
+
+def test_the_fingerprint_changes_with_the_content(checkpoint, tmp_path):
+    path, values = checkpoint
+    before = inspect(path).fingerprint
+    values["step"] = np.int64(8)
+    write_bundle(tmp_path / "m", values)
+    assert inspect(path).fingerprint != before

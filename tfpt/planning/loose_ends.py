@@ -1,0 +1,163 @@
+"""What is left over once rows are settled: parameters that nothing writes, variables that nothing claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tfpt.mapping.document import display_path
+from tfpt.mapping.rows import Mapping as TfptMapping
+from tfpt.mapping.rows import RowSet
+from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
+from tfpt.nearest import distance, nearest
+from tfpt.planning.claims import Claims
+from tfpt.planning.findings import Finding
+from tfpt.planning.instances import Instance
+from tfpt.tensors import TensorSpec, format_shape
+
+# Look-ups for one plan: among thousands of candidates of one size each takes milliseconds, and a plan with more
+# findings than this was made with another model's mapping.
+LOOKUPS = 300
+
+CONFIGURE = "--config config.json, the file that comes with the checkpoint"
+
+
+class NearestNames:
+    """The nearest names for the first findings of a plan; none for the rest, so that the worst plan is still quick."""
+
+    def __init__(self) -> None:
+        self.lookups = 0
+
+    def __call__(self, name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+        self.lookups += 1
+        return tuple(nearest(name, candidates)) if self.lookups <= LOOKUPS else ()
+
+
+class LooseEnds:
+    """Words the findings about what is left over.
+
+    Args:
+        mapping: The mapping.
+        row_set: Its rows under the scope that fits.
+        targets: The model's parameters.
+        source: What the checkpoint is called.
+        nearest: Looks names up.
+    """
+
+    def __init__(
+        self,
+        mapping: TfptMapping,
+        row_set: RowSet,
+        targets: Mapping[str, TensorSpec],
+        source: str,
+        nearest: NearestNames,
+    ) -> None:
+        self.mapping = mapping
+        self.row_set = row_set
+        self.targets = targets
+        self.source = source
+        self.nearest = nearest
+
+    def open_parameters(
+        self, parameters: list[str], loose: list[str], claims: Claims, specs: Mapping[str, TensorSpec]
+    ) -> list[Finding]:
+        """A finding for each parameter that nothing writes: `absent` where a row would have, else `missing`."""
+        wanting: dict[str, list[Instance]] = {}
+        for instance in claims.wanting:
+            for name in instance.writes:
+                wanting.setdefault(name, []).append(instance)
+        findings = []
+        reported: set[int] = set()
+        unclaimed, everything = _by_sizes(loose, specs), _by_sizes(specs, specs)
+        for name in parameters:
+            instances = wanting.get(name, [])
+            needed = [instance for instance in instances if instance.reads and not instance.row.optional]
+            sizes = _sizes(self.targets[name].shape)
+            candidates = unclaimed.get(sizes) or everything.get(sizes, [])
+            if not needed:
+                findings.append(self._missing(name, instances, candidates))
+            elif not reported.intersection(map(id, needed)):
+                reported.update(map(id, needed))
+                findings.append(self._absent(name, needed, candidates))
+        return findings
+
+    def unused(
+        self, loose: Iterable[str], parameters: list[str], claims: Claims, specs: Mapping[str, TensorSpec]
+    ) -> list[Finding]:
+        """A finding for each variable that nothing claims."""
+        findings = []
+        by_sizes = _by_sizes(parameters, self.targets)
+        for name in loose:
+            spec, winner = specs[name], claims.overridden.get(name)
+            candidates = by_sizes.get(_sizes(spec.shape), [])
+            findings.append(
+                Finding(
+                    "unused",
+                    f"no row claims the variable {name}",
+                    name=name,
+                    where=display_path(self.mapping.path),
+                    expected="a row for it, or an entry under source.ignore",
+                    got=f"{format_shape(spec.shape)} {spec.dtype}",
+                    nearest=self.nearest(name.replace(TF_SEPARATOR, PT_SEPARATOR), candidates),
+                    hint="" if winner is None else f"its row lost to the one at {winner.row.where}",
+                )
+            )
+        return findings
+
+    def _absent(self, name: str, instances: list[Instance], candidates: list[str]) -> Finding:
+        first = instances[0]
+        wanted = dict.fromkeys(" and ".join(instance.absent) for instance in instances)
+        others = dict.fromkeys(instance.row.where for instance in instances[1:])
+        several = len(first.absent) > 1
+        # A model that is larger than the checkpoint most often means that its configuration was not given.
+        configurable = self.mapping.model.config is not None and self.mapping.config is None
+        return Finding(
+            "absent",
+            f"the variable{'s' * several} {' or '.join(wanted)} {'are' if several else 'is'} not in the checkpoint",
+            name=first.reads[0],
+            where=" and ".join([first.row.where, *others]),
+            row=str(first.row),
+            expected=f"it, for {name} {format_shape(self.targets[name].shape)}",
+            nearest=self.nearest(first.reads[0], candidates),
+            hint=CONFIGURE if configurable else f"tfpt inspect {self.source}",
+        )
+
+    def _missing(self, name: str, instances: list[Instance], candidates: list[str]) -> Finding:
+        got = "no row writes it"
+        if instances:
+            row = instances[0].row
+            got = f"the row at {row.where} would, if its layer stood in the checkpoint"
+            if row.tf:
+                got = f"the optional row at {row.where} would, from {', '.join(instances[0].reads)}"
+        return Finding(
+            "missing",
+            f"nothing writes the parameter {name}",
+            name=name,
+            where=self._neighbour(name),
+            expected=f"a row for {name} {format_shape(self.targets[name].shape)} {self.targets[name].dtype}",
+            got=got,
+            nearest=self.nearest(name.replace(PT_SEPARATOR, TF_SEPARATOR), candidates),
+            hint=f"tfpt check {display_path(self.mapping.path)}",
+        )
+
+    def _neighbour(self, name: str) -> str:
+        """The row that writes the nearest names: beside it the missing one probably belongs."""
+        if not self.row_set.rows or self.nearest.lookups > LOOKUPS:
+            return display_path(self.mapping.path)
+        row = min(
+            self.row_set.rows, key=lambda row: min(distance(name, template.text) for template in row.pt)
+        )
+        writes_it = any(template.match(name) is not None for template in row.pt)
+        return row.where if writes_it else f"near {row.where}"
+
+
+def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What every permutation of a shape has in common."""
+    return tuple(sorted(size for size in shape if size != 1))
+
+
+def _by_sizes(names: Iterable[str], specs: Mapping[str, TensorSpec]) -> dict[tuple[int, ...], list[str]]:
+    """Names grouped so that those together could be the same tensor, axes in any order."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        groups.setdefault(_sizes(specs[name].shape), []).append(name)
+    return groups
