@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tfpt.errors import ModelError
+from tfpt.errors import ModelError, UntrustedError
 from tfpt.lint import check_mapping
 from tfpt.mapping.loading import load_mapping
 
@@ -45,3 +45,16 @@ def test_what_a_check_found_is_json(tiny):
     assert facts["ok"] is False
     assert (facts["rows"], facts["parameters"]) == (4, 4)
     assert [note["kind"] for note in facts["notes"]] == ["dead-row"]
+
+
+def test_a_model_that_may_not_be_imported_is_unchecked_where_there_is_a_manifest(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nmodel: {factory: 'mine:Net'}\nweights: [{tf: a, pt: a}]\n")
+    with pytest.raises(UntrustedError):
+        check_mapping(load_mapping(path))
+    (tmp_path / "m.manifest.json").write_text('{"a": {"dtype": "float32", "shape": [2]}}')
+    found = check_mapping(load_mapping(path))
+    assert not found.findings
+    assert [(note.kind, note.hint) for note in found.notes] == [
+        ("unchecked", "--trust, if you know that code")
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -62,3 +64,25 @@ def test_what_makes_no_model_is_refused_with_its_place(tiny, model, says):
     with pytest.raises(ModelError, match=says) as error:
         build_model(mapping_of(tiny, model))
     assert "tiny.yaml:12" in str(error.value)
+
+
+def test_a_trusted_model_may_lie_beside_its_mapping(tmp_path, monkeypatch):
+    (tmp_path / "beside_its_mapping.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Linear):\n    pass\n"
+    )
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "version: 1\nmodel: {factory: 'beside_its_mapping:Net', kwargs: {in_features: 3, out_features: 5}}\n"
+    )
+    before = list(sys.path)
+    model = build_model(load_mapping(path), trust=True)
+    assert tuple(model.weight.shape) == (5, 3)
+    assert sys.path == before
+
+
+def test_a_module_of_ones_own_that_is_not_found_is_not_to_be_fetched_from_an_index(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nmodel: {factory: 'nowhere_to_be_found:Net'}\n")
+    with pytest.raises(ModelError) as caught:
+        build_model(load_mapping(path), trust=True)
+    assert caught.value.hint == "put nowhere_to_be_found.py beside the mapping, or its folder on PYTHONPATH"

@@ -402,3 +402,26 @@ def test_a_configuration_is_a_json_object(tmp_path: Path) -> None:
         assert (caught.value.what, caught.value.where) == (what, str(path))
     with pytest.raises(MappingError, match="cannot read the configuration: No such file"):
         read_config(tmp_path / "none.json")
+
+
+def test_a_configuration_that_a_mapping_has_no_use_for_is_refused(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nweights: [{tf: a, pt: a}]\n")
+    with pytest.raises(MappingError, match="has no use for a configuration"):
+        load_mapping(path, config={"hidden_size": 3})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "what"),
+    [
+        ("{tf: 'x{', pt: x}", "a { without its }"),
+        ("{tf: x, pt: x, layout: nonsense}", "a layout has two sides"),
+        ("{tf: 'x{a}', pt: x}", "need the same fields"),
+    ],
+)
+def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
+    path = tmp_path / "m.yaml"
+    path.write_text(f"version: 1\nendpoints:\n  - {endpoint}\n")
+    with pytest.raises(MappingError, match=what) as caught:
+        load_mapping(path)
+    assert str(caught.value.where).endswith("m.yaml:3:5")
