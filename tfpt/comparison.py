@@ -185,7 +185,7 @@ def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: floa
 
     Tensors whose names or shapes do not agree are findings; all others are compared value by value.
     """
-    findings = [*plan.findings, *_names(plan.writes, weights.specs, "the mapping writes", str(weights.path))]
+    findings = [*plan.findings, *_names(plan.writes, weights.specs, "the mapping writes", weights.location)]
     compared = []
     for step in plan.steps:
         comparable = [
@@ -201,19 +201,19 @@ def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: floa
             weights.release(spec.name)
         for read in step.reads:
             source.release(read.name)
-    return _sorted(plan.source, str(weights.path), findings, compared, tolerance, plan)
+    return _sorted(plan.source, weights.location, findings, compared, tolerance, plan)
 
 
 def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
     """Two files of one kind, name by name."""
-    findings = _names(left.specs, right.specs, str(left.path), str(right.path))
+    findings = _names(left.specs, right.specs, left.location, right.location)
     compared = []
     for name, spec in left.specs.items():
         if name in right.specs and right.specs[name].shape == spec.shape:
             compared.append(compare(spec, left.read(name), right.read(name)))
             left.release(name)
             right.release(name)
-    return _sorted(str(left.path), str(right.path), findings, compared, tolerance, None)
+    return _sorted(left.location, right.location, findings, compared, tolerance, None)
 
 
 def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "") -> TensorDiff:

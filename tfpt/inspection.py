@@ -141,7 +141,7 @@ def inspect_source(
         statistics[name] = statistics_of(source.read(name))
         source.release(name)
     return Inspection(
-        path or str(source.path), source.format, source.fingerprint(), specs, len(source.specs), statistics
+        path or source.location, source.format, source.fingerprint(), specs, len(source.specs), statistics
     )
 
 

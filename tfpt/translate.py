@@ -17,6 +17,7 @@ from tfpt._version import __version__
 from tfpt.errors import ModelError
 from tfpt.planning import Plan, PlanError, Step
 from tfpt.sinks.sink import Sink
+from tfpt.sources.places import name_of
 from tfpt.sources.source import Source
 from tfpt.tensors import TensorSpec, dtype
 
@@ -105,7 +106,7 @@ def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
         "tfpt.version": __version__,
         "tfpt.mapping": plan.mapping,
         "tfpt.mapping_digest": plan.digest,
-        "tfpt.source": source.path.name,
+        "tfpt.source": name_of(source.location),
         "tfpt.source_fingerprint": source.fingerprint(),
     }
 

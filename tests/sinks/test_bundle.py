@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sources.saving import assert_same, save
+from tests.sources.tensorflow.saving import assert_same, save
 from tfpt.errors import SinkError
 from tfpt.sinks.bundle import write_bundle
-from tfpt.sources.bundle import BundleSource
+from tfpt.sources.tensorflow.bundle import BundleSource
 from tfpt.tensors import BY_NUMPY, DTYPES, TensorSpec
 
 PLAIN = [d for d in BY_NUMPY.values() if d.itemsize and d.tensorflow]

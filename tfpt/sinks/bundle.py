@@ -1,7 +1,7 @@
 """Writing TensorFlow's V2 checkpoints without TensorFlow.
 
-The format is described in `tfpt.sources.bundle`; BundleWriter in tensorflow/core/util/tensor_bundle/tensor_bundle.cc
-is what this follows, to the byte where there is one data file.
+The format is described in `tfpt.sources.tensorflow.bundle`. This follows BundleWriter in
+tensorflow/core/util/tensor_bundle/tensor_bundle.cc, to the byte where there is one data file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from tfpt.errors import SinkError
 from tfpt.sinks.sstable import write_table
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.location import Location
-from tfpt.sources.slices import KEY_PREFIX
-from tfpt.sources.strings import encode_strings
-from tfpt.sources.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.location import Location
+from tfpt.sources.tensorflow.slices import KEY_PREFIX
+from tfpt.sources.tensorflow.strings import encode_strings
+from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
 from tfpt.tensors import BY_NUMPY, DTYPES, TensorSpec, format_shape
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -54,7 +54,7 @@ def write_bundle(
 
     Example:
         >>> import tempfile
-        >>> from tfpt.sources.bundle import BundleSource
+        >>> from tfpt.sources.tensorflow.bundle import BundleSource
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_bundle(f"{folder}/model.ckpt", {"step": np.array(7)})
         ...     source = BundleSource(folder)
@@ -64,10 +64,10 @@ def write_bundle(
     if num_shards < 1:
         raise SinkError("a checkpoint has one data file at least", expected="1 or more", got=str(num_shards))
     target = Path(os.path.expanduser(os.fspath(prefix)))
-    location = Location(target, Path(f"{target}.index"))
-    shards = [location.shard(number, num_shards) for number in range(num_shards)]
+    files = Location(str(target), f"{target}.index")
+    shards = [Path(files.shard(number, num_shards)) for number in range(num_shards)]
     state = target.parent / "checkpoint"
-    finals = [*shards, location.index, *([state] if write_state else [])]
+    finals = [*shards, Path(files.index), *([state] if write_state else [])]
     mark = f".tempstate{secrets.token_hex(8)}"
     temporary = [Path(f"{path}{mark}") for path in finals]
     done: list[Path] = []
@@ -190,7 +190,7 @@ def _table(entries: Mapping[bytes, BundleEntryProto], num_shards: int) -> Iterat
 def _state(name: str) -> str:
     from google.protobuf import text_format
 
-    from tfpt.sources.tensorflow_pb2 import CheckpointState
+    from tfpt.sources.tensorflow.tensorflow_pb2 import CheckpointState
 
     message = CheckpointState(model_checkpoint_path=name, all_model_checkpoint_paths=[name])
     return text_format.MessageToString(message)

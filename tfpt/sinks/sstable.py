@@ -1,6 +1,6 @@
 """Writing LevelDB's table format, byte for byte as TensorFlow's own writer does for a checkpoint.
 
-The format is described in `tfpt.sources.sstable`; tensorflow/core/lib/io/table_builder.cc is what this follows.
+The format is described in `tfpt.sources.tensorflow.sstable`. This follows tensorflow/core/lib/io/table_builder.cc.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.sstable import FOOTER_SIZE, MAGIC, UNCOMPRESSED, write_varint
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.sstable import FOOTER_SIZE, MAGIC, UNCOMPRESSED, write_varint
 
 # Both from tensorflow/core/lib/io/table_options.h.
 _BLOCK_SIZE = 262144

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from pathlib import Path
 
 from tfpt.errors import SourceError
-from tfpt.sources import bundle, safetensors, torch
+from tfpt.sources.formats import recognise
+from tfpt.sources.places import as_location
 from tfpt.sources.source import Source
 
 
 def open_source(path: str | os.PathLike[str], *, verify_checksums: bool = True) -> Source:
-    """Open a file, or a checkpoint of several files, by what is in it; its name decides nothing.
+    """Open a file, a folder or a checkpoint of several files by what is in it; its name decides nothing.
 
     Args:
-        path: A checkpoint's prefix, any of its files, its folder; or a file of PyTorch weights.
+        path: A checkpoint's prefix, any of its files, its folder; a SavedModel, a graph, a file of Keras, TensorFlow
+            Lite, numpy or PyTorch; a path, or a URL that fsspec knows.
         verify_checksums: Whether to compare each tensor with the checksum that its file holds, where it holds one.
 
     Raises:
@@ -28,13 +30,13 @@ def open_source(path: str | os.PathLike[str], *, verify_checksums: bool = True) 
         >>> source.format, len(source.specs)
         ('TensorFlow V2 checkpoint', 230)
     """
-    path = Path(path).expanduser()
-    if path.is_file():
-        if safetensors.looks_like_safetensors(path):
-            return safetensors.SafetensorsSource(path)
-        if torch.looks_like_torch(path):
-            return torch.TorchSource(path)
-    return bundle.BundleSource(path, verify_checksums)
+    location = as_location(path)
+    found = recognise(location)
+    reader = getattr(importlib.import_module(found.module), found.reader)
+    source: Source = (
+        reader(location, verify_checksums=verify_checksums) if found.checked else reader(location)
+    )
+    return source
 
 
 __all__ = ["Source", "SourceError", "open_source"]

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
 from tfpt.tensors import TensorSpec
 
+# What a tensor is for; one that is in no role is a weight.
+Role = Literal[
+    "slot",  # what an optimizer keeps beside a variable
+    "average",  # a moving average of a variable
+    "counter",  # a training step, an epoch, the number of saves
+    "metric",  # what a metric has counted so far
+    "constant",  # a constant of a graph that is no weight: a shape, an axis, a file name
+    "record",  # not a tensor of the model at all, such as the graph of a checkpoint's objects
+]
+
 
 class Source(Protocol):
     """A file, or a set of files, that holds named tensors.
 
     Attributes:
-        path: Where it is, as a person would name it in a command.
+        location: Where it is, as a person would name it in a command: a path or a URL.
         side: Whose names it holds: ``tf`` (variables) or ``pt`` (parameters).
         format: The name of its format, for reports ("TensorFlow V2 checkpoint").
         specs: Name, shape and dtype of every tensor, by name, in the file's order; reads no weights.
+        roles: Tensors that the file itself says are no weights, by name. Formats that hold names only say nothing
+            here; `tfpt.sources.roles` tells by the names.
+        aliases: Other names under which `read` knows a tensor, such as the raw key of an object-based checkpoint:
+            alias to name.
     """
 
-    path: Path
+    location: str
     side: Literal["tf", "pt"]
     format: str
     specs: Mapping[str, TensorSpec]
+    roles: Mapping[str, Role]
+    aliases: Mapping[str, str]
 
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: C-contiguous, native byte order, of the shape and dtype of `specs[name]`.
@@ -47,3 +62,8 @@ class Source(Protocol):
     def close(self) -> None:
         """Unmap the files. Arrays that were read stay valid."""
         ...
+
+
+# For readers of formats that say nothing of a tensor beyond its name.
+NO_ROLES: Mapping[str, Role] = {}
+NO_ALIASES: Mapping[str, str] = {}

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tfpt.sources import slices
-from tfpt.sources.slices import Piece, covers_once
+from tfpt.sources.tensorflow import slices
+from tfpt.sources.tensorflow.slices import Piece, covers_once
 
 
 # From the tests of the C++ original, as repeated in other languages (OrderedCode::WriteSignedNumIncreasing).

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sources.saving import REAL, assert_same
+from tests.sources.tensorflow.saving import REAL, assert_same
 from tfpt.errors import SourceError
-from tfpt.sources.bundle import BundleSource, sniff
+from tfpt.sources.tensorflow.bundle import BundleSource, sniff
 from tfpt.tensors import BY_TENSORFLOW
 
 tf = pytest.importorskip("tensorflow")

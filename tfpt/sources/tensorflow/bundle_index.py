@@ -9,15 +9,14 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
-from tfpt.sources.mapped import MappedFile
-from tfpt.sources.slices import KEY_PREFIX, Piece, piece_key
-from tfpt.sources.sstable import Table
-from tfpt.sources.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
+from tfpt.sources.storage import open_storage
+from tfpt.sources.tensorflow.slices import KEY_PREFIX, Piece, piece_key
+from tfpt.sources.tensorflow.sstable import Table
+from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
 from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape
 
 FETCH_AGAIN = "fetch the file again, or compare it with the original's size and hash"
@@ -50,7 +49,7 @@ class BundleIndex:
     """What an index file says.
 
     Attributes:
-        path: The index file.
+        location: The index file.
         shards: The number of data files.
         specs: Name, shape and dtype by name, in the file's order.
         entries: The entry of each of them.
@@ -58,7 +57,7 @@ class BundleIndex:
         sha256: Of the whole file, in hexadecimal.
     """
 
-    path: Path
+    location: str
     shards: int
     specs: Mapping[str, TensorSpec]
     entries: Mapping[str, BundleEntryProto]
@@ -83,19 +82,21 @@ class BundleIndex:
             try:
                 box = piece.within(spec.shape)
             except ValueError as error:
-                raise damaged(self.path, f"the pieces of tensor {name!r} do not fit: {error}") from None
+                raise damaged(self.location, f"the pieces of tensor {name!r} do not fit: {error}") from None
             if piece.is_whole:
                 # TensorFlow has the values under the tensor's own name then.
                 value = entry.SerializeToString()
             elif (key := piece_key(name, piece)) in self.pieces:
                 value = self.pieces[key]
             else:
-                raise damaged(self.path, f"a piece of tensor {name!r} has no entry", got=f"no key {key!r}")
-            part, part_spec = _entry(self.path, self.shards, name.encode(), value, alone=True)
+                raise damaged(
+                    self.location, f"a piece of tensor {name!r} has no entry", got=f"no key {key!r}"
+                )
+            part, part_spec = _entry(self.location, self.shards, name.encode(), value, alone=True)
             shape = tuple([axis.stop - axis.start for axis in box])
             if (part_spec.shape, part_spec.dtype) != (shape, spec.dtype):
                 raise damaged(
-                    self.path,
+                    self.location,
                     f"a piece of tensor {name!r} does not fit its place",
                     expected=f"{format_shape(shape)} {spec.dtype}",
                     got=f"{format_shape(part_spec.shape)} {part_spec.dtype}",
@@ -104,23 +105,23 @@ class BundleIndex:
         return parts
 
 
-def read_index(path: Path) -> BundleIndex:
-    """The index in the file `path`.
+def read_index(location: str) -> BundleIndex:
+    """The index in the file `location`.
 
     Raises:
         SourceError: It is not the index of a V2 checkpoint, or it is damaged.
     """
-    data = MappedFile(path).data
-    rows = iter(Table(data, path))
+    data = open_storage(location).data
+    rows = iter(Table(data, location))
     key, value = next(rows, (b"?", b""))
     if key:
         raise SourceError(
             "a table of TensorFlow's, but not the index of a checkpoint",
-            where=str(path),
+            where=location,
             expected="a header under the empty key",
             got="none",
         )
-    shards = _shards(path, value)
+    shards = _shards(location, value)
     specs: dict[str, TensorSpec] = {}
     entries: dict[str, BundleEntryProto] = {}
     pieces: dict[bytes, bytes] = {}
@@ -128,10 +129,12 @@ def read_index(path: Path) -> BundleIndex:
         if key.startswith(KEY_PREFIX):
             pieces[key] = value
             continue
-        entry, spec = _entry(path, shards, key, value)
+        entry, spec = _entry(location, shards, key, value)
         entries[spec.name] = entry
         specs[spec.name] = spec
-    return BundleIndex(path, shards, specs, entries, pieces, hashlib.sha256(data.data).hexdigest())
+    return BundleIndex(
+        location, shards, specs, entries, pieces, hashlib.sha256(data[:].tobytes()).hexdigest()
+    )
 
 
 def is_v1(header: bytes) -> bool:
@@ -143,17 +146,17 @@ def is_v1(header: bytes) -> bool:
 
 
 def damaged(
-    path: Path, what: str, expected: str | None = None, got: str | None = None, hint: str = FETCH_AGAIN
+    location: str, what: str, expected: str | None = None, got: str | None = None, hint: str = FETCH_AGAIN
 ) -> SourceError:
     """The error for a file that contradicts itself."""
-    return SourceError(what, where=str(path), expected=expected, got=got, hint=hint)
+    return SourceError(what, where=location, expected=expected, got=got, hint=hint)
 
 
-def _shards(path: Path, value: bytes) -> int:
+def _shards(location: str, value: bytes) -> int:
     if is_v1(value):
         raise SourceError(
             "a TensorFlow V1 checkpoint; not supported yet",
-            where=str(path),
+            where=location,
             expected="a V2 checkpoint: files that end in .index and .data-00000-of-00001",
             got="one file that holds names and values",
             hint="TensorFlow can restore it and save it again: tf.compat.v1.train.Saver(write_version=2)",
@@ -161,11 +164,11 @@ def _shards(path: Path, value: bytes) -> int:
     try:
         header = BundleHeaderProto.FromString(value)
     except DecodeError:
-        raise damaged(path, "the header of the index cannot be parsed") from None
+        raise damaged(location, "the header of the index cannot be parsed") from None
     if header.endianness != BundleHeaderProto.LITTLE:
         raise SourceError(
             "the values of this checkpoint are big-endian, which tfpt does not read",
-            where=str(path),
+            where=location,
             expected="endianness 0 (little) in the header",
             got=str(header.endianness),
             hint="restore it and save it again with TensorFlow on a little-endian machine",
@@ -173,7 +176,7 @@ def _shards(path: Path, value: bytes) -> int:
     if header.version.min_consumer > _VERSION or _VERSION in header.version.bad_consumers:
         raise SourceError(
             "this checkpoint asks for a newer reader",
-            where=str(path),
+            where=location,
             expected=f"version {_VERSION} of the format",
             got=f"at least {header.version.min_consumer}, not {list(header.version.bad_consumers)}",
             hint="look for a newer tfpt",
@@ -182,21 +185,21 @@ def _shards(path: Path, value: bytes) -> int:
 
 
 def _entry(
-    path: Path, shards: int, key: bytes, value: bytes, alone: bool = False
+    location: str, shards: int, key: bytes, value: bytes, alone: bool = False
 ) -> tuple[BundleEntryProto, TensorSpec]:
     """An entry and what it describes. `alone` takes it as one run of bytes, whatever it says of pieces."""
     try:
         name = key.decode()
         entry = BundleEntryProto.FromString(value)
     except UnicodeDecodeError:
-        raise damaged(path, f"a name is not UTF-8: {key!r}") from None
+        raise damaged(location, f"a name is not UTF-8: {key!r}") from None
     except DecodeError:
-        raise damaged(path, f"the entry of {key.decode()!r} cannot be parsed") from None
+        raise damaged(location, f"the entry of {key.decode()!r} cannot be parsed") from None
     shape = tuple([dim.size for dim in entry.shape.dim])
     dtype = BY_TENSORFLOW.get(entry.dtype)
     if dtype is None:
         raise damaged(
-            path,
+            location,
             f"tensor {name!r} is of a dtype tfpt does not know",
             expected=", ".join(DTYPES),
             got=f"number {entry.dtype} of TensorFlow's DataType",
@@ -211,22 +214,22 @@ def _entry(
         or most > _MOST_BYTES
     ):
         raise damaged(
-            path,
+            location,
             f"tensor {name!r} has a shape that no tensor has",
             expected=f"at most {_MOST_AXES} axes, none below 0, and less than {_MOST_BYTES} bytes",
             got="unknown rank" if entry.shape.unknown_rank else format_shape(shape[:_MOST_AXES]),
         )
     if alone or not entry.slices:
-        _check_place(path, shards, entry, name, math.prod(shape), dtype.name, dtype.itemsize)
+        _check_place(location, shards, entry, name, math.prod(shape), dtype.name, dtype.itemsize)
     return entry, TensorSpec(name, shape, dtype.name)
 
 
 def _check_place(
-    path: Path, shards: int, entry: BundleEntryProto, name: str, count: int, dtype: str, itemsize: int
+    location: str, shards: int, entry: BundleEntryProto, name: str, count: int, dtype: str, itemsize: int
 ) -> None:
     if not (0 <= entry.shard_id < shards and entry.offset >= 0 and entry.size >= 0):
         raise damaged(
-            path,
+            location,
             f"tensor {name!r} lies in no data file",
             expected=f"a file below {shards}, an offset and a size of 0 or more",
             got=f"file {entry.shard_id}, offset {entry.offset}, size {entry.size}",
@@ -235,7 +238,7 @@ def _check_place(
     fits = entry.size == count * itemsize if itemsize else dtype != "string" or entry.size >= count
     if not fits:
         raise damaged(
-            path,
+            location,
             f"the size of tensor {name!r} is not that of its shape and dtype",
             expected=f"{count * max(itemsize, 1)} bytes for {count} of {dtype}",
             got=f"{entry.size} bytes",

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sources.saving import assert_same, change_entry, merge, rewrite, save
+from tests.sources.tensorflow.saving import assert_same, change_entry, merge, rewrite, save
 from tfpt.errors import SourceError
 from tfpt.sinks.bundle import write_bundle
-from tfpt.sources.bundle import BundleSource
-from tfpt.sources.tensorflow_pb2 import BundleHeaderProto
+from tfpt.sources.tensorflow.bundle import BundleSource
+from tfpt.sources.tensorflow.tensorflow_pb2 import BundleHeaderProto
 from tfpt.tensors import DTYPES
 
 NUMBERS = [d for d in DTYPES.values() if d.itemsize and d.tensorflow]
@@ -222,7 +222,7 @@ def test_the_fingerprint_changes_with_one_value(tmp_path: Path) -> None:
 
 
 def test_importing_the_reader_brings_in_neither_torch_nor_tensorflow() -> None:
-    code = "import sys, tfpt.sources.bundle; print([m for m in ('torch', 'tensorflow') if m in sys.modules])"
+    code = "import sys, tfpt.sources.tensorflow.bundle; print([m for m in ('torch', 'tensorflow') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.sinks.sstable import write_table
-from tfpt.sources.sstable import Table
-from tfpt.sources.tensorflow_pb2 import BundleEntryProto
+from tfpt.sources.tensorflow.sstable import Table
+from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.sstable import read_varint, write_varint
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.sstable import read_varint, write_varint
 
 
 def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:

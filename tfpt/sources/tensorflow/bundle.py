@@ -11,7 +11,6 @@ import difflib
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -19,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.sources.bundle_index import FETCH_AGAIN, Part, damaged, is_v1, read_index
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.location import locate
-from tfpt.sources.mapped import MappedFile
-from tfpt.sources.slices import covers_once
-from tfpt.sources.sstable import Table
-from tfpt.sources.strings import decode_strings, string_array
+from tfpt.sources.places import folder_of, is_file, name_of
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.storage import Storage, open_storage
+from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, Part, damaged, is_v1, read_index
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.location import locate
+from tfpt.sources.tensorflow.slices import covers_once
+from tfpt.sources.tensorflow.sstable import Table
+from tfpt.sources.tensorflow.strings import decode_strings, string_array
 from tfpt.tensors import DTYPES, TensorSpec, format_shape
 
 
@@ -40,7 +41,7 @@ def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
     """
     try:
         index = locate(path).index
-        key, header = next(iter(Table(MappedFile(index).data, index)), (b"?", b""))
+        key, header = next(iter(Table(open_storage(index).data, index)), (b"?", b""))
     except SourceError:
         return None
     if key:
@@ -56,12 +57,12 @@ class BundleSource:
     tensor. Strings are arrays of Python `bytes` (dtype object). Variants and resources are named, not read.
 
     Args:
-        path: Whatever names the checkpoint: see `tfpt.sources.location.locate`.
+        path: Whatever names the checkpoint: see `tfpt.sources.tensorflow.location.locate`.
         verify_checksums: Whether `read` compares a tensor's bytes with their checksum. The index's own checksums
             are always compared.
 
     Attributes:
-        path: The prefix of the checkpoint's files.
+        location: The prefix of the checkpoint's files.
 
     Raises:
         SourceError: There is no checkpoint at `path`, it is of another format, or its index is damaged.
@@ -74,18 +75,20 @@ class BundleSource:
           ...
     """
 
-    path: Path
+    location: str
     side: Literal["tf", "pt"] = "tf"
     format: str = "TensorFlow V2 checkpoint"
     specs: Mapping[str, TensorSpec]
+    roles: Mapping[str, Role] = NO_ROLES
+    aliases: Mapping[str, str] = NO_ALIASES
 
     def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
-        self._location = locate(path)
-        self._index = read_index(self._location.index)
+        self._files = locate(path)
+        self._index = read_index(self._files.index)
         self._verify = verify_checksums
         self._lock = threading.Lock()
-        self._shards: dict[int, MappedFile] = {}
-        self.path = self._location.prefix
+        self._shards: dict[int, Storage] = {}
+        self.location = self._files.prefix
         self.specs = MappingProxyType(self._index.specs)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
@@ -102,14 +105,14 @@ class BundleSource:
         if spec is None:
             raise SourceError(
                 f"there is no tensor called {name!r} in this checkpoint",
-                where=str(self._location.index),
+                where=self._files.index,
                 nearest=difflib.get_close_matches(name, self.specs, n=3),
-                hint=f"tfpt inspect {self.path} lists its {len(self.specs)} tensors",
+                hint=f"tfpt inspect {self.location} lists its {len(self.specs)} tensors",
             )
         if DTYPES[spec.dtype].numpy is None:
             raise SourceError(
                 f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",
-                where=str(self._location.index),
+                where=self._files.index,
                 hint="leave it out; a model's weights are in other tensors",
             )
         parts = self._index.parts(name)
@@ -122,7 +125,7 @@ class BundleSource:
         entry, spec = part.entry, part.spec
         shard = self._shard(entry.shard_id)
         raw = shard.data[entry.offset : entry.offset + entry.size]
-        where = f"{shard.path}, byte {entry.offset}"
+        where = f"{shard.location}, byte {entry.offset}"
         if len(raw) != entry.size:
             raise SourceError(
                 f"the data file ends before the values of tensor {spec.name!r} do",
@@ -156,7 +159,7 @@ class BundleSource:
             size = sum(part.entry.size for part in parts if part.entry.shard_id == number)
             if size > len(shard.data):
                 raise damaged(
-                    shard.path,
+                    shard.location,
                     f"the data file is too short for the pieces of tensor {spec.name!r}",
                     expected=f"{size} bytes at least",
                     got=f"{len(shard.data)} bytes",
@@ -164,7 +167,7 @@ class BundleSource:
         whole = spec.size == sum(part.spec.size for part in parts)
         if not whole or not covers_once([part.box for part in parts], spec.shape):
             raise damaged(
-                self._location.index,
+                self._files.index,
                 f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
                 expected=f"pieces that make up {format_shape(spec.shape)}",
                 got=", ".join(format_shape(part.spec.shape) for part in parts[:16]),
@@ -174,19 +177,19 @@ class BundleSource:
             values[part.box] = self._values(part)
         return values
 
-    def _shard(self, number: int) -> MappedFile:
+    def _shard(self, number: int) -> Storage:
         with self._lock:
             if number not in self._shards:
-                path = self._location.shard(number, self._index.shards)
-                if not path.is_file():
+                file = self._files.shard(number, self._index.shards)
+                if not is_file(file):
                     raise SourceError(
                         "a data file of this checkpoint is missing",
-                        where=str(path),
-                        expected=f"data file {number + 1} of {self._index.shards}, beside {self._location.index.name}",
-                        got=f"nothing called {path.name} in {path.parent}",
+                        where=file,
+                        expected=f"data file {number + 1} of {self._index.shards}, beside {name_of(self._files.index)}",
+                        got=f"nothing called {name_of(file)} in {folder_of(file)}",
                         hint="put it there under exactly this name; names and shapes need the index alone",
                     )
-                self._shards[number] = MappedFile(path)
+                self._shards[number] = open_storage(file)
             return self._shards[number]
 
     def release(self, name: str) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
-from tfpt.sources.sampling import sample_hash
+from tfpt.sources.places import as_location
+from tfpt.sources.pytorch.sampling import sample_hash
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
 from tfpt.tensors import DTYPES, TensorSpec, dtype
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class TorchSource:
 
     Example:
         >>> import tempfile, torch
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "w.pth"
         >>> torch.save({"epoch": 3, "state_dict": {"bias": torch.tensor([1.0, 2.0])}}, path)
         >>> source = TorchSource(path)
@@ -73,11 +76,13 @@ class TorchSource:
 
     side: Literal["tf", "pt"] = "pt"
     format: str = "PyTorch"
+    roles: Mapping[str, Role] = NO_ROLES
+    aliases: Mapping[str, str] = NO_ALIASES
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.location = as_location(path)
         self.skipped: dict[str, str] = {}
-        self.inside, entries = _only_tensors(self.path, _load(self.path), self.skipped)
+        self.inside, entries = _only_tensors(Path(self.location), _load(Path(self.location)), self.skipped)
         self._tensors: dict[str, torch.Tensor] | None = {}
         specs: dict[str, TensorSpec] = {}
         for key, value in entries.items():
@@ -93,17 +98,17 @@ class TorchSource:
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: a read-only view of the file, or a copy where the tensor is not contiguous."""
         if self._tensors is None:
-            raise SourceError("the file was closed", where=str(self.path))
+            raise SourceError("the file was closed", where=self.location)
         if name not in self._tensors:
             close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=str(self.path), nearest=close)
+            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
         return _array(self._tensors[name], self.specs[name])
 
     def release(self, name: str) -> None:
         """Does nothing: torch owns the mapping, and the system drops its clean pages when it needs room."""
 
     def fingerprint(self) -> str:
-        """A hash of names, shapes, dtypes and of 64 bytes of every tensor (`tfpt.sources.sampling`)."""
+        """A hash of names, shapes, dtypes and of 64 bytes of every tensor (`tfpt.sources.pytorch.sampling`)."""
         return sample_hash(self.specs.values(), self.read)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tfpt.errors import SourceError
-from tfpt.sources.torch import TorchSource, looks_like_torch
+from tfpt.sources.pytorch.torch import TorchSource, looks_like_torch
 from tfpt.tensors import DTYPES
 
 KNOWN = [known for known in DTYPES.values() if known.torch is not None]
@@ -210,6 +210,6 @@ def test_the_fingerprint_follows_the_content(save) -> None:
 
 
 def test_importing_the_reader_imports_no_framework() -> None:
-    code = "import sys, tfpt.sources.torch; print({'torch', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, tfpt.sources.pytorch.torch; print({'torch', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

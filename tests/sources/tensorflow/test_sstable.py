@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tfpt.errors import SourceError
 from tfpt.sinks.sstable import write_table
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.snappy import decompress
-from tfpt.sources.sstable import FOOTER_SIZE, MAGIC, Table, read_varint, write_varint
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.snappy import decompress
+from tfpt.sources.tensorflow.sstable import FOOTER_SIZE, MAGIC, Table, read_varint, write_varint
 
 PATH = Path("made.index")
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from tfpt.errors import SourceError
-from tfpt.sources.safetensors import SafetensorsSource, looks_like_safetensors
+from tfpt.sources.pytorch.safetensors import SafetensorsSource, looks_like_safetensors
 from tfpt.tensors import BY_SAFETENSORS
 
 GOOD = {
@@ -207,6 +207,7 @@ def test_the_sniffer_tells_safetensors_by_content(tmp_path: Path) -> None:
 
 
 def test_importing_the_reader_imports_no_framework() -> None:
-    code = "import sys, tfpt.sources.safetensors; print({'torch', 'tensorflow', 'safetensors'} & set(sys.modules))"
+    frameworks = "{'torch', 'tensorflow', 'safetensors'}"
+    code = f"import sys, tfpt.sources.pytorch.safetensors; print({frameworks} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

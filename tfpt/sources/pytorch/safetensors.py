@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
-from tfpt.sources.mapped import MappedFile
-from tfpt.sources.safetensors_header import is_plausible, parse
-from tfpt.sources.sampling import sample_hash
+from tfpt.sources.places import as_location
+from tfpt.sources.pytorch.safetensors_header import is_plausible, parse
+from tfpt.sources.pytorch.sampling import sample_hash
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, dtype
 
 
@@ -37,6 +38,7 @@ class SafetensorsSource:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from safetensors.numpy import save_file
         >>> path = Path(tempfile.mkdtemp()) / "w.safetensors"
         >>> save_file({"bias": np.array([1, 2], np.float32)}, path)
@@ -47,11 +49,13 @@ class SafetensorsSource:
 
     side: Literal["tf", "pt"] = "pt"
     format: str = "safetensors"
+    roles: Mapping[str, Role] = NO_ROLES
+    aliases: Mapping[str, str] = NO_ALIASES
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._mapped: MappedFile | None = MappedFile(self.path)
-        header = parse(self.path, self._mapped.data)
+        self.location = as_location(path)
+        self._mapped: Storage | None = open_storage(self.location)
+        header = parse(self.location, self._mapped.data)
         self.metadata: Mapping[str, str] = header.metadata
         self.specs: Mapping[str, TensorSpec] = header.specs
         self._offsets = header.offsets
@@ -74,17 +78,17 @@ class SafetensorsSource:
         mapped.release(self._offsets[name], spec.nbytes)
 
     def fingerprint(self) -> str:
-        """A hash of the header's content and of 64 bytes of every tensor (`tfpt.sources.sampling`)."""
+        """A hash of the header's content and of 64 bytes of every tensor (`tfpt.sources.pytorch.sampling`)."""
         return sample_hash(self.specs.values(), self.read)
 
     def close(self) -> None:
         """Let go of the file; it stays mapped as long as an array of it lives."""
         self._mapped = None
 
-    def _find(self, name: str) -> tuple[TensorSpec, MappedFile]:
+    def _find(self, name: str) -> tuple[TensorSpec, Storage]:
         if self._mapped is None:
-            raise SourceError("the file was closed", where=str(self.path))
+            raise SourceError("the file was closed", where=self.location)
         if name not in self.specs:
             close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=str(self.path), nearest=close)
+            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
         return self.specs[name], self._mapped

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfpt.errors import SourceError
-from tfpt.sources.location import Location, locate
+from tfpt.sources.tensorflow.location import Location, locate
 
 
 def touch(*paths: Path) -> None:
@@ -35,17 +35,17 @@ def state(folder: Path, path: str) -> None:
     "suffix", ["", "/", ".index", ".meta", ".data-00000-of-00001", ".data-00003-of-00004"]
 )
 def test_a_prefix_and_each_of_its_files_name_the_checkpoint(folder: Path, suffix: str) -> None:
-    expected = Location(folder / "model.ckpt-9", folder / "model.ckpt-9.index")
+    expected = Location(str(folder / "model.ckpt-9"), str(folder / "model.ckpt-9.index"))
     assert locate(f"{folder}/model.ckpt-9{suffix}") == expected
     assert locate(Path(f"{folder}/model.ckpt-9{suffix}")) == expected
 
 
 def test_a_path_may_start_at_the_home_folder_or_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
-    assert locate("~/model.ckpt-9").prefix == folder / "model.ckpt-9"
+    assert Path(locate("~/model.ckpt-9").prefix) == folder / "model.ckpt-9"
     monkeypatch.chdir(folder)
-    assert locate("model.ckpt-9.index").prefix == Path("model.ckpt-9")
-    assert locate(".").prefix == Path("model.ckpt-10")
+    assert Path(locate("model.ckpt-9.index").prefix) == Path("model.ckpt-9")
+    assert Path(locate(".").prefix) == Path("model.ckpt-10")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_path_may_start_at_the_home_folder_or_here(folder: Path, monkeypatch: 
 @pytest.mark.parametrize("named", ["", "/", "/checkpoint"])
 def test_a_folder_means_what_its_state_file_names(folder: Path, path: str, named: str) -> None:
     state(folder, path)
-    assert locate(f"{folder}{named}").prefix.name == "model.ckpt-9"
+    assert Path(locate(f"{folder}{named}").prefix).name == "model.ckpt-9"
 
 
 def test_a_state_file_may_name_a_checkpoint_elsewhere(
@@ -62,13 +62,13 @@ def test_a_state_file_may_name_a_checkpoint_elsewhere(
 ) -> None:
     other = tmp_path_factory.mktemp("other")
     state(other, str(folder / "model.ckpt-9"))
-    assert locate(other).prefix == folder / "model.ckpt-9"
+    assert Path(locate(other).prefix) == folder / "model.ckpt-9"
 
 
 def test_a_folder_without_a_state_file_means_its_newest_index(folder: Path) -> None:
-    assert locate(folder).prefix.name == "model.ckpt-10"
+    assert Path(locate(folder).prefix).name == "model.ckpt-10"
     os.utime(folder / "model.ckpt-10.index", (0, 0))
-    assert locate(folder).prefix.name == "model.ckpt-9"
+    assert Path(locate(folder).prefix).name == "model.ckpt-9"
 
 
 def test_a_stale_state_file_is_an_error_where_several_are_there_and_none_where_one_is(folder: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_stale_state_file_is_an_error_where_several_are_there_and_none_where_o
         locate(folder)
     assert str(folder / "model.ckpt-10") in caught.value.nearest
     (folder / "model.ckpt-9.index").unlink()
-    assert locate(folder).prefix.name == "model.ckpt-10"
+    assert Path(locate(folder).prefix).name == "model.ckpt-10"
 
 
 def test_a_state_file_that_is_no_text_is_an_error(folder: Path) -> None:
@@ -90,13 +90,13 @@ def test_a_state_file_that_is_no_text_is_an_error(folder: Path) -> None:
 def test_a_checkpoint_may_itself_be_called_checkpoint(tmp_path: Path) -> None:
     touch(tmp_path / "checkpoint.index", tmp_path / "checkpoint.data-00000-of-00001")
     for path in (tmp_path, tmp_path / "checkpoint", tmp_path / "checkpoint.index"):
-        assert locate(path).prefix == tmp_path / "checkpoint"
+        assert Path(locate(path).prefix) == tmp_path / "checkpoint"
 
 
 def test_a_saved_model_means_its_variables(tmp_path: Path) -> None:
     touch(tmp_path / "saved_model.pb", tmp_path / "variables" / "variables.index")
     for path in (tmp_path, tmp_path / "variables", tmp_path / "variables" / "variables"):
-        assert locate(path).prefix == tmp_path / "variables" / "variables"
+        assert Path(locate(path).prefix) == tmp_path / "variables" / "variables"
 
 
 def test_a_saved_model_without_variables_says_so(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_file_without_an_index_is_the_first_format(tmp_path: Path) -> None:
     touch(tmp_path / "model.ckpt", tmp_path / "model.ckpt.meta")
     state(tmp_path, "model.ckpt")
     for path in (tmp_path, tmp_path / "model.ckpt", tmp_path / "model.ckpt.meta"):
-        assert locate(path) == Location(tmp_path / "model.ckpt", tmp_path / "model.ckpt")
+        assert locate(path) == Location(str(tmp_path / "model.ckpt"), str(tmp_path / "model.ckpt"))
 
 
 def test_what_is_not_there_brings_the_nearest_names(folder: Path) -> None:

@@ -11,14 +11,11 @@ The format: leveldb/doc/table_format.md and leveldb/table/format.cc, which tenso
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.snappy import decompress
+from tfpt.sources.storage import Bytes
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.snappy import decompress
 
 FOOTER_SIZE = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
@@ -51,21 +48,21 @@ class Table:
 
     Args:
         data: The whole file, mapped or in memory.
-        path: Its name, for errors.
+        location: Where it is, for errors.
 
     Raises:
         SourceError: The file is no table, or is damaged; also while iterating.
     """
 
-    def __init__(self, data: npt.NDArray[np.uint8], path: Path) -> None:
-        self.path = path
+    def __init__(self, data: Bytes, location: str) -> None:
+        self.location = location
         self._data = data
         self._size = len(data)
         tail = self._bytes(max(0, self._size - FOOTER_SIZE), FOOTER_SIZE)
         if not has_footer(tail):
             raise SourceError(
                 "not a table of TensorFlow's: the file does not end with the mark of one",
-                where=str(path),
+                where=location,
                 expected=f"a footer of {FOOTER_SIZE} bytes that ends in {MAGIC.hex()}",
                 got=f"{self._size} bytes that end in {tail[-8:].hex() or 'nothing'}",
                 hint="if this is the index of a checkpoint, it is cut off: fetch it again",
@@ -173,7 +170,7 @@ class Table:
     def _damaged(
         self, what: str, offset: int, expected: str | None = None, got: str | None = None
     ) -> SourceError:
-        where = f"{self.path}, byte {offset}"
+        where = f"{self.location}, byte {offset}"
         return SourceError(what, where=where, expected=expected, got=got, hint=_HINT)
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sources.saving import change_entry, rewrite, rows
+from tests.sources.tensorflow.saving import change_entry, rewrite, rows
 from tfpt.errors import SourceError
 from tfpt.sinks.bundle import write_bundle
 from tfpt.sinks.sstable import write_table
-from tfpt.sources.bundle import BundleSource, sniff
-from tfpt.sources.checksum import crc32c, masked
-from tfpt.sources.slices import Piece, piece_key
-from tfpt.sources.sstable import FOOTER_SIZE, TRAILER_SIZE
-from tfpt.sources.tensorflow_pb2 import BundleEntryProto
+from tfpt.sources.tensorflow.bundle import BundleSource, sniff
+from tfpt.sources.tensorflow.checksum import crc32c, masked
+from tfpt.sources.tensorflow.slices import Piece, piece_key
+from tfpt.sources.tensorflow.sstable import FOOTER_SIZE, TRAILER_SIZE
+from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto
 
 VALUES = {
     "conv/bias": np.arange(5, dtype=np.float32),

@@ -10,11 +10,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from tfpt.errors import SourceError
+from tfpt.sources.storage import Bytes
 from tfpt.tensors import BY_SAFETENSORS, TensorSpec, format_shape
 
 LARGEST = 100_000_000
@@ -54,21 +52,22 @@ def is_plausible(start: bytes, size: int) -> bool:
     )
 
 
-def parse(path: Path, data: np.ndarray) -> Header:
+def parse(location: str, data: Bytes) -> Header:
     """The header of the file whose bytes are `data` (uint8).
 
     Raises:
         SourceError: It is not a header, or does not fit the file.
 
     Example:
+        >>> import numpy as np
         >>> text = b'{"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}}'
-        >>> header = parse(Path("f"), np.frombuffer(len(text).to_bytes(8, "little") + text + b"xy", np.uint8))
+        >>> header = parse("f", np.frombuffer(len(text).to_bytes(8, "little") + text + b"xy", np.uint8))
         >>> header.specs["a"].shape, header.offsets["a"] == 8 + len(text)
         ((2,), True)
     """
-    entries, start = _read_json(path, data)
-    metadata = _metadata(path, entries.pop(_METADATA, {}))
-    rows = sorted((_entry(path, name, entry) for name, entry in entries.items()), key=lambda row: row[:2])
+    entries, start = _read_json(location, data)
+    metadata = _metadata(location, entries.pop(_METADATA, {}))
+    rows = sorted((_entry(location, name, entry) for name, entry in entries.items()), key=lambda row: row[:2])
     specs: dict[str, TensorSpec] = {}
     offsets: dict[str, int] = {}
     reached = 0
@@ -80,7 +79,7 @@ def parse(path: Path, data: np.ndarray) -> Header:
                 if begin < reached
                 else f"a hole lies before {name!r}"
             )
-            raise _damaged(path, what, f"data that begins at {reached:,}", f"{begin:,}")
+            raise _damaged(location, what, f"data that begins at {reached:,}", f"{begin:,}")
         reached = end
         specs[name] = spec
         offsets[name] = start + begin
@@ -90,33 +89,33 @@ def parse(path: Path, data: np.ndarray) -> Header:
             if start + reached > len(data)
             else "bytes are left after the last tensor"
         )
-        raise _damaged(path, what, f"{start + reached:,} bytes", f"{len(data):,} bytes")
+        raise _damaged(location, what, f"{start + reached:,} bytes", f"{len(data):,} bytes")
     return Header(metadata, specs, offsets)
 
 
-def _read_json(path: Path, data: np.ndarray) -> tuple[dict[str, object], int]:
+def _read_json(location: str, data: Bytes) -> tuple[dict[str, object], int]:
     """The header's object, and where the data begins."""
     if bytes(data[: len(_POINTER)]) == _POINTER:
         hint = "git lfs pull"
-        raise SourceError("this is a pointer of Git LFS, not the file itself", where=str(path), hint=hint)
+        raise SourceError("this is a pointer of Git LFS, not the file itself", where=location, hint=hint)
     if len(data) < 8:
-        raise _damaged(path, "there is no header", "8 bytes of its length", f"{len(data)} bytes")
+        raise _damaged(location, "there is no header", "8 bytes of its length", f"{len(data)} bytes")
     length = int.from_bytes(bytes(data[:8]), "little")
     if length > LARGEST:
-        raise _damaged(path, "the header is too long", f"at most {LARGEST:,} bytes", f"{length:,} bytes")
+        raise _damaged(location, "the header is too long", f"at most {LARGEST:,} bytes", f"{length:,} bytes")
     if length > len(data) - 8:
         raise _damaged(
-            path, "the header is longer than the file", f"{length:,} bytes", f"{len(data) - 8:,} bytes"
+            location, "the header is longer than the file", f"{length:,} bytes", f"{len(data) - 8:,} bytes"
         )
     try:
         text = bytes(data[8 : 8 + length]).decode()
         if not text.startswith("{"):
-            raise _damaged(path, "the header is no JSON object", "{", repr(text[:20]))
+            raise _damaged(location, "the header is no JSON object", "{", repr(text[:20]))
         entries = json.loads(text, object_pairs_hook=_without_duplicates)
     except UnicodeDecodeError as error:
-        raise _damaged(path, "the header is not UTF-8", got=str(error)) from None
+        raise _damaged(location, "the header is not UTF-8", got=str(error)) from None
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, "the header is not JSON", got=str(error)) from None
+        raise _damaged(location, "the header is not JSON", got=str(error)) from None
     return entries, 8 + length
 
 
@@ -128,39 +127,43 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _metadata(path: Path, entry: object) -> dict[str, str]:
+def _metadata(location: str, entry: object) -> dict[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-        raise _damaged(path, f"{_METADATA} is not a map of strings", got=repr(entry)[:80])
+        raise _damaged(location, f"{_METADATA} is not a map of strings", got=repr(entry)[:80])
     return entry
 
 
-def _entry(path: Path, name: str, entry: object) -> tuple[int, int, TensorSpec]:
+def _entry(location: str, name: str, entry: object) -> tuple[int, int, TensorSpec]:
     """Where the data of one tensor begins and ends, and its spec."""
     keys = {"dtype", "shape", "data_offsets"}
     if not isinstance(entry, dict) or set(entry) != keys:
-        raise _damaged(path, f"the entry of {name!r} is malformed", ", ".join(sorted(keys)), repr(entry)[:80])
+        raise _damaged(
+            location, f"the entry of {name!r} is malformed", ", ".join(sorted(keys)), repr(entry)[:80]
+        )
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in BY_SAFETENSORS:
         raise SourceError(
             f"{name!r} has a dtype that tfpt cannot read",
-            where=str(path),
+            where=location,
             expected=", ".join(map(str, BY_SAFETENSORS)),
             got=str(code),
         )
     if not _are_counts(shape) or len(shape) > _MOST_AXES:
-        raise _damaged(path, f"{name!r} has no valid shape", f"up to {_MOST_AXES} sizes", repr(shape)[:80])
+        raise _damaged(
+            location, f"{name!r} has no valid shape", f"up to {_MOST_AXES} sizes", repr(shape)[:80]
+        )
     if not _are_counts(offsets) or len(offsets) != 2:
-        raise _damaged(path, f"{name!r} has no valid offsets", "[begin, end]", repr(offsets)[:80])
+        raise _damaged(location, f"{name!r} has no valid offsets", "[begin, end]", repr(offsets)[:80])
     held = BY_SAFETENSORS[code]
     spec = TensorSpec(name, tuple(shape), held.name)
     if math.prod(filter(None, shape)) * held.itemsize > _MOST_BYTES:
         raise _damaged(
-            path, f"{name!r} is too large", f"at most {_MOST_BYTES:,} bytes", format_shape(spec.shape)
+            location, f"{name!r} is too large", f"at most {_MOST_BYTES:,} bytes", format_shape(spec.shape)
         )
     begin, end = offsets
     if end - begin != spec.nbytes:
         expected = f"{spec.nbytes:,} bytes for {format_shape(spec.shape)} {held.name}"
-        raise _damaged(path, f"{name!r} has data of another size", expected, f"{end - begin:,} bytes")
+        raise _damaged(location, f"{name!r} has data of another size", expected, f"{end - begin:,} bytes")
     return begin, end, spec
 
 
@@ -168,5 +171,5 @@ def _are_counts(values: object) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _damaged(path: Path, what: str, expected: str | None = None, got: str | None = None) -> SourceError:
-    return SourceError(f"not a valid safetensors file: {what}", where=str(path), expected=expected, got=got)
+def _damaged(location: str, what: str, expected: str | None = None, got: str | None = None) -> SourceError:
+    return SourceError(f"not a valid safetensors file: {what}", where=location, expected=expected, got=got)

@@ -1,0 +1,1 @@
+"""Readers of numpy files."""

@@ -1,0 +1,178 @@
+"""Which format a place holds, told from what is in it; its name decides nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+
+from tfpt.errors import SourceError
+from tfpt.sources.places import inside, is_file, is_folder, name_of, names_in
+from tfpt.sources.storage import Storage, open_storage
+
+# The magic numbers of tensorflow/core/lib/io/format.h, RFC 1952's sibling zip, HDF5 (file format specification,
+# superblock), numpy/lib/format.py and TensorFlow Lite's schema.fbs.
+_TABLE_END = 0xDB4775248B80FB57.to_bytes(8, "little")
+_ZIP = b"PK\x03\x04"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_NPY = b"\x93NUMPY"
+_TFLITE = b"TFL3"
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+
+# An HDF5 superblock stands at byte 0, or at 512 times a power of two behind a user block.
+_HDF5_PLACES = (0, 512, 1024, 2048)
+_HEAD = 4096
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that tfpt reads.
+
+    Attributes:
+        name: What it is called in errors.
+        module: Where its reader lives; imported when a file of the format is opened.
+        reader: The reader's name there: called with the location, and with `verify_checksums` where `checked`.
+        checked: Whether the format stores checksums of tensors.
+    """
+
+    name: str
+    module: str
+    reader: str
+    checked: bool = False
+
+
+CHECKPOINT = Format("a TensorFlow checkpoint", "tfpt.sources.tensorflow.checkpoint", "open_checkpoint", True)
+SAVED_MODEL = Format("a SavedModel", "tfpt.sources.tensorflow.saved_model", "SavedModelSource", True)
+GRAPH = Format("a TensorFlow graph", "tfpt.sources.tensorflow.graph", "GraphSource")
+HDF5 = Format("a Keras HDF5 file", "tfpt.sources.keras.hdf5", "open_hdf5")
+KERAS_ARCHIVE = Format("a .keras archive", "tfpt.sources.keras.archive", "ArchiveSource")
+KERAS_SHARDS = Format("sharded Keras weights", "tfpt.sources.keras.shards", "ShardedWeightsSource")
+TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource")
+NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")
+SAFETENSORS = Format("safetensors", "tfpt.sources.pytorch.safetensors", "SafetensorsSource")
+TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource")
+TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.sources.pytorch.shards", "ShardedSource")
+
+FORMATS = (
+    CHECKPOINT,
+    SAVED_MODEL,
+    GRAPH,
+    HDF5,
+    KERAS_ARCHIVE,
+    KERAS_SHARDS,
+    TFLITE,
+    NUMPY,
+    SAFETENSORS,
+    TORCH,
+    TORCH_SHARDS,
+)
+
+
+def recognise(location: str) -> Format:
+    """The format of the file, the folder or the checkpoint at `location`.
+
+    Raises:
+        SourceError: There is a file, and tfpt reads no format that looks like it.
+    """
+    if is_folder(location):
+        return _of_folder(location)
+    if not is_file(location):
+        return CHECKPOINT  # a prefix, or nothing: the checkpoint's reader says what it looked for
+    storage = open_storage(location)
+    found = _of_bytes(storage)
+    if found is not None:
+        return found
+    name = name_of(location)
+    # A checkpoint's data files and its state file look like nothing by themselves: they stand for their index.
+    if name == "checkpoint" or re.search(r"\.data-\d{5,}-of-\d{5,}$", name) or name.endswith(".index"):
+        return CHECKPOINT
+    start = storage.data[:24].tobytes()
+    if start.startswith(b"version https://git-lfs"):
+        raise SourceError(
+            "this is a pointer of Git LFS, not the file itself", where=location, hint="git lfs pull"
+        )
+    raise SourceError(
+        "the file is of no format that tfpt reads",
+        where=location,
+        expected=", ".join(known.name for known in FORMATS),
+        got=f"{len(storage.data):,} bytes that begin with {start!r}" if start else "an empty file",
+        hint="if it was fetched, compare its size with the original's: it may be a page or a part of the file",
+    )
+
+
+def _of_folder(folder: str) -> Format:
+    names = names_in(folder)
+    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
+        return SAVED_MODEL
+    if any(name.endswith((".safetensors.index.json", ".bin.index.json")) for name in names):
+        return TORCH_SHARDS
+    return CHECKPOINT
+
+
+def _of_bytes(storage: Storage) -> Format | None:
+    data = storage.data
+    head = data[:_HEAD].tobytes()
+    if any(data[place : place + len(_HDF5)].tobytes() == _HDF5 for place in _HDF5_PLACES):
+        return HDF5
+    if head[4:8] == _TFLITE:
+        return TFLITE
+    if head.startswith(_NPY):
+        return NUMPY
+    if head.startswith(_ZIP):
+        return _of_zip(storage)
+    if data[max(0, len(data) - 8) :].tobytes() == _TABLE_END:
+        return CHECKPOINT
+    if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= len(data):
+        return SAFETENSORS
+    if _PICKLE.match(head):
+        return TORCH
+    if head.lstrip()[:1] == b"{":
+        return _of_json(storage)
+    return _of_message(head, storage)
+
+
+def _of_zip(storage: Storage) -> Format | None:
+    try:
+        with storage.open() as file, zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise SourceError(
+            f"the file begins as a zip archive and cannot be read as one: {error}",
+            where=storage.location,
+            hint="it may be cut off: fetch it again",
+        ) from None
+    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+        return TORCH
+    if "config.json" in names and any(name.startswith("model.weights") for name in names):
+        return KERAS_ARCHIVE
+    if names and all(name.endswith(".npy") for name in names):
+        return NUMPY
+    return None
+
+
+def _of_json(storage: Storage) -> Format | None:
+    try:
+        content = json.loads(storage.data[: 64 << 20].tobytes())
+    except (ValueError, RecursionError):
+        return None
+    table = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(table, dict):
+        return None
+    files = [name for value in table.values() for name in ([value] if isinstance(value, str) else value)]
+    return KERAS_SHARDS if any(str(name).endswith(".h5") for name in files) else TORCH_SHARDS
+
+
+def _of_message(head: bytes, storage: Storage) -> Format | None:
+    """A protobuf message of TensorFlow's, binary or as text."""
+    from tfpt.sources.tensorflow.messages import looks_like_graph, looks_like_saved_model
+
+    if looks_like_saved_model(head):
+        return SAVED_MODEL
+    return GRAPH if looks_like_graph(head, storage) else None
+
+
+def sibling(location: str, name: str) -> str:
+    """The place of a file beside another."""
+    folder = location[: -len(name_of(location))].rstrip("/")
+    return inside(folder or ".", name)

@@ -1,0 +1,93 @@
+"""Places that hold files: a path on this machine or a URL, asked in the same words."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+
+from tfpt.errors import SourceError
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def as_location(path: str | os.PathLike[str]) -> str:
+    """A place as text; ``~`` is the home folder, a slash at the end is dropped.
+
+    Example:
+        >>> as_location("models/bert/"), as_location("https://example.org/m.ckpt")
+        ('models/bert', 'https://example.org/m.ckpt')
+    """
+    text = os.fspath(path)
+    if is_remote(text):
+        return text.rstrip("/")
+    text = os.path.expanduser(text)
+    return text.rstrip("/") or text[:1] or "."
+
+
+def is_remote(location: str) -> bool:
+    """Whether a place is a URL.
+
+    Example:
+        >>> is_remote("gs://bucket/model.ckpt"), is_remote("model.ckpt")
+        (True, False)
+    """
+    return _URL.match(location) is not None
+
+
+def name_of(location: str) -> str:
+    """The last part of a place.
+
+    Example:
+        >>> name_of("models/model.ckpt"), name_of("hf://user/repo/model.h5")
+        ('model.ckpt', 'model.h5')
+    """
+    return posixpath.basename(location) if is_remote(location) else os.path.basename(location)
+
+
+def folder_of(location: str) -> str:
+    """The place that holds a place."""
+    if is_remote(location):
+        return posixpath.dirname(location)
+    return os.path.dirname(location) or "."
+
+
+def inside(folder: str, *names: str) -> str:
+    """The place of a name in a folder.
+
+    Example:
+        >>> inside("gs://bucket/bert", "variables", "variables.index")
+        'gs://bucket/bert/variables/variables.index'
+    """
+    return posixpath.join(folder, *names) if is_remote(folder) else os.path.join(folder, *names)
+
+
+def is_file(location: str) -> bool:
+    """Whether there is a file."""
+    return os.path.isfile(location)
+
+
+def is_folder(location: str) -> bool:
+    """Whether there is a folder."""
+    return os.path.isdir(location)
+
+
+def names_in(folder: str) -> list[str]:
+    """The names in a folder, sorted; those of folders end in a slash.
+
+    Raises:
+        SourceError: It cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+    except OSError as error:
+        raise SourceError(f"cannot list the folder: {error.strerror}", where=folder) from None
+
+
+def modified(location: str) -> float:
+    """When a file was last written, in seconds; 0 where that is not known."""
+    try:
+        return os.stat(location).st_mtime
+    except OSError:
+        return 0.0

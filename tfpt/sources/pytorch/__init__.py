@@ -1,0 +1,1 @@
+"""Readers of PyTorch weights, for comparing and for the way back."""
