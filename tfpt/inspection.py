@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from tfpt.errors import TfptError
 from tfpt.sources import Source, open_source
+from tfpt.sources.roles import roles_of
+from tfpt.sources.source import Role
 from tfpt.tensors import DTYPES, TensorSpec
 
 # Values looked at together: keeps float64 temporaries under some 25 MB.
@@ -53,6 +55,7 @@ class Inspection:
         specs: The tensors looked at.
         total: How many the file holds.
         statistics: Of each tensor of numbers, where asked for.
+        roles: What the tensors that are no weights are for: optimizer slots, moving averages, counters.
     """
 
     path: str
@@ -61,15 +64,24 @@ class Inspection:
     specs: Mapping[str, TensorSpec]
     total: int
     statistics: Mapping[str, Statistics]
+    roles: Mapping[str, Role]
 
     @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
         """For each dtype, how many tensors and how many bytes, largest first."""
+        return self._totals(lambda spec: spec.dtype)
+
+    @property
+    def by_role(self) -> dict[str, tuple[int, int]]:
+        """For weights and each other role, how many tensors and how many bytes, largest first."""
+        return self._totals(lambda spec: self.roles.get(spec.name, "weight"))
+
+    def _totals(self, key: Callable[[TensorSpec], str]) -> dict[str, tuple[int, int]]:
         counts: Counter[str] = Counter()
         sizes: Counter[str] = Counter()
         for spec in self.specs.values():
-            counts[spec.dtype] += 1
-            sizes[spec.dtype] += spec.nbytes
+            counts[key(spec)] += 1
+            sizes[key(spec)] += spec.nbytes
         return {name: (counts[name], size) for name, size in sizes.most_common()}
 
     def to_json(self) -> dict[str, Any]:
@@ -82,12 +94,14 @@ class Inspection:
                     "name": spec.name,
                     "shape": list(spec.shape),
                     "dtype": spec.dtype,
+                    "role": self.roles.get(name, "weight"),
                     **({"statistics": self.statistics[name].to_json()} if name in self.statistics else {}),
                 }
                 for name, spec in self.specs.items()
             ],
             "total": self.total,
             "dtypes": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_dtype.items()},
+            "roles": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_role.items()},
         }
 
 
@@ -141,7 +155,13 @@ def inspect_source(
         statistics[name] = statistics_of(source.read(name))
         source.release(name)
     return Inspection(
-        path or source.location, source.format, source.fingerprint(), specs, len(source.specs), statistics
+        path=path or source.location,
+        format=source.format,
+        fingerprint=source.fingerprint(),
+        specs=specs,
+        total=len(source.specs),
+        statistics=statistics,
+        roles={name: role for name, role in roles_of(source).items() if name in specs},
     )
 
 

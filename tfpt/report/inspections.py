@@ -7,13 +7,24 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from tfpt.inspection import Inspection
 from tfpt.report.terminal import count, figure, size
 from tfpt.tensors import TensorSpec, format_shape
 
 _SEPARATORS = re.compile(r"[/.]")
+# Each role in the singular and in the plural.
+_ROLES = {
+    "weight": ("weight", "weights"),
+    "slot": ("optimizer slot", "optimizer slots"),
+    "average": ("moving average", "moving averages"),
+    "counter": ("counter", "counters"),
+    "metric": ("metric", "metrics"),
+    "constant": ("constant", "constants"),
+    "record": ("record", "records"),
+}
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -21,26 +32,8 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
     """The tensors as a tree, then totals."""
     specs = inspection.specs
     out.print(f"[bold]{escape(inspection.path)}[/]  {escape(inspection.format)}", soft_wrap=True)
-    table = Table(
-        box=None, show_header=bool(inspection.statistics), header_style="bold", padding=(0, 2, 0, 0)
-    )
-    table.add_column("", overflow="fold")
-    table.add_column("")
-    table.add_column("")
-    if inspection.statistics:
-        for column in ("min", "max", "mean", "std", "nan", "inf"):
-            table.add_column(column, justify="right")
-    for indent, label, spec in _tree(specs.values()):
-        cells = [f"{'  ' * indent}{escape(label)}"]
-        if spec is not None:
-            cells += [escape(format_shape(spec.shape)), spec.dtype]
-            found = inspection.statistics.get(spec.name)
-            if found is not None:
-                values = (found.minimum, found.maximum, found.mean, found.std)
-                cells += [*map(figure, values), str(found.nans), str(found.infinities)]
-        table.add_row(*cells)
     if specs:
-        out.print(table)
+        out.print(_lines(inspection), soft_wrap=True)
     dtypes = ", ".join(
         f"{number} {name} ({size(nbytes)})" for name, (number, nbytes) in inspection.by_dtype.items()
     )
@@ -48,7 +41,47 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
     if len(specs) < inspection.total:
         total += f" of {inspection.total}"
     out.print(f"{total}: {dtypes}" if dtypes else total, soft_wrap=True)
+    if inspection.roles:
+        out.print(
+            ", ".join(_role_total(role, *of) for role, of in inspection.by_role.items()), soft_wrap=True
+        )
     out.print(f"fingerprint {inspection.fingerprint}")
+
+
+def _lines(inspection: Inspection) -> Text:
+    """The tree in columns. Laid out here: of a thousand names a table of rich takes half a second."""
+    rows: list[tuple[list[str], bool]] = []
+    for indent, label, spec in _tree(inspection.specs.values()):
+        cells = [f"{'  ' * indent}{label}"]
+        role = inspection.roles.get(spec.name) if spec is not None else None
+        if spec is not None:
+            cells += [format_shape(spec.shape), spec.dtype]
+            cells += [_ROLES[role][0] if role else ""] if inspection.roles else []
+            found = inspection.statistics.get(spec.name)
+            if found is not None:
+                values = (found.minimum, found.maximum, found.mean, found.std)
+                cells += [*map(figure, values), str(found.nans), str(found.infinities)]
+        rows.append((cells, role is not None))
+    left = 4 if inspection.roles else 3
+    header = [""] * left + ["min", "max", "mean", "std", "nan", "inf"]
+    if inspection.statistics:
+        rows.insert(0, (header, False))
+    widths = [
+        max((len(cells[at]) for cells, _ in rows if at < len(cells)), default=0) for at in range(len(header))
+    ]
+    text = Text()
+    for number, (cells, aside) in enumerate(rows):
+        padded = [
+            cell.ljust(widths[at]) if at < left else cell.rjust(widths[at]) for at, cell in enumerate(cells)
+        ]
+        text.append("\n" if number else "")
+        text.append("  ".join(padded).rstrip(), "dim" if aside else None)
+    return text
+
+
+def _role_total(role: str, number: int, nbytes: int) -> str:
+    one, many = _ROLES[role]
+    return f"{number} {one if number == 1 else many} ({size(nbytes)})"
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
