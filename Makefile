@@ -35,6 +35,8 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/convert_i3d.py
 	$(BIN)/python benchmarks/transpose.py
+	$(BIN)/python benchmarks/inspect_names.py
+	$(BIN)/python benchmarks/fidelity_i3d.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

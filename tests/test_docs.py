@@ -371,19 +371,26 @@ def damage(name: str) -> None:
 
     from tfpt.sinks import open_sink
     from tfpt.sinks.bundle import write_bundle
-    from tfpt.sinks.sstable import write_table
     from tfpt.tensors import TensorSpec
 
     data = Path("model.ckpt.data-00000-of-00001")
     write_bundle("model.ckpt", {"w": np.arange(6, dtype=np.float32)})
     match name:
-        case "a checkpoint of TensorFlow's first format (V1)":
-            with open("v1.ckpt", "wb") as file:
-                write_table(file, [(b"", b"\x0a\x00")])
-            tfpt.open_source("v1.ckpt")
-        case "a file of no format that tfpt reads (an `.h5`, a `.keras`)":
-            Path("model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+        case "a file of no format that tfpt reads":
+            Path("model.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0" + bytes(100))
+            tfpt.open_source("model.onnx")
+        case "a pointer of Git LFS in place of the file":
+            Path("model.h5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
             tfpt.open_source("model.h5")
+        case "a pickled dict that would run code":
+            import os
+
+            class Runs:
+                def __reduce__(self):
+                    return os.system, ("true",)
+
+            np.save("model.npy", np.array({"w": Runs()}, object), allow_pickle=True)
+            tfpt.open_source("model.npy")
         case "a name under which there is nothing":
             tfpt.open_source("modle.ckpt")
         case "a damaged value":

@@ -27,7 +27,9 @@ class ArraySource:
     format = "arrays"
 
     def __init__(self, arrays: dict[str, np.ndarray], broken: str = "") -> None:
-        self.path = Path("somewhere/model.ckpt")
+        self.location = "somewhere/model.ckpt"
+        self.roles: dict[str, Any] = {}
+        self.aliases: dict[str, str] = {}
         self.arrays = arrays
         self.broken = broken
         self.specs = {n: TensorSpec(n, a.shape, BY_NUMPY[a.dtype].name) for n, a in arrays.items()}

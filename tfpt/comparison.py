@@ -119,6 +119,7 @@ def diff(
     mapping: str | os.PathLike[str] | None = None,
     tolerance: float = 0.0,
     verify_checksums: bool = True,
+    dequantise: bool = False,
     **options: Any,
 ) -> Diff:
     """What differs between two files: through a mapping, or name by name.
@@ -130,6 +131,7 @@ def diff(
         mapping: A bundled name or a path.
         tolerance: The relative difference up to which two tensors count as the same.
         verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         **options: For a mapping, the keywords of `tfpt.conversion.prepare`: settings, config, trust.
 
     Raises:
@@ -145,7 +147,7 @@ def diff(
         (False, 230, ())
     """
     if mapping is not None:
-        job = prepare(mapping, left, verify_checksums=verify_checksums, **options)
+        job = prepare(mapping, left, verify_checksums=verify_checksums, dequantise=dequantise, **options)
         if right is None:
             return diff_plan(job.plan)
         weights = open_source(right)
@@ -164,8 +166,8 @@ def diff(
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
-    first = open_source(left, verify_checksums=verify_checksums)
-    second = open_source(right, verify_checksums=verify_checksums)
+    first = open_source(left, verify_checksums=verify_checksums, dequantise=dequantise)
+    second = open_source(right, verify_checksums=verify_checksums, dequantise=dequantise)
     if first.side != second.side:
         raise TfptError(
             "names of TensorFlow and of PyTorch can only be compared through a mapping",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tfpt.errors import SinkError, TfptError
+from tfpt.errors import SinkError, SourceError, TfptError
 from tfpt.manifest import target_specs
 from tfpt.mapping.loading import load_mapping
 from tfpt.mapping.rows import Mapping as TfptMapping
@@ -18,8 +18,12 @@ from tfpt.planning import Plan, PlanError, Step, make_plan
 from tfpt.sinks import open_sink
 from tfpt.sinks.sink import Sink
 from tfpt.sources import Source, open_source
+from tfpt.sources.roles import roles_of
 from tfpt.tensors import DTYPES
 from tfpt.translate import metadata_of, translate
+
+if TYPE_CHECKING:
+    from tfpt.fetching import Fetched
 
 # What --dtype may name: the floating-point types that PyTorch has.
 _FLOATS = tuple(name for name, held in DTYPES.items() if held.torch and name.startswith(("float", "bfloat")))
@@ -35,6 +39,7 @@ class Job:
         plan: What is to be done.
         out: The file to write.
         trust: Whether the model may come from outside the trusted packages.
+        fetched: The copy of a published checkpoint that `source` is.
     """
 
     mapping: TfptMapping
@@ -42,6 +47,7 @@ class Job:
     plan: Plan
     out: Path
     trust: bool = False
+    fetched: Fetched | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Conversion:
 
 def prepare(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -69,18 +75,25 @@ def prepare(
     dtype: str | None = None,
     trust: bool = False,
     verify_checksums: bool = True,
+    dequantise: bool = False,
+    index_only: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Job:
     """Plan a conversion: read the mapping, the checkpoint's index and the manifest, and no weight.
 
     Args:
         mapping: A bundled name or a path.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names, which is fetched into the cache first.
         out: The output file; by default the mapping's name with `.safetensors`, in the working folder.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         trust: Import a model from outside the trusted packages, where one is needed.
         verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantise: Take quantised weights as the float32 values that they stand for.
+        index_only: Of a published checkpoint fetch the index alone: the plan is not carried out.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
 
     Raises:
         TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
@@ -90,12 +103,30 @@ def prepare(
     compiled = load_mapping(
         os.fspath(mapping), settings, os.fspath(config) if isinstance(config, os.PathLike) else config
     )
-    source = open_source(checkpoint, verify_checksums=verify_checksums)
+    fetched = None
+    if checkpoint is None:
+        # Imported here: most conversions are of a checkpoint that is at hand.
+        from tfpt.fetching import published
+
+        fetched = published(compiled, index_only=index_only, progress=progress)
+        checkpoint = fetched.location
+    source = _opened(
+        checkpoint,
+        fetched,
+        verify_checksums=verify_checksums,
+        dequantise=dequantise,
+        by_path=compiled.names_are_paths,
+    )
     plan = make_plan(
-        compiled, source.specs, target_specs(compiled, trust=trust), source=os.fspath(checkpoint), dtype=dtype
+        compiled,
+        source.specs,
+        target_specs(compiled, trust=trust),
+        source=os.fspath(checkpoint),
+        dtype=dtype,
+        roles=roles_of(source),
     )
     target = Path(out).expanduser() if out else Path(f"{compiled.name}.safetensors")
-    return Job(compiled, source, plan, target, trust)
+    return Job(compiled, source, plan, target, trust, fetched)
 
 
 def carry_out(
@@ -132,7 +163,7 @@ def carry_out(
 
 def convert(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
@@ -143,11 +174,13 @@ def convert(
 
     Args:
         mapping: A bundled name or a path.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names, fetched into the cache.
         out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
         overwrite: Replace the file if it exists.
         workers: Threads; by default one for each core, at most eight.
-        **options: The keywords of `prepare`: settings, config, dtype, trust, verify_checksums.
+        **options: The keywords of `prepare`: settings, config, dtype, trust, verify_checksums,
+            dequantise, progress.
 
     Raises:
         PlanError: The mapping does not fit: every finding is in it, and nothing was written.
@@ -168,12 +201,15 @@ def convert(
         job.source.close()
 
 
-def plan(mapping: str | os.PathLike[str], checkpoint: str | os.PathLike[str], **options: Any) -> Plan:
+def plan(
+    mapping: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None = None, **options: Any
+) -> Plan:
     """What `convert` would do, with every finding; an index alone is enough.
 
     Args:
         mapping: A bundled name or a path.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names; of its files only the index is fetched.
         **options: The keywords of `prepare`.
 
     Example:
@@ -184,7 +220,7 @@ def plan(mapping: str | os.PathLike[str], checkpoint: str | os.PathLike[str], **
         >>> found.ok, found.findings[0].kind
         (False, 'scope')
     """
-    job = prepare(mapping, checkpoint, **options)
+    job = prepare(mapping, checkpoint, **{"index_only": True, **options})
     job.source.close()
     return job.plan
 
@@ -229,6 +265,17 @@ def sample(
     )
 
 
+def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **options: bool) -> Source:
+    try:
+        return open_source(checkpoint, **options)
+    except SourceError as error:
+        if fetched is None:
+            raise
+        from tfpt.fetching import kept
+
+        raise kept(error, fetched) from error
+
+
 def _open(job: Job, overwrite: bool) -> Sink:
     return open_sink(job.out, job.plan.writes.values(), metadata_of(job.plan, job.source), overwrite)
 
@@ -249,4 +296,12 @@ def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, St
     kept = any(step.keep for step in job.plan.steps)
     model = build_model(job.mapping, device="cpu", trust=job.trust) if kept else None
     advance = None if progress is None else (lambda step: progress(job, step))
-    translate(job.plan, job.source, sink, model=model, workers=workers, progress=advance)
+    try:
+        translate(job.plan, job.source, sink, model=model, workers=workers, progress=advance)
+    except SourceError as error:
+        if job.fetched is None:
+            raise
+        from tfpt.fetching import discarded
+
+        # A damaged copy must not be found in the cache for ever.
+        raise discarded(error, job.fetched) from error

@@ -105,13 +105,16 @@ class Inspection:
         }
 
 
-def inspect(path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantise: bool = False
+) -> Inspection:
     """What is in a file that tfpt reads; no weight is read unless `stats` asks for it.
 
     Args:
-        path: A checkpoint's prefix, any of its files, its folder; or a file of PyTorch weights.
+        path: Anything that `tfpt.open_source` opens.
         grep: Only tensors whose name holds this regular expression.
         stats: Also read the values.
+        dequantise: Take quantised weights as the float32 values that they stand for.
 
     Example:
         >>> import tempfile, tfpt
@@ -120,7 +123,7 @@ def inspect(path: str | os.PathLike[str], *, grep: str | None = None, stats: boo
         >>> inspect(checkpoint, grep="Logits").by_dtype
         {'float32': (2, 1640000)}
     """
-    source = open_source(path)
+    source = open_source(path, dequantise=dequantise)
     try:
         return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))
     finally:

@@ -15,6 +15,7 @@ from tfpt.model import build_model, model_specs
 from tfpt.nearest import nearest
 from tfpt.planning import Finding, PlanError, make_plan
 from tfpt.sources import open_source
+from tfpt.sources.roles import roles_of
 from tfpt.tensors import TensorSpec, format_shape
 from tfpt.translate import translated
 
@@ -61,7 +62,7 @@ def load(
     from tfpt.behaviour import adapt_model, check_behaviour
 
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    source = open_source(path)
+    source = open_source(path, by_path=compiled.names_are_paths)
     model = build_model(compiled, device="cpu", trust=trust)
     if adapt:
         adapt_model(model, compiled)
@@ -72,7 +73,7 @@ def load(
         _check_fit(model, source.specs, str(path))
         tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
     else:
-        plan = make_plan(compiled, source.specs, model_specs(model), source=str(path))
+        plan = make_plan(compiled, source.specs, model_specs(model), source=str(path), roles=roles_of(source))
         if not plan.ok:
             raise PlanError(plan)
         tensors = translated(plan, source, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -155,6 +155,17 @@ def _finfo(held: np.dtype) -> Any:
 
 def _has_infinity(held: np.dtype) -> bool:
     return bool(np.isinf(np.asarray(np.inf, np.float32).astype(held)))
+
+
+# What a tensor is for; one that is in no role is a weight.
+Role = Literal[
+    "slot",  # what an optimizer keeps beside a variable
+    "average",  # a moving average of a variable
+    "counter",  # a training step, an epoch, the number of saves
+    "metric",  # what a metric has counted so far
+    "constant",  # a constant of a graph that is no weight: a shape, an axis, a file name
+    "record",  # not a tensor of the model at all, such as the graph of a checkpoint's objects
+]
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,6 @@ class TestCheckpoints:
         assert "there is no TensorFlow checkpoint in this folder" in message
         assert "notes.txt" in message
 
-    def test_a_v1_checkpoint(self, shared):
-        message = refused("inspect", shared / "real/v1-har/model.ckpt")
-        assert "V1" in message
-        assert "next" in message
-
 
 class TestMappings:
     def test_an_unknown_name_with_the_nearest(self, tiny):
@@ -352,7 +347,6 @@ class TestOptions:
         "words",
         [
             ["convert"],
-            ["convert", "--mapping", "i3d_rgb"],
             ["convert", "--mapping", "i3d_rgb", "--checkpoint", "x", "--workers", "0"],
             ["diff"],
             ["diff", "--tolerance", "-1", "x"],

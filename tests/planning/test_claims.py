@@ -180,3 +180,17 @@ def test_a_variable_that_only_an_unused_fallback_reads_is_unused(plan: Planned) 
     text = "weights: [{tf: a, pt: out}, {tf: b, pt: out, fallback: true}]"
     found = only(plan(text, {"a": (2,), "b": (2,)}, {"out": (2,)}).findings)
     assert (found.kind, found.name) == ("unused", "b")
+
+
+def test_variables_are_ignored_by_what_they_are_for(plan: Planned) -> None:
+    text = "source: {ignore: [{role: slot, why: optimizer}, {role: counter, why: step}]}\nweights: [{tf: w, pt: w}]"
+    found = plan(text, {"w": (2,), "w/Adam": (2,), "w/Adam_1": (2,), "global_step": ()}, {"w": (2,)})
+    assert found.ok
+    assert found.ignored == {"w/Adam": "optimizer", "w/Adam_1": "optimizer", "global_step": "step"}
+
+
+def test_a_row_that_claims_what_is_ignored_by_role_is_an_overlap(plan: Planned) -> None:
+    text = "source: {ignore: [{role: slot, why: optimizer}]}\nweights: [{tf: w, pt: w}, {tf: w/Adam, pt: m}]"
+    found = plan(text, {"w": (2,), "w/Adam": (2,)}, {"w": (2,), "m": (2,)})
+    assert [finding.kind for finding in found.findings] == ["overlap"]
+    assert found.findings[0].got == "ignore at m.yaml:2"

@@ -11,8 +11,10 @@ import click
 
 from tfpt.commands.options import (
     all_option,
+    checkpoint_help,
     checksums_option,
     config_option,
+    dequantise_option,
     json_option,
     mapping_help,
     name_of,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    help="A prefix, any of a checkpoint's files, or its folder; one for each mapping.",
+    help=f"{checkpoint_help} One for each mapping. [default: the one that the mapping was published for, fetched]",
 )
 @click.option(
     "--out",
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 @config_option
 @trust_option
 @checksums_option
+@dequantise_option
 @all_option
 @json_option
 @reports_errors
@@ -65,6 +68,7 @@ def command(
     config: Path | None,
     trust: bool,
     verify_checksums: bool,
+    dequantise: bool,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -72,24 +76,32 @@ def command(
 
     Everything is planned first: if anything does not fit, every finding is shown and nothing is
     written. With several mappings, give a checkpoint for each, in the same order.
+
+    Without --checkpoint, the one that source.url of the mapping names is fetched into the cache
+    ($TFPT_CACHE, else ~/.cache/tfpt).
     """
     from tfpt.conversion import prepare
+    from tfpt.report.progress import fetching_progress
 
     sources = _pair(mappings, checkpoints)
     targets, folder = _outputs(mappings, outs)
-    jobs = [
-        prepare(
-            mapping,
-            source,
-            target,
-            settings=parse_settings(settings),
-            config=config,
-            dtype=dtype,
-            trust=trust,
-            verify_checksums=verify_checksums,
-        )
-        for mapping, source, target in zip(mappings, sources, targets, strict=True)
-    ]
+    with fetching_progress(quiet=as_json) as progress:
+        jobs = [
+            prepare(
+                mapping,
+                source,
+                target,
+                settings=parse_settings(settings),
+                config=config,
+                dtype=dtype,
+                trust=trust,
+                verify_checksums=verify_checksums,
+                dequantise=dequantise,
+                index_only=dry_run,
+                progress=progress,
+            )
+            for mapping, source, target in zip(mappings, sources, targets, strict=True)
+        ]
     fits = all(job.plan.ok for job in jobs)
     if not as_json:
         _show_plans(jobs, dry_run, everything)
@@ -108,7 +120,9 @@ def command(
     sys.exit(0 if fits else 1)
 
 
-def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str]:
+def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str | None]:
+    if not checkpoints:
+        return [None] * len(mappings)
     if len(checkpoints) == len(mappings):
         return checkpoints
     if len(checkpoints) == 1:

@@ -12,6 +12,7 @@ from tfpt.commands.options import (
     all_option,
     checksums_option,
     config_option,
+    dequantise_option,
     json_option,
     mapping_help,
     parse_settings,
@@ -33,6 +34,7 @@ from tfpt.commands.options import (
 @config_option
 @trust_option
 @checksums_option
+@dequantise_option
 @all_option
 @json_option
 @reports_errors
@@ -45,6 +47,7 @@ def command(
     config: Path | None,
     trust: bool,
     verify_checksums: bool,
+    dequantise: bool,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -61,7 +64,13 @@ def command(
     if mapping is not None:
         options = {"settings": parse_settings(settings), "config": config, "trust": trust}
     result = diff(
-        left, right, mapping=mapping, tolerance=tolerance, verify_checksums=verify_checksums, **options
+        left,
+        right,
+        mapping=mapping,
+        tolerance=tolerance,
+        verify_checksums=verify_checksums,
+        dequantise=dequantise,
+        **options,
     )
     if as_json:
         from tfpt.report.terminal import print_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tfpt.commands.options import json_option, reports_errors
+from tfpt.commands.options import dequantise_option, json_option, reports_errors
 
 
 @click.command()
@@ -13,16 +13,18 @@ from tfpt.commands.options import json_option, reports_errors
 @click.option(
     "--stats", is_flag=True, help="Read the values: minimum, maximum, mean, deviation, NaN, infinity."
 )
+@dequantise_option
 @json_option
 @reports_errors
-def command(path: str, grep: str | None, stats: bool, as_json: bool) -> None:
+def command(path: str, grep: str | None, stats: bool, dequantise: bool, as_json: bool) -> None:
     """Show what is in a file: names, shapes, dtypes, totals.
 
-    Takes a TensorFlow checkpoint (an index alone is enough without --stats) or a file of PyTorch weights.
+    Takes whatever tfpt reads, by path or URL: checkpoints (an index alone is enough without --stats),
+    SavedModels, graphs, files of Keras, TensorFlow Lite, numpy and PyTorch.
     """
     from tfpt.inspection import inspect
 
-    found = inspect(path, grep=grep, stats=stats)
+    found = inspect(path, grep=grep, stats=stats, dequantise=dequantise)
     if as_json:
         from tfpt.report.terminal import print_json
 

@@ -26,6 +26,9 @@ checksums_option = click.option(
     "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
     help="Do not compare tensors with the checksums stored beside them.",
 )  # fmt: skip
+dequantise_option = click.option(
+    "--dequantise", is_flag=True, help="Take quantised weights as the float32 values that they stand for."
+)
 settings_option = click.option(
     "--set",
     "settings",
@@ -33,6 +36,7 @@ settings_option = click.option(
     multiple=True,
     help="Set a parameter of the mapping; repeatable.",
 )
+checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path or a URL."
 mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
 
 

@@ -99,9 +99,10 @@ class Compiler:
         ignore = []
         for index, entry in enumerate(self.entry.source.ignore):
             position = self.tree.locate(["source", "ignore", index])
-            template = self._single(_absolute(entry.tf, scope), TF_SEPARATOR, position)
-            if template:
-                ignore.append(Ignore(template, entry.why, entry.overrides, position))
+            template = None
+            if entry.tf is not None:
+                template = self._single(_absolute(entry.tf, scope), TF_SEPARATOR, position)
+            ignore.append(Ignore(template, entry.role, entry.why, entry.overrides, position))
         return RowSet(scope, tuple(rows), tuple(ignore), self._ema(scope))
 
     def _ema(self, scope: str) -> Ema | None:

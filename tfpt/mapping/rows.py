@@ -11,6 +11,7 @@ from tfpt.mapping.layout import Layout
 from tfpt.mapping.schema import InputEntry
 from tfpt.mapping.template import Template
 from tfpt.mapping.transform import Transform
+from tfpt.tensors import Role
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Ignore:
-    """Variables left out on purpose."""
+    """Variables left out on purpose: those that `tf` matches, or those of a role, which a plan looks up as `names`."""
 
-    tf: Template
+    tf: Template | None
+    role: Role | None
     why: str
     overrides: bool
     position: Position
+    names: frozenset[str] = frozenset()
+
+    def covers(self, name: str) -> bool:
+        """Whether this leaves the variable out."""
+        return name in self.names or (self.tf is not None and self.tf.match(name) is not None)
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,7 @@ class Mapping:
         alternatives: One set of rows for each scope that `source.scope` lists; exactly one must fit a checkpoint.
         behaviours: The rows of section 6 of the language: padding and epsilon.
         params: The parameters with their values.
+        names_are_paths: Whether rows name variables by where they are stored rather than by their readable names.
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
         digest: A hash of everything the mapping says.
     """
@@ -157,6 +165,7 @@ class Mapping:
     params: dict[str, Any]
     digest: str
     url: str | None = None
+    names_are_paths: bool = False
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)
 

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from tfpt.tensors import DTYPES
+from tfpt.tensors import DTYPES, Role
 
 
 def _as_list(value: Any) -> Any:
@@ -230,11 +230,18 @@ class ScopeEntry(_Strict):
 
 
 class IgnoreEntry(_Strict):
-    """Variables that are left out on purpose, and why."""
+    """Variables that are left out on purpose, and why: by name, or by what they are for."""
 
-    tf: str
+    tf: str | None = None
+    role: Role | None = None
     why: str
     overrides: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> IgnoreEntry:
+        if (self.tf is None) == (self.role is None):
+            raise ValueError("expected either tf: or role:")
+        return self
 
 
 class EmaEntry(_Strict):
@@ -251,6 +258,7 @@ class SourceEntry(_Strict):
     scope: Names = [""]
     ignore: list[IgnoreEntry] = []
     ema: EmaEntry | None = None
+    names: Literal["readable", "path"] = "readable"
     url: str | None = None
 
 

@@ -89,7 +89,7 @@ def _undeclared(specs: Mapping[str, TensorSpec], ignore: tuple[Ignore, ...], whe
     shadows = {}
     for name in specs:
         usual = _USUAL_SHADOW.fullmatch(name)
-        if usual and usual["base"] in specs and not any(entry.tf.match(name) is not None for entry in ignore):
+        if usual and usual["base"] in specs and not any(entry.covers(name) for entry in ignore):
             shadows[name] = usual["base"]
     if not shadows:
         return Variables(specs, {}, {}, ())

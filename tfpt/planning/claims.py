@@ -88,7 +88,7 @@ def _settle_ignored(
             claimed.setdefault(name, []).append(instance)
     dropped: set[int] = set()
     for name in variables:
-        entry = next((entry for entry in ignore if entry.tf.match(name) is not None), None)
+        entry = next((entry for entry in ignore if entry.covers(name)), None)
         if entry is None:
             continue
         rivals = claimed.get(name, [])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tfpt.mapping.document import display_path
+from tfpt.mapping.rows import Ignore, Row, RowSet
 from tfpt.mapping.rows import Mapping as TfptMapping
-from tfpt.mapping.rows import Row, RowSet
 from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.planning.averages import Variables, require_averages, resolve_averages
 from tfpt.planning.claims import Claims, claimed_by, settle
@@ -17,7 +17,8 @@ from tfpt.planning.instances import Instance, NameIndex, instances_of, place_con
 from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
 from tfpt.planning.plan import Plan, Step
 from tfpt.planning.scopes import choose_scope
-from tfpt.tensors import TensorSpec, format_shape
+from tfpt.sources.roles import roles_by_name
+from tfpt.tensors import Role, TensorSpec, format_shape
 
 
 def make_plan(
@@ -27,6 +28,7 @@ def make_plan(
     *,
     source: str = "",
     dtype: str | None = None,
+    roles: Mapping[str, Role] | None = None,
 ) -> Plan:
     """Plan a translation from names, shapes and dtypes alone.
 
@@ -36,11 +38,20 @@ def make_plan(
         targets: The model's parameters and buffers, in its order.
         source: What to call the checkpoint in reports.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
+        roles: What the variables that are no weights are for; by default what their names tell.
     """
     row_set, finding = choose_scope(mapping, specs)
     if finding is not None:
         return _plan(mapping, source, row_set.scope, specs, [], [finding], [], {}, {})
+    known = roles_by_name(specs) if roles is None else roles
+    row_set = replace(row_set, ignore=tuple(_with_names(entry, known) for entry in row_set.ignore))
     return _Planner(mapping, row_set, specs, targets, source, dtype).plan()
+
+
+def _with_names(entry: Ignore, roles: Mapping[str, Role]) -> Ignore:
+    if entry.role is None:
+        return entry
+    return replace(entry, names=frozenset(name for name, role in roles.items() if role == entry.role))
 
 
 class _Planner:

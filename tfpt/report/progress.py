@@ -1,13 +1,17 @@
-"""A progress bar for conversions, on a terminal only."""
+"""Progress bars for conversions and for what is fetched, on a terminal only."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from tfpt.conversion import Job
-from tfpt.planning import Step
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from tfpt.conversion import Job
+    from tfpt.planning import Step
 
 
 @contextmanager
@@ -16,12 +20,7 @@ def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], N
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    from tfpt.report.terminal import console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    with _bars() as progress:
         tasks = {
             id(job): progress.add_task(
                 job.plan.mapping, total=sum(spec.nbytes for spec in job.plan.writes.values())
@@ -29,3 +28,45 @@ def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], N
             for job in jobs
         }
         yield lambda job, step: progress.advance(tasks[id(job)], sum(spec.nbytes for spec in step.writes))
+
+
+@contextmanager
+def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A bar for each file that is fetched, counted in bytes; a line for each where standard error is no terminal."""
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _one_line_each()
+        return
+    with _bars() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield show
+
+
+def _one_line_each() -> Callable[[str, int, int | None], None]:
+    from tfpt.report.terminal import size
+
+    told: set[str] = set()
+
+    def show(name: str, done: int, total: int | None) -> None:
+        if name not in told:
+            told.add(name)
+            print(f"fetching {name}" + (f" ({size(total)})" if total else ""), file=sys.stderr)
+
+    return show
+
+
+def _bars() -> Progress:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from tfpt.report.terminal import console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, console=console(stderr=True), transient=True)

@@ -6,18 +6,27 @@ import importlib
 import os
 
 from tfpt.errors import SourceError
+from tfpt.sources.by_path import ByPath
 from tfpt.sources.formats import recognise
 from tfpt.sources.places import as_location
 from tfpt.sources.source import Source
 
 
-def open_source(path: str | os.PathLike[str], *, verify_checksums: bool = True) -> Source:
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    verify_checksums: bool = True,
+    dequantise: bool = False,
+    by_path: bool = False,
+) -> Source:
     """Open a file, a folder or a checkpoint of several files by what is in it; its name decides nothing.
 
     Args:
         path: A checkpoint's prefix, any of its files, its folder; a SavedModel, a graph, a file of Keras, TensorFlow
             Lite, numpy or PyTorch; a path, or a URL that fsspec knows.
         verify_checksums: Whether to compare each tensor with the checksum that its file holds, where it holds one.
+        dequantise: Read quantised weights as the float32 values that they stand for, where the file has their scales.
+        by_path: Call tensors by where they are stored rather than by their readable names: see `tfpt.sources.by_path`.
 
     Raises:
         SourceError: There is nothing there, or it is of no format that tfpt reads.
@@ -33,10 +42,11 @@ def open_source(path: str | os.PathLike[str], *, verify_checksums: bool = True) 
     location = as_location(path)
     found = recognise(location)
     reader = getattr(importlib.import_module(found.module), found.reader)
-    source: Source = (
-        reader(location, verify_checksums=verify_checksums) if found.checked else reader(location)
-    )
-    return source
+    options = {"verify_checksums": verify_checksums} if found.checked else {}
+    if found.quantised:
+        options["dequantise"] = dequantise
+    source: Source = reader(location, **options)
+    return ByPath(source) if by_path else source
 
 
 __all__ = ["Source", "SourceError", "open_source"]

@@ -32,23 +32,26 @@ class Format:
     Attributes:
         name: What it is called in errors.
         module: Where its reader lives; imported when a file of the format is opened.
-        reader: The reader's name there: called with the location, and with `verify_checksums` where `checked`.
+        reader: The reader's name there: called with the location, with `verify_checksums` where `checked`, and with
+            `dequantise` where `quantised`.
         checked: Whether the format stores checksums of tensors.
+        quantised: Whether the format may hold quantised weights with their scales.
     """
 
     name: str
     module: str
     reader: str
     checked: bool = False
+    quantised: bool = False
 
 
 CHECKPOINT = Format("a TensorFlow checkpoint", "tfpt.sources.tensorflow.checkpoint", "open_checkpoint", True)
-SAVED_MODEL = Format("a SavedModel", "tfpt.sources.tensorflow.saved_model", "SavedModelSource", True)
-GRAPH = Format("a TensorFlow graph", "tfpt.sources.tensorflow.graph", "GraphSource")
+SAVED_MODEL = Format("a SavedModel", "tfpt.sources.tensorflow.saved_model", "SavedModelSource", True, True)
+GRAPH = Format("a TensorFlow graph", "tfpt.sources.tensorflow.graph", "open_graph", True, True)
 HDF5 = Format("a Keras HDF5 file", "tfpt.sources.keras.hdf5", "open_hdf5")
 KERAS_ARCHIVE = Format("a .keras archive", "tfpt.sources.keras.archive", "ArchiveSource")
 KERAS_SHARDS = Format("sharded Keras weights", "tfpt.sources.keras.shards", "ShardedWeightsSource")
-TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource")
+TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource", quantised=True)
 NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.sources.pytorch.safetensors", "SafetensorsSource")
 TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource")
@@ -127,8 +130,9 @@ def _of_bytes(storage: Storage) -> Format | None:
         return SAFETENSORS
     if _PICKLE.match(head):
         return TORCH
-    if head.lstrip()[:1] == b"{":
-        return _of_json(storage)
+    # A graph may begin as JSON does: a first node of 123 bytes is announced by a line feed and a brace.
+    if head.lstrip()[:1] == b"{" and (found := _of_json(storage)) is not None:
+        return found
     return _of_message(head, storage)
 
 

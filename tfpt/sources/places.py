@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from urllib.parse import unquote
 
 from tfpt.errors import SourceError
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_LOCAL = re.compile(r"file://(?:localhost(?=/))?", re.IGNORECASE)
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
 def as_location(path: str | os.PathLike[str]) -> str:
-    """A place as text; ``~`` is the home folder, a slash at the end is dropped.
+    """A place as text; ``~`` is the home folder, a slash at the end is dropped, a ``file://`` URL becomes a path.
 
     Example:
         >>> as_location("models/bert/"), as_location("https://example.org/m.ckpt")
         ('models/bert', 'https://example.org/m.ckpt')
+        >>> as_location("file:///data/my%20model.ckpt")
+        '/data/my model.ckpt'
     """
     text = os.fspath(path)
+    if local := _LOCAL.match(text):
+        text = unquote(text[local.end() :])
     if is_remote(text):
         return text.rstrip("/")
     text = os.path.expanduser(text)
@@ -36,19 +43,19 @@ def is_remote(location: str) -> bool:
 
 
 def name_of(location: str) -> str:
-    """The last part of a place.
+    """The last part of a place; of a web address without what follows a question mark.
 
     Example:
-        >>> name_of("models/model.ckpt"), name_of("hf://user/repo/model.h5")
-        ('model.ckpt', 'model.h5')
+        >>> name_of("models/model.ckpt"), name_of("hf://user/repo/model.h5"), name_of("https://host/m.h5?raw=1")
+        ('model.ckpt', 'model.h5', 'm.h5')
     """
-    return posixpath.basename(location) if is_remote(location) else os.path.basename(location)
+    return posixpath.basename(_address(location)) if is_remote(location) else os.path.basename(location)
 
 
 def folder_of(location: str) -> str:
     """The place that holds a place."""
     if is_remote(location):
-        return posixpath.dirname(location)
+        return posixpath.dirname(_address(location))
     return os.path.dirname(location) or "."
 
 
@@ -62,13 +69,38 @@ def inside(folder: str, *names: str) -> str:
     return posixpath.join(folder, *names) if is_remote(folder) else os.path.join(folder, *names)
 
 
+def _address(location: str) -> str:
+    # A signature may hold slashes; it belongs to one file, not to those beside it.
+    return location.partition("?")[0] if _WEB.match(location) else location
+
+
 def is_file(location: str) -> bool:
-    """Whether there is a file."""
+    """Whether there is a file.
+
+    Raises:
+        SourceError: A store cannot be reached, or does not let us look.
+    """
+    if is_remote(location):
+        from tfpt.sources import stores
+
+        found = stores.info(location)
+        return found is not None and found.get("type") == "file"
     return os.path.isfile(location)
 
 
 def is_folder(location: str) -> bool:
-    """Whether there is a folder."""
+    """Whether there is a folder. A web server has none: it answers for files by their names.
+
+    Raises:
+        SourceError: A store cannot be reached, or does not let us look.
+    """
+    if _WEB.match(location):
+        return False
+    if is_remote(location):
+        from tfpt.sources import stores
+
+        found = stores.info(location)
+        return found is not None and found.get("type") == "directory"
     return os.path.isdir(location)
 
 
@@ -78,6 +110,10 @@ def names_in(folder: str) -> list[str]:
     Raises:
         SourceError: It cannot be listed.
     """
+    if is_remote(folder):
+        from tfpt.sources import stores
+
+        return stores.names_in(folder)
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
@@ -87,6 +123,11 @@ def names_in(folder: str) -> list[str]:
 
 def modified(location: str) -> float:
     """When a file was last written, in seconds; 0 where that is not known."""
+    if is_remote(location):
+        from tfpt.sources import stores
+
+        found = stores.info(location)
+        return 0.0 if found is None else stores.modified(found)
     try:
         return os.stat(location).st_mtime
     except OSError:

@@ -7,17 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from tfpt.tensors import TensorSpec
-
-# What a tensor is for; one that is in no role is a weight.
-Role = Literal[
-    "slot",  # what an optimizer keeps beside a variable
-    "average",  # a moving average of a variable
-    "counter",  # a training step, an epoch, the number of saves
-    "metric",  # what a metric has counted so far
-    "constant",  # a constant of a graph that is no weight: a shape, an axis, a file name
-    "record",  # not a tensor of the model at all, such as the graph of a checkpoint's objects
-]
+from tfpt.tensors import Role, TensorSpec
 
 
 class Source(Protocol):
@@ -63,6 +53,8 @@ class Source(Protocol):
         """Unmap the files. Arrays that were read stay valid."""
         ...
 
+
+__all__ = ["NO_ALIASES", "NO_ROLES", "Role", "Source"]
 
 # For readers of formats that say nothing of a tensor beyond its name.
 NO_ROLES: Mapping[str, Role] = {}

@@ -47,10 +47,21 @@ def open_storage(location: str) -> Storage:
     """The file at `location`.
 
     Raises:
-        SourceError: It cannot be read, with the system's reason.
+        SourceError: It cannot be read, with the system's or the store's reason.
+
+    Example:
+        >>> import tempfile
+        >>> path = f"{tempfile.mkdtemp()}/a.bin"
+        >>> with open(path, "wb") as file:
+        ...     _ = file.write(b"0123456789")
+        >>> open_storage(path).data[2:5].tobytes()
+        b'234'
     """
     if is_remote(location):
-        raise SourceError("remote files are not read yet", where=location)
+        # Imported here, and fsspec by it: files on this machine need neither.
+        from tfpt.sources.remote import RemoteFile
+
+        return RemoteFile(location)
     return MappedFile(location)
 
 

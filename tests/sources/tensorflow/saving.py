@@ -11,7 +11,7 @@ from tfpt.sinks.sstable import write_table
 from tfpt.sources.tensorflow.sstable import Table
 from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "real"
 
 
 def save(prefix: Path, tensors: Mapping[str, object], pieces: Sequence[str] | None = None) -> Path:

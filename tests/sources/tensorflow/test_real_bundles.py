@@ -64,9 +64,9 @@ def test_without_the_data_file_names_are_known_and_values_asked_for_say_what_is_
 @pytest.mark.parametrize(
     "path", ["v1-har/model.ckpt", "v1-acrobot/model.ckpt", "v1-sugyan-regression/regression.ckpt"]
 )
-def test_a_v1_checkpoint_is_recognised_and_refused_by_name(path: str) -> None:
+def test_a_v1_checkpoint_is_told_by_its_content_and_is_no_bundle(path: str) -> None:
     assert sniff(REAL / path) == "V1"
-    with pytest.raises(SourceError, match="V1 checkpoint; not supported yet"):
+    with pytest.raises(SourceError, match="V1 checkpoint, where the index of a V2"):
         BundleSource(REAL / path)
 
 

@@ -192,6 +192,15 @@ class BundleSource:
                 self._shards[number] = open_storage(file)
             return self._shards[number]
 
+    def is_present(self, name: str) -> bool:
+        """Whether the data files of a tensor are there; names and shapes are known without them."""
+        numbers = {part.entry.shard_id for part in self._index.parts(name)}
+        return all(is_file(self._files.shard(number, self._index.shards)) for number in numbers)
+
+    def checksum(self, name: str) -> int:
+        """The stored checksum of a tensor's values: equal values of one shape and dtype have equal ones."""
+        return self._index.entries[name].crc32c
+
     def release(self, name: str) -> None:
         """Let go of the pages that hold this tensor: they are read again from the file if they are needed again."""
         if name not in self.specs:

@@ -155,11 +155,11 @@ def damaged(
 def _shards(location: str, value: bytes) -> int:
     if is_v1(value):
         raise SourceError(
-            "a TensorFlow V1 checkpoint; not supported yet",
+            "a TensorFlow V1 checkpoint, where the index of a V2 checkpoint was expected",
             where=location,
             expected="a V2 checkpoint: files that end in .index and .data-00000-of-00001",
             got="one file that holds names and values",
-            hint="TensorFlow can restore it and save it again: tf.compat.v1.train.Saver(write_version=2)",
+            hint="tfpt.open_source reads checkpoints of both kinds",
         )
     try:
         header = BundleHeaderProto.FromString(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tfpt.errors import SourceError
@@ -21,9 +22,13 @@ from tfpt.sources.places import (
 from tfpt.sources.storage import open_storage
 
 _SUFFIX = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})$")
+# A file of a V1 checkpoint in several; TensorFlow's state file has question marks for the number (sharded_filename in
+# tensorflow/core/kernels/save_op.cc, _AddShardedSaveOps in tensorflow/python/training/saver.py).
+_V1_SHARD = re.compile(r"(?P<prefix>.+)(?<!\.data)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})")
 _STATE = "checkpoint"
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _LISTED = 12
+_MOST_SHARDS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,14 @@ class Location:
 
     Attributes:
         prefix: The path that all of its files start with; what TensorFlow calls the checkpoint's path.
-        index: The file with names, shapes and places. For a V1 checkpoint this is the prefix itself.
+        index: The file with names, shapes and places. For a V1 checkpoint this is the prefix itself, or the first
+            that is there of its several files.
+        v1_files: The files of a V1 checkpoint in several, whether all of them are there or not; otherwise none.
     """
 
     prefix: str
     index: str
+    v1_files: tuple[str, ...] = ()
 
     def shard(self, number: int, count: int) -> str:
         """The data file of that number.
@@ -53,8 +61,8 @@ def locate(path: str | os.PathLike[str]) -> Location:
 
     Args:
         path: A prefix (``model.ckpt-1000``); one of the files (``.index``, ``.meta``, ``.data-…``, the state file
-            ``checkpoint``); or a folder: one with a state file, a SavedModel, or any with an index, of which the
-            newest is taken. ``~`` is the home folder.
+            ``checkpoint``, one of a V1 checkpoint in several); or a folder: one with a state file, a SavedModel, or
+            any with an index, of which the newest is taken. ``~`` is the home folder.
 
     Raises:
         SourceError: There is none; says what was tried and which names come near.
@@ -82,6 +90,9 @@ def locate(path: str | os.PathLike[str]) -> Location:
 def _at_prefix(prefix: str) -> Location | None:
     if is_file(f"{prefix}.index"):
         return Location(prefix, f"{prefix}.index")
+    shards = _v1_shards(prefix)
+    if shards:
+        return shards
     # Without an index the prefix can itself be the file: TensorFlow's first format. Not so a file that carries
     # the suffix of one of ours, nor the state file.
     name = name_of(prefix)
@@ -90,6 +101,37 @@ def _at_prefix(prefix: str) -> Location | None:
     if name.endswith(".index") and is_file(prefix):
         return Location(prefix.removesuffix(".index"), prefix)
     return None
+
+
+def _v1_shards(asked: str) -> Location | None:
+    """The V1 checkpoint in several files that `asked` names: by one of them, by the state file's pattern, or by all
+    that they have in common.
+    """
+    found = _V1_SHARD.fullmatch(name_of(asked))
+    folder = folder_of(asked)
+    if (found is None and (is_file(asked) or is_folder(asked))) or not is_folder(folder):
+        return None
+    name, count = (found["prefix"], found["count"]) if found else (name_of(asked), None)
+    there = [
+        (shard["count"], inside(folder, entry))
+        for entry in _names(folder)
+        if (shard := _V1_SHARD.fullmatch(entry)) and shard["prefix"] == name
+        if "?" not in entry and count in (None, shard["count"])
+    ]
+    if not there:
+        return None
+    if count is None:
+        count, _ = max(there, key=lambda file: (modified(file[1]), file))
+    prefix = inside(folder, name) if folder_of(asked) != "." or asked.startswith(".") else name
+    files = tuple([f"{prefix}-{number:05d}-of-{count}" for number in range(min(int(count), _MOST_SHARDS))])
+    return Location(prefix, next(file for c, file in there if c == count), files)
+
+
+def _names(folder: str) -> Iterable[str]:
+    try:
+        return names_in(folder)
+    except SourceError:
+        return ()  # not to be listed, such as a web server's: the names that were given have to do
 
 
 def _in_folder(folder: str) -> Location:
@@ -118,6 +160,12 @@ def _in_folder(folder: str) -> Location:
             where=folder,
             hint="its weights may be constants in the graph, in saved_model.pb",
         )
+    shards = [name for name in names if _V1_SHARD.fullmatch(name)]
+    if not indexes and shards:
+        newest = max(shards, key=lambda name: (modified(inside(folder, name)), name))
+        found = _v1_shards(inside(folder, newest))
+        if found:
+            return found
     if not indexes:
         raise SourceError(
             "there is no TensorFlow checkpoint in this folder",

@@ -6,6 +6,7 @@ tensorflow/core/lib/strings/ordered_code.cc: bytes that sort as the values do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ import numpy as np
 KEY_PREFIX = b"\x00"
 
 _FULL = -1
+
+_MOST_CELLS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def covers_once(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...]) -> b
         sorted({0, size, *(e for box in boxes for e in (box[axis].start, box[axis].stop))})
         for axis, size in enumerate(shape)
     ]
-    # Cells between edges instead of elements: a handful, where elements are millions.
+    # Cells between edges instead of elements: a handful, where elements are millions. Pieces that make up a tensor
+    # have about as many cells as there are pieces; others may have as many as their number to the power of the axes.
+    if math.prod([len(e) for e in edges]) > _MOST_CELLS:
+        return False
     counts = np.zeros([max(len(e) - 1, 0) for e in edges], np.int32)
     places = [{edge: at for at, edge in enumerate(e)} for e in edges]
     for box in boxes:

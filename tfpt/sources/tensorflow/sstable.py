@@ -10,7 +10,8 @@ The format: leveldb/doc/table_format.md and leveldb/table/format.cc, which tenso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from tfpt.errors import SourceError
 from tfpt.sources.storage import Bytes
@@ -41,7 +42,7 @@ def has_footer(tail: bytes) -> bool:
 
 
 class Table:
-    """A table in memory or mapped, read in the order of its keys.
+    """A table in memory or mapped, read in the order of its keys, or by key.
 
     Iterating gives ``(key, value)`` pairs of bytes; keys increase strictly. Every block's checksum is verified when
     the block is reached, and no length in the file is believed before it is compared with what is there.
@@ -58,6 +59,7 @@ class Table:
         self.location = location
         self._data = data
         self._size = len(data)
+        self._found: Sequence[tuple[bytes, int, int]] | None = None
         tail = self._bytes(max(0, self._size - FOOTER_SIZE), FOOTER_SIZE)
         if not has_footer(tail):
             raise SourceError(
@@ -70,15 +72,40 @@ class Table:
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         before: bytes | None = None
-        for handle in self._handles():
-            for key, value in self._entries(*handle):
+        for _, offset, size in self._blocks():
+            for key, value in self._entries(offset, size):
                 if before is not None and key <= before:
-                    raise self._damaged("the keys of the table are not in order", handle[0])
+                    raise self._damaged("the keys of the table are not in order", offset)
                 before = key
                 yield key, value
 
-    def _handles(self) -> Iterator[tuple[int, int]]:
-        """Offset and size of each data block; they follow one another, so that none is read twice."""
+    def find(self, key: bytes) -> bytes | None:
+        """The value under `key`, or ``None``: reads one data block, and the index where nothing has before.
+
+        Raises:
+            SourceError: The index or that block is damaged.
+        """
+        blocks = self._blocks()
+        # The index has for each block a key that is none before its last one, and before the next block's first.
+        at = bisect_left(blocks, key, key=lambda block: block[0])
+        if at == len(blocks):
+            return None
+        for found, value in self._entries(*blocks[at][1:]):
+            if found >= key:
+                return value if found == key else None
+        return None
+
+    def checksums(self) -> bytes:
+        """The stored checksums of all data blocks, one after the other, with the types of the blocks."""
+        return b"".join(self._bytes(offset + size, TRAILER_SIZE) for _, offset, size in self._blocks())
+
+    def _blocks(self) -> Sequence[tuple[bytes, int, int]]:
+        if self._found is None:
+            self._found = list(self._handles())
+        return self._found
+
+    def _handles(self) -> Iterator[tuple[bytes, int, int]]:
+        """The index's key, offset and size of each data block; they follow one another: none is read twice."""
         footer_at = self._size - FOOTER_SIZE
         footer = self._bytes(footer_at, FOOTER_SIZE)
         meta_at, meta_size, at = self._handle(footer, 0, footer_at)
@@ -86,12 +113,16 @@ class Table:
         self._block(meta_at, meta_size)
         index_at, index_size, _ = self._handle(footer, at, footer_at)
         end = 0
-        for _, handle in self._entries(index_at, index_size):
+        before = b""
+        for key, handle in self._entries(index_at, index_size):
             offset, size, _ = self._handle(handle, 0, index_at)
             if offset < end:
                 raise self._damaged("the blocks of the table overlap", index_at)
+            if key < before:
+                raise self._damaged("the keys of the table's index are not in order", index_at)
+            before = key
             end = offset + size + TRAILER_SIZE
-            yield offset, size
+            yield key, offset, size
 
     def _handle(self, data: bytes, at: int, where: int) -> tuple[int, int, int]:
         try:

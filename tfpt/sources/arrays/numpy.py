@@ -1,0 +1,165 @@
+"""Reads what numpy saved: ``.npz`` archives of arrays, and ``.npy`` files of one array or of a dict of them.
+
+Flax's msgpack files are another format, and are not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.nearest import nearest
+from tfpt.sources.arrays import header
+from tfpt.sources.arrays.archive import members
+from tfpt.sources.arrays.blobs import Blob, InMemory, Stored
+from tfpt.sources.arrays.naming import Entry, named
+from tfpt.sources.arrays.pickles import read_pickle
+from tfpt.sources.places import as_location, name_of
+from tfpt.sources.source import NO_ALIASES, Role
+from tfpt.sources.storage import Storage, open_storage
+from tfpt.tensors import TensorSpec, format_shape
+
+_ZIP = b"PK"
+
+
+def open_numpy(location: str) -> NumpySource:
+    """The arrays of an ``.npz`` or ``.npy`` file, told apart by how they begin.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/w.npz"
+        >>> np.savez(path, **{"root/kernel": np.ones((2, 3), "<f4"), "steps": np.int64(7)})
+        >>> source = open_numpy(path)
+        >>> source.format, [str(spec) for spec in source.specs.values()], int(source.read("steps"))
+        ('NumPy archive', ['root/kernel [2, 3] float32', 'steps [] int64'], 7)
+    """
+    return NumpySource(location)
+
+
+class NumpySource:
+    """A `tfpt.sources.source.Source` over one file of numpy's.
+
+    An archive's arrays are called as its members. A single array is called as its file. Objects are dicts, lists
+    and numbers: the names in them are joined by slashes; no pickle is ever run (`tfpt.sources.arrays.pickles`).
+    Strings are "constant", arrays that no tensor can hold (records of several fields, dates) are "record": they
+    are listed as `variant`, and cannot be read. Two bytes without a type are bfloat16 (`Layout.held`).
+
+    Attributes:
+        skipped: Values of dicts and lists that are no arrays, by name, with the reason.
+
+    Raises:
+        SourceError: The file cannot be read, is damaged, or would run code.
+    """
+
+    side: Literal["tf", "pt"] = "tf"
+    aliases: Mapping[str, str] = NO_ALIASES
+
+    def __init__(self, location: str) -> None:
+        self.location = as_location(location)
+        self.format: str = "NumPy array"
+        self.skipped: dict[str, str] = {}
+        storage = open_storage(self.location)
+        self._entries: dict[str, Entry] = {}
+        self._closed = False
+        if storage.data[: len(_ZIP)].tobytes() == _ZIP:
+            self.format = "NumPy archive"
+            self._add_members(storage)
+        else:
+            name = name_of(self.location)
+            name = name[: -len(".npy")] if name.endswith(".npy") else name
+            self._add(self.location, name, Stored(storage, 0, len(storage.data)), alone=True)
+        self.specs: Mapping[str, TensorSpec] = MappingProxyType(
+            {name: entry.layout.spec(name) for name, entry in self._entries.items()}
+        )
+        roles: dict[str, Role] = {}
+        for name, entry in self._entries.items():
+            if (role := entry.layout.role) is not None:
+                roles[name] = role
+        self.roles: Mapping[str, Role] = MappingProxyType(roles)
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one array: a read-only view of the file where it is stored plainly and in order, or a copy.
+
+        Raises:
+            SourceError: There is no such array, its bytes fail their checksum, or its elements are no numbers.
+        """
+        entry = self._find(name)
+        layout = entry.layout
+        if layout.held is None and not layout.is_text:
+            raise SourceError(
+                f"the elements of {name!r} are nothing that a tensor can hold",
+                where=self.location,
+                expected="numbers, or strings",
+                got=layout.descr or "records of several fields",
+                hint="leave it out, or save its fields as arrays of their own",
+            )
+        return layout.decode(entry.blob.load()[entry.begin :])
+
+    def release(self, name: str) -> None:
+        """Let go of the array's pages; its arrays stay valid, their bytes are read again when looked at."""
+        self._find(name).blob.release()
+
+    def fingerprint(self) -> str:
+        """A hash of names, shapes and dtypes, and of the archive's checksums, or else of 64 bytes of every array."""
+        digest = hashlib.sha256()
+        for name, entry in self._entries.items():
+            layout = entry.layout
+            digest.update(
+                f"{name!r} {layout.shape} {layout.descr} {layout.fortran}\n".encode(errors="replace")
+            )
+            digest.update(entry.blob.digest())
+        return digest.hexdigest()[:32]
+
+    def close(self) -> None:
+        """Let go of the file; it stays mapped as long as an array of it lives."""
+        self._entries, self._closed = {}, True
+
+    def _find(self, name: str) -> Entry:
+        if self._closed:
+            raise SourceError("the file was closed", where=self.location)
+        if name not in self._entries:
+            close = nearest(name, self.specs)
+            raise SourceError(f"there is no array {name!r}", where=self.location, nearest=close)
+        return self._entries[name]
+
+    def _add_members(self, storage: Storage) -> None:
+        for name, blob in members(storage).items():
+            self._add(f"{self.location}, member {name}.npy", name, blob)
+
+    def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
+        """List the array that `blob` is; where it is one of objects, what is in it."""
+        found = header.parse(where, blob.head(header.READ_AT_MOST))
+        layout, begin = found.layout, found.begin
+        if not layout.is_objects:
+            size, expected = blob.size - begin, layout.nbytes
+            if expected is not None and size != expected:
+                raise header.damaged(
+                    where,
+                    "its data is of another size",
+                    f"{expected:,} bytes for {format_shape(layout.shape)} {layout.descr}",
+                    f"{size:,} bytes",
+                )
+            self._insert(where, {name: Entry(layout, blob, begin)})
+            return
+        loaded = blob.load()
+        if not isinstance(blob, Stored):
+            blob = InMemory(loaded)
+        content, _ = read_pickle(where, blob, begin)
+        # What a file of its own holds needs no name before its own.
+        is_tree = alone and not layout.shape
+        if is_tree:
+            self.format = "NumPy file of objects"
+        entries, skipped = named(where, content, blob, "" if is_tree else name)
+        self._insert(where, {key or name: entry for key, entry in entries.items()})
+        self.skipped.update(skipped)
+
+    def _insert(self, where: str, entries: Mapping[str, Entry]) -> None:
+        for name, entry in entries.items():
+            if name in self._entries:
+                raise SourceError(f"two arrays are called {name!r}", where=where)
+            self._entries[name] = entry

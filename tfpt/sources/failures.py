@@ -1,0 +1,206 @@
+"""What it means when a remote store does not answer as hoped: wait, give up, or tell the person what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from tfpt.errors import SourceError
+from tfpt.nearest import nearest
+
+# The package that fsspec needs for a scheme, where it needs one.
+CLIENTS = {
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "hf": "huggingface_hub",
+    "abfs": "adlfs",
+    "az": "adlfs",
+}
+
+
+# Answers after which the same question may be answered: RFC 9110 section 15, RFC 6585 section 4.
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+class CutOffError(Exception):
+    """A store sent less than it was asked for."""
+
+
+class MissingError(SourceError):
+    """There is no file of a name on a store that answers."""
+
+
+def scheme_of(location: str) -> str:
+    """The scheme of a URL, in lower case.
+
+    Example:
+        >>> scheme_of("HTTPS://example.org/m.ckpt")
+        'https'
+    """
+    return location.partition("://")[0].lower()
+
+
+def is_http(location: str) -> bool:
+    """Whether a URL leads to a web server: files alone, no folders."""
+    return scheme_of(location) in ("http", "https")
+
+
+def shown(location: str) -> str:
+    """A URL without the password and the signature that it may carry.
+
+    Example:
+        >>> shown("https://me:secret@example.org/m.h5?signature=abc")
+        'https://example.org/m.h5'
+    """
+    text = re.sub(r"(?<=://)[^/@]*@", "", location)
+    return text.partition("?")[0] if is_http(location) else text
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether another attempt may go better: a busy server, a cut line, too slow an answer.
+
+    Example:
+        >>> is_passing(ConnectionResetError()), is_passing(FileNotFoundError())
+        (True, False)
+    """
+    status = _status(error)
+    if status is not None:
+        return status in _PASSING
+    chain = list(_chain(error))
+    if any(isinstance(each, socket.gaierror) for each in chain):
+        return False  # a name that does not resolve: no network, or no such host
+    lines = (CutOffError, ConnectionError, TimeoutError, asyncio.TimeoutError)
+    # Those of aiohttp and http.client that do not descend from these, by name: nothing is imported for them.
+    return any(
+        isinstance(each, lines)
+        or any(
+            kind.__name__ in ("ClientPayloadError", "ClientConnectionError", "IncompleteRead")
+            for kind in type(each).__mro__
+        )
+        for each in chain
+    )
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether an error says that there is nothing of that name.
+
+    Example:
+        >>> is_missing(FileNotFoundError()), is_missing(PermissionError())
+        (True, False)
+    """
+    status = _status(error)
+    if status is not None:
+        return status in (404, 410)
+    if any(isinstance(each, PermissionError) for each in _chain(error)) or is_passing(error):
+        return False
+    # fsspec's web client turns everything into FileNotFoundError; what it came from says more.
+    hidden = any(type(each).__module__.partition(".")[0] == "aiohttp" for each in _chain(error))
+    return isinstance(error, FileNotFoundError) and not hidden
+
+
+def explained(error: BaseException, location: str) -> SourceError:
+    """What went wrong at `location`, in words for the person who named it."""
+    if isinstance(error, SourceError):
+        return error
+    where, scheme, status = shown(location), scheme_of(location), _status(error)
+    reason = _reason(error)
+    if isinstance(error, ImportError):
+        client = CLIENTS.get(scheme, "")
+        return SourceError(
+            f"files at {scheme}:// need a client that is not installed",
+            where=where,
+            expected=f"the package {client}" if client else None,
+            got=str(error),
+            hint=f'pip install "tfpt[remote]" {client}'.rstrip(),
+        )
+    if isinstance(error, ValueError) and "rotocol" in str(error):
+        known = sorted(scheme for scheme in CLIENTS if len(scheme) > 1)
+        return SourceError(
+            f"there is no kind of store called {scheme}://", where=where, nearest=nearest(scheme, known)
+        )
+    if status in (401, 403) or any(_is_refusal(each) for each in _chain(error)):
+        return SourceError(
+            "the store does not let us read this file",
+            where=where,
+            got=reason,
+            hint=_credentials(scheme),
+        )
+    if is_missing(error):
+        return missing(location)
+    host = urlsplit(location).netloc.rpartition("@")[2]
+    if status is None:
+        what = f"cannot reach {host}" if is_http(location) else f"cannot read from {scheme}://{host}"
+        return SourceError(
+            what, where=where, got=reason, hint="check the network and the name, then run the same command"
+        )
+    return SourceError(
+        f"{host} does not answer as it should", where=where, got=reason, hint="try again later"
+    )
+
+
+def missing(location: str, names: Iterable[str] = ()) -> MissingError:
+    """There is no file at `location`; `names` are those that its folder holds, where the store tells."""
+    near = nearest(posixpath.basename(location), [name for name in names if not name.endswith("/")])
+    folder = posixpath.dirname(location)
+    return MissingError(
+        "there is no file of this name",
+        where=shown(location),
+        nearest=[f"{folder}/{name}" for name in near],
+        hint="name a checkpoint by its prefix or one of its files" if is_http(location) else None,
+    )
+
+
+def _credentials(scheme: str) -> str:
+    if scheme in ("gs", "gcs"):
+        return "gcloud auth application-default login; for a public bucket: export FSSPEC_GS_TOKEN=anon"
+    if scheme in ("s3", "s3a"):
+        return "aws configure; for a public bucket: export FSSPEC_S3_ANON=true"
+    if scheme == "hf":
+        return "hf auth login, and ask for access on the model's page if it is gated"
+    return "credentials go into ~/.netrc; or download the file and name the local copy"
+
+
+def _is_refusal(error: BaseException) -> bool:
+    names = ("NoCredentialsError", "DefaultCredentialsError", "GatedRepoError", "ClientAuthenticationError")
+    return isinstance(error, PermissionError) or type(error).__name__ in names
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came from."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The answer of a web server behind an error, whatever client reports it."""
+    for each in _chain(error):
+        if type(each).__module__ == "aiohttp.http_exceptions":
+            continue  # a cut line, which aiohttp gives a code of its own making
+        for holder in (each, getattr(each, "response", None)):
+            for key in ("status", "status_code", "code"):
+                value = getattr(holder, key, None)
+                if isinstance(value, int | str) and re.fullmatch(r"[1-5]\d\d", str(value)):
+                    return int(value)
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost error in a line: what the wrappers around it say is the URL once more."""
+    last = list(_chain(error))[-1]
+    status = _status(error)
+    text = str(getattr(last, "message", "") or last) or type(last).__name__
+    if status is not None:
+        return text[:300] if str(status) in text else f"{status} {text}"[:300]
+    return f"{type(last).__name__}: {text}"[:300]
