@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors.numpy import save_file
 
 from tfpt.errors import TfptError
 from tfpt.inspection import inspect, statistics_of
@@ -103,3 +104,26 @@ def test_the_fingerprint_changes_with_the_content(checkpoint, tmp_path):
     values["step"] = np.int64(8)
     write_bundle(tmp_path / "m", values)
     assert inspect(path).fingerprint != before
+
+
+def test_a_saved_model_says_how_it_is_called(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+
+    class Net(tf.Module):
+        def __init__(self):
+            self.w = tf.Variable(np.ones((3, 5), np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+        def __call__(self, x):
+            return {"y": x @ self.w}
+
+    net = Net()
+    tf.saved_model.save(net, str(tmp_path / "m"), signatures=net.__call__)
+    found = inspect(tmp_path / "m")
+    assert "signature serving_default: x [?, 3] float32 → y [?, 5] float32" in found.details
+    assert found.to_json()["details"] == list(found.details)
+
+
+def test_safetensors_say_their_metadata(tmp_path):
+    save_file({"w": np.zeros(2, np.float32)}, tmp_path / "w.safetensors", metadata={"format": "pt"})
+    assert inspect(tmp_path / "w.safetensors").details == ("format: pt",)

@@ -56,6 +56,7 @@ class Inspection:
         total: How many the file holds.
         statistics: Of each tensor of numbers, where asked for.
         roles: What the tensors that are no weights are for: optimizer slots, moving averages, counters.
+        details: What else the file says of itself, in words: signatures, metadata.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Inspection:
     total: int
     statistics: Mapping[str, Statistics]
     roles: Mapping[str, Role]
+    details: tuple[str, ...] = ()
 
     @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
@@ -100,6 +102,7 @@ class Inspection:
                 for name, spec in self.specs.items()
             ],
             "total": self.total,
+            "details": list(self.details),
             "dtypes": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_dtype.items()},
             "roles": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_role.items()},
         }
@@ -165,6 +168,7 @@ def inspect_source(
         total=len(source.specs),
         statistics=statistics,
         roles={name: role for name, role in roles_of(source).items() if name in specs},
+        details=tuple(getattr(source, "details", ())),
     )
 
 

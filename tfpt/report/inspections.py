@@ -45,6 +45,8 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
         out.print(
             ", ".join(_role_total(role, *of) for role, of in inspection.by_role.items()), soft_wrap=True
         )
+    for line in inspection.details:
+        out.print(escape(line), soft_wrap=True)
     out.print(f"fingerprint {inspection.fingerprint}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -40,6 +40,7 @@ class ByPath:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.location, self.side, self.format = source.location, source.side, source.format
+        self.details: Sequence[str] = getattr(source, "details", ())
         paths: Mapping[str, str] = getattr(source, "paths", {})
         self._names = {paths.get(name, name): name for name in source.specs}
         self.specs = {path: replace(source.specs[name], name=path) for path, name in self._names.items()}

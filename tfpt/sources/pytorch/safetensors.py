@@ -60,6 +60,11 @@ class SafetensorsSource:
         self.specs: Mapping[str, TensorSpec] = header.specs
         self._offsets = header.offsets
 
+    @property
+    def details(self) -> list[str]:
+        """The metadata in words, one a line."""
+        return [f"{key}: {value}" for key, value in self.metadata.items()]
+
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: a read-only view of the file, or a copy where the file does not align them."""
         spec, mapped = self._find(name)

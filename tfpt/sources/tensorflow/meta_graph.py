@@ -32,6 +32,11 @@ class Argument:
     shape: tuple[int | None, ...] | None
     dtype: str
 
+    def __str__(self) -> str:
+        if self.shape is None:
+            return f"[…] {self.dtype}"
+        return f"[{', '.join('?' if size is None else str(size) for size in self.shape)}] {self.dtype}"
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -46,6 +51,13 @@ class Signature:
     method: str
     inputs: Mapping[str, Argument]
     outputs: Mapping[str, Argument]
+
+    def __str__(self) -> str:
+        return f"{_list(self.inputs)} → {_list(self.outputs)}"
+
+
+def _list(arguments: Mapping[str, Argument]) -> str:
+    return ", ".join(f"{name} {argument}" for name, argument in arguments.items()) or "nothing"
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class SavedModelSource:
         location: The folder; the file where it stands by itself under another name.
         tags: The tags of each of its graphs.
         signatures: The ways to call each of its graphs, by name, by the graph's tags.
+        paths: The path through objects of each variable, where it is a checkpoint of objects.
 
     Raises:
         SourceError: There is no SavedModel, or it is damaged.
@@ -77,7 +78,17 @@ class SavedModelSource:
         kind_of = "Hub module" if is_file(inside(folder, _HUB)) else "SavedModel"
         version = "TF2" if any(graph.has_objects for graph in graphs) else "TF1"
         self.format = f"TensorFlow {kind_of} ({version})"
+        self.paths: Mapping[str, str] = getattr(self._inner, "paths", {})
         self.specs, self.roles, self.aliases = self._inner.specs, self._inner.roles, self._inner.aliases
+
+    @property
+    def details(self) -> list[str]:
+        """The signatures in words, one a line."""
+        return [
+            f"signature {name}: {signature}" + (f"  (tags {', '.join(tags)})" if len(self.tags) > 1 else "")
+            for tags, signatures in self.signatures.items()
+            for name, signature in signatures.items()
+        ]
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor, as the checkpoint's or the graph's own source reads them."""
