@@ -51,7 +51,7 @@ def test_a_dry_run_says_in_words_what_it_would_do(shared):
     prefix = shared / "real/i3d/rgb_scratch_kin600/model.ckpt"
     found = run("convert", "--dry-run", "--mapping", "i3d_rgb_kinetics600", "--checkpoint", prefix)
     assert found.code == 0
-    assert "346 variables: 230 used, 116 ignored (116 optimizer slot)" in found.out
+    assert "346 variables: 230 used, 116 ignored (optimizer slot: 116)" in found.out
     assert "344 parameters: 230 translated, 114 filled" in found.out
     assert "no finding" in found.out
     # One line for each row, with an example; a convolution of 1×1 on 64 channels is noted.

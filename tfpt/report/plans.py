@@ -29,7 +29,7 @@ def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: boo
 def print_headline(out: Console, plan: Plan) -> None:
     """What the plan makes of how many variables, in three lines."""
     out.print(f"[bold]{escape(plan.mapping)}[/] ← {escape(plan.source)}", soft_wrap=True)
-    ignored = ", ".join(f"{number} {reason}" for reason, number in plan.ignored_by_reason.items())
+    ignored = ", ".join(f"{reason}: {number}" for reason, number in plan.ignored_by_reason.items())
     translated = len(plan.writes) - plan.filled
     variables = f"{count(plan.variables, 'variable')}: {len(plan.used)} used, {len(plan.ignored)} ignored"
     if plan.shadows:
