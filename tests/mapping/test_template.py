@@ -290,3 +290,15 @@ def test_the_separator_of_the_side_decides_what_a_component_is() -> None:
     parameters = single("layers.{x}", PT_SEPARATOR)
     assert parameters.match("layers.a/b") == {"x": "a/b"}
     assert parameters.match("layers.a.b") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [("unit01/w", 0), ("unit12/w", 11), ("unit1/w", None), ("unit00/w", None)]
+)
+def test_a_form_may_have_a_fixed_number_of_digits(name, index):
+    tf, pt = pair("unit{i+1:02}/w", "units.{i}.weight")
+    assert tf.match(name) == (None if index is None else {"i": index})
+    if index is not None:
+        assert pt.render({"i": index}) == f"units.{index}.weight"
+        assert tf.render({"i": index}) == name
+    assert tf.render({"i": 99}) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfpt.errors import MappingError
 
@@ -110,14 +110,17 @@ def parse_field(inside: str, text: str) -> Field:
         return Field(inside[:-3], "path")
     if not colon:
         return Field(name, "component") if name.isidentifier() else _parse_form(inside, text)
+    width = int(spec) if re.fullmatch(r"0[1-9][0-9]?", spec) else 0
     if not name.isidentifier():
+        if width:
+            return replace(_parse_form(name, text), width=width)
         raise MappingError(
             "a field needs a name before its colon", expected="{name:…}", got=f"{{{inside}}} in {text}"
         )
     if spec == "int":
         return Field(name, "number")
-    if re.fullmatch(r"0[1-9][0-9]?", spec):
-        return Field(name, "number", width=int(spec))
+    if width:
+        return Field(name, "number", width=width)
     words = tuple(_parse_word(word, text) for word in spec.split("|"))
     if len(words) == 1 and words[0][0] == words[0][1]:
         raise MappingError(
