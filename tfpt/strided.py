@@ -41,6 +41,20 @@ CROWDED_FETCHES = 4
 SMALL = 384 * 1024
 
 
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The array itself where it is C-contiguous, else a copy that is.
+
+    Example:
+        >>> contiguous(np.arange(6).reshape(2, 3).T).tolist()
+        [[0, 3], [1, 4], [2, 5]]
+    """
+    if array.flags.c_contiguous:
+        return array
+    target = np.empty(array.shape, array.dtype)
+    copy_strided(array, target)
+    return target
+
+
 def copy_strided(source: np.ndarray, target: np.ndarray) -> None:
     """Copy `source` into `target`, whatever the strides of the source.
 

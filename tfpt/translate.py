@@ -7,15 +7,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing_extensions import Self
 
 from tfpt._version import __version__
 from tfpt.errors import ModelError
 from tfpt.planning import Plan, PlanError, Step
+from tfpt.sinks.discarding import Discarding
 from tfpt.sinks.sink import Sink
 from tfpt.sources.places import name_of
 from tfpt.sources.source import Source
@@ -111,7 +110,7 @@ def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
     }
 
 
-class MemorySink:
+class MemorySink(Discarding):
     """A sink that keeps the tensors: weights that go straight into a model.
 
     Example:
@@ -131,14 +130,6 @@ class MemorySink:
         pass
 
     def discard(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         pass
 
 

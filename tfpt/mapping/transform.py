@@ -15,7 +15,7 @@ import numpy as np
 
 from tfpt.mapping.layout import BoundLayout, Layout, LayoutError, grouped_shape
 from tfpt.mapping.operations import Add, Pad, Reorder, Slice, Split, Zero
-from tfpt.strided import copy_strided
+from tfpt.strided import contiguous
 from tfpt.tensors import format_shape
 
 Shape = tuple[int, ...]
@@ -255,10 +255,7 @@ class BoundTransform:
         array = self._compute(array)
         if array.dtype != dtype:
             array = array.astype(dtype, order="K")
-        if not array.flags.c_contiguous:
-            target = np.empty(array.shape, dtype)
-            copy_strided(array, target)
-            array = target
+        array = contiguous(array)
         if self.layout is not None:
             array = array.reshape(grouped_shape(self.layout.groups, self._sizes))
         return self._take_apart(array)

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from tfpt.errors import SinkError
+from tfpt.sinks.discarding import Discarding
 
 # Linux writes at most 0x7ffff000 bytes at a time, macOS refuses more than 2**31 - 1 (their manuals of write(2)).
 _LARGEST_WRITE = 1 << 30
@@ -28,7 +28,7 @@ _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-class AtomicFile:
+class AtomicFile(Discarding):
     """A temporary file beside its target that takes the target's name on `commit`, and is gone otherwise.
 
     Leaving the `with` block without `commit` discards, with an exception or without one. A symbolic link is
@@ -192,14 +192,3 @@ class AtomicFile:
             pass
         finally:
             os.close(folder)
-
-    def __enter__(self) -> AtomicFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.discard()

@@ -10,14 +10,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from tfpt.errors import SinkError
+from tfpt.sinks.discarding import Discarding
 from tfpt.sinks.file import AtomicFile
 from tfpt.sinks.ledger import Ledger
-from tfpt.strided import copy_strided
+from tfpt.strided import contiguous
 from tfpt.tensors import BY_SAFETENSORS, TensorSpec, dtype
 
 # The official order (`prepare` in safetensors/src/tensor.rs): by `Dtype`, last of the enum first, then by name.
@@ -31,7 +31,7 @@ _LARGEST_HEADER = 100_000_000  # MAX_HEADER_SIZE there: no reader takes more.
 _METADATA = "__metadata__"
 
 
-class SafetensorsSink:
+class SafetensorsSink(Discarding):
     """A `tfpt.sinks.sink.Sink` that streams into a safetensors file; memory holds no more than one tensor a thread.
 
     The space is taken up front, so a full disk is known before any work. Arrays are not kept.
@@ -76,11 +76,7 @@ class SafetensorsSink:
     def write(self, name: str, array: np.ndarray) -> None:
         """Write one tensor at its place; an array that is not C-contiguous is made so first."""
         with self._ledger.entry(name, array):
-            if not array.flags.c_contiguous:
-                contiguous = np.empty(array.shape, array.dtype)
-                copy_strided(array, contiguous)
-                array = contiguous
-            self._file.write_at(self._offsets[name], array)
+            self._file.write_at(self._offsets[name], contiguous(array))
 
     def commit(self) -> None:
         """Check that no tensor is missing and give the file its name."""
@@ -94,17 +90,6 @@ class SafetensorsSink:
     def discard(self) -> None:
         """Leave nothing behind."""
         self._file.discard()
-
-    def __enter__(self) -> SafetensorsSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.discard()
 
 
 def _lay_out(

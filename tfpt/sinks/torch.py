@@ -7,22 +7,22 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
 from tfpt.errors import SinkError
+from tfpt.sinks.discarding import Discarding
 from tfpt.sinks.file import AtomicFile
 from tfpt.sinks.ledger import Ledger
-from tfpt.strided import copy_strided
+from tfpt.strided import contiguous
 from tfpt.tensors import TensorSpec, dtype
 
 if TYPE_CHECKING:
     import torch
 
 
-class TorchSink:
+class TorchSink(Discarding):
     """A `tfpt.sinks.sink.Sink` for `.pth` and `.pt`; all tensors stay in memory until `commit` saves them.
 
     The file holds the state dict and nothing else, in the order of `specs`, so that
@@ -71,11 +71,7 @@ class TorchSink:
     def write(self, name: str, array: np.ndarray) -> None:
         """Keep one tensor until `commit`; an array that is not C-contiguous is copied."""
         with self._ledger.entry(name, array):
-            if not array.flags.c_contiguous:
-                contiguous = np.empty(array.shape, array.dtype)
-                copy_strided(array, contiguous)
-                array = contiguous
-            self._arrays[name] = array
+            self._arrays[name] = contiguous(array)
 
     def commit(self) -> None:
         """Check that no tensor is missing, save them and give the file its name."""
@@ -108,17 +104,6 @@ class TorchSink:
             if writer.failure is not None:
                 raise self._file.explain(writer.failure)
             self._file.truncate(writer.position)
-
-    def __enter__(self) -> TorchSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.discard()
 
 
 class _Writer(io.RawIOBase):
