@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.inspect_names import write_hollow
 from tests.commands.running import refused, run
+from tests.sources.tflite.models import convert
 from tfpt.sinks.bundle import write_bundle
 
 
@@ -132,3 +133,16 @@ def test_the_names_of_a_checkpoint_of_a_gigabyte_are_there_at_once(tmp_path):
     assert int(done.stderr) < 150_000
     # benchmarks/inspect_names.py measures 0.2 s; the bound is for a machine that does other things too.
     assert seconds < 2
+
+
+def test_quantised_weights_are_what_they_stand_for_on_request(tmp_path):
+    pytest.importorskip("tensorflow")
+    model = convert(tmp_path / "m.tflite", "int8")
+    stored = {tensor["name"]: tensor for tensor in run("inspect", "--json", model).json["tensors"]}
+    facts = run("inspect", "--json", "--dequantise", "--stats", model).json
+    meant = {tensor["name"]: tensor for tensor in facts["tensors"]}
+    quantised = [name for name, tensor in stored.items() if tensor["dtype"] == "int8"]
+    assert quantised
+    assert {meant[name]["dtype"] for name in quantised} == {"float32"}
+    # The kernels are normal with deviation 1: as whole numbers they would reach from -127 to 127.
+    assert all(meant[name]["statistics"]["max"] < 10 for name in quantised)
