@@ -9,9 +9,14 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.sources.keras.opening import Opened
+from tfpt.sources.keras.references import check_references
 
 # Attributes of one number of elements are read whole by h5py, whatever that number claims.
 _ROOM = 256 << 20
+
+# Classes of datatypes (H5Tpublic.h). Numbers are no texts, but a list of no names was saved as an array of no floats.
+_INTEGER, _FLOAT, _STRING = 0, 1, 3
+_TEXTS = (_INTEGER, _FLOAT, _STRING)
 
 
 def names_of(opened: Opened, group: Any, attribute: str) -> list[str] | None:
@@ -65,6 +70,16 @@ def _texts(opened: Opened, group: Any, attribute: str) -> list[str] | None:
             got=f"{claimed:,} bytes",
             hint="the file is damaged or forged: do not trust it",
         )
+    kind = held.get_type()
+    if kind.get_class() not in _TEXTS:
+        # Of runs of other things the library believes every length, and it ends the process at a forged one.
+        raise SourceError(
+            f"attribute {attribute!r} is not text",
+            where=f"{opened.storage.location}, {group.name}",
+            hint="the file is damaged or forged: do not trust it",
+        )
+    if kind.get_class() == _STRING and kind.is_variable_str():
+        check_references(opened, attribute)
     values = np.asarray(group.attrs[attribute], dtype=np.object_).reshape(-1).tolist()
     # Bytes of Keras 1 and 2, text of Keras 3; a list of no names was saved as an array of no float64s.
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]

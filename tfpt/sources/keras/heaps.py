@@ -14,7 +14,7 @@ _SIGNATURE = b"GCOL\x01\0\0\0"
 _HEADER = 16
 # Files this large are looked through (a tenth of a second); the search brings the whole of a file into the system's
 # cache, which names and shapes of a larger one, or of one elsewhere, are not to wait for.
-_LARGEST = 256 << 20
+LARGEST = 256 << 20
 _WINDOW = 16 << 20
 
 
@@ -26,7 +26,7 @@ def check_heaps(opened: Opened) -> None:
     """
     data = opened.storage.data
     size = len(data)
-    if size > _LARGEST or is_remote(opened.storage.location):
+    if size > LARGEST or is_remote(opened.storage.location):
         return
     for start in range(0, size, _WINDOW):
         window = data[start : start + _WINDOW + len(_SIGNATURE) - 1].tobytes()

@@ -65,6 +65,7 @@ class Opened:
         storage: Its bytes.
         file: The ``h5py.File``. Whoever uses it holds `lock`.
         file_size: How many bytes it has.
+        base: Where its addresses count from: behind its user block.
         lock: One thread at a time moves the file object that h5py reads from.
 
     Raises:
@@ -83,6 +84,7 @@ class Opened:
         except SourceError:
             self._stream.close()
             raise
+        self.base = int(self.file.userblock_size)
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""

@@ -9,6 +9,7 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.sources.keras.datasets import Entry
 from tfpt.sources.keras.opening import FETCH_AGAIN, Opened, damage
+from tfpt.sources.keras.references import check_run
 from tfpt.tensors import DTYPES, format_shape
 
 # Deflate packs no more than 1032 bytes into one (zlib's documentation), and it is the densest filter that Keras
@@ -132,6 +133,7 @@ def _strings(opened: Opened, entry: Entry) -> np.ndarray:
     values = np.empty(count, np.object_)
     with opened.lock, damage(where, f"the values of {entry.path!r} cannot be read"):
         dataset: Any = opened.file[entry.path]
+        _check_texts(opened, entry, dataset)
         for position in range(count):
             index = np.unravel_index(position, entry.spec.shape) if entry.spec.shape else ()
             if dataset.id.get_type().get_size() > room:
@@ -140,6 +142,22 @@ def _strings(opened: Opened, entry: Entry) -> np.ndarray:
             values[position] = text.encode() if isinstance(text, str) else bytes(text)
             room -= len(values[position])
     return values.reshape(entry.spec.shape)
+
+
+def _check_texts(opened: Opened, entry: Entry, dataset: Any) -> None:
+    """Texts of any length are references, which the library follows whatever they claim."""
+    if not dataset.id.get_type().is_variable_str():
+        return
+    offset = dataset.id.get_offset()
+    if offset is None:
+        if dataset.id.get_storage_size() == 0:
+            return  # never written: all empty
+        raise SourceError(
+            f"{entry.path!r} holds texts of any length in chunks, which tfpt does not read",
+            where=_where(opened, entry),
+            hint="leave it out; a model's weights are in other datasets",
+        )
+    check_run(opened, repr(entry.path), offset, entry.spec.size)
 
 
 def _where(opened: Opened, entry: Entry) -> str:
