@@ -14,6 +14,9 @@ import pytest
 
 import tfpt
 from tfpt.errors import SourceError
+from tfpt.sources.keras.opening import Opened
+from tfpt.sources.keras.references import _messages
+from tfpt.sources.storage import open_storage
 
 
 @pytest.fixture
@@ -220,3 +223,41 @@ def test_a_name_that_is_not_there_brings_the_nearest(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["dense/kernel"] = np.ones(3)
     assert refused(tmp_path / "m.h5", "dense/kernle").nearest == ("dense/kernel",)
+
+
+def test_an_attribute_of_runs_of_numbers_in_place_of_text_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["layer/w"] = np.ones(3)
+        runs = np.empty(1, object)
+        runs[0] = np.arange(3, dtype=np.int32)
+        file.attrs.create("layer_names", runs, dtype=h5py.vlen_dtype(np.int32))
+    assert "is not text" in refused(tmp_path / "m.h5").what
+
+
+def test_a_text_that_claims_more_than_its_heap_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["layer/w"] = np.ones(3)
+        file.attrs["layer_names"] = ["layer"]
+    opened = Opened(open_storage(str(path)))
+    ((at, count),) = _messages(opened, b"layer_names\0")
+    opened.close()
+    assert count == 1
+    content = bytearray(path.read_bytes())
+    assert content[at : at + 4] == len("layer").to_bytes(4, "little")
+    content[at : at + 4] = (1 << 20).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "the texts of attribute 'layer_names' are damaged" in refused(path).what
+
+
+def test_a_chunk_that_is_smaller_than_it_must_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layer/w", data=np.arange(7.0), chunks=(7,), fletcher32=True)
+    content = path.read_bytes()
+    # The chunk's own size, with its checksum, in the tree of chunks: the only 60 with the chunk's filters behind it.
+    size = (60).to_bytes(4, "little") + bytes(4)
+    assert content.count(size) == 1
+    path.write_bytes(content.replace(size, (2).to_bytes(4, "little") + bytes(4)))
+    with pytest.raises(SourceError, match="a chunk of 'layer/w' is damaged"):
+        tfpt.open_source(path).read("layer/w")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from tfpt.tensors import DTYPES, format_shape
 MOST_DENSE = 1100
 FLOOR = 64 << 20
 _STRINGS = 1 << 20
+
+# H5Zpublic.h
+_SHUFFLE, _FLETCHER32 = 2, 3
 
 
 def read_values(opened: Opened, entry: Entry) -> np.ndarray:
@@ -43,6 +47,7 @@ def read_values(opened: Opened, entry: Entry) -> np.ndarray:
     else:
         refuse_bomb(opened, entry)
         with opened.lock, damage(where, f"the values of {entry.path!r} cannot be read"):
+            _check_chunks(opened, entry, opened.file[entry.path])
             values = _native(np.asarray(opened.file[entry.path][()]), entry)
     values.flags.writeable = False
     return values
@@ -142,6 +147,29 @@ def _strings(opened: Opened, entry: Entry) -> np.ndarray:
             values[position] = text.encode() if isinstance(text, str) else bytes(text)
             room -= len(values[position])
     return values.reshape(entry.spec.shape)
+
+
+def _check_chunks(opened: Opened, entry: Entry, dataset: Any) -> None:
+    """Stored chunks lie in the file, and those that no filter packs have their own size.
+
+    The library's checksum filter reads behind a chunk that claims less, and ends the process there (HDF5 1.14).
+    """
+    if dataset.chunks is None:
+        return
+    created = dataset.id.get_create_plist()
+    filters = [created.get_filter(number)[0] for number in range(created.get_nfilters())]
+    plain = math.prod(dataset.chunks) * dataset.id.get_type().get_size() + 4 * filters.count(_FLETCHER32)
+    for number in range(dataset.id.get_num_chunks()):
+        chunk = dataset.id.get_chunk_info(number)
+        least = plain if set(filters) <= {_SHUFFLE, _FLETCHER32} and not chunk.filter_mask else 4
+        if chunk.size < least or chunk.byte_offset + chunk.size > opened.file_size:
+            raise SourceError(
+                f"a chunk of {entry.path!r} is damaged",
+                where=f"{_where(opened, entry)}, byte {chunk.byte_offset:,}",
+                expected=f"{least:,} bytes at least, inside the file's {opened.file_size:,}",
+                got=f"{chunk.size:,} bytes",
+                hint=FETCH_AGAIN,
+            )
 
 
 def _check_texts(opened: Opened, entry: Entry, dataset: Any) -> None:
