@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from typing_extensions import Self
+
 
 class TfptError(Exception):
     """Bad input, with everything a reader needs to put it right.
@@ -57,6 +59,18 @@ class TfptError(Exception):
         if self.hint is not None:
             lines.append(_line("next", self.hint))
         return "\n".join(lines)
+
+    def with_hint(self, hint: str | None) -> Self:
+        """The same error with another next step."""
+        return type(self)(
+            self.what,
+            where=self.where,
+            expected=self.expected,
+            got=self.got,
+            nearest=self.nearest,
+            hint=hint,
+            causes=self.causes,
+        )
 
     def to_json(self) -> dict[str, object]:
         """The same facts as plain JSON values."""

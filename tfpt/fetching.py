@@ -264,14 +264,9 @@ def discarded(error: SourceError, fetched: Fetched) -> SourceError:
     gone = fetched.discard(f"{error.where}")
     if not gone:
         return error
-    return SourceError(
-        error.what,
-        where=error.where,
-        expected=error.expected,
-        got=error.got,
-        nearest=error.nearest,
-        hint=f"the damaged copy was removed from the cache ({', '.join(path.name for path in gone)}): "
-        "run the same command again to fetch it anew",
+    names = ", ".join(path.name for path in gone)
+    return error.with_hint(
+        f"the damaged copy was removed from the cache ({names}): run the same command again to fetch it anew"
     )
 
 
@@ -279,15 +274,10 @@ def kept(error: SourceError, fetched: Fetched) -> SourceError:
     """`error`, met when the copy was opened: it may be damaged, or of a kind that tfpt does not read."""
     places = " ".join(str(path) for path in fetched.files)
     also = f"{error.hint}; " if error.hint else ""
-    return SourceError(
-        error.what,
-        where=error.where,
-        expected=error.expected,
-        got=error.got,
-        nearest=error.nearest,
-        hint=f"{also}if the copy in the cache is damaged, remove it and run again: rm -r {places}"
-        if places
-        else error.hint,
+    if not places:
+        return error
+    return error.with_hint(
+        f"{also}if the copy in the cache is damaged, remove it and run again: rm -r {places}"
     )
 
 
@@ -296,13 +286,8 @@ def _by_hand(error: SourceError, location: str, root: Path) -> SourceError:
     archive = ARCHIVES.search(root.name) or _SINGLE.search(root.name)
     what = "it" if archive else "its files"
     place = f"{root}" if archive else f"{root}.index, {root.name}.data-…"
-    return SourceError(
-        error.what,
-        where=error.where,
-        expected=error.expected,
-        got=error.got,
-        nearest=error.nearest,
-        hint=f"{error.hint + '; ' if error.hint else ''}"
+    return error.with_hint(
+        f"{error.hint + '; ' if error.hint else ''}"
         f"without a network: fetch {what} elsewhere from {shown(location)}\n"
         f"and put {what} at {place}\nor name the local copy with --checkpoint",
     )
