@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from tfpt.loading import load
     from tfpt.mapping.loading import load_mapping
     from tfpt.planning import Plan, PlanError
+    from tfpt.prediction import predict
+    from tfpt.profiling import profile
+    from tfpt.recording import record
     from tfpt.sources import open_source
+    from tfpt.verification import verify
+    from tfpt.visualisation import draw_activations, draw_filters
 
 # No module is called as a function is: importing the module would put it in the function's place.
 _HOME = {
@@ -45,12 +50,18 @@ _HOME = {
     "TfptError": "tfpt.errors",
     "convert": "tfpt.conversion",
     "diff": "tfpt.comparison",
+    "draw_activations": "tfpt.visualisation",
+    "draw_filters": "tfpt.visualisation",
     "inspect": "tfpt.inspection",
     "load": "tfpt.loading",
     "load_mapping": "tfpt.mapping.loading",
     "open_source": "tfpt.sources",
     "plan": "tfpt.conversion",
+    "predict": "tfpt.prediction",
+    "profile": "tfpt.profiling",
+    "record": "tfpt.recording",
     "sample": "tfpt.conversion",
+    "verify": "tfpt.verification",
 }
 
 __all__ = [
@@ -64,12 +75,18 @@ __all__ = [
     "__version__",
     "convert",
     "diff",
+    "draw_activations",
+    "draw_filters",
     "inspect",
     "load",
     "load_mapping",
     "open_source",
     "plan",
+    "predict",
+    "profile",
+    "record",
     "sample",
+    "verify",
 ]
 
 

@@ -32,6 +32,7 @@ def load(
     adapt: bool = False,
     trust: bool = False,
     device: str = "cpu",
+    optimize: bool = False,
 ) -> torch.nn.Module:
     """Build a mapping's model, check how its layers behave, and fill it.
 
@@ -43,6 +44,7 @@ def load(
         adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
         trust: Import the model even from outside the trusted packages.
         device: Where the model is to be.
+        optimize: Return the faster form of the model, for inference only; see `tfpt.optimisation`.
 
     Returns:
         The model, in evaluation mode.
@@ -79,7 +81,12 @@ def load(
         tensors = translated(plan, source, model)
     model.load_state_dict({name: _tensor(array) for name, array in tensors.items()})
     source.close()
-    return model.to(device)
+    model = model.to(device)
+    if optimize:
+        from tfpt.optimisation import optimize as faster
+
+        model = faster(model)
+    return model
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

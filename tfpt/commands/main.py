@@ -15,6 +15,11 @@ COMMANDS = {
     "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
     "check": ("tfpt.commands.check", "Check a mapping file."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
+    "verify": ("tfpt.commands.verify", "Compare what both networks compute, layer by layer."),
+    "record": ("tfpt.commands.record", "Record what a TensorFlow network computes, layer by layer."),
+    "predict": ("tfpt.commands.predict", "Classify a clip with one stream, or with several added."),
+    "profile": ("tfpt.commands.profile", "Time a mapping's model, layer by layer."),
+    "visualize": ("tfpt.commands.visualize", "Draw a model's filters, or its activations on a clip."),
 }
 
 

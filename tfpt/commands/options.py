@@ -29,6 +29,12 @@ checksums_option = click.option(
 dequantise_option = click.option(
     "--dequantise", is_flag=True, help="Take quantised weights as the float32 values that they stand for."
 )
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
+)
+optimize_option = click.option(
+    "--optimize", is_flag=True, help="Run the faster form of the model, which computes the same."
+)
 settings_option = click.option(
     "--set",
     "settings",

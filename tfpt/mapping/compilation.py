@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
 
 from tfpt.errors import MappingError
 from tfpt.mapping.document import Node, Position
@@ -87,11 +89,37 @@ class Compiler:
                 tf, pt = pair(entry.tf, entry.pt)
                 if tf.fields != pt.fields:
                     raise MappingError("both names of an endpoint need the same fields", got=f"{tf} and {pt}")
+                op = None if entry.op is None else pair(entry.op, entry.pt)[0]
+                if op is not None and op.fields != pt.fields:
+                    raise MappingError(
+                        "op: of an endpoint needs the fields of its names", got=f"{op} and {pt}"
+                    )
                 layout = None if entry.layout is None else Layout.parse(entry.layout)
-                found.append(Endpoint(tf, pt, layout, position))
+                found.append(Endpoint(tf, pt, op, layout, position))
             except MappingError as mistake:
                 self._add(mistake, position)
         return tuple(found)
+
+    def labels(self) -> Path | None:
+        """The file with the names of the classes: beside the mapping that names it, or among the bundled ones."""
+        if self.entry.labels is None:
+            return None
+        position = self.tree.locate(["labels"])
+        folders = (Path(position.file).parent, Path(str(resources.files("tfpt.mappings"))))
+        found = next(
+            (folder / self.entry.labels for folder in folders if (folder / self.entry.labels).is_file()), None
+        )
+        if found is None:
+            there = [path.name for folder in folders for path in sorted(folder.glob("*.txt"))]
+            self._add(
+                MappingError(
+                    f"there is no file of labels {self.entry.labels!r}",
+                    expected="a text file beside the mapping, one class a line",
+                    nearest=nearest(self.entry.labels, there),
+                ),
+                position,
+            )
+        return found
 
     def _row_set(self, scope: str) -> RowSet:
         scope = scope.strip(TF_SEPARATOR)

@@ -103,6 +103,7 @@ def load_mapping(
             :16
         ],
         url=entry.source.url,
+        labels=compiler.labels(),
         names_are_paths=entry.source.names == "path",
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),

@@ -109,10 +109,15 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One activation under both names; `layout` goes from TensorFlow's axes to PyTorch's."""
+    """One activation under both names; `layout` goes from TensorFlow's axes to PyTorch's.
+
+    Attributes:
+        op: The operation of a graph that computes it; ``None`` where `tf` is that operation, or the scope around it.
+    """
 
     tf: Template
     pt: Template
+    op: Template | None
     layout: Layout | None
     position: Position
 
@@ -147,6 +152,7 @@ class Mapping:
         named: What commands call it: the name of a bundled one, the path of any other.
         alternatives: One set of rows for each scope that `source.scope` lists; exactly one must fit a checkpoint.
         behaviours: The rows of section 6 of the language: padding and epsilon.
+        labels: The file with the names of the classes, one a line, in the order of the logits.
         params: The parameters with their values.
         names_are_paths: Whether rows name variables by where they are stored rather than by their readable names.
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
@@ -165,6 +171,7 @@ class Mapping:
     params: dict[str, Any]
     digest: str
     url: str | None = None
+    labels: Path | None = None
     names_are_paths: bool = False
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)

@@ -279,10 +279,11 @@ class ModuleEntry(_Strict):
 
 
 class EndpointEntry(_Strict):
-    """One activation under both names."""
+    """One activation under both names; `op` is the operation that computes it, where `tf` is not its name."""
 
     tf: str
     pt: str
+    op: str | None = None
     layout: str | None = None
 
 
@@ -293,6 +294,7 @@ class InputEntry(_Strict):
     range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
     size: Annotated[int | None, Field(gt=0)] = None
     fps: Annotated[float | None, Field(gt=0)] = None
+    kind: Literal["rgb", "flow"] | None = None
 
 
 class MappingEntry(_Strict):
@@ -309,6 +311,7 @@ class MappingEntry(_Strict):
     modules: list[ModuleEntry] = []
     endpoints: list[EndpointEntry] = []
     input: InputEntry = InputEntry()
+    labels: str | None = None
 
 
 def json_schema() -> dict[str, Any]:
