@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/transpose.py
 	$(BIN)/python benchmarks/inspect_names.py
 	$(BIN)/python benchmarks/fidelity_i3d.py
+	$(BIN)/python benchmarks/forward_i3d.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tfpt.errors import ModelError
 from tfpt.nn import AvgPool3d, Conv3d, MaxPool3d
+from tfpt.nn.inference import Branches, FoldedConv
 from tfpt.nn.padding import output_size
 
 # What Sonnet 1 does where DeepMind's code leaves it to the defaults: snt.BatchNorm(eps=1e-3, decay_rate=0.999).
@@ -64,6 +65,10 @@ class Unit3D(nn.Module):
         x = self.conv3d(x)
         return x if self.batch3d is None else torch.relu(self.batch3d(x))
 
+    def optimized(self) -> FoldedConv:
+        """The same in one layer, for inference."""
+        return FoldedConv(self.conv3d, self.batch3d, relu=self.batch3d is not None)
+
 
 class Mixed(nn.Module):
     """An Inception module: four branches over the same input, their channels one after the other."""
@@ -97,6 +102,18 @@ class Mixed(nn.Module):
         """The branches' outputs, concatenated along the channels."""
         branches = (self.branch_0, self.branch_1, self.branch_2, self.branch_3)
         return torch.cat([branch(x) for branch in branches], dim=1)
+
+    def optimized(self) -> Branches:
+        """The same with folded convolutions that write where their output belongs, for inference."""
+        pool, last = self.branch_3
+        return Branches(
+            {
+                "branch_0": self.branch_0.optimized(),
+                "branch_1": nn.Sequential(*(unit.optimized() for unit in self.branch_1)),
+                "branch_2": nn.Sequential(*(unit.optimized() for unit in self.branch_2)),
+                "branch_3": nn.Sequential(pool, last.optimized()),
+            }
+        )
 
 
 class MeanOverPositions(nn.Module):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tfpt.inspection import inspect
     from tfpt.loading import load
     from tfpt.mapping.loading import load_mapping
+    from tfpt.optimisation import optimize
     from tfpt.planning import Plan, PlanError
     from tfpt.prediction import predict
     from tfpt.profiling import profile
@@ -56,6 +57,7 @@ _HOME = {
     "load": "tfpt.loading",
     "load_mapping": "tfpt.mapping.loading",
     "open_source": "tfpt.sources",
+    "optimize": "tfpt.optimisation",
     "plan": "tfpt.conversion",
     "predict": "tfpt.prediction",
     "profile": "tfpt.profiling",
@@ -81,6 +83,7 @@ __all__ = [
     "load",
     "load_mapping",
     "open_source",
+    "optimize",
     "plan",
     "predict",
     "profile",
