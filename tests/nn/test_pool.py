@@ -85,6 +85,15 @@ def test_other_float_dtypes(dtype):
         torch.testing.assert_close(layer(x).double(), layer(x.double()), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_averages_in_three_dimensions_are_the_rounded_ones(dtype):
+    x = torch.randn(1, 5, 3, 7, 8, generator=torch.Generator().manual_seed(2)).to(dtype)
+    for layer in (tfnn.AvgPool3d((2, 7, 7), 1, "valid"), tfnn.AvgPool3d(3, 2)):
+        found = layer(x)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, layer(x.float()).to(dtype), rtol=0.01, atol=1e-3)
+
+
 @pytest.mark.parametrize("layer", [tfnn.MaxPool2d, tfnn.AvgPool2d])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (3, 2)])
 def test_gradients_are_those_of_finite_differences(layer, stride, dilation):

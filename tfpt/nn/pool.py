@@ -143,10 +143,15 @@ class _AvgPool(_Pool):
         self._set_windows(kernel_size, stride, padding, dilation)
         self.count_include_pad = count_include_pad
 
-    def _small(self, input: Tensor, both: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
-        """Whether torch would refuse: avg_pool3d alone wants a whole kernel inside, whatever the pads (2.13)."""
+    def _refused(self, input: Tensor, both: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
+        """Whether torch would refuse (2.13): avg_pool3d alone wants a whole kernel inside, whatever the pads.
+
+        On a CPU it knows no half precision either.
+        """
         if self._dimensions < 3:
             return False
+        if input.dtype in (torch.float16, torch.bfloat16) and input.device.type == "cpu":
+            return True
         along = zip(input.shape[-3:], self.kernel_size, both, strict=True)
         return any(
             after > 0 and (isinstance(size, torch.SymInt) or size < k) for size, k, (_, after) in along
@@ -157,7 +162,7 @@ class _AvgPool(_Pool):
         both = self._pads(input)
         fit = _fit(both, self.stride, self.dilation)
         dilated = any(d > 1 for d in self.dilation)
-        if fit is None or dilated or (self.count_include_pad and fit.ceil_mode) or self._small(input, both):
+        if fit is None or dilated or (self.count_include_pad and fit.ceil_mode) or self._refused(input, both):
             return mean_of_windows(
                 input, both, self.kernel_size, self.stride, self.dilation, self.count_include_pad
             )
