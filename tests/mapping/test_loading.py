@@ -417,6 +417,7 @@ def test_a_configuration_that_a_mapping_has_no_use_for_is_refused(tmp_path):
         ("{tf: 'x{', pt: x}", "a { without its }"),
         ("{tf: x, pt: x, layout: nonsense}", "a layout has two sides"),
         ("{tf: 'x{a}', pt: x}", "need the same fields"),
+        ("{tf: 'x{a}', pt: 'x{a}', op: y}", "needs the fields of its names"),
     ],
 )
 def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
@@ -425,3 +426,41 @@ def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
     with pytest.raises(MappingError, match=what) as caught:
         load_mapping(path)
     assert str(caught.value.where).endswith("m.yaml:3:5")
+
+
+def test_labels_lie_beside_the_mapping_that_names_them_or_among_the_bundled(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "own.txt").write_text("cat\ndog\n")
+    (tmp_path / "sub" / "base.yaml").write_text("version: 1\nlabels: own.txt\n")
+    (tmp_path / "m.yaml").write_text("extends: sub/base.yaml\n")
+    assert load_mapping(tmp_path / "m.yaml").labels == tmp_path / "sub" / "own.txt"
+    (tmp_path / "m.yaml").write_text("version: 1\nlabels: kinetics600.txt\n")
+    assert load_mapping(tmp_path / "m.yaml").labels.read_text().count("\n") == 600
+    (tmp_path / "m.yaml").write_text("version: 1\n")
+    assert load_mapping(tmp_path / "m.yaml").labels is None
+
+
+def test_labels_that_are_not_there_are_refused_with_the_nearest(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nlabels: kinetics40.txt\n")
+    with pytest.raises(MappingError, match="no file of labels") as caught:
+        load_mapping(path)
+    assert "kinetics400.txt" in caught.value.nearest
+    assert str(caught.value.where).endswith("m.yaml:2:9")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("i3d_rgb", 400), ("i3d_flow", 400), ("i3d_rgb_kinetics600", 600)]
+)
+def test_the_labels_of_kinetics_are_as_many_as_the_logits(name, count):
+    mapping = load_mapping(name)
+    labels = mapping.labels.read_text(encoding="utf-8").splitlines()
+    assert len(labels) == len(set(labels)) == count == mapping.model.kwargs["num_classes"]
+    assert all(label == label.strip() != "" for label in labels)
+
+
+def test_the_labels_are_the_published_ones(shared):
+    for name, published in (("kinetics400.txt", "label_map.txt"), ("kinetics600.txt", "label_map_600.txt")):
+        expected = (shared / "real/i3d/labels" / published).read_text().split("\n")
+        found = load_mapping("i3d_rgb").labels.with_name(name).read_text().split("\n")
+        assert found == [line.strip() for line in expected]
