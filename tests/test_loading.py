@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -189,3 +190,102 @@ def test_a_mapping_without_a_model_cannot_be_loaded(sampled_rgb):
 def test_a_file_that_is_not_there_is_refused():
     with pytest.raises(SourceError, match="there is no TensorFlow checkpoint"):
         tfpt.load("i3d_rgb", "/nowhere/model.ckpt")
+
+
+MODELS = """
+import torch
+from torch import nn
+
+
+class Base(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+        self.b = nn.Linear(3, 3)
+        self.extra()
+
+    def extra(self):
+        pass
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+class Plain(Base):
+    pass
+
+
+class Tied(Base):
+    def extra(self):
+        self.b.weight = self.a.weight
+
+
+class Buffered(Base):
+    def extra(self):
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+
+    def forward(self, x):
+        return super().forward(x) + self.table
+
+
+class Attribute(Base):
+    def extra(self):
+        self.tables = [torch.arange(3.0)]
+
+    def forward(self, x):
+        return super().forward(x) + self.tables[0]
+
+
+class Computing(Base):
+    def extra(self):
+        self.offset = float(torch.arange(3.0).sum())
+
+    def forward(self, x):
+        return super().forward(x) + self.offset
+"""
+
+
+class TestModelsMadeWithoutValues:
+    """Where weights make a model whole, nothing is drawn at random first; where not, it is made as usual."""
+
+    @pytest.mark.parametrize("name", ["Plain", "Tied", "Buffered", "Attribute", "Computing"])
+    def test_compute_what_the_same_model_computes(self, name, tmp_path, monkeypatch):
+        (tmp_path / "made_models.py").write_text(MODELS)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "made_models", raising=False)
+        rows = "".join(f"  - {{tf: {n}/{k}, pt: {n}.{k}}}\n" for n in "ab" for k in ("weight", "bias"))
+        mapping = tmp_path / "m.yaml"
+        mapping.write_text(f'version: 1\nmodel: {{factory: "made_models:{name}"}}\nweights:\n{rows}')
+        random = np.random.default_rng(4)
+        values = {f"{n}/bias": random.normal(size=3).astype(np.float32) for n in "ab"}
+        values |= {f"{n}/weight": random.normal(size=(3, 3)).astype(np.float32) for n in "ab"}
+        if name == "Tied":
+            values["b/weight"] = values["a/weight"]
+        write_bundle(tmp_path / "model.ckpt", values)
+        model = tfpt.load(mapping, tmp_path / "model.ckpt", trust=True)
+
+        x = random.normal(size=(2, 3)).astype(np.float32)
+        expected = (x @ values["a/weight"].T + values["a/bias"]) @ values["b/weight"].T + values["b/bias"]
+        expected = expected + {"Buffered": np.arange(3), "Attribute": np.arange(3), "Computing": 3}.get(
+            name, 0
+        )
+        with torch.no_grad():
+            np.testing.assert_allclose(model(torch.from_numpy(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert (model.b.weight is model.a.weight) == (name == "Tied")
+        assert all(parameter.requires_grad for parameter in model.parameters())
+
+    def test_do_not_share_memory_with_the_file(self, sampled_rgb, tmp_path):
+        out = tmp_path / "w.safetensors"
+        tfpt.convert("i3d_rgb", sampled_rgb, out)
+        before = out.read_bytes()
+        model = tfpt.load("i3d_rgb", out)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1)
+        assert out.read_bytes() == before
+
+    def test_draw_nothing_at_random(self, sampled_rgb, monkeypatch):
+        monkeypatch.setattr(
+            nn.init, "trunc_normal_", lambda tensor, **_: tensor.is_meta or pytest.fail("drawn")
+        )
+        tfpt.load("i3d_rgb", sampled_rgb)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfpt.errors import ModelError, TfptError
+from tfpt.errors import ModelError, TfptError, UntrustedError
 from tfpt.mapping.loading import load_mapping
 from tfpt.model import build_model, model_specs
 from tfpt.nearest import nearest
@@ -33,6 +33,7 @@ def load(
     trust: bool = False,
     device: str = "cpu",
     optimize: bool = False,
+    check: bool = True,
 ) -> torch.nn.Module:
     """Build a mapping's model, check how its layers behave, and fill it.
 
@@ -45,6 +46,7 @@ def load(
         trust: Import the model even from outside the trusted packages.
         device: Where the model is to be.
         optimize: Return the faster form of the model, for inference only; see `tfpt.optimisation`.
+        check: Refuse a model whose layers contradict the mapping.
 
     Returns:
         The model, in evaluation mode.
@@ -65,11 +67,21 @@ def load(
 
     compiled = load_mapping(os.fspath(mapping), settings, config)
     source = open_source(path, by_path=compiled.names_are_paths)
-    model = build_model(compiled, device="cpu", trust=trust)
-    if adapt:
-        adapt_model(model, compiled)
+
+    def build(device: str) -> torch.nn.Module:
+        model = build_model(compiled, device=device, trust=trust)
+        if adapt:
+            adapt_model(model, compiled)
+        return model
+
+    try:
+        model = build("meta")
+    except UntrustedError:
+        raise
+    except ModelError:  # perhaps one that computes while it is made, which shapes alone do not allow
+        model = build("cpu")
     contradictions = [finding for finding in check_behaviour(model, compiled) if finding.stops]
-    if contradictions:
+    if contradictions and check:
         raise _contradiction(compiled.name, contradictions)
     if source.side == "pt":
         _check_fit(model, source.specs, str(path))
@@ -78,8 +90,12 @@ def load(
         plan = make_plan(compiled, source.specs, model_specs(model), source=str(path), roles=roles_of(source))
         if not plan.ok:
             raise PlanError(plan)
+        if any(step.keep for step in plan.steps):
+            model = build("cpu")
         tensors = translated(plan, source, model)
-    model.load_state_dict({name: _tensor(array) for name, array in tensors.items()})
+    if not _is_made_of_its_state(model):
+        model = build("cpu")
+    _fill(model, {name: _tensor(array) for name, array in tensors.items()})
     source.close()
     model = model.to(device)
     if optimize:
@@ -87,6 +103,42 @@ def load(
 
         model = faster(model)
     return model
+
+
+def _is_made_of_its_state(model: torch.nn.Module) -> bool:
+    """Whether the state dict makes a model on the meta device whole: what weights say nothing of must be made anew.
+
+    Then no random values need be drawn first, which for most models takes longer than all the rest.
+    """
+    import torch
+
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    held = {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
+    tied = len({id(tensor) for tensor in held.values()}) < len(held)
+    apart = any(
+        isinstance(tensor, torch.Tensor)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if name not in ("_parameters", "_buffers", "_modules")
+        for tensor in (
+            value.values()
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list | tuple)
+            else (value,)
+        )
+    )
+    return not tied and not apart and set(held) == set(model.state_dict())
+
+
+def _fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    state = model.state_dict()
+    if not any(value.is_meta for value in state.values()):
+        model.load_state_dict(tensors)
+        return
+    # The copy is the model's own: what is read may be a view of a file.
+    own = {name: tensor.to(state[name].dtype, copy=True) for name, tensor in tensors.items()}
+    model.load_state_dict(own, assign=True)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -51,10 +51,8 @@ class FoldedConv(nn.Module):
             raise ModelError("only a convolution that pads with zeros can be folded", got=repr(conv))
         weight, bias = _fold(conv, norm)
         self.dimensions = weight.ndim - 2
-        self.register_buffer("weight", _channels_last(weight))
-        self.register_buffer("bias", bias)
-        self.weight: Tensor
-        self.bias: Tensor
+        self.weight = nn.Parameter(_channels_last(weight), requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
         self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
         self.groups, self.in_channels, self.out_channels = conv.groups, conv.in_channels, conv.out_channels
         self.tf_padding: str | None = getattr(conv, "tf_padding", None)
