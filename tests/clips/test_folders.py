@@ -1,0 +1,77 @@
+"""Folders of pictures: their order, and what is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.clips.footage import noise, write_folder
+from tfpt.clips import open_clip
+from tfpt.errors import SourceError
+
+
+def pixels(clip):
+    return np.stack([frame.read() for frame in clip.frames(Fraction(0))])
+
+
+def test_frames_come_in_the_order_of_their_numbers(tmp_path):
+    pictures = noise(12)  # frame10 is not between frame1 and frame2
+    folder = write_folder(tmp_path / "frames", pictures)
+    (folder / "notes.txt").write_text("other files are left alone")
+    (folder / ".frame0.png").write_bytes(b"what some systems leave behind")
+    clip = open_clip(folder, fps=10)
+    assert (clip.kind, clip.length, clip.size, clip.fps) == ("pictures", 12, (22, 30), 10)
+    np.testing.assert_array_equal(pixels(clip), pictures)
+
+
+def test_a_picture_that_is_to_be_turned_is(tmp_path):
+    picture = noise(1)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter to the right
+    (tmp_path / "f").mkdir()
+    Image.fromarray(picture).save(tmp_path / "f/1.png", exif=exif)
+    clip = open_clip(tmp_path / "f")
+    assert clip.size == (30, 22)
+    np.testing.assert_array_equal(pixels(clip)[0], np.rot90(picture, -1))
+
+
+def test_grey_pictures_and_those_with_transparency_become_rgb(tmp_path):
+    (tmp_path / "f").mkdir()
+    grey = noise(1)[0, ..., 0]
+    Image.fromarray(grey).save(tmp_path / "f/1.png")
+    Image.fromarray(np.dstack([grey, grey, grey, 255 - grey]), "RGBA").save(tmp_path / "f/2.png")
+    for picture in pixels(open_clip(tmp_path / "f")):
+        np.testing.assert_array_equal(picture, np.dstack([grey] * 3))
+
+
+def test_an_empty_folder_and_one_of_other_files_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="no picture in the folder") as refused:
+        open_clip(tmp_path)
+    assert refused.value.got == "no file"
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(SourceError, match="no picture in the folder") as refused:
+        open_clip(tmp_path)
+    assert refused.value.got == "other files"
+
+
+def test_pictures_of_different_sizes_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "frames", noise(11))
+    Image.fromarray(noise(1, 22, 31)[0]).save(folder / "frame7.png")
+    with pytest.raises(SourceError, match="differ in size") as refused:
+        open_clip(folder)
+    assert refused.value.expected == "22 by 30, as frame1.png"
+    assert refused.value.got == "22 by 31, frame7.png"
+
+
+def test_a_file_that_is_no_picture_and_one_of_16_bits_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "frames", noise(3))
+    (folder / "frame2.png").write_text("not a picture")
+    with pytest.raises(SourceError, match="cannot be read") as refused:
+        open_clip(folder)
+    assert refused.value.where.endswith("frame2.png")
+    Image.fromarray(noise(1)[0, ..., 0].astype(np.uint16) * 257).save(folder / "frame2.png")
+    with pytest.raises(SourceError, match="more than 8 bits"):
+        pixels(open_clip(folder))
