@@ -1,0 +1,232 @@
+"""A TensorFlow graph in a session of its own: fed, run, and read at any tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tfpt.errors import SourceError, TfptError
+from tfpt.nearest import nearest
+from tfpt.running.importing import import_tensorflow
+from tfpt.running.inlining import inline_calls
+from tfpt.running.knowledge import refuse_unknown
+from tfpt.running.network import InputSpec, Recordable
+from tfpt.running.operations import Operations, is_switch, shape_of
+from tfpt.running.resolution import resolve
+from tfpt.running.restoring import Saved, restore
+
+# What a person has to choose: the probability of keeping a value in a dropout of TensorFlow 1.
+_CHOSEN = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
+_LISTED = 8
+
+
+class GraphNetwork:
+    """A `tfpt.running.network.TensorFlowNetwork` over a graph: frozen, or with variables in a checkpoint.
+
+    It runs on the processor, without TensorFlow's rewriting of graphs: each operation computes what it says, whichever
+    tensors are asked for beside it.
+
+    Args:
+        location: Where it is.
+        format: What its file is.
+        graph_def: A GraphDef.
+        saved: Where its variables are, and how to start; ``None`` for a frozen graph.
+        inputs: Of a signature: the tensors that are fed, by their keys.
+        outputs: Of a signature: the tensors that come out.
+        producers: The operations as the writer's TensorFlow knew them, where the file says; an ``OpList``.
+        facts: What else is known.
+
+    Raises:
+        SourceError: TensorFlow cannot read the graph.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        format: str,  # noqa: A002
+        graph_def: Any,
+        *,
+        saved: Saved | None = None,
+        inputs: Mapping[str, str] | None = None,
+        outputs: Collection[str] = (),
+        producers: Any = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._tf = import_tensorflow()
+        self.location, self.format = location, format
+        self.facts: dict[str, Any] = dict(facts or {})
+        self._saved = saved
+        self._graph = _imported(graph_def, producers, location)
+        self._keys = {tensor: key for key, tensor in (inputs or {}).items()}
+        ends = [tensor.partition(":")[0] for tensor in outputs]
+        self._operations = Operations(self._graph, self._keys, ends)
+        self._session: Any = None
+        self._restored: set[str] = set()
+
+    def names(self) -> list[Recordable]:
+        """The operations that compute something, each behind those that it needs."""
+        return self._operations.recordable()
+
+    def resolve(self, op: str, scopes: Sequence[str] = ()) -> str:
+        """The tensor that `op` means."""
+        return resolve(self._operations, op, scopes, self.location)
+
+    def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
+        """The placeholders behind `wanted`, but for switches of training, which are fed False, and defaults."""
+        tensors = {self._tensor(name).name for name in fed}
+        specs: dict[str, InputSpec] = {}
+        for tensor in self._needed(wanted, tensors):
+            if not is_switch(tensor.op):
+                name = self._keys.get(tensor.name, tensor.name.removesuffix(":0"))
+                specs[name] = InputSpec(name, shape_of(tensor), tensor.dtype.name)
+        scalars = [name for name, spec in specs.items() if _is_chosen(spec)]
+        if scalars and len(scalars) < len(specs):
+            raise SourceError(
+                f"the network needs a value for {', '.join(scalars)}, which has no default",
+                where=self.location,
+                expected="for a dropout that keeps everything, as outside training: 1.0",
+                hint=" ".join(f"--feed {name}=1.0" for name in scalars),
+            )
+        return specs
+
+    def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+        """The values of `wanted`, fetched in one run."""
+        feeds = {self._tensor(name): self._fitted(name, array) for name, array in inputs.items()}
+        fed = {tensor.name for tensor in feeds}
+        for tensor in self._needed(wanted, fed):
+            if is_switch(tensor.op):
+                # Of the dtype that the switch has: some are integers.
+                feeds[tensor] = np.zeros((), tensor.dtype.as_numpy_dtype)
+        self._restore(wanted, fed)
+        try:
+            values = self._session.run({name: self._graph.get_tensor_by_name(name) for name in wanted}, feeds)
+        except self._tf.errors.OpError as error:
+            raise SourceError(
+                "TensorFlow cannot run the network", where=self.location, got=_reason(error)
+            ) from None
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    @cached_property
+    def _tensors(self) -> dict[str, str]:
+        """Tensor names by what a person may call an input: the key of a signature, or the operation."""
+        return {key: tensor for tensor, key in self._keys.items()}
+
+    def _tensor(self, name: str) -> Any:
+        full = self._tensors.get(name, name)
+        full = full if re.search(r":\d+$", full) else f"{full}:0"
+        try:
+            return self._graph.get_tensor_by_name(full)
+        except (KeyError, ValueError):
+            known = [op.name for op in self._operations.by_name.values() if self._operations.is_input(op)]
+            raise SourceError(
+                f"the network has no tensor {name} to feed",
+                where=self.location,
+                expected=", ".join([*self._tensors, *known][:_LISTED]) or None,
+                nearest=nearest(name, self._operations.by_name),
+            ) from None
+
+    def _needed(self, wanted: Sequence[str], fed: Collection[str]) -> list[Any]:
+        """The tensors that `wanted` depend on and somebody has to feed: a signature's inputs, and what stands open.
+
+        Where the graph has a signature, what comes before the signature's inputs does not matter.
+        """
+        stops = {*fed, *self._keys}
+
+        def is_open(tensor: Any) -> bool:
+            return tensor.name in stops or self._operations.is_source(tensor.op)
+
+        starts = [self._graph.get_tensor_by_name(name) for name in wanted]
+        needed = self._operations.upstream([each.op for each in starts if not is_open(each)], is_open)
+        reached = {each.name for name in needed for each in self._operations.by_name[name].inputs}
+        reached |= {each.name for each in starts}
+        tensors = [each for op in self._operations.by_name.values() for each in op.outputs]
+        return [each for each in tensors if each.name in reached and is_open(each) and each.name not in fed]
+
+    def _fitted(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The array in the dtype of the tensor it is fed to, its shape compared."""
+        tensor = self._tensor(name)
+        spec = InputSpec(name, shape_of(tensor), tensor.dtype.name)
+        array = np.asarray(array)
+        if not spec.takes(tuple(array.shape)):
+            raise SourceError(
+                f"the input {name} has another shape than the network's",
+                where=self.location,
+                expected=str(spec),
+                got=f"[{', '.join(map(str, array.shape))}] {array.dtype}",
+            )
+        wanted = tensor.dtype.as_numpy_dtype
+        if wanted is object or np.can_cast(array.dtype, wanted, "same_kind") or array.dtype.kind in "bui":
+            return array.astype(wanted, copy=False)
+        raise SourceError(
+            f"the input {name} has another dtype than the network's",
+            where=self.location,
+            expected=str(spec),
+            got=str(array.dtype),
+        )
+
+    def _restore(self, wanted: Sequence[str], fed: Collection[str]) -> None:
+        if self._session is None:
+            config = self._tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
+            options = config.graph_options
+            options.optimizer_options.opt_level = self._tf.compat.v1.OptimizerOptions.L0
+            options.rewrite_options.disable_meta_optimizer = True
+            self._session = self._tf.compat.v1.Session(graph=self._graph, config=config)
+            if self._saved is not None:
+                self._saved.start(self._session)
+        starts = [self._graph.get_tensor_by_name(name).op for name in wanted if name not in fed]
+        needed = self._operations.upstream(starts, lambda tensor: tensor.name in fed) - self._restored
+        restore(
+            self._session,
+            [self._operations.by_name[name] for name in sorted(needed)],
+            None if self._saved is None else self._saved.prefix,
+            self.location,
+        )
+        self._restored |= needed
+
+
+def _is_chosen(spec: InputSpec) -> bool:
+    """Whether an input is a number that a person has to choose, not data."""
+    if spec.dtype not in ("float16", "float32", "float64", "bfloat16"):
+        return False
+    return spec.shape == () or (spec.shape is None and _CHOSEN.search(spec.name) is not None)
+
+
+def _imported(graph_def: Any, producers: Any, where: str) -> Any:
+    """The graph without places, calls or the rest of what only another machine can run."""
+    tf = import_tensorflow()
+    refuse_unknown(graph_def, producers, where)
+    inlined = tf.compat.v1.GraphDef()
+    inlined.CopyFrom(inline_calls(graph_def, where))
+    for node in inlined.node:
+        node.device = ""
+    graph = tf.Graph()
+    try:
+        with graph.as_default():
+            tf.graph_util.import_graph_def(inlined, name="", producer_op_list=producers)
+    except TfptError:
+        raise
+    except Exception as error:  # ValueError, TypeError, OpError and others, as the damage is
+        raise SourceError(
+            "TensorFlow cannot read the graph",
+            where=where,
+            expected=f"a graph that TensorFlow {tf.__version__} knows",
+            got=_reason(error),
+        ) from None
+    return graph
+
+
+def _reason(error: Exception) -> str:
+    """The first lines of what TensorFlow says, without its stack."""
+    text = str(getattr(error, "message", "") or error)
+    lines = [line for line in text.splitlines() if line.strip() and "Original stack trace" not in line]
+    return "\n".join(lines[:4])[:600] or type(error).__name__
