@@ -1,0 +1,243 @@
+"""The activations that a clip gives in a layer: a tile for each channel, over time, beside the clip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tfpt.endpoints import activations
+from tfpt.errors import ModelError, TfptError
+from tfpt.inputs import rearrange
+from tfpt.mapping import rows
+from tfpt.tensors import format_shape
+from tfpt.visualisation.board import Board, Tile, columns_for, fitting_zoom, magnified, reduced, strip
+from tfpt.visualisation.drawing import Drawing
+from tfpt.visualisation.files import outputs
+from tfpt.visualisation.footage import Footage, read_footage
+from tfpt.visualisation.legends import legend
+from tfpt.visualisation.packages import package
+from tfpt.visualisation.scale import Scale, fit_scale
+from tfpt.visualisation.selection import select
+from tfpt.visualisation.subject import convolution_at, layer_named, subject
+from tfpt.workload import device_of, enough_memory
+
+_TILE, _LARGEST = 64, 128
+_INPUT = 224
+# As many steps as a strip has room for; of more, some are shown, evenly spaced.
+_STEPS = 12
+
+
+def draw_activations(
+    mapping: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    clip: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    sheet: str | os.PathLike[str] | None = None,
+    layer: str | None = None,
+    channels: str = "top 16",
+    frames: int | None = None,
+    start: float | None = None,
+    scale: Literal["common", "each"] = "common",
+    limit: float | None = None,
+    zoom: int | None = None,
+    fps: float | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    trust: bool = False,
+    model: nn.Module | None = None,
+) -> Drawing:
+    """Draw what a layer gives for a clip: a GIF over time with the clip beside it, a PNG with times from left to right.
+
+    The model runs up to that layer and no further. Values from 0 on (behind a ReLU) are drawn from 0 to the largest
+    among the tiles; where some are negative, blue to red and symmetric about zero. Each step of the output stands
+    beside the frame of the clip in the middle of its span. A network that takes pictures is shown each frame of the
+    clip by itself.
+
+    Args:
+        mapping: A bundled name or a path.
+        weights: Anything `tfpt.load` reads; random weights without.
+        clip: A ``.npy`` in TensorFlow's layout, a GIF, a folder of pictures or a video, prepared as for
+            `tfpt.predict`; noise from a seed without.
+        out: A ``.gif``, or a ``.png`` for the sheet.
+        sheet: A ``.png``: the clip and each channel as strips, at most 12 steps from left to right.
+        layer: A module's path or the name of an endpoint; the mapping's first endpoint unless given, or else the
+            model's first convolution.
+        channels: Which: ``0,5,7-11``, ``top 16`` (those whose values are largest in the mean), ``all``.
+        frames: At most so many frames of the clip; 64 unless given, or 16 of noise.
+        start: Seconds into the clip.
+        scale: ``common``: one limit for all tiles; ``each``: its own for every tile.
+        limit: The value of full colour, in place of the largest; what is above it is cut off.
+        zoom: Pixels a value; chosen unless given. Of activations above 128 pixels, whole blocks are averaged first.
+        fps: Frames a second in the GIF; as fast as the clip unless given.
+        device: Where the model runs.
+        overwrite: Replace files that exist.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        trust: Import the model even from outside the trusted packages.
+        model: A model to run in place of the mapping's.
+
+    Raises:
+        TfptError: Choices that cannot be met; an optional package is missing; not enough memory.
+        ModelError: No such layer, or its output is no picture.
+        SourceError: The clip cannot be read, or is not one for this network.
+        SinkError: A file exists or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> found = draw_activations("i3d_flow", None, None, f"{tempfile.mkdtemp()}/act.gif", channels="0-3")
+        >>> found.layer, found.shape, found.shown, found.pictures[0].frames
+        ('conv3d_1a_7x7', (1, 64, 8, 112, 112), (0, 1, 2, 3), 8)
+    """
+    if frames is not None and frames < 1:
+        raise TfptError("too few frames", expected="1 or more", got=str(frames))
+    place = device_of(device)
+    with outputs(out, sheet, overwrite) as files:
+        compiled, network = subject(
+            mapping, weights, model, settings=settings, config=config, trust=trust, device=device
+        )
+        path = _layer(network, compiled, layer)
+        footage = read_footage(compiled, clip, frames, start, network)
+        values, shape = _activation(network, compiled, footage, path, place)
+
+        def strengths() -> np.ndarray:
+            means: np.ndarray = np.abs(values).mean((1, 2, 3))
+            return means
+
+        shown = select(channels, len(values), strengths, "channel")
+        tiles = [reduced(values[index], _LARGEST).astype(np.float64) for index in shown]
+        negative = any((tile < 0).any() for tile in tiles)
+        fitted = fit_scale(
+            tiles,
+            "diverging" if negative else "sequential",
+            each=scale == "each",
+            what=f"the activations of {path}",
+            limit=limit,
+        )
+        scene = _Scene(
+            title=f"{compiled.name}: activations of {path}",
+            lines=(
+                f"{len(shown)} of {len(values)} channels · output {format_shape(shape)} · {footage.text}",
+                f"scale: {fitted.text}",
+            ),
+            labels=tuple(map(str, shown)),
+            images=[magnified(fitted.colour(tile), zoom or _zoom(tile)) for tile in tiles],
+            scale=fitted,
+            footage=footage,
+        )
+        pictures = files.write(
+            animation=scene.animation() if files.animation else None,
+            sheet=scene.sheet() if files.sheet else None,
+            fps=fps or footage.fps * values.shape[1] / len(footage.pictures),
+        )
+        return Drawing(compiled.name, path, shape, shown, fitted, pictures)
+
+
+def _layer(model: nn.Module, mapping: rows.Mapping, name: str | None) -> str:
+    if name is not None:
+        return layer_named(model, mapping, name)
+    if mapping.endpoints:
+        from tfpt.endpoints import endpoints_in
+
+        return endpoints_in(model, mapping)[0].pt
+    return convolution_at(model, "")[0]
+
+
+def _activation(
+    model: nn.Module, mapping: rows.Mapping, footage: Footage, path: str, device: torch.device
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """A layer's output as (channels, time, height, width), and the shape that it had."""
+    inputs = rearrange(torch.from_numpy(footage.values), mapping.input.layout).contiguous()
+    with enough_memory(tuple(inputs.shape)):
+        found = activations(model.to(device), inputs.to(device), [path])
+    if path not in found:
+        raise ModelError(
+            f"{path} is not run for this input", hint="choose a layer that the forward pass calls"
+        )
+    output: Tensor = found[path].detach().float().cpu()
+    shape = tuple(output.shape)
+    if output.ndim == 5 and footage.over_time:
+        return output[0].numpy(), shape
+    if output.ndim == 4 and not footage.over_time:
+        return output.transpose(0, 1).numpy(), shape
+    raise ModelError(
+        f"the output of {path} is no picture",
+        expected="(batch, channels, time, height, width)"
+        if footage.over_time
+        else "(batch, channels, height, width)",
+        got=format_shape(shape),
+        hint="choose a layer before the features are pooled or flattened; tfpt predict shows logits",
+    )
+
+
+def _zoom(tile: np.ndarray) -> int:
+    return fitting_zoom(tile.shape[-2:], _TILE)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Coloured tiles, to be put beside the clip in one picture or the other."""
+
+    title: str
+    lines: tuple[str, ...]
+    labels: tuple[str, ...]
+    images: list[np.ndarray]
+    scale: Scale
+    footage: Footage
+
+    def animation(self) -> Board:
+        tiles = tuple(map(Tile, self.labels, self.images))
+        _, height, width, _ = tiles[0].images.shape
+        steps = len(tiles[0].images)
+        pictures = self.footage.pictures[self.footage.middles(steps)]
+        lead = Tile(self.footage.label, _shown(pictures, _INPUT))
+        columns = columns_for(len(tiles), height, width)
+        return Board(self.title, self.lines, tiles, columns, legend(self.scale), self.scale.kept, lead)
+
+    def sheet(self) -> Board:
+        steps = len(self.images[0])
+        chosen = np.unique(np.linspace(0, steps - 1, min(steps, _STEPS)).round().astype(int))
+        _, height, width, _ = self.images[0].shape
+        pictures = self.footage.pictures[self.footage.middles(steps)][chosen]
+        first = _fitted(pictures, height, width)
+        tiles = [Tile(self.footage.label, strip(first))]
+        tiles += [
+            Tile(f"channel {label}", strip(images[chosen]))
+            for label, images in zip(self.labels, self.images, strict=True)
+        ]
+        lines = self.lines
+        if steps > 1:
+            numbers = ", ".join(str(index + 1) for index in chosen)
+            lines = (*lines, f"from left to right: t = {numbers} of {steps}")
+        columns = (
+            columns_for(len(tiles), tiles[0].images.shape[1], tiles[0].images.shape[2]) if steps == 1 else 1
+        )
+        return Board(self.title, lines, tuple(tiles), columns, legend(self.scale), self.scale.kept)
+
+
+def _shown(pictures: np.ndarray, longest: int) -> np.ndarray:
+    """Pictures (time, height, width, 3) at most that large, small ones magnified by a whole number."""
+    sides = pictures.shape[1:3]
+    if max(sides) <= longest:
+        return magnified(pictures, longest // max(sides))
+    height, width = (max(1, round(side * longest / max(sides))) for side in sides)
+    return _fitted(pictures, height, width)
+
+
+def _fitted(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pictures resized: a mean over the area of each new pixel."""
+    module = package("PIL.Image")
+    return np.stack(
+        [
+            np.asarray(module.fromarray(picture).resize((width, height), module.Resampling.BOX))
+            for picture in pictures
+        ]
+    )
