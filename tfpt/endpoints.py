@@ -71,6 +71,8 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
         for path, values in reached:
             tf = row.tf.render(values)
             op = tf if row.op is None else row.op.render(values)
+            if tf is None or op is None:
+                continue  # a number that the other side has no name for, such as a negative one
             found[path] = Endpoint(tf, op, path, row.layout, row.position)
     return tuple(found.values())
 

@@ -64,7 +64,9 @@ def load(
         torch.Size([64, 2, 7, 7, 7])
     """
     from tfpt.behaviour import adapt_model, check_behaviour
+    from tfpt.devices import device_of
 
+    place = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
     source = open_source(path, by_path=compiled.names_are_paths)
 
@@ -97,7 +99,7 @@ def load(
         model = build("cpu")
     _fill(model, {name: _tensor(array) for name, array in tensors.items()})
     source.close()
-    model = model.to(device)
+    model = model.to(place)
     if optimize:
         from tfpt.optimisation import optimize as faster
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tfpt.prediction.scores import Guess, Prediction, Scores, StreamScores
 from tfpt.report.terminal import console, count, figure
-from tfpt.scores import Guess, Prediction, Scores, StreamScores
 
 
 def print_prediction(out: Console, prediction: Prediction) -> None:

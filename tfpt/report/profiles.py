@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfpt.layer_times import LayerTime
-from tfpt.operator_times import OUTSIDE
-from tfpt.passes import Pass
 from tfpt.profiling import Profile
+from tfpt.profiling.layer_times import LayerTime
+from tfpt.profiling.operator_times import OUTSIDE
+from tfpt.profiling.passes import Pass
 from tfpt.report.terminal import size
 
 # A screenful: the slowest, which is where one looks.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tfpt.devices import device_of, enough_memory
 from tfpt.endpoints import activations
 from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import rearrange
@@ -25,7 +26,6 @@ from tfpt.visualisation.packages import package
 from tfpt.visualisation.scale import Scale, fit_scale
 from tfpt.visualisation.selection import select
 from tfpt.visualisation.subject import convolution_at, layer_named, subject
-from tfpt.workload import device_of, enough_memory
 
 _TILE, _LARGEST = 64, 128
 _INPUT = 224

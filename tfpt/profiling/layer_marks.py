@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._autograd import _get_sequence_nr
 
-from tfpt.timing import synchronise
+from tfpt.profiling.timing import synchronise
 
 # The number that autograd gives to the nodes that only add a gradient to a parameter's.
 _ACCUMULATES = 2**64 - 1

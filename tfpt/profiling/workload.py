@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tfpt.devices import device_of, enough_memory
 from tfpt.endpoints import first_tensor
 from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import channels_of, input_axes, input_shape, rearrange, seeded_input
@@ -21,9 +22,7 @@ from tfpt.model import build_model
 from tfpt.tensors import format_shape
 
 DTYPES = ("float32", "bfloat16", "float16", "autocast")
-_DEVICES = ("cpu", "cuda", "mps")
-# What torch and the C library say, on any device, where memory runs out.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+_LOWER = "lower --batch, --frames or --size, or measure --forward-only"
 # So small that the weights stay what they are: a step costs the same at any rate.
 _LEARNING_RATE = 1e-9
 _MOMENTUM = 0.9
@@ -149,7 +148,7 @@ def make_workload(
     place = device_of(device)
     compiled = load_mapping(mapping, settings, config)
     axes = input_axes(compiled)
-    with enough_memory():
+    with enough_memory(hint=_LOWER):
         if model is not None:
             made = copy.deepcopy(model).eval()
         elif weights is not None:
@@ -170,63 +169,12 @@ def make_workload(
     return Workload(compiled, made, values, place, dtype, frames if "t" in axes else None)
 
 
-def device_of(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
-
-    Raises:
-        TfptError: It has not.
-
-    Example:
-        >>> device_of("cpu")
-        device(type='cpu')
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in _DEVICES:
-        raise TfptError("no such device", expected="cpu, cuda, cuda:1, mps", got=name)
-    if device.type == "cuda":
-        number = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= number:
-            raise TfptError(
-                f"torch {torch.__version__} finds no such CUDA device here",
-                expected=", ".join(["cpu", *(f"cuda:{index}" for index in range(number))]),
-                got=name,
-                hint="--device cpu, or a torch that was built for CUDA" if not number else "--device cuda",
-            )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise TfptError(
-            f"torch {torch.__version__} finds no such device here",
-            expected="cpu",
-            got=name,
-            hint="--device cpu",
-        )
-    return device
-
-
-@contextmanager
-def enough_memory(shape: tuple[int, ...] | None = None) -> Iterator[None]:
-    """Let torch's various complaints about memory become one error, which says what to lower."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and not any(sign in text.lower() for sign in _OUT_OF_MEMORY):
-            raise
-        raise TfptError(
-            "not enough memory for this pass",
-            got=" ".join(filter(None, [format_shape(shape) if shape else "", text.split("\n")[0]])) or None,
-            hint="lower --batch, --frames or --size, or measure --forward-only",
-        ) from error
-
-
 @contextmanager
 def running(workload: Workload, doing: str = "run") -> Iterator[None]:
     """What a stranger's model, or torch's compiler, raises is told with the input that it was given."""
     shape = tuple(workload.inputs.shape)
     try:
-        with enough_memory(shape):
+        with enough_memory(shape, _LOWER):
             yield
     except TfptError:
         raise

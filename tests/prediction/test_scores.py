@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfpt.scores import scores_of
+from tfpt.prediction.scores import scores_of
 
 
 def test_norm_probabilities_and_order_are_torch_s():

@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.clips.tiny_network import SIZE, Net, write_network
 from tfpt import load_mapping
-from tfpt.classification import batched, mean_logits
-from tfpt.errors import ModelError
+from tfpt.errors import ModelError, TfptError
+from tfpt.prediction.classification import batched, mean_logits
 
 
 @pytest.fixture
@@ -96,6 +96,6 @@ def test_where_memory_runs_out_smaller_windows_are_proposed(network):
     def exhausted(clip):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
 
-    with pytest.raises(ModelError, match="cannot be run") as refused:
+    with pytest.raises(TfptError, match="not enough memory") as refused:
         mean_logits(Wrong(exhausted), load_mapping(network.mapping), clips(1))
     assert "--window" in refused.value.hint

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from tfpt.devices import enough_memory
 from tfpt.endpoints import first_tensor
-from tfpt.errors import ModelError
+from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import input_axes, rearrange
 from tfpt.mapping.rows import Mapping
 
@@ -99,10 +100,10 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
     parameter = next(model.parameters(), torch.empty(0))
     clip = torch.from_numpy(together).to(device=parameter.device, dtype=parameter.dtype)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), enough_memory(tuple(clip.shape), "lower --batch or --window"):
             output = model(rearrange(clip, layout_of(mapping)))
-    except ModelError as error:
-        raise ModelError(
+    except TfptError as error:
+        raise type(error)(
             error.what,
             where=location,
             expected=error.expected,
@@ -116,7 +117,6 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
             "the network cannot be run on the clip",
             where=location,
             got=f"windows of {tuple(together.shape)}: {str(error).splitlines()[0]}",
-            hint="--window and --batch make what is run at once smaller" if _is_memory(error) else None,
         ) from error
     logits = first_tensor(output, mapping.name)
     if logits.ndim != 2 or len(logits) != len(together):
@@ -135,7 +135,3 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
             hint="tfpt inspect --stats WEIGHTS shows whether the weights are",
         )
     return np.asarray(values, np.float64)
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

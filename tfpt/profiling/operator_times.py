@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch._C._autograd import DeviceType
 
-from tfpt.timing import synchronise
+from tfpt.profiling.timing import synchronise
 
 # Where kineto finds probes for bpftrace compiled in, it announces each use of them on standard error.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from tfpt.classification import mean_logits
 from tfpt.clips.streams import Count, Cut, Feed, Stream, check_lengths, open_feeds
 from tfpt.clips.writing import ClipWriter
+from tfpt.devices import device_of
 from tfpt.errors import MappingError, ModelError, SinkError, SourceError, TfptError
-from tfpt.labels import labels_of
 from tfpt.loading import load
-from tfpt.scores import Prediction, Scores, StreamScores, scores_of
+from tfpt.prediction.classification import mean_logits
+from tfpt.prediction.labels import labels_of
+from tfpt.prediction.scores import Prediction, Scores, StreamScores, scores_of
 
 __all__ = ["Prediction", "Stream", "StreamScores", "predict"]
 
@@ -243,11 +244,4 @@ def _check_numbers(
 def _check_device(device: str, dtype: str) -> None:
     if dtype not in DTYPES:
         raise TfptError("networks do not run in this dtype", expected=", ".join(DTYPES), got=dtype)
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TfptError(
-            f"nothing can run on the device {device!r}",
-            expected="cpu, or cuda or mps where there is one",
-            got=str(error).splitlines()[0],
-        ) from error
+    device_of(device)

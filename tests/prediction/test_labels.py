@@ -8,7 +8,7 @@ import pytest
 
 from tfpt import load_mapping
 from tfpt.errors import MappingError
-from tfpt.labels import labels_of, read_labels
+from tfpt.prediction.labels import labels_of, read_labels
 
 
 def test_names_stand_one_a_line_in_the_order_of_the_logits(tmp_path):

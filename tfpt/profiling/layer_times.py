@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.layer_marks import Clock, Marks, hooked, watch_nodes
-from tfpt.timing import synchronise
+from tfpt.profiling.layer_marks import Clock, Marks, hooked, watch_nodes
+from tfpt.profiling.timing import synchronise
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tfpt.layer_times import LayerTimes, measure_forward, measure_training
-from tfpt.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
-from tfpt.timing import Spread, repeated, synchronise, timed
-from tfpt.workload import Training, Workload, running
+from tfpt.profiling.layer_times import LayerTimes, measure_forward, measure_training
+from tfpt.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
+from tfpt.profiling.timing import Spread, repeated, synchronise, timed
+from tfpt.profiling.workload import Training, Workload, running
 
 FORWARD = "forward"
 TRAINING = "forward, backward and step"
@@ -85,7 +85,7 @@ class Options:
     """How a pass is measured.
 
     Attributes:
-        repeats: Passes that count; ``None`` for as many as `tfpt.timing.repeated` chooses.
+        repeats: Passes that count; ``None`` for as many as `tfpt.profiling.timing.repeated` chooses.
         warmup: Passes before them.
         backend: What compiles the model; ``None`` for nothing.
         optimize: Whether the faster form of the model runs.

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import tfpt
-from tests.profiled import NAP, Large, Net, write_mapping
+from tests.profiling.profiled import NAP, Large, Net, write_mapping
 from tfpt.errors import MappingError, ModelError, SinkError, TfptError
-from tfpt.operator_times import kind_of
-from tfpt.passes import FORWARD, TRAINING
+from tfpt.profiling.operator_times import kind_of
+from tfpt.profiling.passes import FORWARD, TRAINING
 
 QUICK = {"frames": 7, "batch": 2, "repeats": 2, "warmup": 1}
 # The time in which a machine that also does something else may oversleep.

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from tfpt.errors import TfptError
-from tfpt.operator_times import TracedRun, write_trace
-from tfpt.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
+from tfpt.profiling.operator_times import TracedRun, write_trace
+from tfpt.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
+from tfpt.profiling.workload import make_workload
 from tfpt.sinks.file import AtomicFile
-from tfpt.workload import make_workload
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ class Profile:
         parameters: How many values its parameters have.
         parameter_bytes: What they take.
         shape: The input's, in PyTorch's order of axes.
-        dtype: See `tfpt.workload.DTYPES`.
+        dtype: See `tfpt.profiling.workload.DTYPES`.
         device: Where the model ran.
         machine: The processor's name; that of the GPU where the model ran there.
         threads: torch's, on the host.
