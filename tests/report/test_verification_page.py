@@ -1,0 +1,214 @@
+"""The page of a verification: one file that needs nothing else, with every endpoint and both pictures."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfpt.agreement import Compared, Measure, judged, measure
+from tfpt.diagnosis import Diagnosis, Explanation, Place
+from tfpt.errors import SinkError
+from tfpt.recordings import RecordedEndpoint
+from tfpt.report.colours import Scale, data_uri, png
+from tfpt.report.verification_page import page, write_page
+from tfpt.verification import Closeup, Verification
+
+FACTS = {
+    "input": {"shapes": {"input": [1, 5, 7, 3]}, "origin": "the recording"},
+    "tensorflow": {"tensorflow": "2.21.0", "network": "<b>net</b>.pb"},
+    "pytorch": {
+        "torch": "2.13",
+        "tfpt": "0",
+        "python": "3",
+        "device": "cpu",
+        "dtype": "float32",
+        "optimize": False,
+    },
+}
+
+
+def verification(*, whole: bool = True, factor: float = 1.5) -> Verification:
+    random = np.random.default_rng(3)
+    truth = random.normal(size=(1, 41, 37, 5)).astype(np.float32)
+    ours = truth.copy()
+    ours[..., 3] *= factor
+    recorded = RecordedEndpoint.of("block/relu<0>", truth, whole=whole)
+    close = Measure(2e-7, 1e-6, 3e-7, 1.0, 1.0, 1.0, True, True)
+    far = measure(recorded, ours)
+    compared = judged(
+        [
+            Compared("first", "a", truth.shape, truth.shape, close, close),
+            Compared(recorded.name, "b", truth.shape, truth.shape, far),
+            Compared("later", "c", truth.shape, truth.shape, far, close),
+            Compared("gone", "", (1, 3)),
+        ],
+        1e-5,
+    )
+    place = Place("epsilon", "b.norm", "has eps 1e-05", "eps 0.001", "net.yaml:7")
+    why = Diagnosis(
+        recorded.name,
+        "b",
+        True,
+        ("epsilon",),
+        "the epsilon is not TensorFlow's",
+        (place,),
+        False,
+        0.2,
+        8e-7,
+        ("build it so",),
+        (),
+        (),
+        3,
+    )
+    closeup = Closeup(recorded, ours, 3)
+    return Verification(
+        "net", "w.pth", "r.npz", 1e-5, compared, (), Explanation((why,), True), FACTS, closeup
+    )
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and checks that they are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "wbr", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    return reader
+
+
+def test_nothing_is_fetched_and_nothing_runs():
+    reader = read(page(verification()))
+    addresses = [
+        value
+        for _, attributes in reader.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href", "action", "data")
+    ]
+    assert addresses
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in reader.tags)
+    assert "url(" not in page(verification())
+    assert "@import" not in page(verification())
+
+
+def test_names_from_files_are_text_and_no_tags():
+    text = page(verification())
+    assert "<b>net</b>.pb" not in text
+    assert "&lt;b&gt;net&lt;/b&gt;.pb" in text
+    assert "relu<0>" not in text
+
+
+def test_it_fits_dark_screens_and_phones():
+    text = page(verification())
+    assert "prefers-color-scheme: dark" in text
+    assert '<meta name="viewport" content="width=device-width' in text
+
+
+def test_each_endpoint_has_a_row_a_mark_and_words():
+    text = page(verification())
+    rows = re.findall(r'<tr class="([\w-]+)"><td>(.)</td>', text)
+    assert rows == [("agrees", "✓"), ("departs", "✗"), ("follows", "↓"), ("missing", "?")]
+    chart = text[text.index('<svg class="chart"') : text.index("</svg>")]
+    titles = re.findall(r"<title>(.*?)</title>", chart)
+    assert [title.split(":")[0] for title in titles] == ["first", "block/relu&lt;0&gt;", "later", "gone"]
+    # The verdicts are told apart by shapes, not by colours alone.
+    marks = dict(re.findall(r'class="mark ([\w-]+)" d="([^"]+)', chart))
+    shapes = {re.sub(r"[\d. -]", "", mark) for mark in marks.values()}
+    assert len(shapes) == len(marks) == 4
+
+
+def test_the_error_by_depth_stands_on_powers_of_ten():
+    text = page(verification())
+    chart = text[text.index('<svg class="chart"') : text.index("</svg>")]
+    lines = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart)]
+    steps = np.diff(lines)
+    assert np.allclose(steps, steps[0])
+    (tolerance,) = re.findall(r'class="tolerance" x1="[\d.]+" x2="[\d.]+" y1="([\d.]+)"', chart)
+    assert min(abs(float(tolerance) - y) for y in lines) < 0.06
+    # 2e-7 lies 1.7 powers of ten below the tolerance of 1e-5.
+    (mark,) = re.findall(r'class="mark agrees" d="M[\d.]+ ([\d.]+)', chart)
+    assert (float(mark) - float(tolerance)) / abs(steps[0]) == pytest.approx(1.699, abs=0.01)
+
+
+def test_whole_activations_are_shown_as_pictures_on_shared_scales():
+    reader = read(page(verification()))
+    pictures = {attributes["alt"]: attributes["src"] for tag, attributes in reader.tags if tag == "img"}
+    assert len(pictures) == 15  # five channels, three rows
+    decoded = {}
+    for name, source in pictures.items():
+        import base64
+
+        picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+        assert picture.size == (37, 41)
+        decoded[name] = np.asarray(picture)
+    same = decoded["difference, channel 0"]
+    assert (same == same[0, 0]).all()  # nothing differs: the middle colour
+    assert not (decoded["difference, channel 3"] == same[0, 0]).all()
+    assert (decoded["TensorFlow, channel 1"] == decoded["PyTorch, channel 1"]).all()
+    assert not (decoded["TensorFlow, channel 3"] == decoded["PyTorch, channel 3"]).all()
+
+
+def test_samples_are_shown_as_points():
+    text = page(verification(whole=False))
+    assert "<img" not in text
+    assert "Of the recording's 997 samples." in text
+    points = text[text.index('class="points"') :]
+    assert points[: points.index("/>")].count("M") == 997
+
+
+def test_what_departs_and_why_stand_first():
+    text = page(verification())
+    assert text.index("<code>b.norm</code>") < text.index("Error by depth")
+    heading = re.sub(r"<[^>]+>", "", text[text.index("<h1>") : text.index("</h1>")])
+    assert heading == (
+        "✗ departs at block/relu&lt;0&gt;, the 2nd of 4 endpoints: "
+        "b.norm has eps 1e-05; with eps 0.001, block/relu&lt;0&gt; agrees to 8.0e-07"
+    )
+
+
+def test_a_page_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "r.html"
+    write_page(path, verification())
+    before = path.read_bytes()
+    with pytest.raises(SinkError, match="exists already"):
+        write_page(path, verification(factor=3))
+    assert path.read_bytes() == before
+    write_page(path, verification(factor=3), overwrite=True)
+    assert path.read_bytes() != before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pictures_are_what_other_programs_read():
+    pixels = np.random.default_rng(5).integers(0, 256, (7, 11, 3)).astype(np.uint8)
+    assert (np.asarray(Image.open(io.BytesIO(png(pixels)))) == pixels).all()
+    assert data_uri(pixels).startswith("data:image/png;base64,iVBOR")
+
+
+def test_the_sequential_colours_are_viridis():
+    matplotlib = pytest.importorskip("matplotlib")
+    values = np.linspace(0, 1, 53)
+    theirs = matplotlib.colormaps["viridis"](values)[:, :3] * 255
+    ours = Scale(0.0, 1.0, False).colours(values).astype(float)
+    assert np.abs(ours - theirs).max() < 8

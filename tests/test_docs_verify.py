@@ -1,0 +1,67 @@
+"""docs/verify.md, followed as typed: what it shows is what happens, up to the last digits.
+
+`python -m tests.test_docs_verify` writes the output of its commands into the page anew.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.test_docs import DOCS, code, comparable, play, read, section, table, working_in
+from tfpt.agreement import VERDICTS
+from tfpt.diagnosis.search import KINDS
+
+# Rounding differs from one machine's kernels to another's, and so do versions.
+ROUNDING = re.compile(r"\b\d\.\de-(0[6-9]|1\d)\b")
+VERSIONS = re.compile(r"TensorFlow [\d.]+; torch \S+ on")
+
+
+def shown(text: str) -> list[str]:
+    """Lines without what differs from one machine to the next."""
+    text = ROUNDING.sub("tiny", VERSIONS.sub("both on", text))
+    text = re.sub(r"(?<= )0(?= )", "tiny", text)  # the same in every bit, on some machines
+    text = re.sub(r"run by TensorFlow [\d.]+", "run by TensorFlow", text)
+    return [" ".join(line.split()) for line in comparable(text) if not noise(line)]
+
+
+def noise(line: str) -> bool:
+    """What TensorFlow itself logs when it starts."""
+    return bool(re.match(r"(WARNING|[IWE]\d{4}) ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
+
+
+def test_the_page_works_as_typed(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    pytest.importorskip("tensorflow")
+    with working_in(tmp_path):
+        for block, printed in play(read("verify.md")):
+            assert shown(block.text) == shown(printed), f"verify.md, {block}"
+
+
+def test_every_verdict_is_explained_in_the_words_of_the_reports() -> None:
+    rows = table(section(read("verify.md"), "The columns"), "verdict")
+    assert {code(row["verdict"])[0]: row["says"] for row in rows} == VERDICTS
+
+
+def test_every_kind_of_trial_is_listed_in_the_order_in_which_it_is_tried() -> None:
+    rows = table(section(read("verify.md"), "What the diagnosis tries"), "kind")
+    assert [code(row["kind"])[0] for row in rows] == list(KINDS)
+
+
+def rewrite() -> None:
+    document = read("verify.md")
+    with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
+        played = [(block, printed) for block, printed in play(document)]
+        for block, printed in reversed(played):
+            lines = [line.rstrip() for line in printed.splitlines() if not noise(line)]
+            document = (
+                document[: block.span[0]] + "\n".join(lines).strip("\n") + "\n" + document[block.span[1] :]
+            )
+    (DOCS / "verify.md").write_text(document, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

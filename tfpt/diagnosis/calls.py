@@ -1,0 +1,118 @@
+"""Calls of torch functions inside a model: seen, and answered otherwise, wherever its code makes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+# The module that makes the call, the function's name, and how many of that name the module has made in this run.
+CallKey = tuple[str, str, int]
+
+WINDOWS = frozenset(
+    f"{kind}{dimensions}d" for kind in ("conv", "max_pool", "avg_pool") for dimensions in (1, 2, 3)
+)
+ACTIVATIONS = frozenset(
+    (
+        *("relu", "relu_", "relu6", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus"),
+        *("hardswish", "hardsigmoid", "sigmoid", "tanh"),
+    )
+)
+CONCATENATIONS = frozenset(("cat", "concat", "concatenate"))
+NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "instance_norm"))
+OTHERS = frozenset(("pad", "interpolate", "softmax", "linear"))
+FOLLOWED = WINDOWS | ACTIVATIONS | CONCATENATIONS | NORMS | OTHERS
+
+
+@dataclass
+class Frame:
+    """A module while it runs."""
+
+    path: str
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Calls(TorchFunctionMode):
+    """Shows every call of one of the followed functions, by its key.
+
+    Args:
+        see: Given the key, the function, its arguments and keyword arguments; makes the call and returns its result.
+    """
+
+    def __init__(
+        self, see: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    ) -> None:
+        super().__init__()
+        self._see = see
+        self.frames: list[Frame] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by torch in place of each of its functions."""
+        name = getattr(func, "__name__", "")
+        name = name.removesuffix("_with_indices")
+        if name not in FOLLOWED or not self.frames:
+            return func(*args, **(kwargs or {}))
+        frame = self.frames[-1]
+        key = (frame.path, name, frame.counts[name])
+        frame.counts[name] += 1
+        return self._see(key, func, args, kwargs or {})
+
+
+@contextmanager
+def watching_calls(
+    model: nn.Module,
+    see: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
+    *,
+    answer: Mapping[CallKey, Any] | None = None,
+) -> Iterator[Calls]:
+    """Follow the calls of torch functions in every run of the model until the block is left.
+
+    Args:
+        model: Any model.
+        see: Shown each call, which it makes; see `Calls`.
+        answer: In place of `see`: what answers some of the calls; all others are made.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
+        >>> with watching_calls(model, answer={("0", "relu", 0): lambda relu, args, kwargs: -relu(*args)}):
+        ...     print(model(torch.tensor([[-1.0, 2.0]])))
+        tensor([[-0., -2.]])
+    """
+    answers = answer or {}
+
+    def answered(
+        key: CallKey, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        found = answers.get(key)
+        return func(*args, **kwargs) if found is None else found(func, args, kwargs)
+
+    mode = Calls(see or answered)
+    handles = []
+    for path, module in model.named_modules():
+
+        def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
+            if not path:
+                mode.frames.clear()  # of a run that was broken off
+            mode.frames.append(Frame(path))
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            mode.frames.pop()
+
+        handles += [
+            module.register_forward_pre_hook(enter, prepend=True),
+            module.register_forward_hook(leave, prepend=True),
+        ]
+    try:
+        with mode:
+            yield mode
+    finally:
+        for handle in handles:
+            handle.remove()

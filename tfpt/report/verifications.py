@@ -1,0 +1,296 @@
+"""Verifications for people: the endpoints in network order, why the first one departs, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tfpt.agreement import Compared, Measure
+from tfpt.diagnosis import Diagnosis, Place
+from tfpt.report.plans import print_findings
+from tfpt.report.terminal import count
+from tfpt.tensors import format_shape
+from tfpt.verification import Verification
+
+# Of many endpoints: the first and last, and those around the first that is bad.
+SHOWN = 40
+_AROUND = 3
+# Places of one cause that are listed by name.
+_PLACES = 4
+_WIDE = 118
+
+_COLOURS = {
+    "agrees": "green",
+    "departs": "bold red",
+    "follows": "yellow",
+    "shape": "bold red",
+    "missing": "magenta",
+    "not finite": "bold red",
+    "unrecorded": "dim",
+}
+MARKS = {
+    "agrees": "✓",
+    "departs": "✗",
+    "follows": "↓",
+    "shape": "✗",
+    "missing": "?",
+    "not finite": "✗",
+    "unrecorded": "·",
+}
+
+
+def print_verification(out: Console, result: Verification, *, everything: bool = False) -> None:
+    """What was compared, the endpoints, why one departs, what else is known; the verdict last, where one looks."""
+    out.print(
+        f"[bold]{escape(result.mapping)}[/]: {escape(result.weights)} against {escape(result.recording)}",
+        soft_wrap=True,
+    )
+    for line in facts_in_words(result):
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    out.print()
+    out.print(_table(result, everything, wide=out.width >= _WIDE))
+    for diagnosis in result.explanation.diagnoses:
+        _print_diagnosis(out, diagnosis, everything)
+    if result.explanation.mended:
+        out.print()
+        out.print(mended(result), style="green", soft_wrap=True)
+    for note in notes(result):
+        out.print()
+        out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    if result.findings and (everything or not proven(result)):
+        print_findings(out, result.findings, everything=everything)
+    out.print()
+    colour = "green" if result.agrees else "red"
+    verdict, rest = headline(result)
+    out.print(f"[bold {colour}]{verdict}[/]{escape(rest)}", soft_wrap=True)
+
+
+def headline(result: Verification) -> tuple[str, str]:
+    """The verdict in a word, and the rest of its sentence."""
+    compared = [one for one in result.endpoints if one.verdict != "unrecorded"]
+    if result.agrees:
+        carried = sum(one.carries for one in result.endpoints)
+        more = f", {carried} of them by its own layers, carrying earlier rounding" if carried else ""
+        return "agrees", f": {_all(len(compared), 'endpoint')} within {result.tolerance:g}{more}"
+    first = result.first
+    assert first is not None
+    if not first.departs:
+        bad = sum(one.bad for one in result.endpoints)
+        return "cannot be compared", f": {count(bad, 'recorded endpoint')} that the model never gave"
+    place = [one.name for one in compared].index(first.name) + 1
+    rest = f" at {first.name}, the {ordinal(place)} of {count(len(compared), 'endpoint')}"
+    found = result.explanation.diagnoses
+    if found and found[0].proven:
+        return "departs", f"{rest}: {proof(found[0])}"
+    return "departs", f"{rest}: {by_how_much(first)}"
+
+
+def proof(diagnosis: Diagnosis) -> str:
+    """What a module has, and what makes its endpoint agree."""
+    kinds: dict[str, list[Place]] = {}
+    for place in diagnosis.places:
+        kinds.setdefault(place.kind, []).append(place)
+    firsts = [places[0] for places in kinds.values()]
+    what = " and ".join(
+        has(places[0]) + (f" (and {count(len(places) - 1, 'more place')})" if len(places) > 1 else "")
+        for places in kinds.values()
+    )
+    instead = ", and ".join(place.had for place in firsts)
+    return f"{what}; with {instead}, {diagnosis.name} agrees to {short(diagnosis.rel_after)}"
+
+
+def has(place: Place) -> str:
+    """A module and what it has, as a clause.
+
+    Example:
+        >>> has(Place("epsilon", "block.norm", "has eps 1e-05", "eps 0.001"))
+        'block.norm has eps 1e-05'
+    """
+    return f"{place.path or 'the model'} {place.has}"
+
+
+def by_how_much(one: Compared) -> str:
+    """How an endpoint differs, in words."""
+    if one.verdict == "shape":
+        return f"its shape is {_shape(one.shape)}, recorded was {_shape(one.shape_tf)}"
+    if one.verdict == "not finite":
+        return "it has values that are not finite"
+    assert one.free is not None
+    return f"it differs by {short(one.free.rel)} of the recorded norm"
+
+
+def proven(result: Verification) -> bool:
+    """Whether it is known what makes the model depart."""
+    return bool(result.explanation.diagnoses) and all(one.proven for one in result.explanation.diagnoses)
+
+
+def facts_in_words(result: Verification) -> Iterator[str]:
+    """The input, both machines' software, and the tolerance."""
+    fed, ours = result.facts["input"], result.facts["pytorch"]
+    shapes = ", ".join(
+        f"{name} {format_shape(tuple(shape))}" if name != "input" else format_shape(tuple(shape))
+        for name, shape in fed["shapes"].items()
+    )
+    yield f"input {shapes} from {fed['origin']}"
+    theirs = result.facts["tensorflow"].get("tensorflow")
+    form = ", optimized" if ours["optimize"] else ""
+    known = f"TensorFlow {theirs}" if theirs else "TensorFlow of unknown version"
+    yield f"{known}; torch {ours['torch']} on {ours['device']} in {ours['dtype']}{form}"
+    yield f"tolerance {result.tolerance:g}"
+
+
+def notes(result: Verification) -> Iterator[str]:
+    """What else a reader should know."""
+    explained_already = {diagnosis.name for diagnosis in result.explanation.diagnoses}
+    others = [one.name for one in result.others if one.name not in explained_already]
+    if others:
+        names, more = ", ".join(others), len(others) > 1
+        yield f"{names} {'depart' if more else 'departs'} by {'themselves' if more else 'itself'}, too"
+    unrecorded = sum(one.verdict == "unrecorded" for one in result.endpoints)
+    if unrecorded:
+        yield f"{count(unrecorded, 'endpoint')} of the mapping not in the recording, so not compared"
+    if result.facts["tensorflow"].get("training"):
+        yield "the recording was made in training mode"
+    if result.findings and proven(result):
+        stops = sum(finding.stops for finding in result.findings)
+        verb = "contradicts" if stops == 1 else "contradict"
+        yield f"{count(stops, 'layer')} of the model {verb} the mapping, and tfpt.load refuses such a model"
+
+
+def mended(result: Verification) -> str:
+    """What putting the causes right leads to."""
+    several = len(result.explanation.diagnoses) > 1
+    return f"with {'all of that' if several else 'that'} put right, every recorded endpoint agrees"
+
+
+def explained(diagnosis: Diagnosis) -> Iterator[str]:
+    """What the difference shows and what proves the cause, line by line."""
+    for sign in diagnosis.signs[:1]:
+        yield f"the difference shows: {sign.shows}"
+    if diagnosis.rel_after < math.inf:
+        before = "another shape" if diagnosis.rel == math.inf else short(diagnosis.rel)
+        tried = count(diagnosis.trials, "trial")
+        yield f"so changed, {diagnosis.name} agrees: {before} → {short(diagnosis.rel_after)} ({tried})"
+
+
+def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> None:
+    out.print()
+    if not diagnosis.proven:
+        out.print(
+            f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: "
+            f"none of {count(diagnosis.trials, 'trial')} made it agree",
+            soft_wrap=True,
+        )
+        for sign in diagnosis.signs:
+            out.print(f"  [bold]seen[/]      {escape(sign.shows)}", soft_wrap=True)
+        for number, suspect in enumerate(diagnosis.suspects, 1):
+            out.print(
+                f"  {'[bold]suspects[/]  ' if number == 1 else ' ' * 10}{escape(suspect)}", soft_wrap=True
+            )
+        return
+    where = " everywhere" if diagnosis.everywhere else ""
+    out.print(
+        f"[bold]why {escape(diagnosis.name)} departs[/] (proven by trial): {escape(diagnosis.cause)}{where}",
+        soft_wrap=True,
+    )
+    shown = diagnosis.places if everything else diagnosis.places[:_PLACES]
+    for place in shown:
+        row = f"  [dim]{escape(place.row)}[/]" if place.row else ""
+        out.print(f"  {escape(has(place))}; TensorFlow: {escape(place.had)}{row}", soft_wrap=True)
+    if len(shown) < len(diagnosis.places):
+        out.print(f"  … and {len(diagnosis.places) - len(shown)} more places (--all shows them)")
+    for line in explained(diagnosis):
+        out.print(f"  [green]{escape(line)}[/]", soft_wrap=True)
+    for advice in diagnosis.advice:
+        out.print(f"  next      {escape(advice)}", soft_wrap=True)
+
+
+def _table(result: Verification, everything: bool, *, wide: bool) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("endpoint", overflow="fold")
+    table.add_column("shape", no_wrap=wide)
+    extra = ("max abs", "cosine", "mean |x|", "TensorFlow's") if wide else ()
+    for column in ("rel", "own", "max rel", *extra):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    kept = shown_endpoints(result, everything)
+    left_out = 0
+    for index, one in enumerate(result.endpoints):
+        if index not in kept:
+            left_out += 1
+            continue
+        if left_out:
+            table.add_row("", f"[dim]… {left_out} that agree or follow[/]")
+            left_out = 0
+        table.add_row(*_row(one, wide), style="red" if one.departs else None)
+    return table
+
+
+def shown_endpoints(result: Verification, everything: bool) -> set[int]:
+    """Which endpoints a table shows: all, or of many the ends and what is around the first bad one."""
+    number = len(result.endpoints)
+    if everything or number <= SHOWN:
+        return set(range(number))
+    first = result.first
+    centre = result.endpoints.index(first) if first is not None else 0
+    near = set(range(max(0, centre - _AROUND), min(number, centre + _AROUND + 1)))
+    own = {index for index, one in enumerate(result.endpoints) if one.departs}
+    return near | own | set(range(_AROUND)) | set(range(number - _AROUND, number))
+
+
+def _row(one: Compared, wide: bool) -> Sequence[str]:
+    colour = _COLOURS[one.verdict]
+    verdict = f"[{colour}]{one.verdict}[/]" + (f" ({escape(one.note)})" if one.note else "")
+    shape = _shape(one.shape if one.shape is not None else one.shape_tf)
+    if one.verdict == "shape":
+        shape = f"{shape}, recorded {_shape(one.shape_tf)}"
+    figures = [_figure(one.free, "rel"), _figure(one.own, "rel"), _figure(one.free, "max_rel")]
+    if wide:
+        figures += [_figure(one.free, "max_abs"), f"{one.free.cosine:.6f}" if one.free else ""]
+        figures += [_value(one.free, "mean_abs"), _value(one.free, "mean_abs_tf")]
+    return (f"[{colour}]{MARKS[one.verdict]}[/]", escape(one.name), escape(shape), *figures, verdict)
+
+
+def short(value: float) -> str:
+    """A difference in two digits.
+
+    Example:
+        >>> short(0.0), short(1.23e-6), short(0.25), short(float("inf"))
+        ('0', '1.2e-06', '2.5e-01', 'inf')
+    """
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def ordinal(number: int) -> str:
+    """A place in a row.
+
+    Example:
+        >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22, 113)]
+        ['first', '2nd', '3rd', '4th', '11th', '22nd', '113th']
+    """
+    if number == 1:
+        return "first"
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _all(number: int, noun: str) -> str:
+    return f"the only {noun}" if number == 1 else f"all {number} {noun}s"
+
+
+def _figure(measure: Measure | None, name: str) -> str:
+    return "" if measure is None else short(float(getattr(measure, name)))
+
+
+def _value(measure: Measure | None, name: str) -> str:
+    value = None if measure is None else getattr(measure, name)
+    return "" if value is None else f"{value:.5g}"
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "" if shape is None else format_shape(shape)
