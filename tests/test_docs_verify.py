@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.test_docs import DOCS, code, comparable, play, read, section, table, working_in
-from tfpt.agreement import VERDICTS
-from tfpt.diagnosis.search import KINDS
+from tfpt.verification.agreement import VERDICTS
+from tfpt.verification.diagnosis.search import KINDS
 
 # Rounding differs from one machine's kernels to another's, and so do versions.
 ROUNDING = re.compile(r"\b\d\.\de-(0[6-9]|1\d)\b")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.running import program, refused, run
 from tests.models.deepmind_i3d import seeded_clip
-from tests.test_verification import RGB
+from tests.verification.test_verification import RGB
 
 NET = """\
 import torch
@@ -198,9 +198,9 @@ def test_a_page_is_written_and_not_written_over(project):
 def test_many_endpoints_are_shown_around_the_first_that_departs(tmp_path, monkeypatch):
     from rich.console import Console
 
-    from tfpt.agreement import Compared, Measure
     from tfpt.report.verifications import print_verification
     from tfpt.verification import Verification
+    from tfpt.verification.agreement import Compared, Measure
 
     def one(number: int) -> Compared:
         rel = 1e-7 if number < 60 else 0.1

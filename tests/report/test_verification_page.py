@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfpt.agreement import Compared, Measure, judged, measure
-from tfpt.diagnosis import Diagnosis, Explanation, Place
 from tfpt.errors import SinkError
-from tfpt.recordings import RecordedEndpoint
+from tfpt.recording.recordings import RecordedEndpoint
 from tfpt.report.colours import Scale, data_uri, png
 from tfpt.report.verification_page import page, write_page
 from tfpt.verification import Closeup, Verification
+from tfpt.verification.agreement import Compared, Measure, judged, measure
+from tfpt.verification.diagnosis import Diagnosis, Explanation, Place
 
 FACTS = {
     "input": {"shapes": {"input": [1, 5, 7, 3]}, "origin": "the recording"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfpt.errors import SourceError
-from tfpt.feeding import Sizes, seeded
+from tfpt.recording.feeding import Sizes, seeded
 from tfpt.running.opening import open_network
 
 tf = pytest.importorskip("tensorflow")

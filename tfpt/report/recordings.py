@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tfpt.errors import TfptError
-from tfpt.recordings import RecordedEndpoint, Recording
+from tfpt.recording.recordings import RecordedEndpoint, Recording
 from tfpt.report.terminal import count, figure, size
 from tfpt.running.network import Recordable, format_open_shape
 from tfpt.tensors import format_shape

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpt.agreement import VERDICTS, Compared
-from tfpt.diagnosis import Diagnosis
 from tfpt.errors import SinkError
 from tfpt.report.verification_pictures import closeup, depth_chart
 from tfpt.report.verifications import (
@@ -27,6 +25,8 @@ from tfpt.report.verifications import (
 from tfpt.sinks.file import AtomicFile
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
+from tfpt.verification.agreement import VERDICTS, Compared
+from tfpt.verification.diagnosis import Diagnosis
 
 
 def check_page(path: str | os.PathLike[str], overwrite: bool = False) -> None:

@@ -9,10 +9,10 @@ from html import escape
 
 import numpy as np
 
-from tfpt.agreement import Compared
 from tfpt.report.colours import Scale, data_uri
 from tfpt.report.verifications import short
 from tfpt.verification import Closeup, Verification
+from tfpt.verification.agreement import Compared
 
 _TILES = 6
 # Points of a scatter; more only make the page heavy.

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfpt.agreement import Compared, Measure
-from tfpt.diagnosis import Diagnosis, Place
 from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
+from tfpt.verification.agreement import Compared, Measure
+from tfpt.verification.diagnosis import Diagnosis, Place
 
 # Of many endpoints: the first and last, and those around the first that is bad.
 SHOWN = 40

@@ -1,7 +1,0 @@
-"""Diagnosis by trial: what makes an endpoint depart, shown by doing it otherwise."""
-
-from tfpt.diagnosis.chain import explain, faster_form
-from tfpt.diagnosis.evidence import Sign
-from tfpt.diagnosis.result import Diagnosis, Explanation, Place
-
-__all__ = ["Diagnosis", "Explanation", "Place", "Sign", "explain", "faster_form"]

@@ -1,0 +1,205 @@
+"""Agreement: how far an activation lies from the recorded one, and whether the two count as the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tfpt.recording.recordings import RecordedEndpoint
+
+# Two float32 implementations of one deep network lie about 2e-6 apart; a wrong layer moves activations by 1e-4 or more.
+DEFAULT_TOLERANCE = 1e-5
+
+# The largest of many rounding errors is some five times their root mean square, whatever the network.
+_MARGIN = 10
+
+Verdict = Literal["agrees", "departs", "follows", "shape", "missing", "not finite", "unrecorded"]
+
+# What each verdict means, as reports explain it.
+VERDICTS: dict[Verdict, str] = {
+    "agrees": "within the tolerance, or carries only the rounding of the endpoints before it",
+    "departs": "its own layers compute something else, or nothing before it does",
+    "follows": "differs because an endpoint before it does",
+    "shape": "has another shape than the recorded one",
+    "missing": "recorded, but the model has no such endpoint or never reached it",
+    "not finite": "has not-a-number or an infinity, in the model or in the recording",
+    "unrecorded": "the recording does not hold it; not compared",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How far one activation lies from the recorded one, over the recorded positions.
+
+    Attributes:
+        rel: The norm of the difference in proportion to the recorded norm (both L2).
+        max_abs: The largest absolute difference.
+        max_rel: That in proportion to the largest recorded value.
+        cosine: Of the angle between the two, as vectors.
+        mean_abs: The mean absolute value of the whole activation computed.
+        mean_abs_tf: The same of the recorded one; ``None`` where the recording does not say.
+        finite: Whether every value on both sides is.
+        whole: Whether every position was compared, rather than samples.
+    """
+
+    rel: float
+    max_abs: float
+    max_rel: float
+    cosine: float
+    mean_abs: float
+    mean_abs_tf: float | None
+    finite: bool
+    whole: bool
+
+    @property
+    def mean_rel(self) -> float:
+        """How far the two means lie apart, in proportion to the recorded one; 0 where that is not known."""
+        if self.mean_abs_tf is None:
+            return 0.0
+        return _ratio(abs(self.mean_abs - self.mean_abs_tf), self.mean_abs_tf)
+
+    def agrees(self, tolerance: float) -> bool:
+        """Whether the two count as the same; not-a-number never does.
+
+        Where samples were compared, the means must agree too: they see what lies between the samples.
+        """
+        close = self.rel <= tolerance and self.max_rel <= _MARGIN * tolerance
+        return self.finite and close and (self.whole or self.mean_rel <= _MARGIN * tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain JSON values; what is no number is text."""
+        values = {
+            "rel": self.rel,
+            "max_abs": self.max_abs,
+            "max_rel": self.max_rel,
+            "cosine": self.cosine,
+            "mean_abs": self.mean_abs,
+            "mean_abs_tf": self.mean_abs_tf,
+        }
+        return {
+            name: value if value is None or math.isfinite(value) else str(value)
+            for name, value in values.items()
+        } | {"finite": self.finite, "whole": self.whole}
+
+
+def measure(recorded: RecordedEndpoint, computed: np.ndarray) -> Measure:
+    """How far an array lies from what was recorded; it has the endpoint's shape, in TensorFlow's order of axes.
+
+    Example:
+        >>> recorded = RecordedEndpoint("relu", (2,), np.float32([3, 4]), 3.5)
+        >>> found = measure(recorded, np.float32([3, 5]))
+        >>> found.rel, found.max_abs, found.max_rel, found.mean_abs
+        (0.2, 1.0, 0.25, 4.0)
+        >>> found.agrees(1e-5), found.agrees(0.2)
+        (False, True)
+        >>> measure(recorded, np.float32([3, np.nan])).agrees(1e9)
+        False
+    """
+    a = recorded.samples_of(computed).astype(np.float64).reshape(-1)
+    b = recorded.values.astype(np.float64).reshape(-1)
+    mean = float(np.abs(computed).mean(dtype=np.float64)) if computed.size else 0.0
+    finite = bool(np.isfinite(a).all() and np.isfinite(b).all() and math.isfinite(mean))
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(a - b)
+        greatest = float(apart.max(initial=0.0))
+        largest = float(np.abs(b).max(initial=0.0))
+        norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+        rel = _ratio(float(np.linalg.norm(apart)), norms[1])
+        cosine = float(a @ b) / (norms[0] * norms[1]) if all(norms) else float(norms[0] == norms[1])
+    return Measure(
+        rel, greatest, _ratio(greatest, largest), cosine, mean, recorded.mean_abs, finite, recorded.whole
+    )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One endpoint on both sides.
+
+    Attributes:
+        name, path: What TensorFlow calls it, and the PyTorch module; empty where a side does not have it.
+        shape_tf, shape: Recorded and computed, both in TensorFlow's order of axes; ``None`` where there is none.
+        free: The difference as the model runs by itself; ``None`` where shapes differ or a side is missing.
+        own: The difference when every endpoint before it is replaced by the recorded one, so what its own layers
+            contribute; ``None`` where the recording holds only samples of the endpoint before.
+        verdict: One of `VERDICTS`.
+        note: What else is to be said of it.
+    """
+
+    name: str
+    path: str
+    shape_tf: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+    free: Measure | None = None
+    own: Measure | None = None
+    verdict: Verdict = "missing"
+    note: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Whether it keeps the model from agreeing."""
+        return self.verdict not in ("agrees", "unrecorded")
+
+    @property
+    def departs(self) -> bool:
+        """Whether it differs by itself, rather than because of what came before."""
+        return self.verdict in ("departs", "shape", "not finite")
+
+    @property
+    def carries(self) -> bool:
+        """Whether it lies beyond the tolerance by the rounding of earlier endpoints alone."""
+        return self.verdict == "agrees" and self.note.startswith("own")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "path": self.path,
+            "verdict": self.verdict,
+            "note": self.note,
+            "shape_tf": None if self.shape_tf is None else list(self.shape_tf),
+            "shape": None if self.shape is None else list(self.shape),
+            "free": self.free.to_json() if self.free else None,
+            "own": self.own.to_json() if self.own else None,
+        }
+
+
+def judged(compared: Iterable[Compared], tolerance: float) -> tuple[Compared, ...]:
+    """The endpoints, in the order in which the model runs, with their verdicts.
+
+    Example:
+        >>> def at(rel, own=None):
+        ...     figures = [None if r is None else Measure(r, r, r, 1, 1, 1, True, True) for r in (rel, own)]
+        ...     return Compared("x", "x", (1,), (1,), *figures)
+        >>> [c.verdict for c in judged([at(1e-6), at(2e-5, 1e-6), at(0.1), at(0.2), at(0.3, 1e-6)], 1e-5)]
+        ['agrees', 'agrees', 'departs', 'follows', 'follows']
+    """
+    departed = False
+    found = []
+    for one in compared:
+        verdict, note = _verdict(one, tolerance, departed)
+        departed = departed or verdict in ("departs", "shape", "not finite")
+        found.append(replace(one, verdict=verdict, note=one.note or note))
+    return tuple(found)
+
+
+def _verdict(one: Compared, tolerance: float, departed: bool) -> tuple[Verdict, str]:
+    if one.shape_tf is None or one.shape is None:
+        return ("unrecorded" if one.shape_tf is None else "missing"), ""
+    if one.free is None:
+        return "shape", ""
+    if not one.free.finite:
+        return "not finite", ""
+    if one.free.agrees(tolerance):
+        return "agrees", ""
+    if one.own is None:
+        return ("follows" if departed else "departs"), ""
+    if not one.own.agrees(tolerance):
+        return "departs", "by itself, too" if departed else ""
+    return ("follows", "") if departed else ("agrees", f"own {one.own.rel:.1e}: carried rounding")
+
+
+def _ratio(value: float, scale: float) -> float:
+    return 0.0 if value == 0 else value / scale if scale else math.inf

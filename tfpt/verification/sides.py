@@ -1,0 +1,113 @@
+"""Both sides of a verification: which ones were named, and the model ready to run."""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tfpt._version import __version__
+from tfpt.behaviour import adapt_model
+from tfpt.devices import device_of
+from tfpt.errors import TfptError
+from tfpt.mapping import rows
+from tfpt.recording.recordings import Recording
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+def check_sides(
+    weights: object, recording: object, network: object, model: object, options: Mapping[str, Any]
+) -> None:
+    """Refuse sides that are named twice or not at all.
+
+    Raises:
+        TfptError: Says which.
+    """
+    if (recording is None) == (network is None):
+        raise TfptError(
+            "TensorFlow's side is named twice" if network else "TensorFlow's side is missing",
+            expected="a recording, or a network to run",
+            hint="tfpt record --mapping MAPPING NETWORK --out R.npz, then --recording R.npz",
+        )
+    if weights is not None and model is not None:
+        raise TfptError("a model that is ready has its weights", expected="weights, or a model")
+    if weights is None and model is None and network is None:
+        raise TfptError(
+            "the PyTorch side is missing",
+            expected="WEIGHTS: a TensorFlow checkpoint, or a file that tfpt convert wrote",
+        )
+    if options and network is None:
+        raise TfptError(
+            f"{next(iter(options))} is for a network that is run, not for a recording",
+            hint="tfpt record takes it",
+        )
+
+
+def weights_of(
+    network: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
+) -> str | None:
+    """The checkpoint that serves both sides, where no weights are named.
+
+    Example:
+        >>> weights_of("model.ckpt-12.meta", None), weights_of("net.pb", "model.ckpt-12")
+        ('model.ckpt-12', 'model.ckpt-12')
+    """
+    if checkpoint is not None:
+        return os.fspath(checkpoint)
+    return None if network is None else os.fspath(network).removesuffix(".meta")
+
+
+def as_given(
+    model: nn.Module, mapping: rows.Mapping, *, adapt: bool, dtype: str | None, device: str | None
+) -> nn.Module:
+    """A person's model, or a copy of it where something is to be changed.
+
+    Raises:
+        ModelError: It cannot be adapted.
+        TfptError: There is no such dtype, or this machine has no such device.
+    """
+    if adapt or dtype is not None or device is not None:
+        model = copy.deepcopy(model)
+    if adapt:
+        adapt_model(model, mapping)
+    return placed(model, dtype=dtype, device=device)
+
+
+def placed(model: nn.Module, *, dtype: str | None, device: str | None) -> nn.Module:
+    """The model in this floating-point dtype and on this device.
+
+    Raises:
+        TfptError: There is no such dtype, or this machine has no such device.
+
+    Example:
+        >>> placed(nn.Linear(2, 3), dtype="float64", device=None).weight.dtype
+        torch.float64
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise TfptError("no such dtype to run a model in", expected=", ".join(DTYPES), got=str(dtype))
+    place = None if device is None else device_of(device)
+    return model.to(device=place, dtype=None if dtype is None else getattr(torch, dtype))
+
+
+def facts_of(model: nn.Module, recording: Recording, fed: dict[str, Any], optimize: bool) -> dict[str, Any]:
+    """Both sides, the input and the versions, in values of JSON."""
+    parameter = next(model.parameters(), torch.zeros(()))
+    return {
+        "input": fed,
+        "tensorflow": recording.facts,
+        "pytorch": {
+            "torch": torch.__version__,
+            "tfpt": __version__,
+            "python": platform.python_version(),
+            "device": str(parameter.device),
+            "dtype": str(parameter.dtype).removeprefix("torch."),
+            "optimize": optimize,
+            "threads": torch.get_num_threads(),
+        },
+    }
