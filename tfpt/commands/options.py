@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +76,26 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise click.BadParameter(f"the value in {text!r} cannot be read", param_hint="--set") from None
     return settings
+
+
+def named_files(texts: Sequence[str]) -> str | dict[str, str] | None:
+    """What `--input` says: one file, or files by the names of inputs.
+
+    Example:
+        >>> named_files(["clip.npy"]), named_files(["left=a.npy", "right=b.npy"])
+        ('clip.npy', {'left': 'a.npy', 'right': 'b.npy'})
+    """
+    if not texts:
+        return None
+    if len(texts) == 1 and ("=" not in texts[0] or Path(texts[0]).is_file()):
+        return texts[0]
+    found = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not equals or not name or name in found:
+            raise click.BadParameter(f"{text!r} is not NAME=FILE, one for each input", param_hint="--input")
+        found[name] = file
+    return found
 
 
 def reports_errors(function: F) -> F:

@@ -14,6 +14,7 @@ from tfpt.commands.options import (
     json_option,
     mapping_help,
     name_of,
+    named_files,
     parse_settings,
     reports_errors,
     settings_option,
@@ -111,7 +112,7 @@ def command(
         network,
         target,
         checkpoint=checkpoint,
-        inputs=_inputs(inputs),
+        inputs=named_files(inputs),
         feeds=_feeds(feeds),
         settings=parse_settings(settings),
         config=str(config) if config else None,
@@ -152,21 +153,6 @@ def _list(
         from tfpt.report.terminal import console
 
         print_recordable(console(), shown, len(found), everything=everything)
-
-
-def _inputs(texts: Sequence[str]) -> str | dict[str, str] | None:
-    """One file, or files by the names of inputs."""
-    if not texts:
-        return None
-    if len(texts) == 1 and ("=" not in texts[0] or Path(texts[0]).is_file()):
-        return texts[0]
-    found = {}
-    for text in texts:
-        name, equals, file = text.partition("=")
-        if not equals or not name or name in found:
-            raise click.BadParameter(f"{text!r} is not NAME=FILE, one for each input", param_hint="--input")
-        found[name] = file
-    return found
 
 
 def _feeds(texts: Sequence[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tfpt.commands.options import (
     device_option,
     json_option,
     mapping_help,
+    named_files,
     optimize_option,
     parse_settings,
     reports_errors,
@@ -123,7 +124,7 @@ def command(
     result = verify(
         mapping,
         weights,
-        inputs=_inputs(inputs),
+        inputs=named_files(inputs),
         settings=parse_settings(settings),
         config=str(config) if config else None,
         **options,
@@ -148,18 +149,3 @@ def command(
 
             out.print(f"[green]wrote[/] {escape(str(html))}", soft_wrap=True)
     sys.exit(0 if result.agrees else 1)
-
-
-def _inputs(texts: Sequence[str]) -> str | dict[str, str] | None:
-    """One file, or files by the names of inputs."""
-    if not texts:
-        return None
-    if len(texts) == 1 and ("=" not in texts[0] or Path(texts[0]).is_file()):
-        return texts[0]
-    found = {}
-    for text in texts:
-        name, equals, file = text.partition("=")
-        if not equals or not name or name in found:
-            raise click.BadParameter(f"{text!r} is not NAME=FILE, one for each input", param_hint="--input")
-        found[name] = file
-    return found

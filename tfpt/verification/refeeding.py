@@ -63,7 +63,7 @@ def refeed(
         >>> recording = Recording({}, {"input": np.zeros((1, 16, 7, 5, 3), np.float32)})
         >>> found = refeed(recording, load_mapping("i3d_rgb"), nn.Conv3d(3, 5, 1))
         >>> found.inputs.shape, found.shapes, found.origin
-        (torch.Size([1, 3, 16, 7, 5]), {'input': (1, 16, 7, 5, 3)}, 'the recording')
+        (torch.Size([1, 3, 16, 7, 5]), {'input': (1, 16, 7, 5, 3)}, 'an array given')
     """
     arrays, origin = _arrays(recording, inputs)
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -96,7 +96,7 @@ def _arrays(
         }  # a lone array is the lone input, whatever its file calls it
     if not given:
         if recording.inputs:
-            return dict(recording.inputs), "the recording"
+            return dict(recording.inputs), _kept(recording)
         return _made_again(recording)
     arrays = {name: array for name, (array, _) in given.items()}
     for name, held in recording.inputs.items():
@@ -110,6 +110,20 @@ def _arrays(
             )
     file = next((str(origin["file"]) for _, origin in given.values() if "file" in origin), "")
     return {**recording.inputs, **arrays}, file or "an array given"
+
+
+def _kept(recording: Recording) -> str:
+    """Where an input that the recording holds came from, as far as its facts say."""
+    facts = recording.facts.get("inputs")
+    origins = []
+    for fact in facts.values() if isinstance(facts, dict) else ():
+        if isinstance(fact, dict) and fact.get("file") is not None:
+            origins.append(str(fact["file"]))
+        elif isinstance(fact, dict) and fact.get("seed") is not None:
+            origins.append(f"seed {fact['seed']}")
+    if not recording.location:  # made on the spot
+        return ", ".join(origins) or "an array given"
+    return f"the recording ({', '.join(origins)})" if origins else "the recording"
 
 
 def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
