@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +82,55 @@ def test_every_public_name_is_there_and_documented(name):
 def test_a_name_that_is_none_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nonesuch"):
         _ = tfpt.nonesuch
+
+
+PACKAGE = Path(tfpt.__file__).parent
+
+
+def modules() -> list[tuple[str, ast.Module]]:
+    """Every module of the package: the room it is in (the first name behind ``tfpt.``), and what it says."""
+    return [
+        (path.relative_to(PACKAGE).with_suffix("").parts[0], ast.parse(path.read_text(encoding="utf-8")))
+        for path in PACKAGE.rglob("*.py")
+    ]
+
+
+def test_no_room_imports_another_that_imports_it():
+    """Imports go downwards: following them never leads back."""
+    below: dict[str, set[str]] = {}
+    for room, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfpt."):
+                below.setdefault(room, set()).add(node.module.split(".")[1])
+    for room in below:
+        below[room].discard(room)
+    while below:
+        lowest = [room for room in below if not below[room] & below.keys()]
+        assert lowest, f"these import each other: {', '.join(sorted(below))}"
+        for room in lowest:
+            del below[room]
+
+
+def test_the_engine_names_no_model():
+    """Names of networks stand in docstrings and messages, as examples, and nowhere else."""
+    networks = ("i3d", "bert", "inception", "mixed_", "kinetics")
+    for room, tree in modules():
+        documentation = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            texts = [
+                getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "module", None),
+                node.value if isinstance(node, ast.Constant) and id(node) not in documentation else None,
+            ]  # fmt: skip
+            # A text with a space in it is a message.
+            found = [
+                text
+                for text in texts
+                if isinstance(text, str) and " " not in text and any(n in text.lower() for n in networks)
+            ]
+            assert not found, f"{room}: {found[0][:100]}"
