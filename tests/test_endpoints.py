@@ -115,6 +115,36 @@ def test_a_module_without_a_tensor_is_refused():
         first_tensor((None, "text"), "somewhere")
 
 
+def test_a_tensor_inside_of_tuples_and_dicts_is_found_and_replaced():
+    class Deep(nn.Module):
+        def forward(self, x: Tensor) -> tuple[object, ...]:
+            return (None, {"none": [], "pair": Pair(x + 1, x)}, x)
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deep = Deep()
+
+        def forward(self, x: Tensor) -> Tensor:
+            _, found, last = self.deep(x)
+            assert isinstance(found["pair"], Pair)
+            return found["pair"].left * 10 + found["pair"].right + last
+
+    model, ends = Outer(), []
+    assert torch.equal(activations(model, X, ["deep"])["deep"], X + 1)
+    model.register_forward_hook(lambda _module, _inputs, output: ends.append(output))
+    watch(model, X, ["deep"], lambda _path, _output: torch.zeros(1, 4), to_the_end=True)
+    assert torch.equal(ends[0], 2 * X)
+
+
+def test_two_endpoints_of_one_module_are_refused(tmp_path):
+    mapping = mapping_with(tmp_path, "endpoints:\n  - {tf: a, pt: '0'}\n  - {tf: b, pt: '0'}\n")
+    with pytest.raises(ModelError, match="two endpoints are the output of 0") as error:
+        endpoints_in(nn.Sequential(nn.ReLU()), mapping)
+    assert error.value.got == "a and b"
+    assert error.value.where.endswith("m.yaml:4")
+
+
 def mapping_with(tmp_path, text):
     path = tmp_path / "m.yaml"
     path.write_text(f"version: 1\n{text}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ import tfpt
 from tests.models.deepmind_i3d import channels_first, seeded_clip, seeded_model
 from tfpt.endpoints import activations
 from tfpt.errors import ModelError
-from tfpt.models.i3d import I3D
+from tfpt.models.i3d import I3D, Unit3D
 from tfpt.nn.inference import FoldedConv
 from tfpt.optimisation import optimize
 
@@ -151,3 +153,84 @@ def test_layers_with_hooks_are_left_alone():
     assert seen == ["norm"]
     assert isinstance(faster.stem[1], nn.BatchNorm2d)
     assert isinstance(faster.stem[3], FoldedConv)
+
+
+class Centred(nn.Conv2d):
+    """A convolution of its own kind, as those with weight standardisation are."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Activated(nn.BatchNorm2d):
+    """A norm that ends with an activation, as timm's do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: (Centred(3, 5, 3), nn.BatchNorm2d(5)),
+        lambda: (nn.Conv2d(3, 5, 3), Activated(5)),
+        lambda: (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 5, 3)), nn.BatchNorm2d(5)),
+        lambda: (tfpt.nn.Conv2d(3, 5, 3, 2), nn.BatchNorm2d(5)),
+    ],
+    ids=["convolution", "norm", "parametrized", "tfpt.nn"],
+)
+def test_a_derived_layer_is_folded_only_if_it_computes_as_torch_s(layers):
+    torch.manual_seed(3)
+    model, x = nn.Sequential(*layers()), torch.randn(2, 3, 8, 9)
+    with torch.no_grad():
+        model(3 * x + 1)
+        faster = optimize(model.eval())
+        torch.testing.assert_close(faster(x), model(x), rtol=1e-4, atol=1e-5)
+    assert isinstance(faster[0], FoldedConv) == (
+        type(model[0]) is not Centred and type(model[1]) is not Activated
+    )
+
+
+def test_a_part_in_training_mode_is_refused_too():
+    net = trained_net()
+    net.stem[1].train()
+    with pytest.raises(ModelError, match="training mode") as error:
+        optimize(net)
+    assert error.value.where == "stem.1"
+
+
+@pytest.mark.parametrize(
+    "lazy", [nn.LazyConv2d(5, 3), nn.Sequential(nn.Conv2d(3, 5, 3), nn.LazyBatchNorm2d())]
+)
+def test_parameters_that_are_not_there_yet_are_refused(lazy):
+    with pytest.raises(ModelError, match="not there yet"):
+        optimize(nn.Sequential(lazy, nn.BatchNorm2d(5)).eval())
+
+
+def test_a_module_used_twice_stays_one(clip):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = Unit3D(2, 2, 3, padding="same")
+            self.second = self.first
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(x))
+
+    model = Twice().eval()
+    faster = optimize(model)
+    assert isinstance(faster.first, FoldedConv)
+    assert faster.second is faster.first
+    x = clip[:, :, :3, :7, :9]
+    with torch.no_grad():
+        torch.testing.assert_close(faster(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_hook_that_is_there_before_is_called_after(i3d, clip):
+    model = copy.deepcopy(i3d)
+    seen = []
+    for path in ("mixed_3b", "mixed_4b.branch_1.0.conv3d"):
+        model.get_submodule(path).register_forward_hook(lambda *_, path=path: seen.append(path))
+    with torch.no_grad():
+        optimize(model)(clip)
+    assert seen == ["mixed_3b", "mixed_4b.branch_1.0.conv3d"]

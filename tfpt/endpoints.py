@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
     """The mapping's endpoints that the model has, in the mapping's order; of one template, in the model's.
 
     Raises:
-        ModelError: The mapping has none, or one of them reaches no module.
+        ModelError: The mapping has none, one of them reaches no module, or two reach the same.
 
     Example:
         >>> from tfpt.mapping.loading import load_mapping
@@ -73,6 +73,13 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
             op = tf if row.op is None else row.op.render(values)
             if tf is None or op is None:
                 continue  # a number that the other side has no name for, such as a negative one
+            if path in found:
+                raise ModelError(
+                    f"two endpoints are the output of {path}",
+                    where=row.position.row,
+                    expected="one",
+                    got=f"{found[path].tf} and {tf}",
+                )
             found[path] = Endpoint(tf, op, path, row.layout, row.position)
     return tuple(found.values())
 
@@ -163,27 +170,37 @@ def first_tensor(output: Any, path: str) -> Tensor:
     Raises:
         ModelError: There is none.
     """
-    if isinstance(output, Tensor):
-        return output
-    values = (
-        output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
-    )
-    for value in values:
+    for value in _parts(output):
         if isinstance(value, Tensor):
             return value
     raise ModelError(f"the module {path} gives no tensor", got=type(output).__name__)
 
 
+def _parts(output: Any) -> Iterator[Any]:
+    """What an output holds, in its order: itself, or the parts of a tuple, list or dict, and theirs."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, tuple | list):
+        for part in output:
+            yield from _parts(part)
+    else:
+        yield output
+
+
 def _with_first_tensor(output: Any, replacement: Tensor) -> Any:
+    """The output with another tensor in the place of its first; a dict or list is changed where it stands."""
     if isinstance(output, Tensor):
         return replacement
-    if isinstance(output, tuple | list):
-        index = next(index for index, value in enumerate(output) if isinstance(value, Tensor))
-        values = [*output[:index], replacement, *output[index + 1 :]]
-        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
-    key = next(key for key, value in output.items() if isinstance(value, Tensor))
-    output[key] = replacement
-    return output
+    pairs = output.items() if isinstance(output, Mapping) else enumerate(output)
+    key, part = next(
+        (key, part) for key, part in pairs if any(isinstance(value, Tensor) for value in _parts(part))
+    )
+    inner = _with_first_tensor(part, replacement)
+    if not isinstance(output, tuple):
+        output[key] = inner
+        return output
+    values = [*output[:key], inner, *output[key + 1 :]]
+    return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
 
 
 class _Enough(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tests.clips.footage import write_gif
 from tfpt.clips import open_clip
-from tfpt.errors import SourceError
+from tfpt.errors import SourceError, TfptError
 
 
 def few_colours(frames, seed=0):
@@ -98,3 +99,29 @@ def test_the_published_gifs_are_what_their_authors_say(shared):
     flow = open_clip(shared / "real/i3d/clips/v_CricketShot_g04_c01_flow.gif")
     assert (rgb.kind, rgb.length, rgb.size, rgb.fps) == ("pictures", 79, (224, 224), 25)
     assert (flow.kind, flow.length, flow.size, flow.fps) == ("flow", 79, (224, 224), 25)
+
+
+def test_pages_of_16_bits_are_refused(tmp_path):
+    """Pillow would cut their values off at 255."""
+    first, second = (Image.fromarray(np.full((9, 11), level, np.uint16)) for level in (300, 60000))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    with pytest.raises(SourceError, match="more than 8 bits") as refused:
+        open_clip(tmp_path / "a.tif")
+    assert refused.value.where.endswith("a.tif, frame 0")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tiff"])
+def test_whatever_is_damaged_is_a_clip_or_refused(tmp_path, ending):
+    pictures = [Image.fromarray(picture) for picture in few_colours(3)]
+    path = tmp_path / f"a.{ending}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    whole, random = path.read_bytes(), np.random.default_rng(4)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in random.integers(4, len(whole), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        with suppress(TfptError):
+            for frame in open_clip(path).frames(Fraction(0)):
+                frame.read()

@@ -86,3 +86,10 @@ def test_a_file_that_is_cut_off_and_one_with_objects_are_refused(write, tmp_path
     for path in (tmp_path / "cut.npy", tmp_path / "header.npy", write(np.array([{}]), "objects.npy")):
         with pytest.raises(SourceError, match="npy file cannot be read"):
             open_clip(path)
+
+
+def test_a_header_that_is_no_python_is_refused(write):
+    path = write(VALUES)
+    path.write_bytes(path.read_bytes().replace(b"'shape': (", b"'shape': ((("))
+    with pytest.raises(SourceError, match="npy file cannot be read"):
+        open_clip(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tests.clips.footage import noise, write_folder
 from tfpt.clips import open_clip
-from tfpt.errors import SourceError
+from tfpt.errors import SourceError, TfptError
 
 
 def pixels(clip):
@@ -75,3 +76,32 @@ def test_a_file_that_is_no_picture_and_one_of_16_bits_are_refused(tmp_path):
     Image.fromarray(noise(1)[0, ..., 0].astype(np.uint16) * 257).save(folder / "frame2.png")
     with pytest.raises(SourceError, match="more than 8 bits"):
         pixels(open_clip(folder))
+
+
+def test_an_orientation_that_is_none_is_left_alone(tmp_path):
+    """Exif knows 1 to 8."""
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    (tmp_path / "f").mkdir()
+    Image.fromarray(noise(1)[0]).save(tmp_path / "f/1.png", exif=exif)
+    clip = open_clip(tmp_path / "f")
+    assert clip.size == (22, 30)
+    assert pixels(clip)[0].shape == (22, 30, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_exif_is_refused_or_left_alone(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "abc"
+    (tmp_path / "f").mkdir()
+    path = tmp_path / "f/1.jpg"
+    Image.fromarray(noise(1)[0]).save(path, exif=exif)
+    whole = path.read_bytes()
+    # The description's tag becomes one that Pillow cannot write again; the orientation's type, bytes or text.
+    tag, kind = whole.index(b"\x01\x0e") + 1, whole.index(b"\x01\x12") + 3
+    for place, value in ((tag, 0), (kind, 1), (kind, 2)):
+        damaged = bytearray(whole)
+        damaged[place] = value
+        path.write_bytes(damaged)
+        with suppress(TfptError):
+            pixels(open_clip(tmp_path / "f"))

@@ -11,7 +11,7 @@ from tests.clips.footage import noise, write_folder, write_gif, write_video
 from tfpt.clips import open_clip, prepared
 from tfpt.clips.flow import flows
 from tfpt.clips.geometry import resized
-from tfpt.errors import TfptError
+from tfpt.errors import SourceError, TfptError
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path):
@@ -68,3 +68,10 @@ def test_prepared_arrays_need_none_of_them(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((3, 224, 224, 3), np.float32))
     absent(monkeypatch, "av", "cv2", "cv2.optflow", "PIL.Image")
     assert len(list(prepared(open_clip(tmp_path / "a.npy"), load_mapping("i3d_rgb")))) == 3
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/clip.mp4", "a" * 300])
+def test_a_name_that_cannot_be_is_refused(name):
+    with pytest.raises(SourceError) as refused:
+        open_clip(name)
+    assert refused.value.where == name

@@ -215,3 +215,13 @@ def test_seconds_of_a_clip_without_times_are_refused_where_the_network_has_no_ra
     with pytest.raises(TfptError, match="without times"):
         list(prepared(clip, load_mapping(network.mapping), start=1))
     assert open_clip(tmp_path / "f", fps=Fraction(10)).fps == 10
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(25, list(range(12))), (10, [k // 5 for k in range(0, 60, 2)])]
+)
+def test_a_container_that_counts_frames_loses_none(tmp_path, rgb, rate, expected):
+    """AVI's unit of time is a frame: nothing is rounded to it."""
+    pictures = noise(12, SIZE, SIZE)
+    path = write_video(tmp_path / "v.avi", pictures, rate=rate, codec="rawvideo", pixels="bgr24")
+    np.testing.assert_array_equal(np.stack(list(prepared(open_clip(path), rgb))), pictures[expected])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -209,3 +210,45 @@ def test_sound_alone_is_no_video(tmp_path):
     with pytest.raises(SourceError, match="there is no video in the file") as refused:
         open_clip(write_sound(tmp_path / "a.m4a"))
     assert refused.value.got.endswith("with audio only")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.ts", "libx264"),
+        ("a.mpg", "mpeg2video"),
+        ("a.flv", "libx264"),
+        ("a.h264", "libx264"),
+        ("a.avi", "mpeg4"),
+    ],
+)
+def test_a_start_gives_what_reading_from_the_beginning_gives(tmp_path, name, codec):
+    """Transport streams have no index to seek by, program streams few times, raw H.264 neither."""
+    levels = [(37 * k) % 230 + 10 for k in range(60)]
+    clip = open_clip(write_video(tmp_path / name, plain(levels, 32, 32), codec=codec, pixels="yuv420p"))
+    whole = {frame.time: frame.read() for frame in frames(clip)}
+    assert len(whole) == 60
+    for start in (Fraction(1, 25), Fraction(4, 5), Fraction(49, 25), Fraction(59, 25)):
+        found = frames(clip, start)
+        assert found[0].time <= start
+        assert [frame.time for frame in found] == [time for time in whole if time >= found[0].time]
+        for frame in found:
+            np.testing.assert_array_equal(frame.read(), whole[frame.time])
+
+
+def test_a_start_behind_the_end_gives_no_damage(tmp_path):
+    path = write_video(tmp_path / "a.y4m", plain([20, 90], 32, 32), codec="rawvideo", pixels="yuv420p")
+    assert [frame.time for frame in frames(open_clip(path), start=9)] == [0, Fraction(1, 25)]
+    assert frames(open_clip(path), start=10**300)
+
+
+def test_the_first_frame_is_at_0_in_an_avi_with_b_frames_too(tmp_path):
+    """Its first packet is of a frame that is shown one later."""
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"bf": "2"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in plain(range(20, 200, 20), 32, 32):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    assert [frame.time for frame in frames(open_clip(path))] == [Fraction(k, 25) for k in range(9)]

@@ -91,3 +91,8 @@ def test_a_window_comes_before_the_frame_behind_it_is_read():
         raise AssertionError("read ahead")
 
     assert len(next(windows(few(), window=5))) == 5
+
+
+def test_a_window_longer_than_any_clip_is_the_clip():
+    frames = [np.array([k]) for k in range(3)]
+    assert [array.ravel().tolist() for array in windows(frames, window=10**30)] == [[0, 1, 2]]

@@ -61,6 +61,7 @@ def test_the_report_has_totals_kinds_and_layers(tmp_path):
         "convolution 1×1",
         "modules at depth 1",
         "in no layer: functions",
+        ": a pass of its own, timed layer by layer",
         "28.81",
     ):
         assert words in found.out, words

@@ -160,3 +160,16 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("value", ["[", "*a", "!!python/object:os.system x", "2020-99-99"])
+def test_a_value_that_cannot_be_read_is_refused(meta, value):
+    found = run("record", meta, "--feed", f"is_training={value}")
+    assert found.code == 2
+    assert "has no value that can be read" in found.err
+
+
+def test_rows_of_unequal_lengths_are_refused(meta):
+    found = run("record", meta, "--endpoint", "net/unit", "--feed", "clip=[1, [2]]")
+    assert found.code == 2
+    assert "the value for clip is no array" in found.err

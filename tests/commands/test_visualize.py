@@ -76,7 +76,7 @@ def test_activations_of_noise_are_drawn_and_said(weights, tmp_path):
     assert found.code == 0
     assert "conv3d_1a_7x7 [1, 64, 5, 112, 112], 4 channels" in found.out
     assert f"wrote {out} (" in found.out
-    assert "5 frames, 13.9 a second" in found.out
+    assert "5 frames, 14.3 a second" in found.out
     assert Image.open(out).n_frames == 5
 
 

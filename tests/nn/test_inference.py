@@ -228,3 +228,16 @@ def test_onednn_is_called_where_torch_would_not():
         pytest.skip("this torch leaves no small convolution to its unfolding kernel")
     assert "aten::mkldnn_convolution" in operators[0]
     assert "aten::slow_conv3d_forward" not in operators[0]
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("shape", [(3, 3, 7), (1, 3, 3, 7, 7)])
+def test_an_input_of_other_axes_is_refused(kernel, shape):
+    """The matrix product of a kernel of 1 would take the second axis for the channels."""
+    with pytest.raises(ModelError, match="takes a batch"):
+        FoldedConv(nn.Conv2d(3, 5, kernel))(torch.zeros(shape))
+
+
+def test_a_branch_that_is_there_twice_is_computed_twice():
+    pool, x = nn.MaxPool2d(3, 1, 1), torch.randn(1, 3, 5, 7)
+    assert torch.equal(Branches({"a": pool, "b": pool})(x), torch.cat([pool(x), pool(x)], 1))

@@ -99,3 +99,14 @@ def test_where_memory_runs_out_smaller_windows_are_proposed(network):
     with pytest.raises(TfptError, match="not enough memory") as refused:
         mean_logits(Wrong(exhausted), load_mapping(network.mapping), clips(1))
     assert "--window" in refused.value.hint
+
+
+@pytest.mark.parametrize("error", [ValueError(), AssertionError(), KeyError("clip"), AttributeError("stem")])
+def test_whatever_a_network_raises_is_said(error):
+    class Refusing(nn.Module):
+        def forward(self, clip):
+            raise error
+
+    with pytest.raises(ModelError, match="cannot be run on the clip") as refused:
+        mean_logits(Refusing(), load_mapping("i3d_rgb"), [np.zeros((2, 4, 4, 3), np.float32)])
+    assert (str(error) or type(error).__name__) in refused.value.got

@@ -329,6 +329,8 @@ def test_rates_of_prepared_clips_are_not_changed(tmp_path, rgb):
         ({"batch": 0}, "batch counts from 1"),
         ({"fps": 0}, "fps is no number"),
         ({"start": -1}, "begins at 0 s"),
+        ({"start": float("nan")}, "start is no number of seconds"),
+        ({"end": float("inf")}, "end is no number of seconds"),
         ({"start": 2, "end": 1}, "does not lie behind"),
         ({"device": "abacus"}, "no such device"),
         ({"dtype": "int8"}, "do not run in this dtype"),
@@ -337,6 +339,12 @@ def test_rates_of_prepared_clips_are_not_changed(tmp_path, rgb):
 def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(rgb, options, what):
     with pytest.raises(TfptError, match=what):
         run(rgb, "absent.mp4", **options)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_refused(rgb, weight):
+    with pytest.raises(TfptError, match="weight is no finite number"):
+        predict(Stream(rgb.mapping, rgb.weights, weight=weight), "v.mkv")
 
 
 def test_without_a_stream_or_a_clip_there_is_nothing_to_do(rgb):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 import tfpt
-from tests.profiling.profiled import NAP, Large, Net, write_mapping
+from tests.profiling.profiled import NAP, Large, Nap, Net, write_mapping
 from tfpt.errors import MappingError, ModelError, SinkError, TfptError
 from tfpt.profiling.operator_times import kind_of
 from tfpt.profiling.passes import FORWARD, TRAINING
@@ -94,6 +95,96 @@ def test_a_module_in_two_places_is_listed_once_with_both_calls(mapping):
     assert found["first"].calls == 2
 
 
+class Sharing(nn.Module):
+    """A layer in two branches, one of which is a list that never runs itself."""
+
+    def __init__(self):
+        super().__init__()
+        shared = nn.Sequential(Nap())
+        self.left = nn.ModuleList([shared])
+        self.right = nn.Sequential(nn.Identity(), shared)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.right(self.left[0](x * self.scale))
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory):
+    path = write_mapping(tmp_path_factory.mktemp("sharing"))
+    return tfpt.profile(path, model=Sharing(), train=True, threads=1, **QUICK).passes[0]
+
+
+@pytest.mark.parametrize("depth", [None, 1, 2, 3])
+def test_a_layer_that_branches_share_counts_for_the_branch_that_called_it(sharing, depth):
+    rows = sharing.layers.rows(depth)
+    for branch in ("left", "right"):
+        there = [row for row in rows if row.path.startswith(branch)]
+        assert NAP <= sum(row.forward for row in there) < NAP + LATE
+        assert NAP <= sum(row.backward for row in there) < NAP + LATE
+    assert min(sharing.layers.outside(depth)) >= 0
+
+
+def test_a_list_of_modules_takes_what_they_take(sharing):
+    left = layers(sharing)["left"]
+    assert (left.kind, left.calls, left.own) == ("ModuleList", 0, 0)
+    assert left.forward >= NAP
+
+
+def test_a_module_that_calls_itself_is_counted_once(mapping):
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.nap = Nap()
+
+        def forward(self, x, more=1):
+            x = self.nap(x)
+            return self(x, more - 1) if more else x
+
+    found = tfpt.profile(mapping, model=nn.Sequential(Again()), train=False, **QUICK).passes[0].layers
+    assert 2 * NAP <= found.rows(1)[0].forward < 2 * NAP + LATE
+    assert found.outside(1)[0] >= 0
+
+
+def test_a_module_that_raises_has_run_and_its_caller_goes_on(mapping, tmp_path):
+    class Forgiving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wrong = nn.Linear(99, 2)
+            self.nap = Nap()
+
+        def forward(self, x):
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                return self.nap(x)
+
+    trace = tmp_path / "t.json"
+    found = tfpt.profile(mapping, model=Forgiving(), train=False, trace=trace, **QUICK).passes[0]
+    assert layers(found).keys() == {"", "wrong", "nap"}
+    assert layers(found)["wrong"].forward < NAP <= layers(found)["nap"].forward
+    events = json.loads(trace.read_text())["traceEvents"]
+    wrong, nap = (
+        next(e for e in events if e["name"] == name and e["cat"] == "user_annotation")
+        for name in ("wrong", "nap")
+    )
+    assert wrong["ts"] + wrong["dur"] <= nap["ts"]
+
+
+def test_a_layer_whose_children_do_not_run_is_a_row_of_its_own(mapping):
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(3, 1)
+
+        def forward(self, x):
+            x = x.flatten(2).permute(2, 0, 1)
+            return self.attention(x, x, x)
+
+    found = tfpt.profile(mapping, model=Attending(), train=False, **QUICK).passes[0]
+    assert [row.path for row in found.layers.rows()] == ["attention"]
+
+
 # -- totals ---------------------------------------------------------------------------------------------
 
 
@@ -116,6 +207,36 @@ def test_the_arithmetic_is_that_of_a_count_by_hand(both):
     assert both[0].flops == convolution + point
     # Backward a convolution makes the gradients of weight and input; the first has none of its input to make.
     assert both[1].flops == 2 * convolution + 3 * point
+
+
+def test_gradients_of_convolutions_in_groups_are_counted_as_groups(mapping):
+    model = nn.Sequential(
+        nn.Conv3d(3, 6, 3, padding=1),
+        nn.Conv3d(6, 12, 3, padding=1, groups=3),
+        nn.ConvTranspose3d(12, 8, 2, stride=2, groups=4),
+    )
+    forward, training = tfpt.profile(mapping, model=model, **QUICK).passes
+    positions = 2 * 7 * 11 * 11
+    first, *others = (2 * positions * products for products in (6 * 3 * 27, 12 * 2 * 27, 12 * 2 * 8))
+    assert forward.flops == first + sum(others)
+    assert training.flops == 2 * first + 3 * sum(others)
+
+
+def test_attention_and_fused_transformer_layers_are_counted(mapping):
+    class Transformer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.widen = nn.Linear(3, 16)
+            self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(self.widen(x.flatten(2).transpose(1, 2)))
+
+    found = tfpt.profile(mapping, model=Transformer(), train=False, **QUICK).passes[0]
+    tokens = 7 * 11 * 11
+    weights = 3 * 16 + 16 * 3 * 16 + 16 * 16 + 2 * 16 * 32
+    assert found.flops == 2 * 2 * (tokens * weights + 2 * 16 * tokens**2)
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_memory_is_the_weights_the_input_and_the_most_that_lives_at_once(mapping):
@@ -269,10 +390,36 @@ def test_a_model_that_is_given_stays_as_it_is(mapping):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_model_without_parameters_has_nothing_to_train(mapping):
+    with pytest.raises(ModelError, match="ReLU has no parameters to train") as refused:
+        tfpt.profile(mapping, model=nn.ReLU(), **QUICK)
+    assert "--forward-only" in refused.value.hint
+
+
+def test_parameters_of_whole_numbers_are_not_trained(mapping):
+    model = nn.Conv3d(3, 2, 1)
+    model.table = nn.Parameter(torch.arange(3), requires_grad=False)
+    assert len(tfpt.profile(mapping, model=model, **QUICK).passes) == 2
+
+
+def test_a_model_that_cannot_be_copied_is_an_error(mapping):
+    model = nn.Conv3d(3, 2, 1)
+    model.lock = threading.Lock()
+    with pytest.raises(ModelError, match="Conv3d cannot be copied"):
+        tfpt.profile(mapping, model=model, train=False, **QUICK)
+
+
 def test_threads_are_set_for_the_time_being(mapping):
     before = torch.get_num_threads()
     found = tfpt.profile(mapping, model=Net(), threads=before + 1, train=False, **QUICK)
     assert found.threads == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_more_threads_than_a_system_bears_are_refused(mapping):
+    before = torch.get_num_threads()
+    with pytest.raises(TfptError, match="too many threads"):
+        tfpt.profile(mapping, model=Net(), threads=100_000, **QUICK)
     assert torch.get_num_threads() == before
 
 

@@ -303,3 +303,42 @@ def test_other_files_are_no_recordings(tmp_path):
         read_recording(tmp_path / "w.safetensors")
     with pytest.raises(SourceError, match="cannot read the file: No such file"):
         read_recording(tmp_path / "nothing.npz")
+
+
+def test_facts_that_are_no_numbers_of_json_come_as_text(tmp_path):
+    path = tmp_path / "r.npz"
+    text = '{"nan": NaN, "range": [-Infinity, 1e999], "seed": 7, "low": -1.5, "half": "\\ud800"}'
+    np.savez(path, **{"relu": np.ones(3, np.float32), "recording.json": np.array(text)})
+    facts = read_recording(path).facts
+    assert facts == {"nan": "NaN", "range": ["-Infinity", "1e999"], "seed": 7, "low": -1.5, "half": "?"}
+    json.dumps(facts, allow_nan=False)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 997, 64), (1, 8, 112, 112, 64), (2, 501, 2), (3, 1000), (2001,)])
+def test_samples_are_spread_over_every_axis(shape):
+    """Evenly over the whole, and over the channels: none is far from its share, and none is taken twice."""
+    places = np.arange(np.prod(shape)).reshape(shape)
+    taken = RecordedEndpoint.of("x", places).values
+    assert len(set(taken.tolist())) == len(taken) == 997
+    for size, along in zip(shape, np.unravel_index(taken, shape), strict=True):
+        parts = min(size, 16)
+        counts = np.bincount(along * parts // size, minlength=parts)
+        assert counts.min() > 0.5 * 997 / parts
+        assert counts.max() < 2 * 997 / parts
+
+
+def test_where_samples_are_is_kept_in_the_file(tmp_path):
+    array = np.random.default_rng(1).normal(size=(64, 97, 8))
+    written = RecordedEndpoint.of("x", array)
+    write_recording(tmp_path / "r.npz", Recording({"x": written}))
+    read = read_recording(tmp_path / "r.npz").endpoints["x"]
+    assert read.step == written.step == int(np.load(tmp_path / "r.npz")["x.step"])
+    np.testing.assert_array_equal(read.samples_of(array), written.values)
+    np.testing.assert_array_equal(array.reshape(-1)[np.arange(997) * read.step % array.size], written.values)
+
+
+@pytest.mark.parametrize("step", [np.int64(0), np.int64(-3), np.int64(5000), np.float64(2), np.int64([1, 2])])
+def test_a_step_that_is_none_is_refused(tmp_path, step):
+    np.savez(tmp_path / "r.npz", **{"x": np.zeros(997), "x.shape": np.int64([5000]), "x.step": step})
+    with pytest.raises(SourceError, match="the step of its samples"):
+        read_recording(tmp_path / "r.npz")

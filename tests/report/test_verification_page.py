@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -212,3 +213,47 @@ def test_the_sequential_colours_are_viridis():
     theirs = matplotlib.colormaps["viridis"](values)[:, :3] * 255
     ours = Scale(0.0, 1.0, False).colours(values).astype(float)
     assert np.abs(ours - theirs).max() < 8
+
+
+def test_names_that_look_like_parts_of_the_page_stay_names():
+    result = dataclasses.replace(verification(), mapping="{body}{style}")
+    text = page(result)
+    assert "<title>{body}{style} departs</title>" in text
+    assert text.count("<h1>") == 1
+
+
+def test_what_no_encoding_holds_is_written_all_the_same(tmp_path):
+    result = dataclasses.replace(verification(), recording="r\ud800.npz")
+    write_page(tmp_path / "r.html", result)
+    assert "<td>r?.npz</td>" in (tmp_path / "r.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("number", "least"), [(1, 200), (300, 300 * 15)])
+def test_the_error_by_depth_can_be_read_however_many_there_are(number, least):
+    close = Measure(2e-7, 1e-6, 3e-7, 1.0, 1.0, 1.0, True, True)
+    names = [f"block_{index}" for index in range(number)]
+    result = dataclasses.replace(
+        verification(),
+        endpoints=judged([Compared(name, name, (1,), (1,), close) for name in names], 1e-5),
+        closeup=None,
+    )
+    assert int(re.search(r"min-width:(\d+)px", page(result))[1]) >= least
+
+
+def test_a_tolerance_below_all_that_is_drawn_leaves_a_picture():
+    nothing = Measure(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, True, True)
+    endpoints = judged([Compared("x", "x", (1,), (1,), nothing)], 1e-25)
+    text = page(dataclasses.replace(verification(), endpoints=endpoints, tolerance=1e-25, closeup=None))
+    bottom = max(float(y) for y in re.findall(r'class="grid"[^>]* y1="([-\d.]+)"', text))
+    assert bottom > 100
+
+
+def test_of_a_batch_the_one_that_differs_is_shown():
+    truth = np.random.default_rng(3).normal(size=(3, 7, 5, 2)).astype(np.float32)
+    ours = truth.copy()
+    ours[1] += 1
+    closeup = Closeup(RecordedEndpoint.of("x", truth), ours, 3)
+    far = measure(closeup.recorded, ours)
+    endpoints = judged([Compared("x", "x", truth.shape, truth.shape, far)], 1e-5)
+    text = page(dataclasses.replace(verification(), endpoints=endpoints, closeup=closeup))
+    assert "of number 1 of the batch of 3" in text

@@ -101,3 +101,18 @@ def test_carried_rounding_is_said_to_be_carried():
     _, second = judged([compared(1e-6), compared(1e-4, 1e-7)], 1e-5)
     assert second.carries
     assert second.note == "own 1.0e-07: carried rounding"
+
+
+def test_the_imaginary_parts_of_complex_values_count():
+    truth = np.fft.fft(np.random.default_rng(5).normal(size=(3, 7)))
+    assert against(truth, truth.copy()).agrees(1e-12)
+    found = against(truth, truth.conj())
+    assert found.rel == pytest.approx(2 * np.linalg.norm(truth.imag) / np.linalg.norm(truth), rel=1e-12)
+    assert not found.agrees(0.9)
+
+
+def test_the_smallest_integer_has_an_absolute_value():
+    truth = np.full(9973, -128, np.int8)
+    found = against(truth, truth.copy())
+    assert (found.mean_abs, found.mean_abs_tf) == (128, 128)
+    assert against(truth, truth.astype(np.int64)).agrees(1e-12)

@@ -497,6 +497,7 @@ def test_a_file_that_is_no_recording_is_refused(mapping, tmp_path):
         ({"model": Tiny(), "recording": "r.npz", "frames": 9}, "frames is for a network that is run"),
         ({"model": Tiny(), "recording": "r.npz", "tolerance": 0.0}, "no such tolerance"),
         ({"model": Tiny(), "recording": "r.npz", "dtype": "float8"}, "no such dtype"),
+        ({"model": Tiny(), "recording": "r.npz", "seconds": float("nan")}, "no such time"),
     ],
 )
 def test_sides_that_make_no_sense_are_refused(mapping, arguments, message):
@@ -534,3 +535,176 @@ def test_a_network_is_run_on_the_spot(tmp_path):
     result = tfpt.verify(path, network=tmp_path / "net.keras", model=port, seed=3)
     assert result.agrees
     assert result.facts["tensorflow"]["seed"] == 3
+
+
+# -- what is easily overlooked -------------------------------------------------------------------------
+
+
+class One(nn.Module):
+    """One step, which computes what it is given."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.step, self.after = Step(function), nn.Identity()
+
+    def forward(self, x):
+        return self.after(self.step(x))
+
+
+class Step(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+ONE = "version: 1\nweights: [{tf: w, pt: w}]\nendpoints:\n  - {tf: step, pt: step}\n"
+
+
+def one_step(tmp_path, function, truth, x, mapping=ONE, **options):
+    path = tmp_path / "one.yaml"
+    path.write_text(mapping)
+    recorded = {"step": RecordedEndpoint.of("step", np.asarray(truth))}
+    return tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=One(function), **options)
+
+
+def test_agreement_of_zeros_alone_is_said_to_say_little(tmp_path):
+    from tfpt.report.verifications import notes
+
+    x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
+    dead = one_step(tmp_path, lambda x: torch.relu(x - 1e3), np.zeros((2, 5), np.float32), x)
+    assert dead.agrees
+    assert any("step holds nothing but zeros" in note for note in notes(dead))
+    nothing = one_step(tmp_path, lambda x: x[:0], x[:0], x)
+    assert any("step holds nothing but zeros" in note for note in notes(nothing))
+    alive = one_step(tmp_path, torch.relu, np.maximum(x, 0), x)
+    assert not any("zeros" in note for note in notes(alive))
+
+
+def test_a_number_alone_is_an_endpoint_too(tmp_path):
+    from tfpt.report.verification_page import page
+
+    x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
+    assert one_step(tmp_path, torch.mean, x.mean(), x).agrees
+    result = one_step(tmp_path, torch.mean, 3 * x.mean(), x)
+    (diagnosis,) = result.explanation.diagnoses
+    assert diagnosis.trials > 0
+    assert "0.33333 times the recorded one" in diagnosis.signs[0].shows
+    assert "step at close range" in page(result)
+
+
+def test_complex_values_are_compared_whole(tmp_path):
+    from tfpt.report.verification_page import page
+
+    x = np.random.default_rng(8).normal(size=(2, 3, 5)).astype(np.float32)
+    truth = np.fft.fft(x).astype(np.complex64)
+    assert one_step(tmp_path, torch.fft.fft, truth, x).agrees
+    assert one_step(tmp_path, lambda x: torch.fft.fft(x).conj(), truth.conj(), x).agrees
+    other = one_step(tmp_path, torch.fft.fft, truth.conj(), x)
+    assert not other.agrees
+    assert "step at close range" in page(other)
+
+
+def test_axes_that_pytorch_has_as_one_take_their_sizes_from_the_recording(tmp_path):
+    layout = ONE.replace("pt: step}", 'pt: step, layout: "b h w c -> b c (h w)"}')
+    x = np.random.default_rng(8).normal(size=(2, 3, 5, 7)).astype(np.float32)
+
+    def flat(x):
+        return x.permute(0, 3, 1, 2).flatten(2)
+
+    assert one_step(tmp_path, flat, x, x, layout).agrees
+    exchanged = one_step(tmp_path, flat, np.swapaxes(x, 1, 2), x, layout)
+    assert [one.verdict for one in exchanged.endpoints] == ["departs"]
+
+
+def test_an_endpoint_without_the_axes_of_its_layout_does_not_end_the_comparison(tmp_path):
+    mapping = ONE.replace("- {tf", "- {tf: first, pt: first}\n  - {tf", 1).replace(
+        "pt: step}", 'pt: step, layout: "b h w c -> b c h w"}\n  - {tf: after, pt: after}'
+    )
+    path = tmp_path / "one.yaml"
+    path.write_text(mapping)
+    model = One(torch.relu)
+    model.first = nn.Identity()
+    model.forward = lambda x: model.after(model.step(model.first(x)))
+    x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
+    held = {"first": x, "step": np.maximum(x, 0), "after": np.maximum(x, 0)}
+    recorded = {name: RecordedEndpoint.of(name, array) for name, array in held.items()}
+    result = tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=model)
+    assert [one.verdict for one in result.endpoints] == ["agrees", "shape", "agrees"]
+    assert "b h w c -> b c h w" in result.endpoints[1].note
+    assert "one.yaml:5" in result.endpoints[1].note
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_state_of_the_models_own_is_as_before_each_run(tmp_path, in_place):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("times", torch.ones(()))
+            self.step, self.after = nn.ReLU(), nn.Identity()
+
+        def forward(self, x):
+            x = self.step(x)
+            if in_place:
+                self.times += 1
+            else:
+                self.times = self.times + 1
+            return self.after(x * self.times)
+
+    path = tmp_path / "one.yaml"
+    path.write_text(ONE + "  - {tf: after, pt: after}\n")
+    x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
+    held = {"step": np.maximum(x, 0), "after": 2 * np.maximum(x, 0)}
+    recorded = {name: RecordedEndpoint.of(name, array) for name, array in held.items()}
+    model = Counting().eval()
+    times = model.times
+    result = tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=model)
+    assert [(one.free.rel, one.own.rel) for one in result.endpoints] == [(0, 0), (0, 0)]
+    assert model.times is times
+    assert float(times) == 1
+
+
+def test_low_precision_is_the_first_suspect(tmp_path):
+    layer = nn.Linear(5, 7)
+    x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
+    with torch.no_grad():
+        truth = layer(torch.tensor(x)).numpy()
+    assert one_step(tmp_path, layer, truth, x).agrees
+    model = One(layer)
+    model.layer = layer
+    path = tmp_path / "one.yaml"
+    recorded = Recording({"step": RecordedEndpoint.of("step", truth)}, {"input": x})
+    result = tfpt.verify(path, recording=recorded, model=model, dtype="bfloat16")
+    (diagnosis,) = result.explanation.diagnoses
+    assert not diagnosis.proven
+    assert diagnosis.suspects[0].startswith("rounding: the model runs in bfloat16")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": [10**7, 10**7]},
+        {"range": [-1, float("inf")]},
+        {"dtype": "object"},
+        {"dtype": "datetime64"},
+        {"seed": float("inf")},
+        {"seed": -1},
+    ],
+)
+def test_facts_from_which_no_input_can_be_made_ask_for_it(mapping, values, wrong):
+    fact = {"seed": 29, "shape": [2, 5, 3, 7], "range": [-2.0, 3.0], "dtype": "float32", **wrong}
+    recording = dataclasses.replace(made(values), inputs={}, facts={"inputs": {"input": fact}})
+    with pytest.raises(SourceError, match="does not hold the input"):
+        tfpt.verify(mapping, recording=recording, model=Tiny())
+
+
+def test_nothing_is_proven_by_a_recording_of_zeros(tmp_path):
+    # Whatever keeps the input small would agree, such as "values from -1 to 1" in place of up to 200.
+    x = np.random.default_rng(8).uniform(-200, 200, size=(2, 5)).astype(np.float32)
+    result = one_step(tmp_path, lambda x: torch.relu(x - 50), np.zeros((2, 5), np.float32), x)
+    assert [one.verdict for one in result.endpoints] == ["departs"]
+    (diagnosis,) = result.explanation.diagnoses
+    assert not diagnosis.proven
+    assert diagnosis.signs[0].shows == "every recorded value is 0"

@@ -196,6 +196,7 @@ def test_the_default_layer_is_the_first_endpoint(tmp_path):
         ({"layer": "unused"}, ModelError, "is not run"),
         ({"layer": "conv", "channels": "5"}, TfptError, "no such channel"),
         ({"layer": "conv", "frames": 0}, TfptError, "too few frames"),
+        ({"layer": "conv", "start": float("nan")}, TfptError, "no such place in a clip"),
         ({"layer": "conv", "device": "tpu"}, TfptError, "no such device"),
     ],
 )
@@ -226,3 +227,53 @@ def test_activations_that_are_not_finite_are_refused(mapping, tmp_path):
     model[0].weight.data[3] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
         draw(mapping, model, tmp_path, None, layer="0", channels="3")
+
+
+def test_a_model_that_is_given_runs_in_evaluation_mode_and_stays_as_it_is(mapping, tmp_path):
+    clip, values = write_clip(tmp_path)
+    model = nn.Sequential(nn.Conv3d(3, 5, 1), nn.BatchNorm3d(5), nn.Dropout(0.5)).train()
+    model[2].eval()
+    drawing = draw(mapping, model, tmp_path, clip, layer="1", channels="0")
+    assert model[1].num_batches_tracked == 0
+    assert [module.training for module in model.modules()] == [True, True, True, False]
+    expected = outputs(model.eval(), values)[1][0]
+    assert drawing.scale.limit == pytest.approx(np.abs(expected).max())
+
+
+def test_what_a_model_raises_is_one_error_with_its_input(mapping, tmp_path):
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv3d(3, 5, 1)
+
+        def forward(self, x):
+            raise KeyError("features")
+
+    clip, _ = write_clip(tmp_path)
+    with pytest.raises(ModelError, match="cannot be run on this input: 'features'") as refused:
+        draw(mapping, Wrong(), tmp_path, clip, layer="conv")
+    assert "[1, 3, 7, 13, 13] on cpu" in refused.value.got
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_clip_may_have_a_name_that_no_line_holds(mapping, tmp_path):
+    _, values = write_clip(tmp_path)
+    clip = tmp_path / f"a\nb{'x' * 200}.npy"
+    np.save(clip, values)
+    drawing = draw(mapping, network(), tmp_path, clip, layer="0", channels="0")
+    assert drawing.pictures[0].width < 1000
+
+
+def test_many_strips_stand_beside_each_other_too(mapping, tmp_path):
+    clip, _ = write_clip(tmp_path, frames=2)
+    drawing = draw(mapping, nn.Conv3d(3, 600, 1), tmp_path, clip, layer=None, channels="all", zoom=1)
+    picture = drawing.pictures[1]
+    assert 1 / 2 < picture.width / picture.height < 2
+
+
+def test_a_clip_too_long_for_a_gif_is_refused_before_it_is_drawn(mapping, tmp_path):
+    clip, _ = write_clip(tmp_path, frames=2000)
+    with pytest.raises(TfptError, match="too large") as refused:
+        draw(mapping, nn.Conv3d(3, 5, 1), tmp_path, clip, layer=None, frames=2000, channels="0")
+    assert "--frames" in refused.value.hint
+    assert not list(tmp_path.glob("a.*"))

@@ -59,7 +59,9 @@ def test_what_does_not_change_does_not_flicker():
     assert (found[:, 8:] == found[0, 8:]).all()
 
 
-@pytest.mark.parametrize(("fps", "milliseconds"), [(25, 40), (4, 250), (1000, 20), (0.5, 2000), (30, 30)])
+@pytest.mark.parametrize(
+    ("fps", "milliseconds"), [(25, 40), (4, 250), (1000, 20), (0.5, 2000), (30, 30), (1e-9, 655_350)]
+)
 def test_a_frame_lasts_hundredths_of_a_second_and_at_least_two(fps, milliseconds):
     images = [np.full((3, 5, 3), 50 * step, np.uint8) for step in range(2)]
     assert read(gif(images, fps, NONE))[1]["duration"] == milliseconds

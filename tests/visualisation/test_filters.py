@@ -184,6 +184,13 @@ def test_weights_come_from_a_checkpoint(sampled_rgb, tmp_path):
         ({"filters": "top 0"}, TfptError, "no filter is selected"),
         ({"channels": "colour"}, TfptError, "is no colour"),
         ({"channels": "grey"}, TfptError, "no such way"),
+        ({"scale": "all"}, TfptError, "no such scale"),
+        ({"zoom": 0}, TfptError, "a zoom is a number of pixels"),
+        ({"fps": 0}, TfptError, "a rate of frames must be above 0"),
+        ({"fps": float("nan")}, TfptError, "a rate of frames must be above 0"),
+        ({"limit": float("inf")}, TfptError, "a limit must be above 0"),
+        ({"filters": "0-" + "9" * 5000}, TfptError, "cannot be read"),
+        ({"zoom": 10_000}, TfptError, "too large for one picture"),
         ({"input_channel": 4}, TfptError, "no such input channel"),
         ({"input_channel": 1, "channels": "each"}, TfptError, "do not go together"),
     ],
@@ -205,3 +212,15 @@ def test_weights_that_are_not_finite_are_refused(mapping, tmp_path):
     weight[1, 1, 1, 1, 1] = np.nan
     with pytest.raises(ModelError, match="not finite"):
         draw(mapping, conv(weight), tmp_path)
+
+
+def test_weights_that_are_not_made_yet_are_refused(mapping, tmp_path):
+    with pytest.raises(ModelError, match="LazyConv3d has no weights"):
+        draw(mapping, nn.Sequential(nn.LazyConv3d(2, 1)), tmp_path)
+
+
+def test_a_limit_far_below_the_weights_is_full_colour_without_a_warning(mapping, tmp_path, recwarn):
+    drawing = draw(mapping, conv(np.full((1, 1, 1, 1, 1), 2.0)), tmp_path, limit=1e-320)
+    images, (place,) = animation(drawing)
+    assert cells(images, place, 1, 1).tolist() == [[[diverging(np.array(1.0), 1.0).tolist()]]]
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfpt.clips.clip import Clip, Frame
+from tfpt.clips.folders import DEEP, too_deep
 from tfpt.clips.packages import package
 from tfpt.errors import SourceError
 
@@ -30,7 +31,10 @@ def open_animation(path: Path) -> Clip:
         SourceError: It has one frame, or is damaged.
     """
     image = _opened(path)
-    number = int(getattr(image, "n_frames", 1))
+    try:
+        number = int(getattr(image, "n_frames", 1))
+    except Exception as error:  # whatever a decoder's arithmetic comes to on damaged bytes
+        raise _damaged(path, error) from error
     if number < 2:
         raise SourceError(
             "a picture is no clip",
@@ -71,7 +75,7 @@ def _opened(path: Path) -> Any:
     pillow = package("PIL.Image")
     try:
         return pillow.open(path)
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+    except Exception as error:  # as above
         raise _damaged(path, error) from error
 
 
@@ -82,12 +86,16 @@ def _frames(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
         try:
             for index in range(image.n_frames):
                 image.seek(index)
+                if image.mode in DEEP:
+                    raise too_deep(image.mode, f"{path}, frame {index}")
                 pixels = np.asarray(image.convert("RGB"))
                 milliseconds = round(image.info.get("duration") or 0)
                 if milliseconds < _LEAST_MILLISECONDS:
                     milliseconds = _DEFAULT_MILLISECONDS
                 yield pixels, Fraction(milliseconds, 1000)
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+        except SourceError:
+            raise
+        except Exception as error:  # as above
             raise _damaged(path, error, index) from error
 
 

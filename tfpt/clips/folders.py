@@ -15,7 +15,7 @@ from tfpt.errors import SourceError
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 # More than 8 bits to a channel: Pillow would cut such values off at 255 rather than scale them.
-_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def open_folder(path: Path, fps: Fraction | None, default: Fraction) -> Clip:
@@ -84,9 +84,9 @@ def _size(file: Path) -> tuple[int, int]:
         with pillow.open(file) as image:
             width, height = image.size
             # Exif's orientations from 5 on are turned by a quarter.
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
             return (width, height) if turned else (height, width)
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+    except Exception as error:  # whatever a decoder's arithmetic comes to on damaged bytes
         raise _unreadable(file, error) from error
 
 
@@ -96,16 +96,23 @@ def _read(file: Path) -> np.ndarray:
 
     try:
         with pillow.open(file) as image:
-            if image.mode in _DEEP:
-                raise SourceError(
-                    "the picture has more than 8 bits to a channel",
-                    where=str(file),
-                    expected="pictures of 8 bits",
-                    got=f"Pillow's mode {image.mode}",
-                )
+            if image.mode in DEEP:
+                raise too_deep(image.mode, str(file))
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+    except SourceError:
+        raise
+    except Exception as error:  # as above
         raise _unreadable(file, error) from error
+
+
+def too_deep(mode: str, where: str) -> SourceError:
+    """The error for a picture of a mode in `DEEP`."""
+    return SourceError(
+        "the picture has more than 8 bits to a channel",
+        where=where,
+        expected="pictures of 8 bits",
+        got=f"Pillow's mode {mode}",
+    )
 
 
 def _unreadable(file: Path, error: Exception) -> SourceError:

@@ -43,10 +43,10 @@ def open_clip(
         >>> clip.kind, clip.length, clip.size
         ('values', 16, (224, 224))
     """
-    place = Path(path).expanduser()
+    place = _place(path)
     given = None if fps is None else rate(fps)
     default = rate(default_fps or 1)
-    if place.is_dir():
+    if os.path.isdir(place):  # Path.is_dir raises where a name is too long
         return open_folder(place, given, default)
     first = _first_bytes(place)
     if first.startswith(b"\x93NUMPY"):
@@ -56,6 +56,13 @@ def open_clip(
     else:
         clip = open_video(place)
     return clip if given is None else _retimed(clip, given)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SourceError("there is no such clip", where=str(path), got=str(error)) from error
 
 
 def _first_bytes(path: Path) -> bytes:

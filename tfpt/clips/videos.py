@@ -23,6 +23,9 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 # Of a video that says none.
 _RATE = 25
 
+# How far before the start to try again where a seek came out behind it: key frames are seldom further apart.
+_STEP_BACK = 12
+
 
 def open_video(path: Path) -> Clip:
     """The video in a file of any container and codec that FFmpeg knows; sound and cover pictures are left alone.
@@ -36,9 +39,16 @@ def open_video(path: Path) -> Clip:
     """
     with _container(path) as container:
         stream = _stream(container, path)
-        size, fps = _shown_size(container, stream, path), stream.average_rate or stream.guessed_rate or _RATE
+        (size, origin), fps = (
+            _first(container, stream, path),
+            stream.average_rate or stream.guessed_rate or _RATE,
+        )
         tick = Fraction(stream.time_base)
-    return Clip(str(path), "pictures", size, Fraction(fps), lambda start: _frames(path, start), tick=tick)
+        if tick * fps > Fraction(1, 2):
+            tick = Fraction(0)  # AVI and YUV4MPEG count frames, so nothing is rounded
+    return Clip(
+        str(path), "pictures", size, Fraction(fps), lambda start: _frames(path, start, origin), tick=tick
+    )
 
 
 def _container(path: Path) -> Any:
@@ -70,31 +80,61 @@ def _is_cover(stream: Any) -> bool:
     return "attached_pic" in str(getattr(disposition, "name", disposition) or "")
 
 
-def _shown_size(container: Any, stream: Any, path: Path) -> tuple[int, int]:
-    """Height and width of the first frame, turned as it is to be shown."""
+def _first(container: Any, stream: Any, path: Path) -> tuple[tuple[int, int], Fraction | None]:
+    """Height and width of the first frame, turned as it is to be shown, and its time.
+
+    That time is not always the stream's: an AVI with B-frames begins with one that is shown later.
+    """
     av = package("av")
     try:
         for frame in container.decode(stream):
             height, width = _turned(np.empty((frame.height, frame.width, 0)), _matrix(frame)).shape[:2]
-            return height, width
+            time = None if frame.pts is None else frame.pts * Fraction(stream.time_base)
+            return (height, width), time
     except av.FFmpegError as error:
         raise _damaged(path, None, error.strerror) from error
     raise _no_video(path, "a video without a frame")
 
 
-def _frames(path: Path, start: Fraction) -> Iterator[Frame]:
-    """The frames from the last key frame before `start` on.
+def _frames(path: Path, start: Fraction, origin: Fraction | None) -> Iterator[Frame]:
+    """The frames from a key frame not behind `start` on.
+
+    A seek says nothing of where it came out: in a stream without an index (MPEG-TS, FLV) often behind the start, and
+    in some (raw H.264) nowhere. What the first frame is tells; at worst the video is decoded from its beginning.
 
     Raises:
         SourceError: The video is damaged, or ends before its header says.
     """
+    for begin in (start, start - _STEP_BACK):
+        if begin <= 0:
+            break
+        reading = _decoded(path, begin, start, origin)
+        try:
+            first = next(reading, None)
+        except SourceError:
+            first = None
+        if first is not None:
+            yield first
+            yield from reading
+            return
+    yield from _decoded(path, Fraction(0), start, origin)
+
+
+def _decoded(path: Path, begin: Fraction, start: Fraction, origin: Fraction | None) -> Iterator[Frame]:
+    """The frames from `begin` on; none, if a seek there does not come out at a key frame not behind `start`."""
     av = package("av")
     with _container(path) as container:
         stream = _stream(container, path)
         unit = Fraction(stream.time_base)
-        origin = None if stream.start_time is None else stream.start_time * unit
-        if start > 0:
-            container.seek(int(((origin or 0) + start) / unit), stream=stream)
+        if begin > 0:
+            place = None if origin is None else int((origin + begin) / unit)
+            # An MPEG program stream gives times to some packets only; FFmpeg guesses the others by where it began.
+            if place is None or place.bit_length() > 62 or container.format.name == "mpeg":
+                return
+            try:
+                container.seek(place, stream=stream)
+            except av.FFmpegError:
+                return
         interval = 1 / Fraction(stream.average_rate or stream.guessed_rate or _RATE)
         time, reached = None, Fraction(0)
         try:
@@ -104,6 +144,8 @@ def _frames(path: Path, start: Fraction) -> Iterator[Frame]:
                 if packet.pts is not None and origin is not None:
                     reached = max(reached, (packet.pts + (packet.duration or 0)) * unit - origin)
                 for frame in packet.decode():
+                    if begin > 0 and time is None and not _is_entry(frame, unit, origin, start):
+                        return
                     # Old AVIs give no times: their frames follow each other at a steady rate.
                     stamp = (
                         time + interval if frame.pts is None and time is not None else (frame.pts or 0) * unit
@@ -116,6 +158,12 @@ def _frames(path: Path, start: Fraction) -> Iterator[Frame]:
         except av.FFmpegError as error:
             raise _damaged(path, reached, error.strerror) from error
         _check_end(path, stream, reached, origin or Fraction(0))
+
+
+def _is_entry(frame: Any, unit: Fraction, origin: Fraction | None, start: Fraction) -> bool:
+    """Whether decoding can begin at a frame for what is shown from `start` on."""
+    whole = frame.key_frame and not frame.is_corrupt and frame.pts is not None
+    return bool(whole) and frame.pts * unit - (origin or 0) <= start
 
 
 def _frame(frame: Any, time: Fraction, unit: Fraction) -> Frame:

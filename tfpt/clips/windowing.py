@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, cycle, islice
@@ -55,7 +56,7 @@ def windows(
                 yield np.stack(first)
             return
         frames = chain(_handed_over(first), frames)
-    window = window or LENGTH
+    window = min(window or LENGTH, sys.maxsize)
     stride = stride or window
     # A window is complete when its last frame comes, and then is the last `window` frames that came.
     held: deque[np.ndarray] = deque(maxlen=window)

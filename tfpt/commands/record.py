@@ -164,5 +164,8 @@ def _feeds(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--feed")
-        found[name] = value if value.endswith((".npy", ".npz")) else yaml.safe_load(value)
+        try:
+            found[name] = value if value.endswith((".npy", ".npz")) else yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise click.BadParameter(f"{text!r} has no value that can be read", param_hint="--feed") from None
     return found

@@ -66,7 +66,18 @@ class FoldedConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activations."""
+        """The activations.
+
+        Raises:
+            ModelError: The input has another number of axes, such as no batch.
+        """
+        if x.ndim != self.dimensions + 2:
+            # The matrix product would take whichever axis comes second for the channels.
+            raise ModelError(
+                "a folded convolution takes a batch",
+                expected=f"{self.dimensions + 2} axes: batch, channels, positions",
+                got=str(tuple(x.shape)),
+            )
         # Elsewhere than on a CPU activations are contiguous, and a product over channels would copy them first.
         product = self._pointwise and x.device.type == "cpu"
         out = self._matrix_product(x) if product else self._convolution(x)
@@ -144,7 +155,8 @@ class Branches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The branches' outputs along the channels."""
-        branches = list(self.children())
+        # Not children(), which names a branch that is here twice once.
+        branches = [branch for branch in self._modules.values() if branch is not None]
         if x.ndim not in _FORMATS or not _is_eager_on_cpu(x):
             return torch.cat([branch(x) for branch in branches], dim=1)
         x = _channels_last(x)

@@ -112,11 +112,12 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
             hint=error.hint,
             causes=error.causes,
         ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # whatever a stranger's model raises
+    except Exception as error:  # whatever a stranger's model raises
+        said = str(error).splitlines()[:1] or [type(error).__name__]
         raise ModelError(
             "the network cannot be run on the clip",
             where=location,
-            got=f"windows of {tuple(together.shape)}: {str(error).splitlines()[0]}",
+            got=f"windows of {tuple(together.shape)}: {said[0]}",
         ) from error
     logits = first_tensor(output, mapping.name)
     if logits.ndim != 2 or len(logits) != len(together):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,17 @@ def _check_numbers(
             raise TfptError(f"{name} counts from 1", got=str(value))
     if fps is not None and not 0 < fps < float("inf"):
         raise TfptError("fps is no number of frames a second", got=str(fps))
+    for name, time in (("start", start), ("end", end)):
+        if time is not None and not isfinite(time):
+            raise TfptError(f"{name} is no number of seconds", got=str(time))
+    for stream in streams:
+        if not isfinite(stream.weight):
+            raise TfptError(
+                "a stream's weight is no finite number",
+                where=os.fspath(stream.mapping),
+                expected="such as 0.5",
+                got=str(stream.weight),
+            )
     if start is not None and start < 0:
         raise TfptError("a clip begins at 0 s", got=f"start at {start:g} s")
     if end is not None and end <= (start or 0):

@@ -48,7 +48,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a module: when it began and ended, and which numbers autograd had reached then."""
+    """One run of a module: when it began and ended, and which numbers autograd had reached then.
+
+    Attributes:
+        path: Where the model has it; of several places, the first below the module that called it.
+        parent: The path of the module that called it.
+        start, end: Marks of a clock.
+        first, last: The numbers that autograd gave next, before and behind.
+    """
 
     path: str
     parent: str | None
@@ -67,6 +74,31 @@ class Marks:
     nodes: list[tuple[str, Any, Any]] = field(default_factory=list)
 
 
+def places(model: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
+    """Every module of a model, in its order, with all paths at which the model has it.
+
+    Example:
+        >>> layer = nn.ReLU()
+        >>> list(places(nn.Sequential(layer, nn.Sequential(layer))).values())
+        [('',), ('0', '1.0'), ('1',)]
+    """
+    found: dict[nn.Module, tuple[str, ...]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        found[module] = (*found.get(module, ()), path)
+    return found
+
+
+def path_of_call(paths: tuple[str, ...], caller: str) -> str:
+    """Which of a module's paths a call is meant by: the first below the caller, else the first.
+
+    Example:
+        >>> path_of_call(("left.norm", "right.norm"), "right"), path_of_call(("left.norm", "right.norm"), "head")
+        ('right.norm', 'left.norm')
+    """
+    inside = f"{caller}." if caller else ""
+    return next((path for path in paths if path.startswith(inside)), paths[0])
+
+
 @contextmanager
 def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
     """Write down every run of every module within the block.
@@ -81,8 +113,12 @@ def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
     marks = Marks()
     handles = []
 
-    def before(path: str) -> Callable[..., None]:
-        return lambda *_: marks.open.append((path, clock.mark(), _get_sequence_nr()))
+    def before(paths: tuple[str, ...]) -> Callable[..., None]:
+        def begin(*_: Any) -> None:
+            path = path_of_call(paths, marks.open[-1][0] if marks.open else "")
+            marks.open.append((path, clock.mark(), _get_sequence_nr()))
+
+        return begin
 
     def behind(*_: Any) -> None:
         end = clock.mark()
@@ -91,9 +127,10 @@ def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
         marks.calls.append(Call(path, parent, start, end, first, _get_sequence_nr()))
 
     # The hooks of a module stand outside of those it has already, so that what these do counts as the module's.
-    for path, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(before(path), prepend=True))
-        handles.append(module.register_forward_hook(behind))
+    # A module that raises has run as well: its caller may go on without it.
+    for module, paths in places(model).items():
+        handles.append(module.register_forward_pre_hook(before(paths), prepend=True))
+        handles.append(module.register_forward_hook(behind, always_call=True))
     try:
         yield marks
     finally:

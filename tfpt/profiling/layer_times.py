@@ -19,15 +19,16 @@ class LayerTime:
     """What one module takes, in seconds a pass.
 
     Attributes:
-        path: Where the model has it; of a module with several, the first. Empty for the model itself.
+        path: Where the model has it; of a module in several places, that of the module that called it, and the first
+            there. Empty for the model itself.
         kind: Its class.
         parameters: The values that it holds, those of its children included.
-        calls: How often a pass runs it.
-        leaf: Whether it has no children.
-        forward: From its call to its return, its children included.
-        own: The part of `forward` that is spent in none of its children.
+        calls: How often a pass runs it; 0 for a mere list of modules, which takes what they take.
+        leaf: Whether nothing below it ran.
+        forward: From its call to its return, what is below it included; without modules that it calls elsewhere.
+        own: The part of `forward` that is spent in nothing below it.
         backward: Likewise backward; ``None`` where no backward pass was measured.
-        own_backward: The part of `backward` that belongs to none of its children.
+        own_backward: The part of `backward` that belongs to nothing below it.
     """
 
     path: str
@@ -59,7 +60,7 @@ class LayerTimes:
     """The means over some passes that were measured layer by layer.
 
     Attributes:
-        layers: Every module that ran, in the order of the model; the model itself first.
+        layers: Every module that ran, or of which something ran, in the order of the model; the model itself first.
         total: Seconds of a pass, with the hooks in it.
         step: Seconds of the optimizer's step and of clearing gradients; ``None`` where there is none.
         repeats: The passes.
@@ -188,7 +189,6 @@ class _Totals:
     def __init__(self, model: nn.Module, clock: Clock) -> None:
         self.model = model
         self.clock = clock
-        self.forward: dict[str, float] = defaultdict(float)
         self.calls: dict[str, int] = defaultdict(int)
         self.own: dict[str, float] = defaultdict(float)
         self.own_backward: dict[str, float] = defaultdict(float)
@@ -199,7 +199,6 @@ class _Totals:
         for call in marks.calls:
             seconds = self.clock.seconds(call.start, call.end)
             self.calls[call.path] += 1
-            self.forward[call.path] += seconds
             self.own[call.path] += seconds
             if call.parent is not None:
                 self.own[call.parent] -= seconds
@@ -209,31 +208,38 @@ class _Totals:
             self.own_backward[path] += self.clock.seconds(start, end)
 
     def means(self, repeats: int, *, with_backward: bool) -> LayerTimes:
+        # With the names above each module that ran: a list of modules never runs itself.
+        ran = {"", *(path[:end] for path in self.calls for end in _ends(path))}
         layers = tuple(
             self._layer(path, module, repeats, with_backward)
-            for path, module in self.model.named_modules()
-            if path in self.calls
+            for path, module in self.model.named_modules(remove_duplicate=False)
+            if path in ran
         )
         if not with_backward:
-            return LayerTimes(layers, self.forward[""] / repeats, None, repeats)
+            return LayerTimes(layers, sum(self.own.values()) / repeats, None, repeats)
         total = (self.rest + self.step) / repeats
         return LayerTimes(layers, total, self.step / repeats, repeats)
 
     def _layer(self, path: str, module: nn.Module, repeats: int, with_backward: bool) -> LayerTime:
         inside = f"{path}." if path else ""
-        below = (
-            seconds
-            for other, seconds in self.own_backward.items()
-            if other == path or other.startswith(inside)
-        )
+
+        def whole(own: dict[str, float]) -> float:
+            parts = (seconds for other, seconds in own.items() if other == path or other.startswith(inside))
+            return sum(parts) / repeats
+
         return LayerTime(
             path=path,
             kind=type(module).__name__,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             calls=round(self.calls[path] / repeats),
-            leaf=next(module.children(), None) is None,
-            forward=self.forward[path] / repeats,
+            leaf=not any(other != path and other.startswith(inside) for other in self.calls),
+            forward=whole(self.own),
             own=self.own[path] / repeats,
-            backward=sum(below) / repeats if with_backward else None,
+            backward=whole(self.own_backward) if with_backward else None,
             own_backward=self.own_backward[path] / repeats if with_backward else None,
         )
+
+
+def _ends(path: str) -> list[int]:
+    """Where each name of a path ends."""
+    return [index for index, letter in enumerate(path) if letter == "."] + [len(path)]

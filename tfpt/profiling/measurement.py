@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_MOST_THREADS = 256
+
+
 @dataclass(frozen=True)
 class Profile:
     """What a model costs on this machine.
@@ -132,6 +135,8 @@ def profile(
     for name, number, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
         if number is not None and number < least:
             raise TfptError(f"too few {name}", expected=f"{least} or more", got=str(number))
+    if threads is not None and threads > _most_threads():
+        raise TfptError("too many threads", expected=f"at most {_most_threads()}", got=str(threads))
     with _trace_file(trace, overwrite) as write, _threads(threads):
         workload = make_workload(
             os.fspath(mapping),
@@ -212,6 +217,11 @@ def _passes(train: bool | str | None, optimize: bool) -> tuple[str, ...]:
     if train is None:
         return (FORWARD,) if optimize else (FORWARD, TRAINING)
     return {True: (TRAINING,), False: (FORWARD,), "both": (FORWARD, TRAINING)}[train]
+
+
+def _most_threads() -> int:
+    """Far more than are of use; torch ends the process where the system gives it no further thread."""
+    return max(_MOST_THREADS, os.cpu_count() or 1)
 
 
 @contextmanager

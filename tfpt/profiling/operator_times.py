@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch._C._autograd import DeviceType
 
+from tfpt.profiling.layer_marks import path_of_call, places
 from tfpt.profiling.timing import synchronise
 
 # Where kineto finds probes for bpftrace compiled in, it announces each use of them on standard error.
@@ -196,22 +197,24 @@ def write_trace(runs: Iterable[TracedRun], device: torch.device, path: Path) -> 
 
 @contextmanager
 def _ranges(model: nn.Module) -> Iterator[None]:
-    open_ranges: list[Any] = []
+    open_ranges: list[tuple[str, Any]] = []
     handles = []
 
-    def before(path: str) -> Callable[..., None]:
+    def before(paths: tuple[str, ...], name: str) -> Callable[..., None]:
         def enter(*_: Any) -> None:
-            open_ranges.append(torch.profiler.record_function(path))
-            open_ranges[-1].__enter__()
+            path = path_of_call(paths, open_ranges[-1][0] if open_ranges else "")
+            open_ranges.append((path, torch.profiler.record_function(path or name)))
+            open_ranges[-1][1].__enter__()
 
         return enter
 
     def behind(*_: Any) -> None:
-        open_ranges.pop().__exit__(None, None, None)
+        open_ranges.pop()[1].__exit__(None, None, None)
 
-    for path, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(before(path or type(module).__name__), prepend=True))
-        handles.append(module.register_forward_hook(behind))
+    for module, paths in places(model).items():
+        begin = before(paths, type(module).__name__)
+        handles.append(module.register_forward_pre_hook(begin, prepend=True))
+        handles.append(module.register_forward_hook(behind, always_call=True))
     try:
         yield
     finally:

@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    conv_flop_count,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from tfpt.profiling.layer_times import LayerTimes, measure_forward, measure_training
 from tfpt.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
@@ -214,7 +219,51 @@ def _compiled(workload: Workload, backend: str) -> Any:
 
 
 def _flops(run: Callable[[], Any]) -> int:
-    """Counted on the model as it was built: what a compiler fuses is the same arithmetic."""
-    with FlopCounterMode(display=False) as counter:
-        run()
+    """Counted on the model as it was built: a compiler or a fused transformer layer does the same arithmetic."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops())
+
+
+def _flops_of_gradients(
+    gradient: torch.Size,
+    inputs: torch.Size,
+    weight: torch.Size,
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: tuple[bool, bool, bool],
+    **_: Any,
+) -> int:
+    """Those of a convolution's gradients: each of them, of input and of weight, takes what the convolution does.
+
+    torch 2.13 itself counts the gradient of a weight in groups as if there were none.
+    """
+    return conv_flop_count(list(inputs), list(weight), list(gradient), transposed) * sum(wanted[:2])
+
+
+def _flops_of_attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _flops_of_attention_gradients(
+    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
+
+
+# What torch 2.13 counts wrongly, or not at all.
+_UNCOUNTED: dict[Any, Any] = {
+    torch.ops.aten.convolution_backward: _flops_of_gradients,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _flops_of_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _flops_of_attention_gradients,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -64,7 +65,7 @@ class Workload:
             torch.autocast(self.device.type, torch.bfloat16) if self.dtype == "autocast" else nullcontext()
         )
         with casting:
-            return first_tensor(self.model(self.inputs), "")
+            return first_tensor(self.model(self.inputs), type(self.model).__name__)
 
     def infer(self) -> None:
         """One forward pass, which keeps nothing for gradients."""
@@ -88,9 +89,22 @@ class Training:
 
     @classmethod
     def of(cls, workload: Workload) -> Training:
-        """A training of a copy of the workload's model."""
-        model = copy.deepcopy(workload.model).train().requires_grad_()
-        optimizer = torch.optim.SGD(model.parameters(), _LEARNING_RATE, _MOMENTUM)
+        """A training of a copy of the workload's model.
+
+        Raises:
+            ModelError: There is nothing to train, or the model cannot be copied.
+        """
+        with enough_memory(hint=_LOWER):
+            model = _copied(workload.model).train()
+        trained = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+        if not trained:
+            raise ModelError(
+                f"{type(model).__name__} has no parameters to train",
+                hint="--forward-only measures the forward pass alone",
+            )
+        for parameter in trained:
+            parameter.requires_grad_()
+        optimizer = torch.optim.SGD(trained, _LEARNING_RATE, _MOMENTUM)
         return cls(replace(workload, model=model), optimizer)
 
     def loss(self) -> Tensor:
@@ -150,7 +164,7 @@ def make_workload(
     axes = input_axes(compiled)
     with enough_memory(hint=_LOWER):
         if model is not None:
-            made = copy.deepcopy(model).eval()
+            made = _copied(model).eval()
         elif weights is not None:
             made = load(mapping, weights, settings=settings, config=config, trust=trust)
         else:
@@ -186,6 +200,19 @@ def running(workload: Workload, doing: str = "run") -> Iterator[None]:
             f"the model cannot be {doing} on this input: {lines[0]}",
             got=given,
             hint="--dtype autocast, or another dtype" if missing else None,
+        ) from error
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except (TypeError, AttributeError, RuntimeError, ValueError, pickle.PickleError) as error:
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied, and the model that is given is not to be changed",
+            got=str(error).split("\n")[0],
+            hint="keep locks, files and results of a computation out of the module's attributes",
         ) from error
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,12 +192,13 @@ def seeded(
         shape = _described_shape(spec, described, sizes) if described else _shape(spec, sizes, where)
         if spec.dtype in _FLOATS:
             low, high = (described.input.range if described else None) or (-1.0, 1.0)
-            random = np.random.default_rng(seed + number).uniform(low, high, shape)
+            random = _drawn(name, shape, partial(np.random.default_rng(seed + number).uniform, low, high))
             array = random.astype(np.float32 if spec.dtype == "bfloat16" else spec.dtype)
             limits = [float(low), float(high)]
         elif spec.dtype.lstrip("u").startswith("int"):
             # Zeros and ones: indices, masks and segments are these in any network.
-            array = np.random.default_rng(seed + number).integers(0, 2, shape).astype(spec.dtype)
+            random = _drawn(name, shape, partial(np.random.default_rng(seed + number).integers, 0, 2))
+            array = random.astype(spec.dtype)
             limits = [0, 1]
         else:
             raise SourceError(
@@ -208,6 +210,15 @@ def seeded(
         arrays[name] = array
         facts[name] = {"seed": seed + number, "range": limits, **_facts(array)}
     return Fed(arrays, facts)
+
+
+def _drawn(name: str, shape: tuple[int, ...], draw: Callable[..., Any]) -> np.ndarray:
+    try:
+        return np.asarray(draw(size=shape))
+    except (MemoryError, ValueError) as error:
+        raise SourceError(
+            f"this machine has no room for the input {name}", got=format_shape(shape), hint="smaller sizes"
+        ) from error
 
 
 def _facts(array: np.ndarray) -> dict[str, Any]:

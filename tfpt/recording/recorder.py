@@ -171,10 +171,19 @@ def _feeds(feeds: Mapping[str, Any] | None) -> tuple[dict[str, np.ndarray], dict
     for name, value in (feeds or {}).items():
         if isinstance(value, str | os.PathLike):
             arrays[name] = next(iter(given_inputs({name: value}).values()))
-        elif np.ndim(value) == 0:
-            scalars[name] = np.asarray(value)
         else:
-            arrays[name] = (np.asarray(value), {})
+            try:
+                array = np.asarray(value)
+            except ValueError as error:  # lists of unequal lengths
+                raise SourceError(
+                    f"the value for {name} is no array",
+                    expected="a number, or rows of one length",
+                    got=str(value),
+                ) from error
+            if array.ndim == 0:
+                scalars[name] = array
+            else:
+                arrays[name] = (array, {})
     return scalars, arrays
 
 
@@ -241,7 +250,7 @@ def _facts(
         **network.facts,
         "mapping": None if mapping is None else mapping.named,
         "training": any(value.dtype.kind == "b" and bool(value) for value in scalars.values()),
-        "feeds": {name: value.item() for name, value in scalars.items()},
+        "feeds": {name: _told(value.item()) for name, value in scalars.items()},
         "inputs": {name: {"tensor": known, **fed.facts[known]} for name, known in names.items()},
         "ops": dict(wanted),
         "largest": {name: _largest(values[tensor]) for name, tensor in wanted.items() if tensor in values},
@@ -250,6 +259,11 @@ def _facts(
         # Of a single seeded input what makes it again stands in front.
         facts.update({key: facts["inputs"][INPUT].get(key) for key in ("seed", "shape", "range")})
     return facts
+
+
+def _told(value: Any) -> Any:
+    """A value as JSON can hold it: what is no number is text."""
+    return value if not isinstance(value, float) or np.isfinite(value) else str(value)
 
 
 def _largest(array: np.ndarray) -> float | None:

@@ -19,14 +19,14 @@ from tfpt.sources.formats import NUMPY, recognise
 from tfpt.sources.places import as_location, is_file
 from tfpt.tensors import format_shape
 
-# Up to this many values an activation is held whole; of a larger one about SAMPLES values, evenly spread. 997 is prime,
-# so that the samples do not walk along one channel.
+# Up to this many values an activation is held whole; of a larger one SAMPLES values, evenly spread.
 MOST_WHOLE = 2000
 SAMPLES = 997
 
 FACTS = "recording.json"
 INPUT = "input"
-_SHAPE, _MEAN = ".shape", ".mean_abs"
+_SHAPE, _MEAN, _STEP = ".shape", ".mean_abs", ".step"
+_SUFFIXES = (_SHAPE, _MEAN, _STEP)
 _ZIP64 = 1 << 31
 _HINT = "write one with tfpt record, or with numpy.savez(path, NAME=activation, input=array)"
 
@@ -40,6 +40,7 @@ class RecordedEndpoint:
         shape: Of the whole activation.
         values: The whole activation in its shape, or samples of it along one axis.
         mean_abs: The mean of the absolute values of the whole, in float64; ``None`` where it is not known.
+        step: How far apart the samples are in the flattened activation, going round at its end; 1 for a whole one.
 
     Example:
         >>> found = RecordedEndpoint.of("relu", np.arange(3000).reshape(2, 1500))
@@ -53,12 +54,16 @@ class RecordedEndpoint:
     shape: tuple[int, ...]
     values: np.ndarray
     mean_abs: float | None
+    step: int = 1
 
     @classmethod
     def of(cls, name: str, array: np.ndarray, *, whole: bool = False) -> RecordedEndpoint:
         """An activation as it is recorded: `whole`, or samples of it where it has more than 2,000 values."""
-        kept = array if whole or array.size <= MOST_WHOLE else _samples(array)
-        return cls(name, tuple(array.shape), np.ascontiguousarray(kept).reshape(kept.shape), _mean_abs(array))
+        if whole or array.size <= MOST_WHOLE:
+            kept = np.ascontiguousarray(array).reshape(array.shape)
+            return cls(name, tuple(array.shape), kept, mean_abs(array))
+        step = sample_step(array.size)
+        return cls(name, tuple(array.shape), _samples(array, step), mean_abs(array), step)
 
     @property
     def whole(self) -> bool:
@@ -77,7 +82,7 @@ class RecordedEndpoint:
                 expected=format_shape(self.shape),
                 got=format_shape(tuple(array.shape)),
             )
-        return array.reshape(-1) if self.whole else _samples(array)
+        return array.reshape(-1) if self.whole else _samples(array, self.step)
 
 
 @dataclass(frozen=True)
@@ -159,12 +164,38 @@ def write_recording(path: str | os.PathLike[str], recording: Recording, *, overw
         file.commit()
 
 
-def _samples(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1)[:: max(1, array.size // SAMPLES)][:SAMPLES]
+def sample_step(size: int) -> int:
+    """How far apart the samples of an activation of so many values are taken.
+
+    It has no divisor in common with the number of values, hence none with any axis: samples that were a multiple of
+    the channels apart would all lie in one channel.
+
+    Example:
+        >>> sample_step(2 * 997 * 64), sample_step(64 * 997 * 64)
+        (129, 4097)
+    """
+    step = max(1, size // SAMPLES)
+    while math.gcd(step, size) > 1:
+        step += 1
+    return step
 
 
-def _mean_abs(array: np.ndarray) -> float:
-    return float(np.abs(array).mean(dtype=np.float64)) if array.size else 0.0
+def _samples(array: np.ndarray, step: int) -> np.ndarray:
+    return array.reshape(-1)[np.arange(SAMPLES) * step % array.size]
+
+
+def mean_abs(array: np.ndarray) -> float:
+    """The mean of the absolute values, in float64; of no values 0.
+
+    Example:
+        >>> mean_abs(np.int8([-128, 2])), mean_abs(np.complex64([3 + 4j]))
+        (65.0, 5.0)
+    """
+    if not array.size:
+        return 0.0
+    # The smallest integer of a dtype has no absolute value in it.
+    wide = array.astype(np.float64) if array.dtype.kind == "i" else array
+    return float(np.abs(wide).mean(dtype=np.float64))
 
 
 def _arrays(location: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -178,7 +209,14 @@ def _arrays(location: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def _facts(array: np.ndarray, location: str) -> dict[str, Any]:
     try:
-        facts = json.loads(array.reshape(-1)[0]) if array.size == 1 else None
+        # What is no number stays text: JSON has no such numbers, and facts are passed on in JSON.
+        facts = (
+            json.loads(array.reshape(-1)[0], parse_constant=str, parse_float=_finite_or_text)
+            if array.size == 1
+            else None
+        )
+        # Half a character that JSON can spell, and no file or terminal can hold.
+        facts = json.loads(json.dumps(facts, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
@@ -186,23 +224,40 @@ def _facts(array: np.ndarray, location: str) -> dict[str, Any]:
     return facts
 
 
+def _finite_or_text(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
 def _endpoints(arrays: Mapping[str, np.ndarray], location: str) -> dict[str, RecordedEndpoint]:
     names = [name for name in arrays if not _belongs(name, arrays)]
     if not names:
         raise _wrong(location, "the recording holds no activation", hint=_HINT)
     return {
-        name: _endpoint(name, arrays[name], arrays.get(name + _SHAPE), arrays.get(name + _MEAN), location)
+        name: _endpoint(
+            name,
+            arrays[name],
+            arrays.get(name + _SHAPE),
+            arrays.get(name + _MEAN),
+            arrays.get(name + _STEP),
+            location,
+        )
         for name in names
     }
 
 
 def _belongs(name: str, arrays: Iterable[str]) -> bool:
-    """Whether an array says something of another: the shape or the mean of an endpoint."""
-    return any(name.endswith(suffix) and name.removesuffix(suffix) in arrays for suffix in (_SHAPE, _MEAN))
+    """Whether an array says something of another: an endpoint's shape, its mean, or where its samples are."""
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in arrays for suffix in _SUFFIXES)
 
 
 def _endpoint(
-    name: str, values: np.ndarray, shape: np.ndarray | None, mean: np.ndarray | None, location: str
+    name: str,
+    values: np.ndarray,
+    shape: np.ndarray | None,
+    mean: np.ndarray | None,
+    step: np.ndarray | None,
+    location: str,
 ) -> RecordedEndpoint:
     where = f"{location}, endpoint {name}"
     whole = tuple(values.shape)
@@ -219,8 +274,23 @@ def _endpoint(
         raise _wrong(where, "its values do not fit its shape", expected, got)
     if mean is not None and (mean.size != 1 or mean.dtype.kind not in "fiu"):
         raise _wrong(where, "its mean cannot be read", "one number", format_shape(tuple(mean.shape)))
-    known = _mean_abs(values) if values.shape == whole else None
-    return RecordedEndpoint(name, whole, values, known if mean is None else float(mean.reshape(())))
+    known = mean_abs(values) if values.shape == whole else None
+    return RecordedEndpoint(
+        name,
+        whole,
+        values,
+        known if mean is None else float(mean.reshape(())),
+        1 if values.shape == whole else _step(step, size, where),
+    )
+
+
+def _step(step: np.ndarray | None, size: int, where: str) -> int:
+    if step is None:
+        return size // SAMPLES  # recordings that do not say have it so
+    if step.size != 1 or step.dtype.kind not in "iu" or not 0 < int(step.reshape(())) < size:
+        got = f"{step.dtype} {format_shape(tuple(step.shape))}"
+        raise _wrong(where, "the step of its samples cannot be read", f"one number from 1 to {size - 1}", got)
+    return int(step.reshape(()))
 
 
 def _content(recording: Recording, where: str) -> dict[str, np.ndarray]:
@@ -242,6 +312,8 @@ def _content(recording: Recording, where: str) -> dict[str, np.ndarray]:
         add(name + _SHAPE, np.array(endpoint.shape, np.int64))
         if endpoint.mean_abs is not None:
             add(name + _MEAN, np.float64(endpoint.mean_abs))
+        if not endpoint.whole:
+            add(name + _STEP, np.int64(endpoint.step))
     for name, array in recording.inputs.items():
         _refuse_name(f"{INPUT}.{name}", where, is_input=True)
         add(INPUT if name == INPUT else f"{INPUT}.{name}", array)
@@ -263,12 +335,12 @@ def _plain(name: str, array: np.ndarray, where: str) -> np.ndarray:
 
 def _refuse_name(name: str, where: str, *, is_input: bool = False) -> None:
     """Refuse a name that a reader would take for something else, or that leaves the archive."""
-    reserved = name in (INPUT, FACTS) or name.startswith(f"{INPUT}.") or name.endswith((_SHAPE, _MEAN))
-    if (reserved and not is_input) or name.endswith((_SHAPE, _MEAN)):
+    reserved = name in (INPUT, FACTS) or name.startswith(f"{INPUT}.") or name.endswith(_SUFFIXES)
+    if (reserved and not is_input) or name.endswith(_SUFFIXES):
         raise SinkError(
             f"no endpoint of a recording may be called {name!r}",
             where=where,
-            expected=f"a name that is neither {INPUT} nor {FACTS}, and does not end in {_SHAPE} or {_MEAN}",
+            expected=f"a name that is neither {INPUT} nor {FACTS}, and does not end in {', '.join(_SUFFIXES)}",
         )
     if not name or name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
         raise SinkError(f"the name {name!r} cannot stand in an archive", where=where)

@@ -192,9 +192,11 @@ def _print_layers(out: Console, each: Pass, depth: int | None, everything: bool)
         add("the optimizer's step", None, layers.step)
     out.print(table)
     slower = layers.total / each.seconds.median
-    passes = f"{layers.repeats} pass{'es' * (layers.repeats != 1)} of their own"
+    passes = (
+        "a pass of its own" if layers.repeats == 1 else f"the mean of {layers.repeats} passes of their own"
+    )
     out.print(
-        f"  together {seconds(layers.total)}: the mean of {passes}, timed layer by layer, "
+        f"  together {seconds(layers.total)}: {passes}, timed layer by layer, "
         f"{slower:.2f} times the median above",
         style="dim",
         soft_wrap=True,

@@ -52,7 +52,7 @@ def print_recording(out: Console, recording: Recording, nbytes: int) -> None:
     for name, fed in facts["inputs"].items():
         out.print(f"  {escape(_fed(name, fed))}", soft_wrap=True)
     for name, value in facts["feeds"].items():
-        out.print(f"  {escape(name)} = {value}", soft_wrap=True)
+        out.print(f"  {escape(name)} = {escape(str(value))}", soft_wrap=True)
     out.print()
     out.print(_table(recording))
     out.print()

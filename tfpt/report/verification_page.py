@@ -49,7 +49,7 @@ def write_page(path: str | os.PathLike[str], result: Verification, *, overwrite:
     """
     check_page(path, overwrite)
     with AtomicFile(path, overwrite) as file:
-        file.write_at(0, np.frombuffer(page(result).encode(), np.uint8))
+        file.write_at(0, np.frombuffer(page(result).encode(errors="replace"), np.uint8))
         file.commit()
 
 
@@ -78,7 +78,8 @@ def page(result: Verification) -> str:
         ]
     )
     title = escape(f"{result.mapping} {verdict}")
-    return _PAGE.replace("{title}", title).replace("{style}", _STYLE).replace("{body}", body)
+    parts = {"title": title, "style": _STYLE, "body": body}
+    return re.sub(r"\{(title|style|body)\}", lambda found: parts[found[1]], _PAGE)
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:

@@ -12,12 +12,15 @@ import numpy as np
 from tfpt.report.colours import Scale, data_uri
 from tfpt.report.verifications import short
 from tfpt.verification import Closeup, Verification
-from tfpt.verification.agreement import Compared
+from tfpt.verification.agreement import Compared, reals
+from tfpt.verification.diagnosis.evidence import places_of
 
 _TILES = 6
 # Points of a scatter; more only make the page heavy.
 _POINTS = 1000
 _DECADE = 30
+# What the page has room for, beside its margins.
+_PAGE = 1040
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class _Depth:
 
     @property
     def width(self) -> float:
-        return self.left + self.step * self.columns + 20
+        # Wide enough for the tolerance's words beside the ticks.
+        return self.left + max(150.0, self.step * self.columns) + 20
 
     @property
     def bottom(self) -> float:
@@ -63,14 +67,17 @@ def depth_chart(result: Verification) -> str:
     high = math.ceil(math.log10(max([*figures, result.tolerance]))) + 1
     longest = max(len(_name(one)) for one in result.endpoints)
     label = 22 + 4.6 * longest
-    depth = _Depth(max(low, -17), min(max(high, low + 4), 6), len(result.endpoints), label=label)
+    low = min(max(low, -17), 2)
+    depth = _Depth(low, min(max(high, low + 4), 6), len(result.endpoints), label=label)
     height = depth.bottom + depth.label
     parts = [*_grid(depth, result.tolerance), *_lines(depth, result.endpoints)]
     parts += [part for column, one in enumerate(result.endpoints) for part in _column(depth, column, one)]
     body = "\n".join(parts)
+    # On a narrow screen it shrinks as far as its words can be read; of very many endpoints it is scrolled through.
+    least = depth.width if depth.width > _PAGE else min(depth.width, 680)
     return (
         f'<svg class="chart" viewBox="0 0 {depth.width:.0f} {height:.0f}" role="img" '
-        f'style="min-width:{min(depth.width, 680):.0f}px;max-width:{depth.width * 1.3:.0f}px" '
+        f'style="min-width:{least:.0f}px;max-width:{depth.width * 1.3:.0f}px" '
         f'aria-label="Relative difference by depth">\n{body}\n</svg>'
     )
 
@@ -78,18 +85,15 @@ def depth_chart(result: Verification) -> str:
 def closeup(found: Closeup) -> str:
     """The first endpoint that departs: recorded against computed, by channel, and where possible as pictures."""
     recorded = found.recorded
-    computed = recorded.samples_of(found.computed).astype(np.float64).reshape(-1)
-    truth = recorded.values.astype(np.float64).reshape(-1)
-    positions = recorded.samples_of(np.arange(found.computed.size).reshape(found.computed.shape)).reshape(-1)
-    places = np.unravel_index(positions, found.computed.shape)
-    channels = places[found.channel] if found.computed.ndim > 1 else positions
+    truth, computed = reals(recorded.values), reals(recorded.samples_of(found.computed))
+    channels = places_of(recorded, found.computed)[found.channel]
     parts = []
-    if recorded.whole and found.computed.ndim >= 3:
+    if recorded.whole and found.computed.ndim >= 3 and found.computed.dtype.kind != "c":
         parts.append(_tiles(found))
     scatter = _figure(
         _scatter(truth, computed), "Recorded (across) against computed (up); on the line both are equal."
     )
-    number = found.computed.shape[found.channel]
+    number = (found.computed.shape or (1,))[found.channel]
     by_channel = _figure(
         _by_channel(channels, np.abs(computed - truth), number),
         f"The absolute difference by channel, 0 to {number - 1}.",
@@ -217,14 +221,17 @@ def _by_channel(channels: np.ndarray, apart: np.ndarray, number: int) -> str:
 
 def _tiles(found: Closeup) -> str:
     """The channels that differ most, each as three pictures over one another, on shared scales of colour."""
-    truth = np.moveaxis(found.recorded.values.astype(np.float64), found.channel, -1)[0]
-    ours = np.moveaxis(found.computed.astype(np.float64), found.channel, -1)[0]
+    truth = np.moveaxis(found.recorded.values.astype(np.float64), found.channel, -1)
+    ours = np.moveaxis(found.computed.astype(np.float64), found.channel, -1)
+    # Of a batch the one that differs most.
+    one = _most(ours - truth)
+    when = "" if len(truth) == 1 else f", of number {one} of the batch of {len(truth)}"
+    truth, ours = truth[one], ours[one]
     apart = ours - truth
-    when = ""
     while truth.ndim > 3:
         # Of a clip the moment that differs most.
-        moment = int(np.nan_to_num(np.abs(apart), nan=np.inf).reshape(len(apart), -1).max(1).argmax())
-        when += f" at time {moment} of {len(truth)}"
+        moment = _most(apart)
+        when += f", at time {moment} of {len(truth)}"
         truth, ours, apart = truth[moment], ours[moment], apart[moment]
     if truth.ndim == 2:
         truth, ours, apart = (array.T[..., None] for array in (truth, ours, apart))
@@ -248,8 +255,13 @@ def _tiles(found: Closeup) -> str:
     bars = _bar("both activations", values) + _bar("difference", differences)
     return (
         f'<figure><div class="wide"><table class="tiles"><tr><th></th>{head}</tr>{cells}</table></div>'
-        f"{bars}<figcaption>The channels that differ most{when}, of the first of the batch.</figcaption></figure>"
+        f"{bars}<figcaption>The channels that differ most{when}.</figcaption></figure>"
     )
+
+
+def _most(apart: np.ndarray) -> int:
+    """Where along the first axis the largest difference is."""
+    return int(np.nan_to_num(np.abs(apart), nan=np.inf).reshape(len(apart), -1).max(1).argmax())
 
 
 def _bar(name: str, scale: Scale) -> str:

@@ -82,7 +82,8 @@ def headline(result: Verification) -> tuple[str, str]:
         bad = sum(one.bad for one in result.endpoints)
         return "cannot be compared", f": {count(bad, 'recorded endpoint')} that the model never gave"
     place = [one.name for one in compared].index(first.name) + 1
-    rest = f" at {first.name}, the {ordinal(place)} of {count(len(compared), 'endpoint')}"
+    of = f"{ordinal(place)} of {len(compared):,} endpoints" if len(compared) > 1 else "only endpoint"
+    rest = f" at {first.name}, the {of}"
     found = result.explanation.diagnoses
     if found and found[0].proven:
         return "departs", f"{rest}: {proof(found[0])}"
@@ -153,6 +154,10 @@ def notes(result: Verification) -> Iterator[str]:
     unrecorded = sum(one.verdict == "unrecorded" for one in result.endpoints)
     if unrecorded:
         yield f"{count(unrecorded, 'endpoint')} of the mapping not in the recording, so not compared"
+    if empty := [one.name for one in result.endpoints if one.empty]:
+        names = ", ".join(empty[:_PLACES]) + (f" and {len(empty) - _PLACES} more" if empty[_PLACES:] else "")
+        verb = "holds" if len(empty) == 1 else "hold"
+        yield f"{names} {verb} nothing but zeros on both sides: that this agrees says little; try another input"
     if result.facts["tensorflow"].get("training"):
         yield "the recording was made in training mode"
     if result.findings and proven(result):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfpt.recording.recordings import RecordedEndpoint
+from tfpt.recording.recordings import RecordedEndpoint, mean_abs
 
 # Two float32 implementations of one deep network lie about 2e-6 apart; a wrong layer moves activations by 1e-4 or more.
 DEFAULT_TOLERANCE = 1e-5
@@ -99,9 +99,8 @@ def measure(recorded: RecordedEndpoint, computed: np.ndarray) -> Measure:
         >>> measure(recorded, np.float32([3, np.nan])).agrees(1e9)
         False
     """
-    a = recorded.samples_of(computed).astype(np.float64).reshape(-1)
-    b = recorded.values.astype(np.float64).reshape(-1)
-    mean = float(np.abs(computed).mean(dtype=np.float64)) if computed.size else 0.0
+    a, b = reals(recorded.samples_of(computed)), reals(recorded.values)
+    mean = mean_abs(computed)
     finite = bool(np.isfinite(a).all() and np.isfinite(b).all() and math.isfinite(mean))
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(a - b)
@@ -113,6 +112,19 @@ def measure(recorded: RecordedEndpoint, computed: np.ndarray) -> Measure:
     return Measure(
         rel, greatest, _ratio(greatest, largest), cosine, mean, recorded.mean_abs, finite, recorded.whole
     )
+
+
+def reals(values: np.ndarray) -> np.ndarray:
+    """Values in float64 along one axis; of complex ones all real parts, and behind them all imaginary ones.
+
+    Example:
+        >>> reals(np.int8([[-128], [3]])), reals(np.complex64([1 + 2j, 3]))
+        (array([-128.,    3.]), array([1., 3., 2., 0.]))
+    """
+    flat = values.reshape(-1)
+    if flat.dtype.kind == "c":
+        flat = np.concatenate([flat.real, flat.imag])
+    return flat.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,12 @@ class Compared:
     def departs(self) -> bool:
         """Whether it differs by itself, rather than because of what came before."""
         return self.verdict in ("departs", "shape", "not finite")
+
+    @property
+    def empty(self) -> bool:
+        """Whether it agrees because there is nothing on either side but zeros, or nothing at all."""
+        found = self.free
+        return self.verdict == "agrees" and found is not None and found.mean_abs == 0 == found.max_abs
 
     @property
     def carries(self) -> bool:

@@ -134,7 +134,7 @@ def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
             found = {name: _seeded(fact) for name, fact in facts.items()}
             seeds = ", ".join(str(fact["seed"]) for fact in facts.values())
             return found, f"seed {seeds}, as the recording says"
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
             pass  # it was a file, or the facts are somebody else's
     raise SourceError(
         "the recording does not hold the input that it was made with",
@@ -145,6 +145,8 @@ def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
 
 def _seeded(fact: Mapping[str, Any]) -> np.ndarray:
     shape, dtype = tuple(int(size) for size in fact["shape"]), np.dtype(fact["dtype"])
+    if dtype.kind not in "iuf":
+        raise TypeError(f"no seed gives {dtype}")
     random = np.random.default_rng(int(fact["seed"]))
     low, high = fact["range"]
     values = random.integers(0, 2, shape) if dtype.kind in "iu" else random.uniform(low, high, shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tfpt.endpoints import Endpoint, Inputs, watch
 from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import rearrange
+from tfpt.mapping.layout import Layout
 from tfpt.nearest import nearest
 from tfpt.recording.recordings import RecordedEndpoint, Recording
 from tfpt.tensors import format_shape
@@ -22,10 +23,14 @@ from tfpt.verification.agreement import Compared, Measure, judged, measure
 
 @dataclass(frozen=True)
 class Seen:
-    """One endpoint in one run: its shape in TensorFlow's order of axes, and how far it lies from the recorded one."""
+    """One endpoint in one run: its shape in TensorFlow's order of axes, and how far it lies from the recorded one.
+
+    Where it does not have the axes of its layout, the shape is PyTorch's, and the note says so.
+    """
 
     shape: tuple[int, ...]
     measure: Measure | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,18 @@ class Replay:
         found = [self._compared(by_path[path], one) for path, one in seen.items()]
         if own or any(one.free is not None and not one.free.agrees(tolerance) for one in found):
             contributions = self._own(list(seen))
-            found = [
-                Compared(one.name, one.path, one.shape_tf, one.shape, one.free, contributions.get(one.path))
-                for one in found
-            ]
+            found = [replace(one, own=contributions.get(one.path)) for one in found]
         return judged([*found, *self._absent(seen, failure)], tolerance)
 
     def at(self, path: str) -> np.ndarray:
         """The activation at one endpoint, whole, in TensorFlow's order of axes."""
         endpoint = next(endpoint for endpoint in self.endpoints if endpoint.pt == path)
+        shape = self.recorded(path).shape
         found: list[np.ndarray] = []
         with undisturbed(self.model):
-            watch(self.model, _copied(self.inputs), [path], lambda _, x: found.append(as_tf(x, endpoint)))
+            watch(
+                self.model, _copied(self.inputs), [path], lambda _, x: found.append(as_tf(x, endpoint, shape))
+            )
         return found[0]
 
     def recorded(self, path: str) -> RecordedEndpoint:
@@ -91,7 +96,7 @@ class Replay:
         """Compare one endpoint's output with what was recorded."""
         endpoint = next(endpoint for endpoint in self.endpoints if endpoint.pt == path)
         recorded = self.recording.endpoints[endpoint.tf]
-        array = as_tf(output, endpoint)
+        array = as_tf(output, endpoint, recorded.shape)
         fits = tuple(array.shape) == recorded.shape
         return Seen(tuple(array.shape), measure(recorded, array) if fits else None)
 
@@ -115,8 +120,15 @@ class Replay:
         seen: dict[str, Seen] = {}
 
         def see(path: str, output: Tensor) -> None:
-            seen[path] = self.see(path, output)
+            try:
+                seen[path] = self.see(path, output)
+            except ModelError as error:
+                if not seen:
+                    raise
+                note = f"not the axes of its layout {by_path[path].layout}: {error.where}"
+                seen[path] = Seen(tuple(output.shape), None, note)
 
+        by_path = {endpoint.pt: endpoint for endpoint in self.endpoints}
         try:
             with undisturbed(self.model):
                 watch(self.model, _copied(self.inputs), paths, see)
@@ -156,7 +168,7 @@ class Replay:
 
     def _compared(self, endpoint: Endpoint, seen: Seen) -> Compared:
         recorded = self.recording.endpoints[endpoint.tf]
-        return Compared(endpoint.tf, endpoint.pt, recorded.shape, seen.shape, seen.measure)
+        return Compared(endpoint.tf, endpoint.pt, recorded.shape, seen.shape, seen.measure, note=seen.note)
 
     def _absent(self, seen: Mapping[str, Seen], failure: str) -> Iterator[Compared]:
         """Endpoints that only one side has, and those that the run never reached."""
@@ -185,13 +197,28 @@ class Replay:
         )
 
 
-def as_tf(output: Tensor, endpoint: Endpoint) -> np.ndarray:
-    """A module's output as an array, in TensorFlow's order of axes."""
+def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndarray:
+    """A module's output as an array, in TensorFlow's order of axes.
+
+    Args:
+        output: What the module gave.
+        endpoint: Says how its axes lie.
+        shape: What was recorded, which says how large the axes are that PyTorch has as one.
+
+    Example:
+        >>> from tfpt.mapping.document import Position
+        >>> layout = Layout.parse("b h w c -> b c (h w)")
+        >>> endpoint = Endpoint("x", "x", "x", layout, Position("m.yaml", 1, 1))
+        >>> as_tf(torch.zeros(2, 7, 15), endpoint, (2, 5, 3, 7)).shape
+        (2, 5, 3, 7)
+    """
     tensor = output.detach()
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
+    if tensor.dtype.is_complex:
+        tensor = tensor.resolve_conj()  # numpy has no views that are conjugated when they are read
     try:
-        return rearrange(tensor, endpoint.layout, back=True).cpu().numpy()
+        return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
     except TfptError as error:
         raise ModelError(
             f"the output of {endpoint.pt} does not have the axes that the mapping says",
@@ -201,15 +228,29 @@ def as_tf(output: Tensor, endpoint: Endpoint) -> np.ndarray:
         ) from error
 
 
+def _with_sizes(layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:
+    """The layout with the sizes of axes that its right side holds together, from the shape of its left side."""
+    if layout is None or len(layout.left) != len(shape):
+        return layout
+    together = {name for group in layout.right if len(group) > 1 for name in group}
+    sizes = {
+        group[0]: size
+        for group, size in zip(layout.left, shape, strict=True)
+        if len(group) == 1 and group[0] in together
+    }
+    return replace(layout, sizes=tuple({**dict(layout.sizes), **sizes}.items()))
+
+
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Runs inside are alike, and leave buffers, random numbers and torch's switches as they were.
 
-    A model in training mode draws random numbers and moves its running statistics; a GPU would round to 10 bits.
+    A model in training mode draws random numbers and moves its running statistics, and one with a state of its own
+    moves that in any mode, in place or by putting another buffer there; a GPU would round to 10 bits.
     """
-    training = [module for module in model.modules() if module.training]
-    buffers = [buffer for module in training for buffer in module.buffers(recurse=False)]
-    before = [buffer.clone() for buffer in buffers]
+    before = [(module, dict(module._buffers)) for module in model.modules()]
+    held = {id(buffer): buffer for _, buffers in before for buffer in buffers.values() if buffer is not None}
+    values = [(buffer, buffer.data, buffer.data.clone()) for buffer in held.values()]
     with (
         torch.random.fork_rng(),
         torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
@@ -219,8 +260,12 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             yield
         finally:
             with torch.no_grad():
-                for buffer, value in zip(buffers, before, strict=True):
-                    buffer.copy_(value)
+                for module, buffers in before:
+                    module._buffers.clear()
+                    module._buffers.update(buffers)
+                for buffer, storage, value in values:
+                    # Compared first: a buffer that is expanded from fewer values cannot be written to.
+                    buffer.data = storage if torch.equal(storage, value) else storage.copy_(value)
 
 
 def _as_pt(values: np.ndarray, endpoint: Endpoint, like: Tensor) -> Tensor:

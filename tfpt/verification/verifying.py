@@ -169,6 +169,8 @@ def verify(
     check_sides(weights, recording, network, model, recording_options)
     if not 0 < tolerance < 1:
         raise TfptError("no such tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
+    if not seconds >= 0:
+        raise TfptError("no such time to look for causes", expected="seconds, 0 or more", got=f"{seconds:g}")
     compiled = load_mapping(os.fspath(mapping), settings, config)
     common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
     chosen = weights if weights is not None else weights_of(network, checkpoint)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,17 @@ from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import rearrange
 from tfpt.mapping import rows
 from tfpt.tensors import format_shape
-from tfpt.visualisation.board import Board, Tile, columns_for, fitting_zoom, magnified, reduced, strip
+from tfpt.visualisation.board import (
+    Board,
+    Tile,
+    check_tiles,
+    columns_for,
+    fitting_zoom,
+    magnified,
+    reduced,
+    strip,
+)
+from tfpt.visualisation.choices import check_choices
 from tfpt.visualisation.drawing import Drawing
 from tfpt.visualisation.files import outputs
 from tfpt.visualisation.footage import Footage, read_footage
@@ -31,6 +42,7 @@ _TILE, _LARGEST = 64, 128
 _INPUT = 224
 # As many steps as a strip has room for; of more, some are shown, evenly spaced.
 _STEPS = 12
+_BELOW = 33
 
 
 def draw_activations(
@@ -99,6 +111,9 @@ def draw_activations(
     """
     if frames is not None and frames < 1:
         raise TfptError("too few frames", expected="1 or more", got=str(frames))
+    if start is not None and not 0 <= start < float("inf"):
+        raise TfptError("no such place in a clip", expected="seconds, 0 or more", got=f"{start:g}")
+    check_choices(scale=scale, zoom=zoom, fps=fps)
     place = device_of(device)
     with outputs(out, sheet, overwrite) as files:
         compiled, network = subject(
@@ -122,8 +137,11 @@ def draw_activations(
             what=f"the activations of {path}",
             limit=limit,
         )
+        for tile in tiles:
+            pixels = zoom or _zoom(tile)
+            check_tiles(len(tiles), len(tile), tile.shape[1] * pixels, tile.shape[2] * pixels)
         scene = _Scene(
-            title=f"{compiled.name}: activations of {path}",
+            title=f"{compiled.name}: activations of {path or 'the model'}",
             lines=(
                 f"{len(shown)} of {len(values)} channels · output {format_shape(shape)} · {footage.text}",
                 f"scale: {fitted.text}",
@@ -156,8 +174,18 @@ def _activation(
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """A layer's output as (channels, time, height, width), and the shape that it had."""
     inputs = rearrange(torch.from_numpy(footage.values), mapping.input.layout).contiguous()
-    with enough_memory(tuple(inputs.shape)):
-        found = activations(model.to(device), inputs.to(device), [path])
+    shape = tuple(inputs.shape)
+    try:
+        with enough_memory(shape, "lower --frames"), _at(model, device):
+            found = activations(model, inputs.to(device), [path])
+    except TfptError:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"the model cannot be run on this input: {first}",
+            got=f"{format_shape(shape)} on {device}",
+        ) from error
     if path not in found:
         raise ModelError(
             f"{path} is not run for this input", hint="choose a layer that the forward pass calls"
@@ -176,6 +204,20 @@ def _activation(
         got=format_shape(shape),
         hint="choose a layer before the features are pooled or flattened; tfpt predict shows logits",
     )
+
+
+@contextmanager
+def _at(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model on a device and in evaluation mode; behind, it is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    home = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), device)
+    model.eval().to(device)
+    try:
+        yield
+    finally:
+        model.to(home)
+        for module, training in modes.items():
+            module.training = training
 
 
 def _zoom(tile: np.ndarray) -> int:
@@ -217,9 +259,9 @@ class _Scene:
         if steps > 1:
             numbers = ", ".join(str(index + 1) for index in chosen)
             lines = (*lines, f"from left to right: t = {numbers} of {steps}")
-        columns = (
-            columns_for(len(tiles), tiles[0].images.shape[1], tiles[0].images.shape[2]) if steps == 1 else 1
-        )
+        # A few strips stand below each other, so that their times do; of many the sheet would become a ribbon.
+        _, height, width, _ = tiles[0].images.shape
+        columns = 1 if steps > 1 and len(tiles) <= _BELOW else columns_for(len(tiles), height, width)
         return Board(self.title, lines, tuple(tiles), columns, legend(self.scale), self.scale.kept)
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfpt.errors import TfptError
 from tfpt.visualisation.drawing import Place
 from tfpt.visualisation.lettering import PAPER, RULE, text_size, write
 
+# All steps together; what draws them needs some ten times as many bytes.
+MOST_PIXELS = 150_000_000
 _MARGIN = 14
 _GAP = 8
 _TITLE, _TEXT, _LABEL, _COUNTER = 16, 12, 10, 14
@@ -80,11 +83,12 @@ class Board:
         )
         lead = 0 if self.lead is None else self.lead.images.shape[1] + self._label
         below = max(rows * (height + _GAP) - _GAP, self.legend.shape[0] + self._label, lead)
-        counter = text_size("t", _COUNTER)[1] + _GAP if self._steps > 1 else 0
+        counter = text_size("t", _COUNTER)[1] + _GAP if self.steps > 1 else 0
         return max(inner, text + _MARGIN) + _MARGIN, top + below + counter + _MARGIN
 
     @property
-    def _steps(self) -> int:
+    def steps(self) -> int:
+        """The times that there are."""
         return int(self.tiles[0].images.shape[0])
 
     @property
@@ -111,13 +115,13 @@ class Board:
         """The picture at each time, uint8 (height, width, 3); with a counter, if there is more than one time."""
         still = self._still()
         tiles = [*([] if self.lead is None else [self.lead]), *self.tiles]
-        for step in range(self._steps):
+        for step in range(self.steps):
             canvas = still.copy()
             for tile, place in zip(tiles, self.places, strict=True):
                 canvas[place.y : place.y + place.height, place.x : place.x + place.width] = tile.images[step]
-            if self._steps > 1:
+            if self.steps > 1:
                 y = self.size[1] - _MARGIN - text_size("t", _COUNTER)[1]
-                write(canvas, _MARGIN, y, f"t = {step + 1}/{self._steps}", _COUNTER, bold=True)
+                write(canvas, _MARGIN, y, f"t = {step + 1}/{self.steps}", _COUNTER, bold=True)
             yield canvas
 
     def _still(self) -> np.ndarray:
@@ -139,6 +143,31 @@ class Board:
         y = top + self._label
         canvas[y : y + self.legend.shape[0], x : x + self.legend.shape[1]] = self.legend
         return canvas
+
+
+def check_tiles(number: int, steps: int, height: int, width: int) -> None:
+    """Refuse tiles that no picture has room for, before they are made.
+
+    Raises:
+        TfptError: Together, over all steps, they have more than `MOST_PIXELS`.
+
+    Example:
+        >>> check_tiles(64, 7, 7000, 7000)
+        Traceback (most recent call last):
+        ...
+        tfpt.errors.TfptError: the tiles are too large for one picture
+          expected  at most 150,000,000 pixels
+          got       21,952,000,000: 64 of 7000 × 7000, 7 steps
+          next      fewer of them (0-15), a lower --zoom, or fewer --frames
+    """
+    pixels = number * steps * height * width
+    if pixels > MOST_PIXELS:
+        raise TfptError(
+            "the tiles are too large for one picture",
+            expected=f"at most {MOST_PIXELS:,} pixels",
+            got=f"{pixels:,}: {number} of {width} × {height}, {steps} step{'s' * (steps != 1)}",
+            hint="fewer of them (0-15), a lower --zoom, or fewer --frames",
+        )
 
 
 def _place(tile: Tile, x: int, y: int) -> Place:

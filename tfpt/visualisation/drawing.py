@@ -28,7 +28,8 @@ class Picture:
         kind: ``animation`` (GIF) or ``sheet`` (PNG).
         width, height: In pixels.
         frames: 1 for a sheet.
-        fps: Frames a second; ``None`` for a sheet.
+        fps: Frames a second, as the file says: a GIF counts hundredths of a second a frame. ``None`` for a sheet, and
+            for a GIF that stands still.
         nbytes: The file's size.
         tiles: Where they are; first what the network was fed, if it is there.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpt.errors import TfptError
 from tfpt.sinks.file import AtomicFile
-from tfpt.visualisation.board import Board
+from tfpt.visualisation.board import MOST_PIXELS, Board
 from tfpt.visualisation.drawing import Picture
 from tfpt.visualisation.lettering import shades
 from tfpt.visualisation.packages import package
@@ -20,6 +20,8 @@ from tfpt.visualisation.packages import package
 _COLOURS = 256
 # Enough pixels to choose a palette from.
 _SAMPLE = 400_000
+# What widely used programs still open.
+_LONGEST = 32_767
 PathLike = str | os.PathLike[str]
 
 
@@ -42,6 +44,7 @@ class Outputs:
         for file in self._files:
             board = animation if _is_gif(file.path) else sheet
             assert board is not None
+            _check_size(board, file.path)
             frames = list(board.frames())
             data = gif(frames, fps, board.kept) if _is_gif(file.path) else png(frames[0])
             file.write_at(0, np.frombuffer(data, np.uint8))
@@ -53,7 +56,7 @@ class Outputs:
                     width=board.size[0],
                     height=board.size[1],
                     frames=len(frames) if is_gif else 1,
-                    fps=fps if is_gif and len(frames) > 1 else None,
+                    fps=100 / _hundredths(fps) if is_gif and len(frames) > 1 else None,
                     nbytes=len(data),
                     tiles=board.places,
                 )
@@ -124,11 +127,31 @@ def gif(images: Sequence[np.ndarray], fps: float, kept: np.ndarray) -> bytes:
         frame.putpalette(palette.reshape(-1).tolist())
         frames.append(frame)
     data = io.BytesIO()
-    # Browsers take what is shorter than two hundredths for ten.
-    milliseconds = max(round(100 / fps), 2) * 10
-    options = {"append_images": frames[1:], "duration": milliseconds, "loop": 0} if len(frames) > 1 else {}
+    duration = 10 * _hundredths(fps)
+    options = {"append_images": frames[1:], "duration": duration, "loop": 0} if len(frames) > 1 else {}
     frames[0].save(data, "GIF", save_all=True, optimize=False, disposal=1, **options)
     return data.getvalue()
+
+
+def _hundredths(fps: float) -> int:
+    """How long a GIF shows each frame: in whole hundredths of a second, of which it can count 65535.
+
+    Browsers take what is shorter than two of them for ten.
+    """
+    return round(min(max(100 / fps, 2), 65_535))
+
+
+def _check_size(board: Board, path: Path) -> None:
+    width, height = board.size
+    steps = board.steps if _is_gif(path) else 1
+    if max(width, height) > _LONGEST or width * height * steps > MOST_PIXELS:
+        raise TfptError(
+            "the picture would be too large for the programs that show pictures",
+            where=str(path),
+            expected=f"sides of at most {_LONGEST:,}, and {MOST_PIXELS:,} pixels in all frames",
+            got=f"{width:,} × {height:,}" + (f", {steps:,} frames" if steps > 1 else ""),
+            hint="fewer tiles (0-15), a lower --zoom, or fewer --frames",
+        )
 
 
 def _packed(image: np.ndarray) -> np.ndarray:
@@ -148,7 +171,9 @@ def _palette(packed: Sequence[np.ndarray], kept: np.ndarray) -> np.ndarray:
     if seen.sum() <= _COLOURS:
         return _unpacked(np.flatnonzero(seen).astype(np.uint32))
     fixed = np.unique(np.concatenate([_packed(shades()), _packed(kept)]))
-    every = np.concatenate([values.reshape(-1) for values in packed])
+    # Most of a picture is paper, which is fixed: of large ones ten times the sample is looked through.
+    step = max(sum(values.size for values in packed) // (10 * _SAMPLE), 1)
+    every = np.concatenate([values.reshape(-1)[::step] for values in packed])
     others = every[~np.isin(every, fixed)]
     others = others[:: max(len(others) // _SAMPLE, 1)]
     module = package("PIL.Image")

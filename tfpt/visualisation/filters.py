@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from tfpt.errors import ModelError, TfptError
 from tfpt.tensors import format_shape
-from tfpt.visualisation.board import Board, Tile, columns_for, fitting_zoom, magnified, strip
+from tfpt.visualisation.board import Board, Tile, check_tiles, columns_for, fitting_zoom, magnified, strip
+from tfpt.visualisation.choices import check_choices
 from tfpt.visualisation.drawing import Drawing
 from tfpt.visualisation.files import outputs
 from tfpt.visualisation.legends import legend
@@ -89,6 +91,7 @@ def draw_filters(
     """
     if channels is not None and channels not in _CHANNELS:
         raise TfptError("no such way to show channels", expected=", ".join(_CHANNELS), got=str(channels))
+    check_choices(scale=scale, zoom=zoom, fps=fps)
     with outputs(out, sheet, overwrite) as files:
         compiled, network = subject(mapping, weights, model, settings=settings, config=config, trust=trust)
         at = "" if layer is None else layer_named(network, compiled, layer)
@@ -106,7 +109,7 @@ def draw_filters(
             limit=limit,
         )
         shape = _weight(module).shape
-        title = f"{compiled.name}: filters of {path}"
+        title = f"{compiled.name}: filters of {path or 'the model'}"
         lines = (
             f"{_selected(shown, len(kernels))} · weight {format_shape(shape)} · {view.text}",
             f"scale: {fitted.text}",
@@ -114,6 +117,8 @@ def draw_filters(
 
         def board(over_time: bool) -> Board:
             pixels = zoom or fitting_zoom(kernels.shape[-2:], _TILE if over_time else _STRIP)
+            steps, height, width = kernels.shape[-3:]
+            check_tiles(len(tiles), steps, height * pixels, width * pixels)
             return _board(title, lines, tiles, fitted, pixels, over_time, len(view.each) or 1)
 
         pictures = files.write(
@@ -200,6 +205,11 @@ def _kernels(path: str, module: nn.Module) -> np.ndarray:
 
 def _weight(module: nn.Module) -> np.ndarray:
     weight: Any = module.weight
+    if is_lazy(weight):
+        raise ModelError(
+            f"{type(module).__name__} has no weights before its first run",
+            hint="run the model once on an input, then draw it",
+        )
     array: np.ndarray = weight.detach().cpu().double().numpy()
     return array
 

@@ -86,7 +86,8 @@ def read_footage(
         check_clip(opened, mapping)
         found = list(islice(prepared(opened, mapping, start=start), frames or _MOST_FRAMES))
         values = scaled(np.stack(found), mapping, opened)
-        text = f"{len(found)} frame{'s' * (len(found) != 1)} of {os.path.basename(opened.location.rstrip(os.sep))}"
+        name = _short(os.path.basename(opened.location.rstrip(os.sep)))
+        text = f"{len(found)} frame{'s' * (len(found) != 1)} of {name}"
         fps = float(opened.fps) if opened.kind != "pictures" and opened.fps is not None else fps
     pictures, label = _pictures(values, mapping)
     # A network that takes pictures is given the frames as its batch.
@@ -101,6 +102,17 @@ def read_footage(
         fps,
         over_time,
     )
+
+
+def _short(name: str, most: int = 48) -> str:
+    """A name that a picture of a few tiles has room for.
+
+    Example:
+        >>> _short("cricket.mp4"), _short("a_very_long_name_of_a_clip.mp4", 13)
+        ('cricket.mp4', 'a_very…ip.mp4')
+    """
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def _picture(mapping: rows.Mapping, model: nn.Module) -> tuple[int, int, int]:

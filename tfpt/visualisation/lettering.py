@@ -32,6 +32,7 @@ def text_size(text: str, size: int, *, bold: bool = False) -> tuple[int, int]:
         >>> narrow < wide, height == same
         (True, True)
     """
+    text = _printable(text)
     font = _font(size, bold)
     ascent, descent = font.getmetrics()
     return round(font.getlength(text) + 0.499), ascent + descent
@@ -48,6 +49,7 @@ def write(
     colour: tuple[int, int, int] = INK,
 ) -> None:
     """Write a line into an RGB canvas, its upper left corner at (x, y); what lies beyond the canvas is cut off."""
+    text = _printable(text)
     width, height = text_size(text, size, bold=bold)
     mask = package("PIL.Image").new("L", (width + 2, height), 0)
     package("PIL.ImageDraw").Draw(mask).text((0, 0), text, fill=255, font=_font(size, bold))
@@ -56,6 +58,11 @@ def write(
     share = share[: place.shape[0], : place.shape[1], None]
     mixed = np.rint(np.array(PAPER) * (1 - share) + np.array(colour) * share).astype(np.uint8)
     place[...] = np.where(share > 0, mixed, place)
+
+
+def _printable(text: str) -> str:
+    """A line breaks nowhere, not even where the name of a file does."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @lru_cache

@@ -45,7 +45,8 @@ class Scale:
     def colour(self, values: np.ndarray) -> np.ndarray:
         """One tile in colours, uint8 (…, 3); `values` has a last axis of channels for ``rgb`` and ``flow``."""
         limit = largest(values, self.kind) if self.each else self.limit
-        return _MAPS[self.kind](values, limit or 1.0)
+        with np.errstate(over="ignore"):  # beyond the limit is beyond it, however far
+            return _MAPS[self.kind](values, limit or 1.0)
 
     @property
     def kept(self) -> np.ndarray:
@@ -103,10 +104,10 @@ def fit_scale(
         >>> fit_scale([np.array([0.5, -2.0]), np.array([1.0])], "diverging", each=False, what="weights").limit
         2.0
     """
-    if limit is not None and (each or not limit > 0):
+    if limit is not None and (each or not 0 < limit < float("inf")):
         raise TfptError(
             "a limit must be above 0, and the same for all tiles",
-            expected="a limit, or scale each" if each else "above 0",
+            expected="a limit, or scale each" if each else "above 0, and finite",
             got=f"limit {limit:g}" + (" with scale each" if each else ""),
         )
     limits = [largest(values, kind) for values in tiles]

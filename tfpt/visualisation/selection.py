@@ -33,13 +33,13 @@ def select(text: str, number: int, strength: Callable[[], np.ndarray], noun: str
     words = text.strip().lower()
     if words == "all":
         return tuple(range(number))
-    if top := re.fullmatch(r"top\s*(\d+)", words):
+    if top := re.fullmatch(r"top\s*(\d{1,18})", words):
         if not int(top[1]):
             raise TfptError(f"no {noun} is selected", expected=_EXPECTED, got=text)
         return tuple(map(int, np.argsort(-strength(), kind="stable")[: int(top[1])]))
     chosen: dict[int, None] = {}
     for part in words.split(","):
-        span = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        span = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if span is None:
             raise TfptError(f"a selection of {noun}s that cannot be read", expected=_EXPECTED, got=text)
         first, last = int(span[1]), int(span[2] or span[1])

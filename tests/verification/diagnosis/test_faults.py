@@ -277,3 +277,72 @@ def test_the_model_is_left_as_it_was(small):
     hooks = [module for module in net.modules() if module._forward_hooks or module._forward_pre_hooks]
     assert hooks == []
     assert not [module for module in net.modules() if "forward" in vars(module)]
+
+
+class Norms(nn.Module):
+    """Batch norms one behind the other, each with one channel's statistics of its own."""
+
+    def __init__(self, number: int, eps: float) -> None:
+        super().__init__()
+        random = np.random.default_rng(13)
+        self.norms = nn.Sequential(*(nn.BatchNorm1d(5, eps=eps) for _ in range(number)))
+        for norm in self.norms:
+            norm.running_var.copy_(torch.tensor(random.uniform(0.5, 1.5, 5)))
+            norm.running_mean.copy_(torch.tensor(random.normal(size=5)))
+        self.eval()
+
+    def forward(self, x):
+        return self.norms(x)
+
+    def truth(self, x, eps):
+        """What batch norms of this epsilon give, in numpy."""
+        x = x.astype(np.float64)
+        for norm in self.norms:
+            mean, variance = norm.running_mean.numpy(), norm.running_var.numpy()
+            x = (x - mean) / np.sqrt(variance + eps)
+        return x.astype(np.float32)
+
+
+def verified(tmp_path, net, eps, **options):
+    import tfpt
+    from tfpt.recording.recordings import RecordedEndpoint, Recording
+
+    path = tmp_path / "norms.yaml"
+    path.write_text("version: 1\nweights: [{tf: w, pt: w}]\nendpoints: [{tf: norms, pt: norms}]\n")
+    x = np.random.default_rng(17).normal(size=(11, 5)).astype(np.float32)
+    recorded = {"norms": RecordedEndpoint.of("norms", net.truth(x, eps))}
+    return tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=net, **options)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-6, 1e-12])
+def test_of_several_epsilons_within_the_tolerance_the_true_one_is_named(tmp_path, eps):
+    # 1e-5 in place of 1e-12 leaves some 5e-6, which agrees.
+    (diagnosis,) = verified(tmp_path, Norms(1, 1e-3), eps).explanation.diagnoses
+    (place,) = diagnosis.places
+    assert place.had == f"eps {eps:g}"
+
+
+def test_all_places_that_are_wrong_are_named_even_where_some_would_do(tmp_path):
+    # Each of the norms moves the result by about 3e-6: with most of them put right the rest is within the tolerance.
+    (diagnosis,) = verified(tmp_path, Norms(7, 1e-5), 1e-12, tolerance=1.1e-5).explanation.diagnoses
+    assert diagnosis.proven
+    assert [place.path for place in diagnosis.places] == [f"norms.{index}" for index in range(7)]
+    assert {place.had for place in diagnosis.places} == {"eps 1e-12"}
+
+
+def test_places_are_told_apart_no_longer_than_there_is_time(tmp_path, monkeypatch):
+    from tfpt.verification.diagnosis import search
+    from tfpt.verification.diagnosis.bench import Bench
+
+    now = [0.0]
+    trial = Bench.trial
+
+    def slow(self, changes):
+        now[0] += 1.0
+        return trial(self, changes)
+
+    monkeypatch.setattr(Bench, "trial", slow)
+    monkeypatch.setattr(search.time, "monotonic", lambda: now[0])
+    (diagnosis,) = verified(tmp_path, Norms(23, 1e-1), 1e-3, seconds=9.0).explanation.diagnoses
+    assert diagnosis.proven
+    assert diagnosis.trials <= 12

@@ -53,8 +53,9 @@ class Bench:
         self.base: Seen = replay.see(path, whole)
         self.difference: Difference | None = None
         if self.base.measure is not None:
-            array = as_tf(whole, self.endpoint)
-            self.difference = Difference.of(replay.recorded(path), array, self.endpoint)
+            recorded = replay.recorded(path)
+            array = as_tf(whole, self.endpoint, recorded.shape)
+            self.difference = Difference.of(recorded, array, self.endpoint)
             if (pieces := self.scene.trace.pieces) is not None:
                 sound = tuple(agreeing_pieces(self.difference, pieces))
                 self.scene = replace(self.scene, sound=sound)

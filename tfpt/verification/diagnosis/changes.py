@@ -109,9 +109,9 @@ def values(*pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
     before = [tensor.data for tensor, _ in pairs]
     # A copy: a batch norm in training mode moves its statistics in place, and the values may be another's.
     copies = [other.clone() for _, other in pairs]
-    for (tensor, _), other in zip(pairs, copies, strict=True):
-        tensor.data = other
     try:
+        for (tensor, _), other in zip(pairs, copies, strict=True):
+            tensor.data = other
         yield
     finally:
         for (tensor, _), own in zip(pairs, before, strict=True):

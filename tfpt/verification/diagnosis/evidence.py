@@ -9,6 +9,7 @@ import numpy as np
 
 from tfpt.endpoints import Endpoint
 from tfpt.recording.recordings import RecordedEndpoint
+from tfpt.verification.agreement import reals
 from tfpt.verification.diagnosis.trace import Called
 
 # A value counts as off by this share of the largest; a tenth of what a wrong layer makes of most values.
@@ -48,12 +49,11 @@ class Difference:
     @classmethod
     def of(cls, recorded: RecordedEndpoint, computed: np.ndarray, endpoint: Endpoint) -> Difference:
         """The difference at the recorded positions of an array of the endpoint's shape."""
-        positions = recorded.samples_of(np.arange(computed.size).reshape(computed.shape))
         return cls(
-            recorded.samples_of(computed).astype(np.float64).reshape(-1),
-            recorded.values.astype(np.float64).reshape(-1),
-            np.unravel_index(positions.reshape(-1), computed.shape),
-            tuple(computed.shape),
+            reals(recorded.samples_of(computed)),
+            reals(recorded.values),
+            places_of(recorded, computed),
+            computed.shape or (1,),
             channel_axis(endpoint, computed.ndim),
         )
 
@@ -65,12 +65,32 @@ class Difference:
         return ~close
 
 
+def places_of(recorded: RecordedEndpoint, computed: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For each axis, where each of the recorded `reals` stands along it; a number alone has one axis of one place."""
+    positions = recorded.samples_of(np.arange(computed.size).reshape(computed.shape)).reshape(-1)
+    if recorded.values.dtype.kind == "c":
+        positions = np.tile(positions, 2)
+    return np.unravel_index(positions, computed.shape or (1,))
+
+
+def constant(values: np.ndarray) -> bool:
+    """Whether values are all alike, and so say nothing; a number alone says something unless it is 0.
+
+    Example:
+        >>> constant(np.zeros((2, 3))), constant(np.ones(3)), constant(np.ones(1)), constant(np.arange(3))
+        (True, True, False, False)
+    """
+    return bool((values == values.reshape(-1)[:1]).all()) and (values.size > 1 or not values.any())
+
+
 def channel_axis(endpoint: Endpoint, dimensions: int) -> int:
     """Which of TensorFlow's axes holds what PyTorch has second: the channels."""
+    second = max(0, min(1, dimensions - 1))
     layout = endpoint.layout
     if layout is None or len(layout.right) != len(layout.left) or len(layout.right) != dimensions:
-        return min(1, dimensions - 1)
-    return layout.left.index(layout.right[min(1, dimensions - 1)])
+        return second
+    # Several of TensorFlow's axes may be one of PyTorch's.
+    return layout.left.index(layout.right[second]) if layout.right[second] in layout.left else second
 
 
 def signs(difference: Difference) -> Iterator[Sign]:
@@ -94,6 +114,9 @@ def signs(difference: Difference) -> Iterator[Sign]:
             "no compared value is off by more than rounding makes",
             "rounding: try --dtype float64, which leaves only TensorFlow's own; or a larger --tolerance",
         )
+        return
+    if constant(b):
+        yield Sign(f"every recorded value is {b[0]:g}", "an input that says too little: record another one")
         return
     yield from _sign_of_relu(a, b)
     if scale := list(_of_scale(a, b)):

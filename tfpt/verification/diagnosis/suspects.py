@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from tfpt.verification.agreement import Compared
@@ -27,10 +28,24 @@ def suspects(
         hypothesis, rel = best
         where = hypothesis.parts[0][0].path or "the input"
         found.append(f"{hypothesis.cause}, and something else besides ({where} so changed leaves {rel:.1e})")
+    found = [*_of_precision(scene), *found]
     if endpoint.verdict == "shape":
         found.append("a stride, a window or a padding rule: the shapes differ")
     found += _of_layers(scene)
     return tuple(dict.fromkeys(found))
+
+
+def _of_precision(scene: Scene) -> list[str]:
+    """What a model rounds that holds fewer digits than TensorFlow's float32."""
+    for parameter in scene.model.parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            name = str(parameter.dtype).removeprefix("torch.")
+            digits = torch.finfo(parameter.dtype).eps
+            return [
+                f"rounding: the model runs in {name}, in steps of {digits:.0e}; "
+                "--dtype float32 shows whether it is more than that, and no trial proves anything without it"
+            ]
+    return []
 
 
 def _of_layers(scene: Scene) -> list[str]:
