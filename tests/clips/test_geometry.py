@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from tests.clips.footage import noise
 from tfpt.clips.geometry import cropped, resized, resized_shape
+from tfpt.errors import SourceError
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,10 @@ def test_the_crop_is_of_the_centre():
     picture = noise(1, 24, 31)[0]
     np.testing.assert_array_equal(cropped(picture, 21), picture[1:22, 5:26])
     np.testing.assert_array_equal(cropped(picture, None), picture)
+
+
+def test_a_strip_that_would_grow_to_gigabytes_is_refused():
+    with pytest.raises(SourceError, match="too long and narrow") as error:
+        resized(np.zeros((1, 20_000, 3), np.uint8), 224)
+    assert error.value.got == "1 by 20000, which makes 256 by 5120000"
+    assert resized(np.zeros((8, 800, 3), np.uint8), 14).shape == (16, 1600, 3)

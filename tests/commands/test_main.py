@@ -60,3 +60,12 @@ def test_output_into_a_pipe_has_no_colours_and_long_names_whole(tiny, tmp_path):
     found = program("convert", "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint)
     assert "\x1b" not in found.out
     assert f"the variable net/{name}/w is not in the checkpoint" in found.out
+
+
+def test_an_interrupted_command_ends_with_130_and_not_with_a_verdict(monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfpt.inspection.inspect", interrupted)
+    found = run("inspect", "anything")
+    assert (found.code, found.out, found.err) == (130, "", "interrupted\n")

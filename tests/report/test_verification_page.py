@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfpt.errors import SinkError
+from tfpt.errors import SinkError, TfptError
 from tfpt.recording.recordings import RecordedEndpoint
-from tfpt.report.colours import Scale, data_uri, png
-from tfpt.report.verification_page import page, write_page
+from tfpt.report.colours import Scale, data_uri
+from tfpt.report.verification_page import check_page, page, write_page
 from tfpt.verification import Closeup, Verification
 from tfpt.verification.agreement import Compared, Measure, judged, measure
 from tfpt.verification.diagnosis import Diagnosis, Explanation, Place
@@ -203,16 +205,25 @@ def test_a_page_is_whole_or_not_there(tmp_path):
 
 def test_pictures_are_what_other_programs_read():
     pixels = np.random.default_rng(5).integers(0, 256, (7, 11, 3)).astype(np.uint8)
-    assert (np.asarray(Image.open(io.BytesIO(png(pixels)))) == pixels).all()
-    assert data_uri(pixels).startswith("data:image/png;base64,iVBOR")
+    kind, _, text = data_uri(pixels).partition(",")
+    assert kind == "data:image/png;base64"
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) == pixels).all()
 
 
-def test_the_sequential_colours_are_viridis():
-    matplotlib = pytest.importorskip("matplotlib")
-    values = np.linspace(0, 1, 53)
-    theirs = matplotlib.colormaps["viridis"](values)[:, :3] * 255
-    ours = Scale(0.0, 1.0, False).colours(values).astype(float)
-    assert np.abs(ours - theirs).max() < 8
+def test_a_bar_beside_a_picture_has_the_colours_of_the_picture():
+    for scale in (Scale(0.0, 7.0, False), Scale(-7.0, 7.0, True)):
+        first, *_, last = re.findall("#([0-9a-f]{6})", scale.gradient)
+        ends = scale.colours(np.array([scale.low, scale.high]))
+        assert [first, last] == [bytes(colour).hex() for colour in ends]
+
+
+def test_without_the_packages_for_pictures_it_says_what_to_install_before_anything_runs(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(TfptError, match="matplotlib is needed") as error:
+        check_page(tmp_path / "r.html")
+    assert error.value.hint == 'pip install "tfpt[pictures]"'
 
 
 def test_names_that_look_like_parts_of_the_page_stay_names():

@@ -264,7 +264,7 @@ def test_files_that_are_no_network_are_refused(tmp_path: Path, sampled_rgb: Path
         open_network(tmp_path / "a.npz")
     with pytest.raises(SourceError, match="a checkpoint holds weights, not the network"):
         open_network(sampled_rgb)
-    with pytest.raises(SourceError, match="no TensorFlow checkpoint of this name"):
+    with pytest.raises(SourceError, match="no TensorFlow network of this name"):
         open_network(tmp_path / "nothing")
     with pytest.raises(SourceError, match="from this machine's files"):
         open_network("https://example.org/model.pb")
@@ -280,3 +280,10 @@ def test_the_small_network_is_worth_its_tests(small: Small, x: np.ndarray) -> No
     unit = small.expected(x)["unit"]
     assert 0 < (unit == 0).mean() < 1
     assert small.expected(x)["Mixed"].shape == (7, 9)
+
+
+def test_a_network_that_is_not_there_is_not_called_a_checkpoint(tmp_path):
+    for name in ("nowhere.meta", "nowhere.pb", "nowhere"):
+        with pytest.raises(SourceError, match="there is no") as caught:
+            open_network(tmp_path / name)
+        assert "checkpoint of this name" not in str(caught.value)

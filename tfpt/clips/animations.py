@@ -11,8 +11,8 @@ import numpy as np
 
 from tfpt.clips.clip import Clip, Frame
 from tfpt.clips.folders import DEEP, too_deep
-from tfpt.clips.packages import package
 from tfpt.errors import SourceError
+from tfpt.packages import package
 
 # Browsers show frames of up to 10 ms for 100: there are GIFs that say 0 and mean "some default".
 _LEAST_MILLISECONDS, _DEFAULT_MILLISECONDS = 11, 100
@@ -72,7 +72,7 @@ def open_animation(path: Path) -> Clip:
 
 
 def _opened(path: Path) -> Any:
-    pillow = package("PIL.Image")
+    pillow = package("PIL.Image", "video")
     try:
         return pillow.open(path)
     except Exception as error:  # as above

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpt.clips.packages import package
+from tfpt.packages import package
 
 # Where the authors cut it, in pixels: "Pixel values are truncated to the range [-20, 20], then rescaled between
 # -1 and 1" (https://github.com/google-deepmind/kinetics-i3d, README).

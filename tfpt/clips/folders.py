@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.clips.clip import Clip, evenly
-from tfpt.clips.packages import package
 from tfpt.errors import SourceError
+from tfpt.packages import package
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -79,7 +79,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def _size(file: Path) -> tuple[int, int]:
     """Height and width, as the picture is to be shown, from its header alone."""
-    pillow = package("PIL.Image")
+    pillow = package("PIL.Image", "video")
     try:
         with pillow.open(file) as image:
             width, height = image.size
@@ -91,7 +91,7 @@ def _size(file: Path) -> tuple[int, int]:
 
 
 def _read(file: Path) -> np.ndarray:
-    pillow = package("PIL.Image")
+    pillow = package("PIL.Image", "video")
     from PIL import ImageOps
 
     try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfpt.clips.packages import package
+from tfpt.errors import SourceError
+from tfpt.packages import package
 
 # Resized to 256 for crops of 224 (https://github.com/google-deepmind/kinetics-i3d, README); other sizes alike.
 _RESIZED, _CROPPED = 256, 224
+# Of a resized picture: a strip of 1 by 20,000 pixels would take gigabytes.
+_MOST_PIXELS = 100_000_000
 
 
 def shorter_side(size: int) -> int:
@@ -35,7 +38,7 @@ def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
     return max(shorter, round(height * shorter / width)), shorter
 
 
-def resized(picture: np.ndarray, size: int | None) -> np.ndarray:
+def resized(picture: np.ndarray, size: int | None, location: str | None = None) -> np.ndarray:
     """A picture, uint8 of (height, width, channels), with the shorter side that goes with a crop to `size`.
 
     Bilinear, by OpenCV's ``INTER_LINEAR``: each pixel comes from the four around its centre, none is averaged over
@@ -43,6 +46,12 @@ def resized(picture: np.ndarray, size: int | None) -> np.ndarray:
     such as these were trained on were resized so; Pillow and ``torchvision`` with ``antialias`` give smoother pictures.
     Pixels are taken as square. A picture that is `size` by `size` already has been cropped by someone before, and stays
     as it is.
+
+    Args:
+        location: The clip, for the error.
+
+    Raises:
+        SourceError: It is so narrow that it would grow beyond 100 million pixels.
 
     Example:
         >>> resized(np.zeros((30, 40, 3), np.uint8), 21).shape
@@ -53,6 +62,13 @@ def resized(picture: np.ndarray, size: int | None) -> np.ndarray:
     height, width = resized_shape(picture.shape[0], picture.shape[1], size)
     if (height, width) == picture.shape[:2]:
         return picture
+    if height * width > _MOST_PIXELS:
+        raise SourceError(
+            "the pictures are too long and narrow",
+            where=location,
+            expected=f"at most {_MOST_PIXELS:,} pixels, once their shorter side is {shorter_side(size)}",
+            got=f"{picture.shape[0]} by {picture.shape[1]}, which makes {height} by {width}",
+        )
     cv2 = package("cv2")
     result: np.ndarray = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
     return result

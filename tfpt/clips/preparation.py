@@ -196,7 +196,7 @@ def _resized(frames: Iterable[Frame], clip: Clip, size: int | None) -> Iterator[
     shape: tuple[int, ...] | None = None
     for frame in frames:
         if frame is not before:  # one that is repeated is resized once
-            picture = resized(frame.read(), size)
+            picture = resized(frame.read(), size, clip.location)
             before = frame
         shape = shape or picture.shape
         if picture.shape != shape:

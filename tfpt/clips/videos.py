@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tfpt.clips.clip import Clip, Frame
-from tfpt.clips.packages import package
 from tfpt.errors import SourceError
+from tfpt.packages import package
 
 # FFmpeg opens texts and single pictures as if they were videos.
 _NO_VIDEO = re.compile(r"(^|,)(tty|image2\w*|\w+_pipe)(,|$)")

@@ -34,6 +34,14 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Not click's 1, which says that the mapping does not fit.
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -58,5 +66,6 @@ def main() -> None:
     A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then
     `tfpt convert --mapping NAME --checkpoint PATH`.
 
-    Exit codes: 0 done (diff: the same), 1 the mapping does not fit or the sides differ, 2 an error.
+    Exit codes: 0 done (diff, verify: the same), 1 the mapping does not fit or the sides differ, 2 an error,
+    130 interrupted.
     """

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.errors import SinkError
+from tfpt.packages import package
 from tfpt.report.verification_pictures import closeup, depth_chart
 from tfpt.report.verifications import (
     MARKS,
@@ -34,7 +35,10 @@ def check_page(path: str | os.PathLike[str], overwrite: bool = False) -> None:
 
     Raises:
         SinkError: Says why.
+        TfptError: A package that makes its pictures is not installed.
     """
+    for name in ("PIL.Image", "matplotlib"):
+        package(name)
     if Path(path).suffix not in (".html", ".htm"):
         raise SinkError("a page has another ending", where=str(path), expected=".html or .htm")
     with AtomicFile(path, overwrite):

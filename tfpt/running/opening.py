@@ -73,7 +73,18 @@ def open_network(
 
 def _meta_of(location: str, checkpoint: Any) -> tuple[str, Any]:
     """The graph beside a checkpoint, and the checkpoint."""
-    prefix = locate(location).prefix
+    try:
+        prefix = locate(location).prefix
+    except SourceError as error:
+        if is_folder(location) or is_file(location):
+            raise
+        raise SourceError(
+            "there is no TensorFlow network of this name",
+            where=location,
+            expected=_EXPECTED,
+            got=error.got,
+            hint="tfpt record --list NETWORK lists what a network computes",
+        ) from error
     if is_folder(location) and is_file(inside(location, "keras_metadata.pb")):
         raise SourceError("the SavedModel is not whole", where=location, expected="saved_model.pb")
     meta = f"{prefix}.meta"

@@ -17,6 +17,7 @@ from tfpt.endpoints import activations
 from tfpt.errors import ModelError, TfptError
 from tfpt.inputs import rearrange
 from tfpt.mapping import rows
+from tfpt.packages import package
 from tfpt.tensors import format_shape
 from tfpt.visualisation.board import (
     Board,
@@ -33,7 +34,6 @@ from tfpt.visualisation.drawing import Drawing
 from tfpt.visualisation.files import outputs
 from tfpt.visualisation.footage import Footage, read_footage
 from tfpt.visualisation.legends import legend
-from tfpt.visualisation.packages import package
 from tfpt.visualisation.scale import Scale, fit_scale
 from tfpt.visualisation.selection import select
 from tfpt.visualisation.subject import convolution_at, layer_named, subject

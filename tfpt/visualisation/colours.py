@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tfpt.visualisation.packages import package
+from tfpt.packages import package
 
 # Odd, so that one of them is zero; and few enough that a GIF, which has 256 colours, has some left for the rest.
 STEPS = 101

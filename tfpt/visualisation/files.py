@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.errors import TfptError
+from tfpt.packages import package
 from tfpt.sinks.file import AtomicFile
 from tfpt.visualisation.board import MOST_PIXELS, Board
 from tfpt.visualisation.drawing import Picture
 from tfpt.visualisation.lettering import shades
-from tfpt.visualisation.packages import package
 
 _COLOURS = 256
 # Enough pixels to choose a palette from.

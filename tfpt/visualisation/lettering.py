@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpt.visualisation.packages import package
+from tfpt.packages import package
 
 PAPER = (255, 255, 255)
 INK = (32, 32, 32)
