@@ -17,8 +17,11 @@ AVG = {1: tfnn.AvgPool1d, 2: tfnn.AvgPool2d, 3: tfnn.AvgPool3d}
 def check_max(window, seed):
     sizes, kernel, stride, dilation, padding = window
     x = whole_numbers((2, 3, *sizes), seed) - 9  # all below zero: a pad of zeros would win
-    y = MAX[len(sizes)](kernel, stride, padding, dilation)(torch.from_numpy(x))
-    np.testing.assert_array_equal(y.numpy(), tensorflow.pool(x, "MAX", kernel, stride, padding, dilation))
+    wanted = tensorflow.pool(x, "MAX", kernel, stride, padding, dilation)
+    # With gradients torch's own operator works, which keeps the positions of the maxima.
+    for learns in (False, True):
+        y = MAX[len(sizes)](kernel, stride, padding, dilation)(torch.from_numpy(x).requires_grad_(learns))
+        np.testing.assert_array_equal(y.detach().numpy(), wanted)
 
 
 def check_avg(window, seed, count_include_pad=False):
@@ -120,3 +123,58 @@ def test_inputs_without_a_batch_are_taken():
     x = torch.randn(3, 7, 8)
     for layer in (tfnn.MaxPool2d(2, 1), tfnn.AvgPool2d((2, 3), (1, 2)), tfnn.AvgPool2d(3, 2, dilation=2)):
         torch.testing.assert_close(layer(x), layer(x[None])[0])
+
+
+# Kernel, stride: of every dimension, some that leave an odd position over and some whose last window is short.
+POOLS = [(3, 1), (2, 1), (5, 1), (3, 2), (2, 2), (1, 2), (4, 3), (7, 5), (2, 3)]
+
+
+def torchs(layer, x):
+    """What torch's operator gives: under autograd the layer calls nothing else."""
+    return layer(x.clone().requires_grad_(True)).detach()
+
+
+@pytest.mark.parametrize(("kernel", "stride"), POOLS)
+@pytest.mark.parametrize("rule", ["same", "valid", "symmetric"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_maxima_of_shifted_views_equal_torchs_operator_in_every_format(kernel, stride, rule, dimensions):
+    layer = MAX[dimensions](kernel, stride, rule)
+    torch.manual_seed(7)
+    for sizes in ((7, 11, 13), (8, 9, 10), (12, 15, 7)):
+        x = torch.randn(2, 3, *sizes[:dimensions])
+        formats = {1: [], 2: [torch.channels_last], 3: [torch.channels_last_3d]}[dimensions]
+        turned = x.transpose(-1, -2) if dimensions > 1 else x.transpose(0, 1)
+        for held in (x, *(x.contiguous(memory_format=form) for form in formats), turned):
+            assert torch.equal(layer(held), torchs(layer, held.contiguous()))
+        for form in formats:
+            if layer(x).shape[-1] > 1:
+                assert layer(x.contiguous(memory_format=form)).is_contiguous(memory_format=form)
+
+
+def test_what_is_not_a_number_comes_through_and_infinities_too():
+    x = torch.randn(1, 2, 9, 9)
+    x[0, 0, 4, 4], x[0, 1, 2, 2], x[0, 1, 7] = float("nan"), float("inf"), float("-inf")
+    layer = tfnn.MaxPool2d(3, 2)
+    torch.testing.assert_close(layer(x), torchs(layer, x), rtol=0, atol=0, equal_nan=True)
+    assert layer(x).isnan().any()
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (2, 2)])
+def test_the_input_is_left_alone_and_shares_nothing_with_the_output(kernel, stride):
+    x = torch.randn(1, 2, 8, 8)
+    before = x.clone()
+    tfnn.MaxPool2d(kernel, stride)(x).fill_(7)
+    assert torch.equal(x, before)
+
+
+def test_transforms_of_functions_take_the_usual_way():
+    layer, x = tfnn.MaxPool2d(3, 1), torch.randn(5, 2, 3, 7, 7)
+    assert torch.equal(torch.func.vmap(layer)(x), layer(x.flatten(0, 1)).reshape(5, 2, 3, 7, 7))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_traced_pool_takes_other_sizes_of_no_uneven_pads():
+    layer = tfnn.MaxPool2d(3, 1)
+    traced = torch.jit.trace(layer, torch.randn(1, 2, 7, 7))
+    x = torch.randn(1, 2, 9, 11)
+    assert torch.equal(traced(x), layer(x))

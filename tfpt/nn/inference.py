@@ -3,7 +3,6 @@
 On a CPU both keep their activations in torch's channels-last format. Measured with torch 2.13 on two cores with AVX-512
 (`python benchmarks/forward_i3d.py`), what a usual port spends there:
 
-- A 3×3×3 max-pool of stride 1 over 192 channels: 26 ms on contiguous activations, 1.6 ms on channels-last ones.
 - torch takes oneDNN's convolution only above 20,480 input rows (aten/src/ATen/native/Convolution.cpp, `use_mkldnn`),
   and below that, at a batch of one, an unfolding kernel that took 66 of 347 ms. Here oneDNN is called always.
 - A convolution of kernel 1 is one matrix product on channels-last activations, which no copy precedes or follows.

@@ -31,7 +31,7 @@ KINDS = (
     (r"batch_norm", "batch norm"),
     (r"(layer|group|instance|rms)_norm|var_mean", "other normalisation"),
     (r"conv(olution|\d|_|$)|slow_conv|thnn_conv", "convolution"),
-    (r"pool", "pooling"),
+    (r"pool|::maximum", "pooling"),  # tfpt.nn pools by maxima of shifted views
     (r"softmax", "softmax"),
     (
         r"relu|threshold|clamp|gelu|silu|sigmoid|tanh|hardtanh|hardswish|elu\b|dropout|bernoulli",
