@@ -119,7 +119,7 @@ def test_values_are_fed_by_name(small, meta, tmp_path):
 def test_errors_say_what_to_do(meta, mapping, tmp_path, sampled_rgb):
     assert "nearest   Mixed" in refused("record", meta, "--endpoint", "Mixde")
     assert "tfpt record --list" in refused("record", meta)
-    assert "no TensorFlow checkpoint of this name" in refused(
+    assert "no TensorFlow network of this name" in refused(
         "record", "--mapping", mapping, tmp_path / "nothing"
     )
     assert "model.ckpt.meta beside it" in refused("record", "--mapping", "i3d_rgb", sampled_rgb)
