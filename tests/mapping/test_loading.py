@@ -459,6 +459,14 @@ def test_the_labels_of_kinetics_are_as_many_as_the_logits(name, count):
     assert all(label == label.strip() != "" for label in labels)
 
 
+@pytest.mark.parametrize("name", [name for name in bundled_mappings() if name.startswith("i3d")])
+def test_every_stream_says_what_kind_of_clip_it_takes(name):
+    mapping = load_mapping(name)
+    assert mapping.input.kind == ("flow" if "flow" in name else "rgb")
+    assert mapping.input.range == [-1, 1]
+    assert mapping.input.fps == 25
+
+
 def test_the_labels_are_the_published_ones(shared):
     for name, published in (("kinetics400.txt", "label_map.txt"), ("kinetics600.txt", "label_map_600.txt")):
         expected = (shared / "real/i3d/labels" / published).read_text().split("\n")
