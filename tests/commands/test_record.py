@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.running import program, refused, run
 from tests.running.graphs import Small
-from tfpt.recording.recordings import read_recording
+from tfpt.recording.files import read_recording
 
 tf = pytest.importorskip("tensorflow")
 

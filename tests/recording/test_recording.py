@@ -11,7 +11,7 @@ from tests.models.deepmind_i3d import seeded_clip
 from tests.running.graphs import Small
 from tfpt.errors import SinkError, SourceError
 from tfpt.recording import record, recordable
-from tfpt.recording.recordings import read_recording
+from tfpt.recording.files import read_recording
 
 tf = pytest.importorskip("tensorflow")
 

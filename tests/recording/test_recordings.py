@@ -14,7 +14,8 @@ import pytest
 
 from tests.conftest import DATA
 from tfpt.errors import SinkError, SourceError, TfptError
-from tfpt.recording.recordings import RecordedEndpoint, Recording, read_recording, write_recording
+from tfpt.recording.files import read_recording, write_recording
+from tfpt.recording.recordings import RecordedEndpoint, Recording
 
 SMALL = np.arange(2000, dtype=np.float32).reshape(40, 50) - 7
 LARGE = np.random.default_rng(1).normal(size=(3, 17, 53)).astype(np.float32)

@@ -15,7 +15,8 @@ from tfpt.mapping import rows
 from tfpt.mapping.loading import load_mapping
 from tfpt.recording.choosing import wanted_of
 from tfpt.recording.feeding import Fed, Given, Sizes, given_inputs, matched, seeded
-from tfpt.recording.recordings import INPUT, RecordedEndpoint, Recording, write_recording
+from tfpt.recording.files import write_recording
+from tfpt.recording.recordings import INPUT, RecordedEndpoint, Recording
 from tfpt.running.network import Recordable, TensorFlowNetwork
 
 

@@ -163,6 +163,8 @@ class Replay:
                 with undisturbed(self.model):
                     watch(self.model, _copied(self.inputs), order[: last + 1], see)
             except Exception:
+                # Values that this model never sees by itself may be more than it bears. What was measured before
+                # stands; of the rest it is not known, and said so, what they contribute by themselves.
                 pass
         return found
 

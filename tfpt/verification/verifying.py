@@ -19,7 +19,8 @@ from tfpt.mapping.loading import load_mapping
 from tfpt.planning import Finding
 from tfpt.recording import record
 from tfpt.recording.feeding import Given
-from tfpt.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.recording.files import read_recording
+from tfpt.recording.recordings import RecordedEndpoint, Recording
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, Compared
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
