@@ -6,6 +6,7 @@ import importlib
 import os
 
 from tfpt.errors import SourceError
+from tfpt.sources.border import Guarded, reading
 from tfpt.sources.by_path import ByPath
 from tfpt.sources.formats import recognise
 from tfpt.sources.places import as_location
@@ -29,7 +30,8 @@ def open_source(
         by_path: Call tensors by where they are stored rather than by their readable names: see `tfpt.sources.by_path`.
 
     Raises:
-        SourceError: There is nothing there, or it is of no format that tfpt reads.
+        SourceError: There is nothing there, it is of no format that tfpt reads, or it is damaged. The source that is
+            returned raises nothing else either.
 
     Example:
         >>> import tempfile, tfpt
@@ -40,13 +42,14 @@ def open_source(
         ('TensorFlow V2 checkpoint', 230)
     """
     location = as_location(path)
-    found = recognise(location)
-    reader = getattr(importlib.import_module(found.module), found.reader)
-    options = {"verify_checksums": verify_checksums} if found.checked else {}
-    if found.quantised:
-        options["dequantise"] = dequantise
-    source: Source = reader(location, **options)
-    return ByPath(source) if by_path else source
+    with reading(location, "the file"):
+        found = recognise(location)
+        reader = getattr(importlib.import_module(found.module), found.reader)
+        options = {"verify_checksums": verify_checksums} if found.checked else {}
+        if found.quantised:
+            options["dequantise"] = dequantise
+        source: Source = reader(location, **options)
+        return Guarded(ByPath(source) if by_path else source)
 
 
 __all__ = ["Source", "SourceError", "open_source"]

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfpt.sources.source import NO_ALIASES, Role, Source
+from tfpt.sources.source import NO_ALIASES, Quantised, Role, Source
 from tfpt.tensors import TensorSpec
 
 
@@ -24,6 +24,7 @@ class ByPath:
         >>> spec = TensorSpec("dense_3/kernel", (2,), "float32")
         >>> source = SimpleNamespace(
         ...     location="m", side="tf", format="f", specs={spec.name: spec}, roles={},
+        ...     skipped={}, quantised={},
         ...     paths={spec.name: "head/kernel"},
         ... )
         >>> list(ByPath(source).specs)
@@ -36,6 +37,8 @@ class ByPath:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role]
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised]
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -44,6 +47,8 @@ class ByPath:
         paths: Mapping[str, str] = getattr(source, "paths", {})
         self._names = {paths.get(name, name): name for name in source.specs}
         self.specs = {path: replace(source.specs[name], name=path) for path, name in self._names.items()}
+        self.skipped = {paths.get(name, name): reason for name, reason in source.skipped.items()}
+        self.quantised = {paths.get(name, name): how for name, how in source.quantised.items()}
         self.roles = {paths.get(name, name): role for name, role in source.roles.items()}
 
     def read(self, name: str) -> np.ndarray:

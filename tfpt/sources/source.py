@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
 from tfpt.tensors import Role, TensorSpec
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """How the integers of a tensor stand for real numbers: ``(integer - zero point) * scale``.
+
+    Attributes:
+        scales: One for the tensor, or one for each index of `axis`.
+        zero_points: As many: the integers that stand for 0.
+        axis: The axis along which they differ; None where one pair is for the whole tensor.
+        scheme: ``affine``, as above, or the name of another rule.
+
+    Example:
+        >>> str(Quantised((0.05,), (-3,))), str(Quantised((0.1, 0.2), (0, 0), axis=1))
+        ('scale 0.05, zero point -3', '2 scales along axis 1, 0.1 to 0.2, zero point 0')
+    """
+
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+    axis: int | None = None
+    scheme: str = "affine"
+
+    def __str__(self) -> str:
+        if self.scheme != "affine" or not self.scales:
+            return f"by {self.scheme}"
+        low, high = min(self.zero_points, default=0), max(self.zero_points, default=0)
+        zero = f"zero point {low}" if low == high else f"zero points {low} to {high}"
+        if self.axis is None:
+            return f"scale {self.scales[0]:.6g}, {zero}"
+        most, least = max(self.scales), min(self.scales)
+        return f"{len(self.scales)} scales along axis {self.axis}, {least:.6g} to {most:.6g}, {zero}"
 
 
 class Source(Protocol):
@@ -22,6 +54,10 @@ class Source(Protocol):
             here; `tfpt.sources.roles` tells by the names.
         aliases: Other names under which `read` knows a tensor, such as the raw key of an object-based checkpoint:
             alias to name.
+        skipped: What the file holds and `specs` leaves out, by name, each with the reason in a few words
+            ("sparse_coo tensor"): a tensor that cannot be read must not vanish without a word.
+        quantised: Tensors whose integers stand for real numbers, by name, and how. Empty where the source was opened
+            with ``dequantise=True``: it then reads the real numbers.
     """
 
     location: str
@@ -30,6 +66,8 @@ class Source(Protocol):
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role]
     aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised]
 
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: C-contiguous, native byte order, of the shape and dtype of `specs[name]`.
@@ -54,8 +92,10 @@ class Source(Protocol):
         ...
 
 
-__all__ = ["NO_ALIASES", "NO_ROLES", "Role", "Source"]
+__all__ = ["NONE_QUANTISED", "NOTHING_SKIPPED", "NO_ALIASES", "NO_ROLES", "Quantised", "Role", "Source"]
 
 # For readers of formats that say nothing of a tensor beyond its name.
 NO_ROLES: Mapping[str, Role] = {}
 NO_ALIASES: Mapping[str, str] = {}
+NOTHING_SKIPPED: Mapping[str, str] = {}
+NONE_QUANTISED: Mapping[str, Quantised] = {}

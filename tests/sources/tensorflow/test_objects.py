@@ -27,7 +27,6 @@ def opened(prefix: object) -> ObjectSource:
     import tensorflow as tf
 
     source = open_source(str(prefix))
-    assert isinstance(source, ObjectSource)
     reader = tf.train.load_checkpoint(str(prefix))
     keys = reader.get_variable_to_shape_map()
     assert {source.aliases.get(key, key) for key in keys} == set(source.specs)
@@ -201,4 +200,4 @@ def test_without_its_data_a_checkpoint_has_its_paths_as_names(tmp_path: Path) ->
 
 def test_a_checkpoint_of_names_is_as_it_was(tmp_path: Path) -> None:
     write_bundle(tmp_path / "ck", {"a": np.zeros(3)})
-    assert isinstance(open_source(tmp_path / "ck"), BundleSource)
+    assert open_source(tmp_path / "ck").format == "TensorFlow V2 checkpoint"

@@ -20,7 +20,7 @@ from tfpt.sources.arrays.blobs import Blob, InMemory, Stored
 from tfpt.sources.arrays.naming import Entry, named
 from tfpt.sources.arrays.pickles import read_pickle
 from tfpt.sources.places import as_location, name_of
-from tfpt.sources.source import NO_ALIASES, Role
+from tfpt.sources.source import NO_ALIASES, NONE_QUANTISED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, format_shape
 
@@ -58,11 +58,14 @@ class NumpySource:
 
     side: Literal["tf", "pt"] = "tf"
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, location: str) -> None:
         self.location = as_location(location)
         self.format: str = "NumPy array"
-        self.skipped: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
+        self.skipped = MappingProxyType(self._skipped)
         storage = open_storage(self.location)
         self._entries: dict[str, Entry] = {}
         self._closed = False
@@ -156,7 +159,7 @@ class NumpySource:
             self.format = "NumPy file of objects"
         entries, skipped = named(where, content, blob, "" if is_tree else name)
         self._insert(where, {key or name: entry for key, entry in entries.items()})
-        self.skipped.update(skipped)
+        self._skipped.update(skipped)
 
     def _insert(self, where: str, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():

@@ -14,7 +14,7 @@ from tfpt.sources.keras.datasets import Entry
 from tfpt.sources.keras.opening import Opened
 from tfpt.sources.keras.values import read_sample, read_values
 from tfpt.sources.pytorch.sampling import sample_hash
-from tfpt.sources.source import NO_ALIASES, Role
+from tfpt.sources.source import NO_ALIASES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.tensors import TensorSpec
 
 
@@ -51,6 +51,8 @@ class HDF5Source:
 
     side: Literal["tf", "pt"] = "tf"
     format: str = "HDF5"
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
     config: object = None
     keras_version: str | None = None
     backend: str | None = None

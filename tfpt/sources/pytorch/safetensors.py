@@ -13,7 +13,7 @@ from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
 from tfpt.sources.pytorch.safetensors_header import is_plausible, parse
 from tfpt.sources.pytorch.sampling import sample_hash
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, dtype
 
@@ -51,6 +51,8 @@ class SafetensorsSource:
     format: str = "safetensors"
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.location = as_location(path)

@@ -18,7 +18,7 @@ from tfpt.sources.formats import SAFETENSORS, TORCH, recognise
 from tfpt.sources.places import as_location, folder_of, inside, is_file, is_folder, name_of, names_in
 from tfpt.sources.pytorch.safetensors import SafetensorsSource
 from tfpt.sources.pytorch.torch import TorchSource
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role, Source
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role, Source
 from tfpt.sources.storage import open_storage
 from tfpt.tensors import TensorSpec
 
@@ -58,6 +58,8 @@ class ShardedSource:
     side: Literal["tf", "pt"] = "pt"
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         location = as_location(path)

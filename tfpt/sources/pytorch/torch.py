@@ -16,7 +16,7 @@ from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
 from tfpt.sources.pytorch.sampling import sample_hash
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, Quantised, Role
 from tfpt.tensors import DTYPES, TensorSpec, dtype
 
 if TYPE_CHECKING:
@@ -78,11 +78,13 @@ class TorchSource:
     format: str = "PyTorch"
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.location = as_location(path)
-        self.skipped: dict[str, str] = {}
-        self.inside, entries = _only_tensors(Path(self.location), _load(Path(self.location)), self.skipped)
+        skipped: dict[str, str] = {}
+        self.skipped: Mapping[str, str] = skipped
+        self.inside, entries = _only_tensors(Path(self.location), _load(Path(self.location)), skipped)
         self._tensors: dict[str, torch.Tensor] | None = {}
         specs: dict[str, TensorSpec] = {}
         for key, value in entries.items():
@@ -92,7 +94,7 @@ class TorchSource:
                 specs[key] = TensorSpec(key, tuple(tensor.shape), _BY_TORCH[_name(tensor)].name)
                 self._tensors[key] = tensor.detach()
             elif not isinstance(value, Mapping):
-                self.skipped[f"{self.inside}.{key}" if self.inside else str(key)] = reason
+                skipped[f"{self.inside}.{key}" if self.inside else str(key)] = reason
         self.specs: Mapping[str, TensorSpec] = specs
 
     def read(self, name: str) -> np.ndarray:

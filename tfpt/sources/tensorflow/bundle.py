@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.sources.places import folder_of, is_file, name_of
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, Part, damaged, is_v1, read_index
 from tfpt.sources.tensorflow.checksum import crc32c, masked
@@ -81,6 +81,8 @@ class BundleSource:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
         self._files = locate(path)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
-from tfpt.sources.source import Role, Source
+from tfpt.sources.source import NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role, Source
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN
 from tfpt.sources.tensorflow.checkpoint import open_checkpoint
 from tfpt.sources.tensorflow.constants import Constants, role_of
@@ -81,6 +81,8 @@ class GraphSource:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role]
     aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised]
     meta_graphs: tuple[MetaGraph, ...]
 
     def __init__(self, location: str, dequantise: bool = False) -> None:
@@ -106,6 +108,12 @@ class GraphSource:
             {name: role for name, spec in specs.items() if (role := role_of(spec)) is not None}
         )
         self.aliases = MappingProxyType(self._constants.aliases)
+        self.skipped = NOTHING_SKIPPED
+        self.quantised = (
+            NONE_QUANTISED
+            if dequantise
+            else {name: Quantised(scheme=scale.mode) for name, scale in self._constants.scales.items()}
+        )
 
     @property
     def has_variables(self) -> bool:

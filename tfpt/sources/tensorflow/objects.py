@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tfpt.sources.source import Role
+from tfpt.sources.source import Quantised, Role
 from tfpt.sources.tensorflow.bundle import BundleSource
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, damaged
 from tfpt.sources.tensorflow.lookup import no_such_tensor
@@ -46,6 +46,8 @@ class ObjectSource:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role]
     aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised]
 
     def __init__(self, bundle: BundleSource) -> None:
         self.location = bundle.location
@@ -69,6 +71,7 @@ class ObjectSource:
                 if other not in self.specs:
                     aliases[other] = name
         self.aliases = MappingProxyType(aliases)
+        self.skipped, self.quantised = bundle.skipped, bundle.quantised
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor, by its name or an alias; otherwise as `BundleSource.read`."""

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
 from tfpt.sources.places import folder_of, inside, is_file, is_folder
-from tfpt.sources.source import Role, Source
+from tfpt.sources.source import Quantised, Role, Source
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN
 from tfpt.sources.tensorflow.checkpoint import open_checkpoint
 from tfpt.sources.tensorflow.graph import GraphSource
@@ -54,6 +54,8 @@ class SavedModelSource:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role]
     aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    quantised: Mapping[str, Quantised]
     tags: tuple[tuple[str, ...], ...]
     signatures: Mapping[tuple[str, ...], Mapping[str, Signature]]
 
@@ -80,6 +82,7 @@ class SavedModelSource:
         self.format = f"TensorFlow {kind_of} ({version})"
         self.paths: Mapping[str, str] = getattr(self._inner, "paths", {})
         self.specs, self.roles, self.aliases = self._inner.specs, self._inner.roles, self._inner.aliases
+        self.skipped, self.quantised = self._inner.skipped, self._inner.quantised
 
     @property
     def details(self) -> list[str]:

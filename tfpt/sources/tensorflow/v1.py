@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
 from tfpt.sources.places import is_file, name_of
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, Role
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import open_storage
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, damaged, is_v1
 from tfpt.sources.tensorflow.location import locate
@@ -75,6 +75,8 @@ class V1Source:
     specs: Mapping[str, TensorSpec]
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
         found = locate(path)

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
-from tfpt.sources.source import NO_ALIASES, Role
+from tfpt.sources.source import NO_ALIASES, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
-from tfpt.sources.tflite.quantisation import Quantisation
 from tfpt.sources.tflite.schema import Constant, read_model
 from tfpt.sources.tflite.values import decode, integers
 from tfpt.tensors import TensorSpec
@@ -39,7 +38,6 @@ class TfliteSource:
     Attributes:
         description: What the model's writer says of it.
         metadata: The names of the metadata in the model.
-        quantisation: How the integers of quantised tensors stand for real numbers, by name.
 
     Raises:
         SourceError: The file cannot be read, or is damaged.
@@ -48,6 +46,7 @@ class TfliteSource:
     side: Literal["tf", "pt"] = "tf"
     format: str = "TensorFlow Lite model"
     aliases: Mapping[str, str] = NO_ALIASES
+    skipped: Mapping[str, str] = NOTHING_SKIPPED
 
     def __init__(self, location: str, dequantise: bool = False) -> None:
         self.location = as_location(location)
@@ -57,8 +56,12 @@ class TfliteSource:
         self.metadata = model.metadata
         self._constants = model.constants
         self._dequantise = dequantise
-        self.quantisation: Mapping[str, Quantisation] = MappingProxyType(
-            {n: c.quantisation for n, c in model.constants.items() if c.quantisation is not None}
+        self.quantised: Mapping[str, Quantised] = MappingProxyType(
+            {
+                name: constant.quantisation.described()
+                for name, constant in model.constants.items()
+                if constant.quantisation is not None and not dequantise
+            }
         )
         roles: dict[str, Role] = {}
         specs: dict[str, TensorSpec] = {}

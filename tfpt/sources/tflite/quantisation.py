@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tfpt.sources.source import Quantised
 from tfpt.sources.tflite.flatbuffer import Table
 from tfpt.tensors import TensorSpec
 
@@ -38,6 +39,12 @@ class Quantisation:
     zero_points: npt.NDArray[np.int64]
     axis: int | None
     scheme: str = "affine"
+
+    def described(self) -> Quantised:
+        """The same for reports and plans."""
+        return Quantised(
+            tuple(self.scales.tolist()), tuple(self.zero_points.tolist()), self.axis, self.scheme
+        )
 
     def real(self, integers: np.ndarray) -> npt.NDArray[np.float32]:
         """The numbers that `integers` (any shape that the axis fits) stand for, as float32."""
