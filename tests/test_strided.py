@@ -116,7 +116,7 @@ def views(draw: st.DrawFn) -> np.ndarray:
 
 @pytest.mark.usefixtures("tiles_always")
 def test_any_view_of_any_dtype() -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(views())
     def same_bytes(view: np.ndarray) -> None:
         assert_same_bytes(copied(view), view)

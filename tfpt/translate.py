@@ -66,7 +66,11 @@ def translate(
         with budget.hold(sum(spec.nbytes for spec in step.writes)):
             if stop.is_set():
                 return
-            _run(step, source, sink, model)
+            try:
+                _run(step, source, sink, model)
+            except BaseException:
+                stop.set()  # here, not in the thread that waits: no other step begins behind a failure
+                raise
         if progress is not None:
             progress(step)
 

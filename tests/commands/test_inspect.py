@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -118,21 +117,17 @@ def test_a_wrong_expression_is_refused(checkpoint):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the peak of memory from /proc")
-def test_the_names_of_a_checkpoint_of_a_gigabyte_are_there_at_once(tmp_path):
+def test_the_names_of_a_checkpoint_of_a_gigabyte_take_little_memory(tmp_path):
     write_hollow(f"{tmp_path}/m")
     # Not getrusage: what it says begins with the peak of the process that forked this one.
     script = "import sys; from tfpt.commands.main import main\n"
     script += "try: main(sys.argv[1:])\n"
     script += "finally: sys.stderr.write(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", script, "inspect", f"{tmp_path}/m"], capture_output=True, text=True, check=True
     )
-    seconds = time.perf_counter() - start
     assert "1200 optimizer slots (748.9 MB), 400 weights (249.6 MB)" in done.stdout
     assert int(done.stderr) < 150_000
-    # benchmarks/inspect_names.py measures 0.2 s; the bound is for a machine that does other things too.
-    assert seconds < 2
 
 
 def test_quantised_weights_are_what_they_stand_for_on_request(tmp_path):

@@ -117,7 +117,7 @@ def patterns(draw: st.DrawFn) -> tuple[str, dict[str, int], tuple[int, ...]]:
     return f"{spelt(left)} -> {spelt(right)}", sizes, shape
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(patterns())
 def test_any_pattern_gives_what_einops_gives_and_leads_back_to_its_shape(
     case: tuple[str, dict[str, int], tuple[int, ...]],

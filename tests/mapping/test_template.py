@@ -257,7 +257,7 @@ def rows(draw: st.DrawFn) -> list[tuple[str, str, str, str, str]]:
     return found if sum("..." in piece[0] for piece in found) < 2 else found[:1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rows())
 def test_a_generated_row_writes_the_parameter_that_was_built_beside_its_variable(
     parts: list[tuple[str, str, str, str, str]],
@@ -272,7 +272,7 @@ def test_a_generated_row_writes_the_parameter_that_was_built_beside_its_variable
     assert tf.render(back) == variable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rows(), st.data())
 def test_a_generated_template_matches_exactly_what_its_regular_expression_does(
     parts: list[tuple[str, str, str, str, str]], data: st.DataObject

@@ -323,7 +323,7 @@ def test_several_variables_may_be_joined_and_taken_apart_at_once() -> None:
     np.testing.assert_array_equal(written[3], np.vstack([keys[3].T, queries[3].T]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_shapes_known_beforehand_are_the_shapes_of_the_values(data: st.DataObject) -> None:
     i, o = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 3)) * 6

@@ -1,8 +1,11 @@
 """What TensorFlow computes, in torch's layout: the oracle of the layers' tests.
 
 TensorFlow refuses some combinations that torch has: a stride together with a dilation, and SAME pooling together
-with a dilation. There the padding is put on by `tf.pad`, as many as TensorFlow's documentation says, the operator runs
-VALID at stride 1, and numpy takes every stride-th output. `test_padding` holds those pads against TensorFlow.
+with a dilation. And of three dimensions, where a stride exceeds the kernel by two or more, its kernel for CPUs reads
+other positions than its documentation and its kernel for GPUs do, on some processors: of size 3, kernel 1 and stride 3
+it reads index 1. In these cases the padding is put on by `tf.pad`, as many as TensorFlow's documentation says, the
+operator runs VALID at stride 1, and numpy takes every stride-th output. `test_padding` holds those pads against
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -26,6 +29,11 @@ def documented_pads(padding, size, kernel, stride, dilation):
         return reach // 2, reach // 2
     total = max((-(-size // stride) - 1) * stride + reach - size, 0)
     return total // 2, total - total // 2
+
+
+def strays(kernel, stride):
+    """Whether TensorFlow's CPU kernel may read elsewhere than its documentation says."""
+    return len(kernel) == 3 and any(s >= k + 2 for k, s in zip(kernel, stride, strict=True))
 
 
 def _pad(x, padding, kernel, stride, dilation, value):
@@ -52,7 +60,7 @@ def conv(x, weight, bias, stride, padding, dilation, groups=1):
     """`weight` in torch's layout, (out, in / groups, *kernel); one group after the other."""
     kernel = weight.shape[2:]
     x = _channels_last(x)
-    together = max(stride) > 1 and max(dilation) > 1
+    together = (max(stride) > 1 and max(dilation) > 1) or strays(kernel, stride)
     alone = padding == "same" and not together
     if not alone:
         x = _pad(x, padding, kernel, stride, dilation, 0)
@@ -73,8 +81,8 @@ def conv(x, weight, bias, stride, padding, dilation, groups=1):
 def pool(x, kind, kernel, stride, padding, dilation, count_include_pad=False):
     """`kind` is MAX or AVG."""
     x = _channels_last(x)
-    dilated = max(dilation) > 1
-    if padding == "same" and not dilated and not count_include_pad:
+    apart = max(dilation) > 1 or strays(kernel, stride)
+    if padding == "same" and not apart and not count_include_pad:
         # Not tf.nn.pool, which refuses strides above the kernel.
         by_itself = getattr(tf.nn, f"{kind.lower()}_pool{len(kernel)}d")
         return _channels_first(by_itself(x, list(kernel), list(stride), "SAME"))

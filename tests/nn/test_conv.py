@@ -26,14 +26,14 @@ def check_against_tensorflow(window, groups, seed):
     np.testing.assert_array_equal(y, tensorflow.conv(x, weight, bias, stride, padding, dilation, groups))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(windows(), st.sampled_from([1, 1, 3]), st.integers(0, 2**16))
 def test_convolutions_equal_tensorflow_to_the_bit_on_whole_numbers(window, groups, seed):
     check_against_tensorflow(window, groups, seed)
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(windows(), st.sampled_from([1, 1, 2, 3]), st.integers(0, 2**16))
 def test_many_convolutions_equal_tensorflow(window, groups, seed):
     check_against_tensorflow(window, groups, seed)

@@ -32,26 +32,26 @@ def check_avg(window, seed, count_include_pad=False):
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), wanted, rtol=2e-6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(windows(), st.integers(0, 2**16))
 def test_max_pools_equal_tensorflow_to_the_bit(window, seed):
     check_max(window, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(windows(), st.integers(0, 2**16))
 def test_average_pools_equal_tensorflow_to_rounding(window, seed):
     check_avg(window, seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(windows(), st.integers(0, 2**16))
 def test_average_pools_that_count_pads_take_them_for_zeros(window, seed):
     check_avg(window, seed, count_include_pad=True)
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(windows(), st.integers(0, 2**16))
 def test_many_pools_equal_tensorflow(window, seed):
     check_max(window, seed)

@@ -1,6 +1,10 @@
 """Layers that compute what TensorFlow computes: convolutions and pools with its padding rules.
 
 Every layer says its rule as `tf_padding`, one of ``"same"``, ``"valid"`` and ``"symmetric"``.
+
+They follow TensorFlow's documentation, as its GPU kernels do. Its CPU kernels depart from it in one case: three
+dimensions and a stride of at least the kernel's size + 2 along one of them. There, depending on the processor, they may
+read other positions (size 3, kernel 1, stride 3: index 1 instead of 0).
 """
 
 from tfpt.nn.adapt import adapt

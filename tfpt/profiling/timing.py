@@ -65,7 +65,7 @@ def timed(run: Callable[[], Any], device: torch.device) -> float:
     """The seconds that a call takes, until the device has done its part.
 
     Example:
-        >>> 0.02 <= timed(lambda: time.sleep(0.02), torch.device("cpu")) < 1
+        >>> timed(lambda: time.sleep(0.02), torch.device("cpu")) > 0.019
         True
     """
     synchronise(device)

@@ -182,7 +182,7 @@ def test_whatever_opens_here_opens_in_the_official_reader(tmp_path: Path) -> Non
     good = encode(GOOD, DATA)
     path = tmp_path / "w"
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(st.lists(st.tuples(st.integers(0, len(good) - 1), st.integers(0, 255)), min_size=1, max_size=3))
     def agree(changes: list[tuple[int, int]]) -> None:
         raw = bytearray(good)
