@@ -5,3 +5,52 @@ before the machine is out of memory or patience.
 """
 
 from __future__ import annotations
+
+# ── zip archives ──
+# A directory of 64 MB names some 600,000 members; Python makes 400 bytes of memory of each 46 of them.
+ZIP_DIRECTORY = 64 << 20
+ZIP_MEMBERS = 200_000
+# Deflate cannot pack more tightly than 1032 to 1 (zlib's technical notes). Weights do not come near a hundred;
+# zeros do, and are small.
+TIGHTEST = 1032
+TIGHTEST_OF_LARGE, LARGE_MEMBER = 100, 256 << 20
+
+# ── archives that are unpacked ──
+# Models are a handful of files whose floats hardly shrink: what grows far beyond is made to fill disks.
+UNPACKED_FILES = 10_000
+UNPACKED_GROWTH = 50
+UNPACKED_FREELY = 1 << 30
+# tarfile takes the headers that hold a long name or attributes into memory, whatever size they declare.
+TAR_HEADER = 64 << 10
+# An archive in an archive in an archive.
+ARCHIVE_LEVELS = 3
+
+# ── pickles ──
+# A checkpoint of 30,000 tensors with its optimizer takes 3 million opcodes; a million take a second.
+PICKLE_OPCODES = 1_000_000
+TORCH_OPCODES = 10_000_000
+PICKLE_TEXT = 64 << 20
+# Pickles in pickles: joblib writes arrays of objects so.
+PICKLE_LEVELS = 8
+
+# ── trees of values, of pickles and msgpack ──
+# One list may be in another many times over: thirty lists of two are a billion.
+TREE_VALUES = 200_000
+TREE_LEVELS = 32
+TREE_NAME = 1_000
+
+# ── tensors that are more than what is stored of them ──
+# An expanded tensor, one of zeros that are left out, or one storage under many names: what all tensors of a file
+# hold together, in proportion to the file, and what they may hold whatever its size.
+EXPANDED_GROWTH, EXPANDED_FREELY = 20, 256 << 20
+# The scales of all quantised tensors of a file; each becomes a number of Python.
+SCALES = 1 << 22
+
+# ── safetensors and indexes of shards ──
+# The official reader's own limit.
+SAFETENSORS_HEADER = 100_000_000
+SHARD_INDEX = 64 << 20
+
+# ── PyTorch ──
+# The pickle of a state dict takes some 200 bytes a tensor.
+TORCH_PICKLE = 256 << 20

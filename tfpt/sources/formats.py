@@ -54,7 +54,7 @@ KERAS_SHARDS = Format("sharded Keras weights", "tfpt.sources.keras.shards", "Sha
 TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource", quantised=True)
 NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.sources.pytorch.safetensors", "SafetensorsSource")
-TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource")
+TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource", True, True)
 TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.sources.pytorch.shards", "ShardedSource")
 
 FORMATS = (

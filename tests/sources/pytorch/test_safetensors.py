@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from tfpt.errors import SourceError
-from tfpt.sources.pytorch.safetensors import SafetensorsSource, looks_like_safetensors
+from tfpt.sources.pytorch.safetensors import SafetensorsSource
 from tfpt.tensors import BY_SAFETENSORS
 
 GOOD = {
@@ -167,7 +167,6 @@ def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, name: str) -
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="No such file"):
         SafetensorsSource(tmp_path / "w")
-    assert not looks_like_safetensors(tmp_path / "w")
 
 
 def opens(read: Callable[[], object], errors: tuple[type[Exception], ...]) -> bool:
@@ -193,17 +192,6 @@ def test_whatever_opens_here_opens_in_the_official_reader(tmp_path: Path) -> Non
             assert opens(lambda: safe_open(path, "np").keys(), (SafetensorError,))
 
     agree()
-
-
-def test_the_sniffer_tells_safetensors_by_content(tmp_path: Path) -> None:
-    save_file({"a": torch.zeros(3)}, tmp_path / "good.bin")
-    assert looks_like_safetensors(tmp_path / "good.bin")
-    torch.save({"a": torch.zeros(3)}, tmp_path / "w.pth")
-    for name, raw in {"empty": b"", "text": b"model_checkpoint_path: 1", "list": encode(b"[]", b"")}.items():
-        (tmp_path / name).write_bytes(raw)
-    for name in ("w.pth", "empty", "text", "list"):
-        assert not looks_like_safetensors(tmp_path / name)
-    assert not looks_like_safetensors(tmp_path)
 
 
 def test_importing_the_reader_imports_no_framework() -> None:

@@ -14,6 +14,8 @@ from tfpt.errors import SourceError
 from tfpt.sources.storage import Storage
 
 _CHUNK = 1 << 20
+# What is taken at once to be compared with a checksum.
+_PIECE = 16 << 20
 
 
 class Blob(Protocol):
@@ -36,6 +38,14 @@ class Blob(Protocol):
 
     def load(self) -> npt.NDArray[np.uint8]:
         """All bytes, compared with their checksum the first time.
+
+        Raises:
+            SourceError: They are damaged.
+        """
+        ...
+
+    def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
+        """Some of the bytes; the whole is compared with its checksum the first time, piece by piece.
 
         Raises:
             SourceError: They are damaged.
@@ -81,6 +91,17 @@ class Stored:
             _compare(self.storage, self.begin, zlib.crc32(raw.data), self.checksum)
             self._checked = True
         return raw
+
+    def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
+        if size == self.size:
+            return self.load()
+        if self.checksum is not None and not self._checked:
+            computed = 0
+            for start in range(0, self.size, _PIECE):
+                computed = zlib.crc32(self[start : start + _PIECE].data, computed)
+            _compare(self.storage, self.begin, computed, self.checksum)
+            self._checked = True
+        return self[begin : begin + size]
 
     def digest(self) -> bytes:
         if self.checksum is not None:
@@ -140,6 +161,9 @@ class Deflated:
             raise _damaged(self.storage, self.begin, f"{size:,} bytes", f"{reached:,} bytes")
         return raw
 
+    def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
+        return self.load()[begin : begin + size]
+
     def digest(self) -> bytes:
         return self.checksum.to_bytes(4, "little")
 
@@ -165,6 +189,9 @@ class InMemory:
 
     def load(self) -> npt.NDArray[np.uint8]:
         return self._raw
+
+    def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
+        return self._raw[begin : begin + size]
 
     def digest(self) -> bytes:
         return hashlib.sha256(self._raw.data).digest()

@@ -3,23 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from tfpt.errors import SourceError
 from tfpt.sources.arrays.layout import Layout
 from tfpt.sources.arrays.opcodes import Payload, PickleDamageError
 
-# The same things under the names of Python 2 and 3, of numpy 1 and 2.
-_MODULES = {"__builtin__": "builtins", "numpy.core.multiarray": "numpy._core.multiarray"}
-_MODULES["numpy.core.numeric"] = "numpy._core.numeric"
+# The same things under the names of Python 2 and 3, of numpy 1 and 2, of JAX and joblib through the years.
+_MODULES = {
+    "__builtin__": "builtins",
+    "numpy.core.multiarray": "numpy._core.multiarray",
+    "numpy.core.numeric": "numpy._core.numeric",
+    "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",
+}
 _RECONSTRUCT = "numpy._core.multiarray._reconstruct"
 _SCALAR = "numpy._core.multiarray.scalar"
 _FROM_BUFFER = "numpy._core.numeric._frombuffer"
-_DICTS = ("builtins.dict", "collections.OrderedDict", "collections.defaultdict")
+_JAX = ("jax._src.array._reconstruct_array", "jax._src.device_array.reconstruct_device_array")
+_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
+_DICTS = ("builtins.dict", "collections.OrderedDict", "collections.defaultdict", "collections.Counter")
+_FROZEN = "flax.core.frozen_dict.FrozenDict"
 _LISTS = ("builtins.list", "builtins.set", "builtins.frozenset")
 _OTHERS = ("numpy.ndarray", "numpy.dtype", "builtins.complex", "builtins.bytearray", "_codecs.encode")
-# Factories of a defaultdict, and ml_dtypes' elements inside numpy.dtype.
-_NAMES = ("builtins.int", "builtins.float", "builtins.str", "ml_dtypes.bfloat16")
-KNOWN = frozenset((_RECONSTRUCT, _SCALAR, _FROM_BUFFER, *_DICTS, *_LISTS, *_OTHERS, *_NAMES))
+# Factories of a defaultdict, subclasses of arrays, and ml_dtypes' elements inside numpy.dtype.
+_NAMES = ("builtins.int", "builtins.float", "builtins.str", "numpy.memmap")
+_ELEMENTS = "ml_dtypes."
+KNOWN = frozenset(
+    (_RECONSTRUCT, _SCALAR, _FROM_BUFFER, *_JAX, _JOBLIB, _FROZEN, *_DICTS, *_LISTS, *_OTHERS, *_NAMES)
+)
+
+
+# Tuples are keys where a table of layers and parts is flattened.
+_LONGEST_KEY = 16
+
+
+class CodeError(SourceError):
+    """A pickle names something that is not known to make arrays or containers."""
+
+
+class Vocabulary(Protocol):
+    """What a kind of pickles may name, and what is made of it."""
+
+    def symbol(self, where: str, module: object, name: object) -> object:
+        """What stands for the callable or the class of that name.
+
+        Raises:
+            CodeError: It is not known.
+        """
+        ...
+
+    def made(self, called: object, arguments: tuple[object, ...]) -> object:
+        """What a call would make.
+
+        Raises:
+            PickleDamageError: The arguments are others than those that are written.
+        """
+        ...
+
+    def built(self, target: object, state: object) -> None:
+        """Give an object its state.
+
+        Raises:
+            PickleDamageError: It has none.
+        """
+        ...
+
+    def found(self, name: object) -> object:
+        """What a persistent name stands for.
+
+        Raises:
+            PickleDamageError: Nothing.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,22 +109,68 @@ class Array:
     content: bytes | Payload | list[object] = b""
 
 
-def symbol(where: str, module: object, name: object) -> Symbol:
-    """The callable of that name.
+class Appended(Array):
+    """An array of joblib's: its bytes follow in the file where the pickle has given it its state.
 
-    Raises:
-        SourceError: It is not known to make arrays or containers.
+    Attributes:
+        is_padded: Whether padding stands before them, and its length in one byte before it.
     """
-    full = f"{_MODULES.get(str(module), module)}.{name}"
-    if full not in KNOWN:
-        raise SourceError(
+
+    is_padded: bool = False
+
+
+class Arrays:
+    """The vocabulary of pickles of numpy arrays in dicts and lists."""
+
+    def symbol(self, where: str, module: object, name: object) -> object:
+        """The callable of that name."""
+        full = full_name(module, name)
+        if full in KNOWN or full.startswith(_ELEMENTS):
+            return Symbol(full)
+        if full.startswith("joblib.numpy_pickle"):
+            raise SourceError(
+                "the arrays of the pickle are in files of their own, as joblib before 0.10 wrote them",
+                where=where,
+                hint="load it with joblib where you trust it, and save it anew",
+            )
+        raise CodeError(
             f"the pickle would run code: {str(module)[:100]}.{str(name)[:100]}",
             where=where,
             expected="numpy arrays in dicts and lists",
             got="nothing of it was run",
             hint="where you trust the file: load it yourself, and save its arrays with numpy.savez",
         )
-    return Symbol(full)
+
+    def made(self, called: object, arguments: tuple[object, ...]) -> object:
+        """What a call of the callable would make."""
+        if not isinstance(called, Symbol):
+            raise PickleDamageError("a call of what is no callable")
+        return made(called.name, arguments)
+
+    def built(self, target: object, state: object) -> None:
+        """Give a dtype or an array its state."""
+        if isinstance(target, Elements) and isinstance(state, tuple) and 8 <= len(state) <= 9:
+            # dtype.__reduce__: version, byte order, subarray, names, fields, itemsize, alignment, flags
+            target.order = text_of(state[1])
+            target.is_plain = state[2] is None and state[3] is None and state[4] is None
+        elif isinstance(target, Appended) and isinstance(state, dict):
+            _append(target, state)
+        elif isinstance(target, Array) and isinstance(state, tuple) and len(state) == 5:
+            # ndarray.__setstate__: version, shape, dtype, whether in Fortran's order, bytes or list of objects
+            _, shape, elements, fortran, content = state
+            array = array_of(shape, elements, bool(fortran), content)
+            target.layout, target.content = array.layout, array.content
+        else:
+            raise PickleDamageError(f"a state for {type(target).__name__}")
+
+    def found(self, name: object) -> object:
+        """Nothing: these pickles are whole."""
+        raise PickleDamageError("it holds objects that only running code can make (BINPERSID)")
+
+
+def full_name(module: object, name: object) -> str:
+    """The name of a callable today."""
+    return f"{_MODULES.get(str(module), module)}.{name}"
 
 
 def made(name: str, arguments: tuple[object, ...]) -> object:
@@ -83,7 +184,17 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         return Array()
     if name == "numpy.dtype" and arguments:
         word = arguments[0]
-        return Elements("V2" if word == Symbol("ml_dtypes.bfloat16") else text_of(word))
+        return Elements(
+            word.name.removeprefix(_ELEMENTS) if isinstance(word, Symbol) else text_of(word)
+        )
+    if name in _JAX:
+        # How numpy would make the array, its arguments, ndarray's state, what JAX knows beside it.
+        _, shape, elements, fortran, content = arguments[2] if isinstance(arguments[2], tuple) else ()
+        return array_of(shape, elements, bool(fortran), content)
+    if name == _JOBLIB:
+        return Appended()
+    if name == _FROZEN and arguments and isinstance(arguments[0], dict):
+        return arguments[0]
     if name == _SCALAR:
         elements, content = arguments
         return array_of((), elements, False, content)
@@ -142,6 +253,23 @@ def array_of(shape: object, elements: object, fortran: bool, content: object) ->
     return Array(layout, content)
 
 
+def _is_name(key: object) -> bool:
+    if isinstance(key, int):
+        return abs(key) < 2**60
+    return key is None or isinstance(key, (str, bytes, float, Symbol))
+
+
+def _append(target: Appended, state: dict[object, object]) -> None:
+    """What NumpyArrayWrapper of joblib/numpy_pickle.py says of its array."""
+    shape, elements = state.get("shape"), state.get("dtype")
+    if not isinstance(shape, tuple) or not isinstance(elements, Elements):
+        raise PickleDamageError("an array without shape or dtype")
+    layout = Layout(shape, elements.descr, state.get("order") == "F")
+    if not layout.is_possible or not (layout.is_objects or layout.nbytes is not None):
+        raise PickleDamageError("an array of a shape or of elements that cannot be")
+    target.layout, target.is_padded = layout, state.get("numpy_array_alignment_bytes") is not None
+
+
 def dict_of(items: list[object]) -> dict[object, object]:
     """The dict of keys and values in turn.
 
@@ -152,8 +280,8 @@ def dict_of(items: list[object]) -> dict[object, object]:
         raise PickleDamageError("a key without a value")
     for key in items[::2]:
         # A tuple of tuples can take for ever to hash, and names nothing.
-        if not (key is None or isinstance(key, (str, bytes, int))) or (
-            isinstance(key, int) and abs(key) >= 2**60
+        if not _is_name(key) and not (
+            isinstance(key, tuple) and 0 < len(key) <= _LONGEST_KEY and all(map(_is_name, key))
         ):
             raise PickleDamageError(f"a {type(key).__name__} as the key of a dict")
     return dict(zip(items[::2], items[1::2], strict=True))

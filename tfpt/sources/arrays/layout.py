@@ -18,6 +18,10 @@ _DESCR = re.compile(r"([<>|=]?)([?biufcSUVOmM])(\d{0,9})(\[[^\]]*\])?")
 # numpy 1's limit; arrays of more axes cannot be made there.
 MOST_AXES = 32
 _MOST_BYTES = 2**63 - 1
+# Those of ml_dtypes are called by their names.
+_NAMED = {
+    known.name: held for held, known in BY_NUMPY.items() if held.kind == "V" or known.name.startswith("float8")
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Layout:
 
     Attributes:
         shape: The sizes of its axes.
-        descr: numpy's word for its elements, such as ``<f4``; empty for records of several fields.
+        descr: numpy's word for its elements, such as ``<f4``, or the name of one of ml_dtypes; empty for records
+            of several fields.
         fortran: Whether the first axis varies fastest.
 
     Example:
@@ -44,6 +49,8 @@ class Layout:
     @property
     def stored(self) -> np.dtype | None:
         """The elements as they are in the file; None for objects, fields and whatever numpy cannot hold."""
+        if (named := _NAMED.get(self.descr.lstrip("<>|="))) is not None:
+            return named
         match = _DESCR.fullmatch(self.descr)
         if match is None or match[2] in "OmM":
             return None
@@ -68,8 +75,8 @@ class Layout:
     def held(self) -> np.dtype | None:
         """The elements in memory, in native byte order; None where tfpt has no dtype for them."""
         stored = self.stored
-        if stored is None:
-            return None
+        if stored is None or stored in BY_NUMPY:
+            return stored
         # numpy has no bfloat16 and saves that of ml_dtypes as two bytes of nothing. Read as what big_vision and
         # the Vision Transformer, whose files these are, read it as: `recover_dtype` in big_vision/utils.py. One
         # byte of nothing stays unread: it may be any of the float8 types, or int4.

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfpt.errors import SourceError
+from tfpt.limits import TREE_LEVELS, TREE_NAME, TREE_VALUES
 from tfpt.sources.arrays.blobs import Blob, InMemory, part_of
 from tfpt.sources.arrays.calls import Array
 from tfpt.sources.arrays.layout import Layout
 from tfpt.sources.arrays.opcodes import Payload
-
-# One list may be in another many times over: thirty lists of two are a billion.
-MOST_VALUES = 200_000
-MOST_LEVELS = 32
-LONGEST_NAME = 1_000
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,11 @@ def _leaves(where: str, content: object, prefix: str) -> Iterator[tuple[str, obj
         name, value = step
         visited += 1
         below = _items(name, value)
-        if visited > MOST_VALUES or len(levels) > MOST_LEVELS or len(name) > LONGEST_NAME:
+        if visited > TREE_VALUES or len(levels) > TREE_LEVELS or len(name) > TREE_NAME:
             raise SourceError(
                 "the values of the pickle are too many, too deep, or too long of name",
                 where=where,
-                expected=f"at most {MOST_VALUES:,} values, {MOST_LEVELS} levels, names of {LONGEST_NAME:,} characters",
+                expected=f"at most {TREE_VALUES:,} values, {TREE_LEVELS} levels, names of {TREE_NAME:,} characters",
                 got=f"{visited:,} values, level {len(levels)}, a name of {len(name):,} characters",
             )
         if below is None:

@@ -1,6 +1,4 @@
 """Reads what numpy saved: ``.npz`` archives of arrays, and ``.npy`` files of one array or of a dict of them.
-
-Flax's msgpack files are another format, and are not read.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from tfpt.nearest import nearest
 from tfpt.sources.arrays import header
 from tfpt.sources.arrays.archive import members
 from tfpt.sources.arrays.blobs import Blob, InMemory, Stored
+from tfpt.sources.arrays.calls import CodeError
 from tfpt.sources.arrays.naming import Entry, named
 from tfpt.sources.arrays.pickles import read_pickle
 from tfpt.sources.places import as_location, name_of
@@ -50,7 +49,7 @@ class NumpySource:
     are listed as `variant`, and cannot be read. Two bytes without a type are bfloat16 (`Layout.held`).
 
     Attributes:
-        skipped: Values of dicts and lists that are no arrays, by name, with the reason.
+        skipped: Members of the archive and values of dicts and lists that are no arrays, by name, with the reason.
 
     Raises:
         SourceError: The file cannot be read, is damaged, or would run code.
@@ -131,8 +130,17 @@ class NumpySource:
         return self._entries[name]
 
     def _add_members(self, storage: Storage) -> None:
-        for name, blob in members(storage).items():
-            self._add(f"{self.location}, member {name}.npy", name, blob)
+        blobs, skipped = members(storage)
+        self._skipped.update(skipped)
+        refused: SourceError | None = None
+        for name, blob in blobs.items():
+            try:
+                self._add(f"{self.location}, member {name}.npy", name, blob)
+            except CodeError as error:
+                self._skipped[name] = error.what
+                refused = error
+        if refused is not None and not self._entries:
+            raise refused
 
     def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
         """List the array that `blob` is; where it is one of objects, what is in it."""

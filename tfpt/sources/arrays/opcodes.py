@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-# Of no use in a file of weights, and the way to exhaust a machine with small files.
-MOST_OPCODES = 1_000_000
-MOST_TEXT = 64 << 20
+from tfpt.limits import PICKLE_OPCODES, PICKLE_TEXT
+
 _LONGEST_LINE = 1 << 16
 # Longer strings of bytes stay where they are until they are asked for.
 _IN_PLACE = 256
@@ -41,11 +40,10 @@ _COUNTED = {
     "\x8b": 4,  # LONG4
 }
 _LINES = {"I": 1, "L": 1, "F": 1, "S": 1, "V": 1, "g": 1, "p": 1, "c": 2, "i": 2}
-_ALONE = frozenset("N\x88\x89]ael)t\x85\x86\x87}dsu\x8f\x90\x91021(\x94\x93Rb\x81.")
+_ALONE = frozenset("N\x88\x89]ael)t\x85\x86\x87}dsu\x8f\x90\x91021(\x94\x93Rb\x81Q.")
 # Objects from outside the file, from a registry, or of classes: they are nothing without running code.
 _REFUSED = {
     "P": "PERSID",
-    "Q": "BINPERSID",
     "\x82": "EXT1",
     "\x83": "EXT2",
     "\x84": "EXT4",
@@ -97,14 +95,15 @@ class Opcodes:
         [('\\x80', 2), ('q', 0), ('K', 1), ('X', 'a'), ('q', 1)]
     """
 
-    def __init__(self, data: Sliceable, begin: int) -> None:
+    def __init__(self, data: Sliceable, begin: int, most: int = PICKLE_OPCODES) -> None:
         self.at = begin
+        self._most = most
         self._data = data
         self._window = b""
         self._window_at = begin
 
     def __iter__(self) -> Iterator[tuple[str, object]]:
-        for _ in range(MOST_OPCODES):
+        for _ in range(self._most):
             code = chr(self._take(1)[0])
             if code == "\x95":  # FRAME: the length of what follows, for readers of streams
                 self._take(8)
@@ -112,7 +111,7 @@ class Opcodes:
             yield code, self._argument(code)
             if code == ".":
                 return
-        raise PickleDamageError(f"it has more than {MOST_OPCODES:,} opcodes")
+        raise PickleDamageError(f"it has more than {self._most:,} opcodes")
 
     def _argument(self, code: str) -> object:
         if code in _ALONE:
@@ -138,7 +137,7 @@ class Opcodes:
                 raise PickleDamageError(f"at byte {self.at} an integer of {size:,} bytes")
             return int.from_bytes(self._take(size), "little", signed=True)
         if code in "X\x8c\x8d":
-            if size > MOST_TEXT:
+            if size > PICKLE_TEXT:
                 raise PickleDamageError(f"at byte {self.at} a text of {size:,} bytes")
             return self._take(size).decode("utf-8", "surrogatepass")
         if size > _IN_PLACE:

@@ -1,8 +1,8 @@
 """What a pickle of arrays holds, found without unpickling: nothing in it is imported, called or built.
 
 A stack machine of its own carries out the opcodes that make containers, numbers and text. Of the callables that a
-pickle may name it knows those that numpy and the containers write (`tfpt.sources.arrays.calls`); any other is refused
-by its name. Every opcode takes constant time and memory; `tfpt.sources.arrays.opcodes` bounds them.
+pickle may name it knows those of a vocabulary, such as those that numpy and the containers write
+(`tfpt.sources.arrays.calls`); any other is refused by its name. Every opcode takes constant time and memory; `tfpt.sources.arrays.opcodes` bounds them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tfpt.errors import SourceError
-from tfpt.sources.arrays.calls import Array, Elements, Symbol, array_of, dict_of, made, symbol, text_of
-from tfpt.sources.arrays.opcodes import MOST_TEXT, Opcodes, PickleDamageError, Sliceable
+from tfpt.limits import PICKLE_LEVELS, PICKLE_OPCODES, PICKLE_TEXT
+from tfpt.sources.arrays.calls import Appended, Arrays, Vocabulary, dict_of
+from tfpt.sources.arrays.opcodes import Opcodes, Payload, PickleDamageError, Sliceable
 
-# In bytes; the longest text may be encoded once.
-_MOST_COPIED = MOST_TEXT
+_ARRAYS = Arrays()
 
 
 @dataclass
 class _Machine:
+    where: str
+    vocabulary: Vocabulary
     stack: list[object] = field(default_factory=list)
     marks: list[list[object]] = field(default_factory=list)
     memo: dict[int, object] = field(default_factory=dict)
@@ -32,21 +34,33 @@ class _Machine:
                 self.copied += len(argument)
             elif isinstance(argument, (list, tuple)):
                 self.copied += 8 * len(argument)
-        if self.copied > _MOST_COPIED:
-            raise PickleDamageError(f"its calls copy more than {_MOST_COPIED:,} bytes")
+        # The longest text may be encoded once.
+        if self.copied > PICKLE_TEXT:
+            raise PickleDamageError(f"its calls copy more than {PICKLE_TEXT:,} bytes")
 
     def pop_mark(self) -> list[object]:
         items, self.stack = self.stack, self.marks.pop()
         return items
 
 
-def read_pickle(where: str, data: Sliceable, begin: int = 0) -> tuple[object, int]:
+def read_pickle(
+    where: str,
+    data: Sliceable,
+    begin: int = 0,
+    *,
+    vocabulary: Vocabulary = _ARRAYS,
+    most: int = PICKLE_OPCODES,
+    level: int = 1,
+) -> tuple[object, int]:
     """The content of a pickle, and where it ends.
 
     Args:
         where: The place, for errors.
         data: The bytes of the file.
         begin: Where in them the pickle begins.
+        vocabulary: What it may name.
+        most: How many opcodes it may have.
+        level: In how many pickles it is, with itself.
 
     Returns:
         dict (keys are str, bytes, int, bool or None), list, tuple, str, bytes, `Payload`, int, float, complex,
@@ -62,21 +76,25 @@ def read_pickle(where: str, data: Sliceable, begin: int = 0) -> tuple[object, in
         >>> array.layout.shape, array.layout.descr
         ((3,), '<f4')
     """
-    opcodes = Opcodes(data, begin)
-    machine = _Machine()
+    if level > PICKLE_LEVELS:
+        raise _damaged(where, f"more than {PICKLE_LEVELS} pickles in each other")
+    opcodes = Opcodes(data, begin, most)
+    machine = _Machine(where, vocabulary)
     try:
         for code, argument in opcodes:
             if code == ".":
                 return machine.stack.pop(), opcodes.at
             if code in "ci" and isinstance(argument, tuple):
-                machine.stack.append(symbol(where, *argument))
+                machine.stack.append(vocabulary.symbol(where, *argument))
                 if code == "i":
                     raise PickleDamageError(f"an instance of {argument[1]} (INST)")
             elif code == "\x93":  # STACK_GLOBAL
                 name, module = machine.stack.pop(), machine.stack.pop()
-                machine.stack.append(symbol(where, module, name))
+                machine.stack.append(vocabulary.symbol(where, module, name))
             else:
                 _carry_out(machine, code, argument)
+                if code == "b" and isinstance(machine.stack[-1], Appended):
+                    opcodes.at = _take_appended(where, data, opcodes.at, machine.stack[-1], level)
     except (PickleDamageError, UnicodeError) as error:
         raise _damaged(where, str(error)) from None
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -87,6 +105,24 @@ def read_pickle(where: str, data: Sliceable, begin: int = 0) -> tuple[object, in
 
 def _damaged(where: str, got: str) -> SourceError:
     return SourceError("not a valid pickle of arrays", where=where, got=got[:200])
+
+
+def _take_appended(where: str, data: Sliceable, at: int, array: Appended, level: int) -> int:
+    """Note where joblib's array is, from byte `at` on; returns where it ends."""
+    assert array.layout is not None
+    if array.layout.is_objects:
+        content, end = read_pickle(where, data, at, level=level + 1)
+        array.content = getattr(content, "content", b"")
+        if not isinstance(array.content, list) or len(array.content) != array.layout.size:
+            raise PickleDamageError("an array of objects without as many objects")
+        return end
+    if array.is_padded:
+        at += 1 + int(data[at : at + 1][0])
+    size = array.layout.nbytes or 0
+    if size > len(data) - at:
+        raise PickleDamageError(f"at byte {at} an array of {size:,} bytes, {len(data) - at:,} are left")
+    array.content = Payload(at, size)
+    return at + size
 
 
 def _carry_out(machine: _Machine, code: str, argument: object) -> None:
@@ -157,26 +193,19 @@ def _extend_dict(machine: _Machine, items: list[object]) -> None:
 
 def _build(machine: _Machine) -> None:
     state = machine.stack.pop()
-    target = machine.stack[-1]
-    if isinstance(target, Elements) and isinstance(state, tuple) and 8 <= len(state) <= 9:
-        # dtype.__reduce__: version, byte order, subarray, names, fields, itemsize, alignment, flags
-        target.order = text_of(state[1])
-        target.is_plain = state[2] is None and state[3] is None and state[4] is None
-    elif isinstance(target, Array) and isinstance(state, tuple) and len(state) == 5:
-        # ndarray.__setstate__: version, shape, dtype, whether in Fortran's order, bytes or list of objects
-        _, shape, elements, fortran, content = state
-        array = array_of(shape, elements, bool(fortran), content)
-        target.layout, target.content = array.layout, array.content
-    else:
-        raise PickleDamageError(f"a state for {type(target).__name__}")
+    machine.vocabulary.built(machine.stack[-1], state)
 
 
 def _reduce(machine: _Machine) -> None:
     arguments, called = machine.stack.pop(), machine.stack.pop()
-    if not isinstance(called, Symbol) or not isinstance(arguments, tuple):
+    if not isinstance(arguments, tuple):
         raise PickleDamageError("a call of what is no callable")
     machine.copy(arguments)
-    machine.stack.append(made(called.name, arguments))
+    machine.stack.append(machine.vocabulary.made(called, arguments))
+
+
+def _find(machine: _Machine) -> None:
+    machine.stack.append(machine.vocabulary.found(machine.stack.pop()))
 
 
 _ACTIONS: dict[str, Callable[[_Machine], None]] = {
@@ -207,4 +236,5 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "R": _reduce,
     "\x81": _reduce,  # NEWOBJ
     "b": _build,
+    "Q": _find,  # BINPERSID
 }

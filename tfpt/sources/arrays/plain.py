@@ -37,7 +37,10 @@ def plain_arrays(location: str, texts: Collection[str] = ()) -> dict[str, np.nda
         ((2, 3), b'hello')
     """
     storage = open_storage(location)
-    blobs = members(storage)
+    blobs, skipped = members(storage)
+    if skipped:
+        name, reason = next(iter(skipped.items()))
+        raise SourceError(f"member {name!r} {reason}", where=location, expected="arrays of numbers alone")
     unpacked = sum(blob.size for blob in blobs.values())
     if unpacked > max(_UNPACKED_FREELY, _MOST_UNPACKED * len(storage.data)):
         raise SourceError(

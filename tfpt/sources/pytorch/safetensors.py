@@ -11,20 +11,11 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
-from tfpt.sources.pytorch.safetensors_header import is_plausible, parse
+from tfpt.sources.pytorch.safetensors_header import parse
 from tfpt.sources.pytorch.sampling import sample_hash
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, dtype
-
-
-def looks_like_safetensors(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins as safetensors files do, whatever its name; False where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return is_plausible(file.read(9), file.seek(0, os.SEEK_END))
-    except OSError:
-        return False
 
 
 class SafetensorsSource:

@@ -38,20 +38,6 @@ class Header:
     offsets: Mapping[str, int]
 
 
-def is_plausible(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes that begins with `start` (9 bytes or more) may be a safetensors file.
-
-    Example:
-        >>> is_plausible((2).to_bytes(8, "little") + b"{}", 10), is_plausible(b"PK", 2)
-        (True, False)
-    """
-    return (
-        size >= 10
-        and 2 <= int.from_bytes(start[:8], "little") <= min(LARGEST, size - 8)
-        and start[8:9] == b"{"
-    )
-
-
 def parse(location: str, data: Bytes) -> Header:
     """The header of the file whose bytes are `data` (uint8).
 
