@@ -17,7 +17,7 @@ import pytest
 
 import tfpt
 from tests.serving import etag, serving
-from tfpt import downloading, unpacking
+from tfpt import downloading, limits
 from tfpt.errors import SourceError, TfptError
 from tfpt.fetching import cache_folder, cache_path, fetch
 from tfpt.sources import stores
@@ -306,7 +306,7 @@ class TestArchives:
             ("a.tar.gz", tarred({"link": b""}, tarfile.LNKTYPE), "a link"),
             ("a.tar.gz", tarred({"fifo": b""}, tarfile.FIFOTYPE), "a link or a device"),
             ("a.tar.gz", tarred({"a": bytes(10_000)})[:-30], "cannot be unpacked"),
-            ("a.zip", b"PK\x03\x04 no more", "cannot be unpacked"),
+            ("a.zip", b"PK\x03\x04 no more", "no directory"),
         ],
         ids=[
             "up",
@@ -330,7 +330,7 @@ class TestArchives:
         assert parts(cache) == [name]
 
     def test_contents_far_larger_than_the_archive_are_refused(self, web, monkeypatch):
-        monkeypatch.setattr(unpacking, "_SLACK", 0)
+        monkeypatch.setattr(limits, "UNPACKED_FREELY", 0)
         web.files["/a.tar.gz"] = tarred({"a": bytes(5_000_000)})
         with pytest.raises(SourceError, match="times its size"):
             fetch(f"{web.url}/a.tar.gz")

@@ -16,7 +16,7 @@ from tfpt.errors import SourceError, TfptError
 from tfpt.mapping.rows import Mapping
 from tfpt.sources.failures import MissingError, is_http, shown
 from tfpt.sources.places import as_location, is_remote
-from tfpt.unpacking import ARCHIVES, unpack
+from tfpt.sources.unpacking import ARCHIVES, unpack
 
 # Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
 # both.

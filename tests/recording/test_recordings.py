@@ -282,7 +282,7 @@ def test_two_members_of_one_name_are_refused(tmp_path):
         archive.writestr("a.npy", npy(np.ones(3)))
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.npy", npy(np.zeros(3)))
-    with pytest.raises(SourceError, match="two members are called 'a'"):
+    with pytest.raises(SourceError, match=r"two members are called 'a\.npy'"):
         read_recording(tmp_path / "r.npz")
 
 
@@ -297,7 +297,7 @@ def test_a_header_that_lies_about_its_size_is_refused(tmp_path):
 
 def test_other_files_are_no_recordings(tmp_path):
     np.save(tmp_path / "a.npy", np.ones(3))
-    with pytest.raises(SourceError, match="cannot be read as a zip archive"):
+    with pytest.raises(SourceError, match="no directory at its end"):
         read_recording(tmp_path / "a.npy")
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     with pytest.raises(SourceError, match="the file is no recording"):

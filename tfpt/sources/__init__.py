@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 from tfpt.errors import SourceError
 from tfpt.sources.border import Guarded, reading
 from tfpt.sources.by_path import ByPath
-from tfpt.sources.formats import recognise
+from tfpt.sources.formats import recognise, weights_in
 from tfpt.sources.places import as_location
 from tfpt.sources.source import Source
 
@@ -24,7 +23,7 @@ def open_source(
 
     Args:
         path: A checkpoint's prefix, any of its files, its folder; a SavedModel, a graph, a file of Keras, TensorFlow
-            Lite, numpy or PyTorch; a path, or a URL that fsspec knows.
+            Lite, numpy, JAX or PyTorch, the folder of one, an archive of one; a path, or a URL that fsspec knows.
         verify_checksums: Whether to compare each tensor with the checksum that its file holds, where it holds one.
         dequantise: Read quantised weights as the float32 values that they stand for, where the file has their scales.
         by_path: Call tensors by where they are stored rather than by their readable names: see `tfpt.sources.by_path`.
@@ -43,12 +42,9 @@ def open_source(
     """
     location = as_location(path)
     with reading(location, "the file"):
+        location = weights_in(location)
         found = recognise(location)
-        reader = getattr(importlib.import_module(found.module), found.reader)
-        options = {"verify_checksums": verify_checksums} if found.checked else {}
-        if found.quantised:
-            options["dequantise"] = dequantise
-        source: Source = reader(location, **options)
+        source = found.open(location, verify_checksums=verify_checksums, dequantise=dequantise)
         return Guarded(ByPath(source) if by_path else source)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-import zipfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from tfpt.errors import SourceError
+from tfpt.limits import SHARD_INDEX
 from tfpt.sources.places import inside, is_file, is_folder, name_of, names_in
 from tfpt.sources.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from tfpt.sources.source import Source
 
 # The magic numbers of tensorflow/core/lib/io/format.h, RFC 1952's sibling zip, HDF5 (file format specification,
 # superblock), numpy/lib/format.py and TensorFlow Lite's schema.fbs.
@@ -18,7 +23,17 @@ _ZIP = b"PK\x03\x04"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NPY = b"\x93NUMPY"
 _TFLITE = b"TFL3"
-_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+
+# What files of weights end in: such a file is what a folder is named for, if no other is in it.
+_WEIGHTS = re.compile(
+    r"\.(?:safetensors|bin|pth?|ckpt|h5|hdf5|keras|tflite|npz|npy|msgpack|pkl|pickle|joblib|pb)$",
+    re.IGNORECASE,
+)
+# What training leaves beside the weights: transformers/trainer.py, accelerate/utils/constants.py.
+_BESIDE = re.compile(
+    r"(?:training_args|optimizer|scheduler|scaler|rng_state|random_states|sampler)[\w.]*\.\w+", re.IGNORECASE
+)
+_OF_CHECKPOINT = re.compile(r"checkpoint|.+\.index|.+-\d{5,}-of-\d{5,}")
 
 # An HDF5 superblock stands at byte 0, or at 512 times a power of two behind a user block.
 _HDF5_PLACES = (0, 512, 1024, 2048)
@@ -44,6 +59,14 @@ class Format:
     checked: bool = False
     quantised: bool = False
 
+    def open(self, location: str, *, verify_checksums: bool = True, dequantise: bool = False) -> Source:
+        """The source at `location`, by the format's reader."""
+        options: dict[str, Any] = {"verify_checksums": verify_checksums} if self.checked else {}
+        if self.quantised:
+            options["dequantise"] = dequantise
+        reader = getattr(importlib.import_module(self.module), self.reader)
+        return cast("Source", reader(location, **options))
+
 
 CHECKPOINT = Format("a TensorFlow checkpoint", "tfpt.sources.tensorflow.checkpoint", "open_checkpoint", True)
 SAVED_MODEL = Format("a SavedModel", "tfpt.sources.tensorflow.saved_model", "SavedModelSource", True, True)
@@ -55,7 +78,10 @@ TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteS
 NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.sources.pytorch.safetensors", "SafetensorsSource")
 TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource", True, True)
-TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.sources.pytorch.shards", "ShardedSource")
+TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.sources.pytorch.shards", "ShardedSource", True, True)
+PICKLE = Format("a pickle of arrays", "tfpt.sources.arrays.pickled", "PickleSource")
+FLAX = Format("a file of Flax", "tfpt.sources.flax.source", "FlaxSource")
+ARCHIVE = Format("an archive of a model", "tfpt.sources.packed", "PackedSource", True, True)
 
 FORMATS = (
     CHECKPOINT,
@@ -69,6 +95,9 @@ FORMATS = (
     SAFETENSORS,
     TORCH,
     TORCH_SHARDS,
+    PICKLE,
+    FLAX,
+    ARCHIVE,
 )
 
 
@@ -78,6 +107,8 @@ def recognise(location: str) -> Format:
     Raises:
         SourceError: There is a file, and tfpt reads no format that looks like it.
     """
+    from tfpt.sources.unpacking import FOREIGN
+
     if is_folder(location):
         return _of_folder(location)
     if not is_file(location):
@@ -91,6 +122,13 @@ def recognise(location: str) -> Format:
     if name == "checkpoint" or re.search(r"\.data-\d{5,}-of-\d{5,}$", name) or name.endswith(".index"):
         return CHECKPOINT
     start = storage.data[:24].tobytes()
+    for magic, codec in FOREIGN.items():
+        if start.startswith(magic):
+            raise SourceError(
+                f"the file is compressed by {codec}, which Python cannot take apart",
+                where=location,
+                hint=f"unpack it: {codec.removesuffix('andard')} -d",
+            )
     if start.startswith(b"version https://git-lfs"):
         raise SourceError(
             "this is a pointer of Git LFS, not the file itself", where=location, hint="git lfs pull"
@@ -104,16 +142,60 @@ def recognise(location: str) -> Format:
     )
 
 
+def weights_in(location: str) -> str:
+    """The one file of weights in a folder that is no model of several files; `location` where it is anything else.
+
+    Raises:
+        SourceError: Several files of weights are in the folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> for name in ("config.json", "model.safetensors", "training_args.bin"):
+        ...     open(f"{folder}/{name}", "w").close()
+        >>> weights_in(folder).removeprefix(folder)
+        '/model.safetensors'
+    """
+    if not is_folder(location):
+        return location
+    names = names_in(location)
+    if _several_files(names) is not None:
+        return location
+    found = [name for name in names if name.endswith(".weights.json")]
+    if len(found) != 1:
+        found = [name for name in names if _WEIGHTS.search(name) and not _BESIDE.fullmatch(name)]
+    if len(found) == 1:
+        return inside(location, found[0])
+    if not found:
+        return location
+    raise SourceError(
+        "more than one file of weights is in the folder",
+        where=location,
+        expected="one, or the file itself in place of its folder",
+        got=", ".join(found[:20]) + (f" and {len(found) - 20:,} more" if len(found) > 20 else ""),
+        hint=f"name it: {inside(location, found[0])}",
+    )
+
+
 def _of_folder(folder: str) -> Format:
-    names = names_in(folder)
+    return _several_files(names_in(folder)) or CHECKPOINT
+
+
+def _several_files(names: list[str]) -> Format | None:
+    """The format of a folder that is a model of several files; None where no file says so."""
     if "saved_model.pb" in names or "saved_model.pbtxt" in names:
         return SAVED_MODEL
     if any(name.endswith((".safetensors.index.json", ".bin.index.json")) for name in names):
         return TORCH_SHARDS
-    return CHECKPOINT
+    return CHECKPOINT if any(_OF_CHECKPOINT.fullmatch(name) for name in names) else None
 
 
 def _of_bytes(storage: Storage) -> Format | None:
+    from tfpt.sources.arrays.opcodes import is_pickle
+    from tfpt.sources.flax.msgpack import is_flax
+    from tfpt.sources.pytorch.contents import is_legacy
+    from tfpt.sources.unpacking import codec_of, is_tar
+
     data = storage.data
     head = data[:_HEAD].tobytes()
     if any(data[place : place + len(_HDF5)].tobytes() == _HDF5 for place in _HDF5_PLACES):
@@ -128,42 +210,47 @@ def _of_bytes(storage: Storage) -> Format | None:
         return CHECKPOINT
     if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= len(data):
         return SAFETENSORS
-    if _PICKLE.match(head):
+    if is_legacy(head):
         return TORCH
+    if is_pickle(data):
+        return PICKLE
     # A graph may begin as JSON does: a first node of 123 bytes is announced by a line feed and a brace.
     if head.lstrip()[:1] == b"{" and (found := _of_json(storage)) is not None:
         return found
+    if is_flax(data):
+        return FLAX
+    if codec_of(head) is not None or is_tar(head):
+        return ARCHIVE
     return _of_message(head, storage)
 
 
-def _of_zip(storage: Storage) -> Format | None:
-    try:
-        with storage.open() as file, zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise SourceError(
-            f"the file begins as a zip archive and cannot be read as one: {error}",
-            where=storage.location,
-            hint="it may be cut off: fetch it again",
-        ) from None
+def _of_zip(storage: Storage) -> Format:
+    from tfpt.sources.zips import listing
+
+    names = [info.filename for info in listing(storage)]
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         return TORCH
     if "config.json" in names and any(name.startswith("model.weights") for name in names):
         return KERAS_ARCHIVE
-    if names and all(name.endswith(".npy") for name in names):
+    # Beside the arrays of a numpy archive may be a note.
+    arrays = any(name.endswith(".npy") for name in names)
+    if arrays and not any(_WEIGHTS.search(name) and not name.endswith(".npy") for name in names):
         return NUMPY
-    return None
+    return ARCHIVE
 
 
 def _of_json(storage: Storage) -> Format | None:
+    if len(storage.data) > SHARD_INDEX:
+        return None
     try:
-        content = json.loads(storage.data[: 64 << 20].tobytes())
+        content = json.loads(storage.data[:].tobytes())
     except (ValueError, RecursionError):
         return None
     table = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(table, dict):
         return None
-    files = [name for value in table.values() for name in ([value] if isinstance(value, str) else value)]
+    # The files of a name: one, or several of Keras.
+    files = (name for value in table.values() for name in (value if isinstance(value, list) else [value]))
     return KERAS_SHARDS if any(str(name).endswith(".h5") for name in files) else TORCH_SHARDS
 
 

@@ -22,8 +22,29 @@ class UnreadableError(Exception):
     """A member that is whole and that tfpt cannot read; its text says why."""
 
 
+def listing(storage: Storage) -> list[zipfile.ZipInfo]:
+    """What the archive says of its members, in its order, as it is: for telling what is in it.
+
+    Raises:
+        SourceError: It is no archive, its directory is damaged, or too large.
+    """
+    where = storage.location
+    _check_size(storage)
+    try:
+        with storage.open() as file, zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except SourceError:
+        raise
+    except Exception as error:  # zipfile raises whatever the parts of a damaged directory raise
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
+        raise damaged(where, f"its directory cannot be read: {reason}") from None
+    if len(infos) > limits.ZIP_MEMBERS:
+        raise damaged(where, "it has too many members", f"at most {limits.ZIP_MEMBERS:,}", f"{len(infos):,}")
+    return infos
+
+
 def directory(storage: Storage) -> list[zipfile.ZipInfo]:
-    """What the archive says of its members, in its order.
+    """What the archive says of its members, in its order, checked.
 
     Raises:
         SourceError: It is no archive, it is damaged, it is too large, two members share bytes, have one name, or one
@@ -37,20 +58,7 @@ def directory(storage: Storage) -> list[zipfile.ZipInfo]:
         >>> [info.filename for info in directory(open_storage(path))]
         ['w.npy']
     """
-    where = storage.location
-    _check_size(storage)
-    try:
-        with storage.open() as file, zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-    except SourceError:
-        raise
-    except Exception as error:  # zipfile raises whatever the parts of a damaged directory raise
-        reason = str(error).partition("\n")[0][:100] or type(error).__name__
-        raise damaged(where, f"its directory cannot be read: {reason}") from None
-    if len(infos) > limits.ZIP_MEMBERS:
-        raise damaged(
-            where, "it has too many members", f"at most {limits.ZIP_MEMBERS:,}", f"{len(infos):,}"
-        )
+    where, infos = storage.location, listing(storage)
     names: set[str] = set()
     for info in infos:
         _check_name(where, info)
@@ -108,7 +116,7 @@ def damaged(where: str, what: str, expected: str | None = None, got: str | None 
 def _check_name(where: str, info: zipfile.ZipInfo) -> None:
     name = info.filename
     if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in info.orig_filename:
-        raise damaged(where, f"a member's name leaves the archive: {name!r}")
+        raise damaged(where, f"a member's name leads out of the archive: {name!r}")
 
 
 def _check_size(storage: Storage) -> None:
@@ -141,7 +149,5 @@ def _data_of(storage: Storage, info: zipfile.ZipInfo) -> int:
     begin = info.header_offset + _LOCAL_SIZE + sum(struct.unpack("<HH", head[26:30]))
     if begin + info.compress_size > len(storage.data):
         expected = f"{begin + info.compress_size:,} bytes at least"
-        raise damaged(
-            where, f"member {info.filename!r} is cut off", expected, f"{len(storage.data):,} bytes"
-        )
+        raise damaged(where, f"member {info.filename!r} is cut off", expected, f"{len(storage.data):,} bytes")
     return int(begin)

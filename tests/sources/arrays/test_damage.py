@@ -290,7 +290,7 @@ def zipped(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STOR
 def test_members_with_names_that_leave_the_archive_are_refused(tmp_path: Path) -> None:
     for name in ("../w.npy", "/w.npy", "a/../../w.npy", "a\\w.npy"):
         zipped(tmp_path / "w.npz", {name: npy(np.ones(1))})
-        with pytest.raises(SourceError, match="leaves the archive"):
+        with pytest.raises(SourceError, match="leads out of the archive"):
             open_numpy(str(tmp_path / "w.npz"))
     zipped(tmp_path / "w.npz", {"w.txt": b"hello"})
     with pytest.raises(SourceError, match="is no array"):

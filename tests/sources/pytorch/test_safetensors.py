@@ -131,8 +131,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "entry not an object": (encode({"a": 3}, b""), "malformed"),
     "a key too few": (encode({"a": {"dtype": "F32", "shape": []}}, b""), "malformed"),
     "a key too many": (encode(changed(more=1), DATA), "malformed"),
-    "an unknown dtype": (encode(changed(dtype="F4"), DATA), "cannot read"),
-    "dtype a list": (encode(changed(dtype=[1]), DATA), "cannot read"),
+    "an unknown dtype": (encode(changed(dtype="f4?"), DATA), "no valid dtype"),
+    "dtype a list": (encode(changed(dtype=[1]), DATA), "no valid dtype"),
     "negative size": (encode(changed(shape=[-5]), DATA), "no valid shape"),
     "size a bool": (encode(changed(shape=[True]), DATA), "no valid shape"),
     "size a fraction": (encode(changed(shape=[5.0]), DATA), "no valid shape"),
@@ -169,6 +169,14 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
         SafetensorsSource(tmp_path / "w")
 
 
+def read_all(path: Path) -> None:
+    source = SafetensorsSource(path)
+    for name in source.specs:
+        source.read(name)
+    if source.skipped:  # a dtype that is yet to come, which the official reader refuses
+        raise SourceError("something is skipped")
+
+
 def opens(read: Callable[[], object], errors: tuple[type[Exception], ...]) -> bool:
     try:
         read()
@@ -188,7 +196,7 @@ def test_whatever_opens_here_opens_in_the_official_reader(tmp_path: Path) -> Non
         for place, value in changes:
             raw[place] = value
         path.write_bytes(raw)
-        if opens(lambda: [*map(SafetensorsSource(path).read, SafetensorsSource(path).specs)], (SourceError,)):
+        if opens(lambda: read_all(path), (SourceError,)):
             assert opens(lambda: safe_open(path, "np").keys(), (SafetensorError,))
 
     agree()

@@ -72,12 +72,22 @@ def test_safetensors_come_before_torch_and_two_of_a_kind_are_refused(tmp_path: P
         ShardedSource(tmp_path)
 
 
-def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    path = save(tmp_path / "m", SAFE)
-    (path.parent / "model-00001-of-00002.safetensors").unlink()
+@pytest.mark.parametrize("index", [SAFE, BIN])
+def test_the_tensors_of_a_missing_shard_are_skipped_with_the_reason(tmp_path: Path, index: str) -> None:
+    path = save(tmp_path / "m", index)
+    (gone,) = path.parent.glob("*00001-of-00002.*")
+    gone.unlink()
+    source = ShardedSource(path)
+    assert source.skipped == {"a.weight": f"in {gone.name}, which is missing"}
+    assert list(source.specs) == ["b.weight", "a.steps"]
+    assert source.read("a.steps").item() == 7
+    with pytest.raises(SourceError, match=r"'a\.weight' cannot be read: in .*, which is missing"):
+        source.read("a.weight")
+    for left in path.parent.glob("*00002-of-00002.*"):
+        left.unlink()
     with pytest.raises(SourceError, match="a shard is missing") as caught:
         ShardedSource(path)
-    assert caught.value.where == str(path.parent / "model-00001-of-00002.safetensors")
+    assert caught.value.where == str(path.parent / caught.value.got.rpartition(" ")[2])
 
 
 def test_a_shard_without_its_tensor_is_named_with_the_nearest(tmp_path: Path) -> None:

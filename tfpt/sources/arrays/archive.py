@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfpt.errors import SourceError
 from tfpt.sources import zips
 from tfpt.sources.arrays.blobs import Blob
 from tfpt.sources.storage import Storage

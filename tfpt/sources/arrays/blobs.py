@@ -200,6 +200,40 @@ class InMemory:
         """Does nothing: they are not of a file."""
 
 
+class Joined:
+    """The bytes of several pieces, put together when they are read."""
+
+    def __init__(self, parts: list[Blob]) -> None:
+        self._parts = parts
+        self.size = sum(part.size for part in parts)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, key: slice) -> npt.NDArray[np.uint8]:
+        return self.load()[key]
+
+    def head(self, size: int) -> bytes:
+        return self[:size].tobytes()
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        raw, at = np.empty(self.size, np.uint8), 0
+        for part in self._parts:
+            raw[at : at + part.size] = part.load()
+            at += part.size
+        return raw
+
+    def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
+        return self.load()[begin : begin + size]
+
+    def digest(self) -> bytes:
+        return b"".join(part.digest() for part in self._parts)
+
+    def release(self) -> None:
+        for part in self._parts:
+            part.release()
+
+
 def part_of(blob: Blob, begin: int, size: int) -> Blob:
     """Some of the bytes of `blob`."""
     if isinstance(blob, Stored):

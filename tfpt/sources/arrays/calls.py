@@ -24,12 +24,25 @@ _JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
 _DICTS = ("builtins.dict", "collections.OrderedDict", "collections.defaultdict", "collections.Counter")
 _FROZEN = "flax.core.frozen_dict.FrozenDict"
 _LISTS = ("builtins.list", "builtins.set", "builtins.frozenset")
-_OTHERS = ("numpy.ndarray", "numpy.dtype", "builtins.complex", "builtins.bytearray", "_codecs.encode")
+_OTHERS = ("numpy.ndarray", "numpy.dtype", "builtins.complex", "builtins.bytearray", "builtins.bytes")
+_ENCODE = "_codecs.encode"
 # Factories of a defaultdict, subclasses of arrays, and ml_dtypes' elements inside numpy.dtype.
 _NAMES = ("builtins.int", "builtins.float", "builtins.str", "numpy.memmap")
 _ELEMENTS = "ml_dtypes."
 KNOWN = frozenset(
-    (_RECONSTRUCT, _SCALAR, _FROM_BUFFER, *_JAX, _JOBLIB, _FROZEN, *_DICTS, *_LISTS, *_OTHERS, *_NAMES)
+    (
+        _RECONSTRUCT,
+        _SCALAR,
+        _FROM_BUFFER,
+        _ENCODE,
+        *_JAX,
+        _JOBLIB,
+        _FROZEN,
+        *_DICTS,
+        *_LISTS,
+        *_OTHERS,
+        *_NAMES,
+    )
 )
 
 
@@ -103,10 +116,11 @@ class Array:
 
     Attributes:
         layout: None until the pickle has said it.
+        content: Its bytes, where they are, where the pieces of them are, or its objects.
     """
 
     layout: Layout | None = None
-    content: bytes | Payload | list[object] = b""
+    content: bytes | Payload | tuple[Payload, ...] | list[object] = b""
 
 
 class Appended(Array):
@@ -184,9 +198,7 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         return Array()
     if name == "numpy.dtype" and arguments:
         word = arguments[0]
-        return Elements(
-            word.name.removeprefix(_ELEMENTS) if isinstance(word, Symbol) else text_of(word)
-        )
+        return Elements(word.name.removeprefix(_ELEMENTS) if isinstance(word, Symbol) else text_of(word))
     if name in _JAX:
         # How numpy would make the array, its arguments, ndarray's state, what JAX knows beside it.
         _, shape, elements, fortran, content = arguments[2] if isinstance(arguments[2], tuple) else ()
@@ -211,7 +223,7 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         real, imaginary = arguments
         if isinstance(real, (int, float)) and isinstance(imaginary, (int, float)):
             return complex(real, imaginary)
-    if name == "_codecs.encode" and len(arguments) == 2 and arguments[1] in ("latin1", "latin-1"):
+    if name == _ENCODE and len(arguments) == 2 and arguments[1] in ("latin1", "latin-1"):
         return text_of(arguments[0]).encode("latin1")
     if name in ("builtins.bytearray", "builtins.bytes") and not arguments:
         return b""

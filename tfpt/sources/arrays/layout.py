@@ -20,7 +20,9 @@ MOST_AXES = 32
 _MOST_BYTES = 2**63 - 1
 # Those of ml_dtypes are called by their names.
 _NAMED = {
-    known.name: held for held, known in BY_NUMPY.items() if held.kind == "V" or known.name.startswith("float8")
+    known.name: held
+    for held, known in BY_NUMPY.items()
+    if held.kind == "V" or known.name.startswith("float8")
 }
 
 

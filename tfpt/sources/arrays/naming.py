@@ -9,7 +9,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.limits import TREE_LEVELS, TREE_NAME, TREE_VALUES
-from tfpt.sources.arrays.blobs import Blob, InMemory, part_of
+from tfpt.sources.arrays.blobs import Blob, InMemory, Joined, part_of
 from tfpt.sources.arrays.calls import Array
 from tfpt.sources.arrays.layout import Layout
 from tfpt.sources.arrays.opcodes import Payload
@@ -119,6 +119,8 @@ def _entry(value: object, data: Blob) -> Entry | str:
         content = value.content
         if isinstance(content, Payload):
             return Entry(value.layout, part_of(data, content.begin, content.size))
+        if isinstance(content, tuple):
+            return Entry(value.layout, Joined([part_of(data, part.begin, part.size) for part in content]))
         assert isinstance(content, bytes)  # objects were taken apart by `_items`
         return Entry(value.layout, InMemory(content))
     if isinstance(value, Payload):

@@ -1,5 +1,4 @@
-"""Reads what numpy saved: ``.npz`` archives of arrays, and ``.npy`` files of one array or of a dict of them.
-"""
+"""Reads what numpy saved: ``.npz`` archives of arrays, and ``.npy`` files of one array or of a dict of them."""
 
 from __future__ import annotations
 
@@ -18,6 +17,7 @@ from tfpt.sources.arrays.blobs import Blob, InMemory, Stored
 from tfpt.sources.arrays.calls import CodeError
 from tfpt.sources.arrays.naming import Entry, named
 from tfpt.sources.arrays.pickles import read_pickle
+from tfpt.sources.arrays.training import training_roles
 from tfpt.sources.places import as_location, name_of
 from tfpt.sources.source import NO_ALIASES, NONE_QUANTISED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
@@ -59,6 +59,8 @@ class NumpySource:
     aliases: Mapping[str, str] = NO_ALIASES
     skipped: Mapping[str, str]
     quantised: Mapping[str, Quantised] = NONE_QUANTISED
+    # Whether names are keys of dicts in each other, which tell what a tensor is for.
+    is_tree: bool = False
 
     def __init__(self, location: str) -> None:
         self.location = as_location(location)
@@ -68,17 +70,11 @@ class NumpySource:
         storage = open_storage(self.location)
         self._entries: dict[str, Entry] = {}
         self._closed = False
-        if storage.data[: len(_ZIP)].tobytes() == _ZIP:
-            self.format = "NumPy archive"
-            self._add_members(storage)
-        else:
-            name = name_of(self.location)
-            name = name[: -len(".npy")] if name.endswith(".npy") else name
-            self._add(self.location, name, Stored(storage, 0, len(storage.data)), alone=True)
+        self._fill(storage)
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(
             {name: entry.layout.spec(name) for name, entry in self._entries.items()}
         )
-        roles: dict[str, Role] = {}
+        roles: dict[str, Role] = training_roles(self._entries) if self.is_tree else {}
         for name, entry in self._entries.items():
             if (role := entry.layout.role) is not None:
                 roles[name] = role
@@ -129,18 +125,33 @@ class NumpySource:
             raise SourceError(f"there is no array {name!r}", where=self.location, nearest=close)
         return self._entries[name]
 
+    def _fill(self, storage: Storage) -> None:
+        """List what is in the file."""
+        if storage.data[: len(_ZIP)].tobytes() == _ZIP:
+            self.format = "NumPy archive"
+            self._add_members(storage)
+            return
+        name = name_of(self.location)
+        name = name[: -len(".npy")] if name.endswith(".npy") else name
+        self._add(self.location, name, Stored(storage, 0, len(storage.data)), alone=True)
+
     def _add_members(self, storage: Storage) -> None:
         blobs, skipped = members(storage)
         self._skipped.update(skipped)
-        refused: SourceError | None = None
-        for name, blob in blobs.items():
-            try:
-                self._add(f"{self.location}, member {name}.npy", name, blob)
-            except CodeError as error:
-                self._skipped[name] = error.what
-                refused = error
-        if refused is not None and not self._entries:
-            raise refused
+        refused = [
+            error for name, blob in blobs.items() if (error := self._try_member(name, blob)) is not None
+        ]
+        if refused and not self._entries:
+            raise refused[0]
+
+    def _try_member(self, name: str, blob: Blob) -> CodeError | None:
+        """List a member; one that would run code is left out, and the error returned."""
+        try:
+            self._add(f"{self.location}, member {name}.npy", name, blob)
+        except CodeError as error:
+            self._skipped[name] = error.what
+            return error
+        return None
 
     def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
         """List the array that `blob` is; where it is one of objects, what is in it."""
@@ -164,6 +175,7 @@ class NumpySource:
         # What a file of its own holds needs no name before its own.
         is_tree = alone and not layout.shape
         if is_tree:
+            self.is_tree = True
             self.format = "NumPy file of objects"
         entries, skipped = named(where, content, blob, "" if is_tree else name)
         self._insert(where, {key or name: entry for key, entry in entries.items()})

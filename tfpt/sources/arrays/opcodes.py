@@ -6,6 +6,7 @@ The table is that of Lib/pickletools.py, by the kind of argument that follows an
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ _REFUSED = {
     "\x97": "NEXT_BUFFER",
     "\x98": "READONLY_BUFFER",
 }
+
+
+# How pickles begin: by their protocol since the second; before it with a dict, a list, a tuple or a callable.
+_START = re.compile(rb"\x80[\x02-\x05]|\([dlt]|[]})]|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
+_TRIED = 64
 
 
 class Sliceable(Protocol):
@@ -180,3 +186,28 @@ class Opcodes:
                 raise PickleDamageError(f"it ends at byte {len(self._data)}, within a value")
         self.at += size
         return self._window[start : start + size]
+
+
+def is_pickle(data: Sliceable) -> bool:
+    """Whether bytes begin as a pickle does; of those whose first byte does not say so, the end must, too.
+
+    Example:
+        >>> import pickle
+        >>> raw = [pickle.dumps({"w": 1.5}, 0), pickle.dumps({"w": 1.5}, 4), b"(dull)\\n."]
+        >>> [is_pickle(np.frombuffer(each, np.uint8)) for each in raw]
+        [True, True, False]
+    """
+    head = data[:256].tobytes()
+    if not _START.match(head):
+        return False
+    if head[:1] == b"\x80":
+        return True
+    if data[max(0, len(data) - 1) :].tobytes() != b".":
+        return False
+    try:
+        for count, _ in enumerate(Opcodes(data, 0)):
+            if count == _TRIED:
+                break
+    except (ValueError, struct.error, OverflowError):
+        return False
+    return True

@@ -2,7 +2,8 @@
 
 A stack machine of its own carries out the opcodes that make containers, numbers and text. Of the callables that a
 pickle may name it knows those of a vocabulary, such as those that numpy and the containers write
-(`tfpt.sources.arrays.calls`); any other is refused by its name. Every opcode takes constant time and memory; `tfpt.sources.arrays.opcodes` bounds them.
+(`tfpt.sources.arrays.calls`); any other is refused by its name. Every opcode takes constant time and memory;
+`tfpt.sources.arrays.opcodes` bounds them.
 """
 
 from __future__ import annotations

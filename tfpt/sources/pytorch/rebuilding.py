@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from tfpt.sources.arrays import calls
 from tfpt.sources.arrays.calls import Arrays, CodeError, Symbol, full_name, text_of
 from tfpt.sources.arrays.opcodes import PickleDamageError
-from tfpt.sources.pytorch.tensors import AXES, DTYPES, STORAGES, Nameless, Quantiser, Sparse, StorageRef, Tensor
+from tfpt.sources.pytorch.tensors import (
+    AXES,
+    DTYPES,
+    STORAGES,
+    Nameless,
+    Quantiser,
+    Sparse,
+    StorageRef,
+    Tensor,
+)
 
 _LARGEST = 2**63 - 1
 
@@ -27,7 +36,12 @@ _SCHEMES = frozenset(
         "per_channel_affine_float_qparams",
     )
 )
-_PARAMETERS = ("torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.nn.parameter.Buffer", "torch.Tensor")
+_PARAMETERS = (
+    "torch.nn.parameter.Parameter",
+    "torch.nn.Parameter",
+    "torch.nn.parameter.Buffer",
+    "torch.Tensor",
+)
 
 
 class Wrapped:
@@ -123,7 +137,9 @@ def _plain(storage: object, offset: object, shape: object, strides: object) -> T
     return _view(storage, storage.dtype, _count(offset), _counts(shape), _counts(strides))
 
 
-def _view(storage: StorageRef, word: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+def _view(
+    storage: StorageRef, word: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
     if len(shape) != len(strides):
         raise PickleDamageError(f"{len(shape)} axes with {len(strides)} strides")
     found = Tensor(word, shape, storage, offset, strides)

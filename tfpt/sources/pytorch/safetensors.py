@@ -13,7 +13,7 @@ from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
 from tfpt.sources.pytorch.safetensors_header import parse
 from tfpt.sources.pytorch.sampling import sample_hash
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, dtype
 
@@ -23,6 +23,7 @@ class SafetensorsSource:
 
     Attributes:
         metadata: The header's free-form part, as it is.
+        skipped: Tensors of a dtype that tfpt cannot hold, by name, with the reason.
 
     Raises:
         SourceError: The file cannot be read, or its header does not describe it.
@@ -42,7 +43,6 @@ class SafetensorsSource:
     format: str = "safetensors"
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
-    skipped: Mapping[str, str] = NOTHING_SKIPPED
     quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -51,6 +51,7 @@ class SafetensorsSource:
         header = parse(self.location, self._mapped.data)
         self.metadata: Mapping[str, str] = header.metadata
         self.specs: Mapping[str, TensorSpec] = header.specs
+        self.skipped: Mapping[str, str] = header.skipped
         self._offsets = header.offsets
 
     @property
@@ -87,6 +88,10 @@ class SafetensorsSource:
         if self._mapped is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self.specs:
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+            reason = self.skipped.get(name)
+            raise SourceError(
+                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
+                where=self.location,
+                nearest=() if reason else nearest(name, self.specs),
+            )
         return self.specs[name], self._mapped

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfpt.errors import SourceError
+from tfpt.limits import SAFETENSORS_HEADER
 from tfpt.sources.storage import Bytes
 from tfpt.tensors import BY_SAFETENSORS, TensorSpec, format_shape
 
-LARGEST = 100_000_000
 _METADATA = "__metadata__"
 _POINTER = b"version https://git-lfs"
 # numpy's own limits.
 _MOST_AXES = 64
 _MOST_BYTES = 2**63 - 1
+# Of dtypes that tfpt cannot hold: F4, F6_E2M3, F8_E8M0, and those that are yet to come.
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,19}")
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Header:
         metadata: The free-form part; empty where there is none.
         specs: The tensors by name, in the order of their data.
         offsets: Where in the file the values of each begin.
+        skipped: Tensors of a dtype that tfpt cannot hold, by name, with the reason.
     """
 
     metadata: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     offsets: Mapping[str, int]
+    skipped: Mapping[str, str]
 
 
 def parse(location: str, data: Bytes) -> Header:
@@ -56,9 +61,9 @@ def parse(location: str, data: Bytes) -> Header:
     rows = sorted((_entry(location, name, entry) for name, entry in entries.items()), key=lambda row: row[:2])
     specs: dict[str, TensorSpec] = {}
     offsets: dict[str, int] = {}
+    skipped: dict[str, str] = {}
     reached = 0
-    for begin, end, spec in rows:
-        name = spec.name
+    for begin, end, name, spec in rows:
         if begin != reached:
             what = (
                 f"{name!r} overlaps the tensor before it"
@@ -67,8 +72,11 @@ def parse(location: str, data: Bytes) -> Header:
             )
             raise _damaged(location, what, f"data that begins at {reached:,}", f"{begin:,}")
         reached = end
-        specs[name] = spec
-        offsets[name] = start + begin
+        if isinstance(spec, str):
+            skipped[name] = spec
+        else:
+            specs[name] = spec
+            offsets[name] = start + begin
     if start + reached != len(data):
         what = (
             "the file ends too early"
@@ -76,7 +84,7 @@ def parse(location: str, data: Bytes) -> Header:
             else "bytes are left after the last tensor"
         )
         raise _damaged(location, what, f"{start + reached:,} bytes", f"{len(data):,} bytes")
-    return Header(metadata, specs, offsets)
+    return Header(metadata, specs, offsets, skipped)
 
 
 def _read_json(location: str, data: Bytes) -> tuple[dict[str, object], int]:
@@ -87,8 +95,10 @@ def _read_json(location: str, data: Bytes) -> tuple[dict[str, object], int]:
     if len(data) < 8:
         raise _damaged(location, "there is no header", "8 bytes of its length", f"{len(data)} bytes")
     length = int.from_bytes(bytes(data[:8]), "little")
-    if length > LARGEST:
-        raise _damaged(location, "the header is too long", f"at most {LARGEST:,} bytes", f"{length:,} bytes")
+    if length > SAFETENSORS_HEADER:
+        raise _damaged(
+            location, "the header is too long", f"at most {SAFETENSORS_HEADER:,} bytes", f"{length:,} bytes"
+        )
     if length > len(data) - 8:
         raise _damaged(
             location, "the header is longer than the file", f"{length:,} bytes", f"{len(data) - 8:,} bytes"
@@ -108,8 +118,9 @@ def _read_json(location: str, data: Bytes) -> tuple[dict[str, object], int]:
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} comes twice")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:200]!r} comes twice")
     return found
 
 
@@ -119,20 +130,17 @@ def _metadata(location: str, entry: object) -> dict[str, str]:
     return entry
 
 
-def _entry(location: str, name: str, entry: object) -> tuple[int, int, TensorSpec]:
-    """Where the data of one tensor begins and ends, and its spec."""
+def _entry(location: str, name: str, entry: object) -> tuple[int, int, str, TensorSpec | str]:
+    """Where the data of one tensor begins and ends, its name, and its spec, or why tfpt cannot hold it."""
     keys = {"dtype", "shape", "data_offsets"}
     if not isinstance(entry, dict) or set(entry) != keys:
         raise _damaged(
             location, f"the entry of {name!r} is malformed", ", ".join(sorted(keys)), repr(entry)[:80]
         )
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(code, str) or code not in BY_SAFETENSORS:
-        raise SourceError(
-            f"{name!r} has a dtype that tfpt cannot read",
-            where=location,
-            expected=", ".join(map(str, BY_SAFETENSORS)),
-            got=str(code),
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        raise _damaged(
+            location, f"{name!r} has no valid dtype", ", ".join(map(str, BY_SAFETENSORS)), repr(code)[:80]
         )
     if not _are_counts(shape) or len(shape) > _MOST_AXES:
         raise _damaged(
@@ -140,17 +148,21 @@ def _entry(location: str, name: str, entry: object) -> tuple[int, int, TensorSpe
         )
     if not _are_counts(offsets) or len(offsets) != 2:
         raise _damaged(location, f"{name!r} has no valid offsets", "[begin, end]", repr(offsets)[:80])
+    begin, end = offsets
+    if code not in BY_SAFETENSORS:
+        if end < begin:
+            raise _damaged(location, f"{name!r} ends before it begins", "[begin, end]", repr(offsets)[:80])
+        return begin, end, name, f"dtype {code}"
     held = BY_SAFETENSORS[code]
     spec = TensorSpec(name, tuple(shape), held.name)
     if math.prod(filter(None, shape)) * held.itemsize > _MOST_BYTES:
         raise _damaged(
             location, f"{name!r} is too large", f"at most {_MOST_BYTES:,} bytes", format_shape(spec.shape)
         )
-    begin, end = offsets
     if end - begin != spec.nbytes:
         expected = f"{spec.nbytes:,} bytes for {format_shape(spec.shape)} {held.name}"
         raise _damaged(location, f"{name!r} has data of another size", expected, f"{end - begin:,} bytes")
-    return begin, end, spec
+    return begin, end, name, spec
 
 
 def _are_counts(values: object) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -13,35 +14,36 @@ from typing import Literal
 import numpy as np
 
 from tfpt.errors import SourceError
+from tfpt.limits import SHARD_INDEX
 from tfpt.nearest import nearest
 from tfpt.sources.formats import SAFETENSORS, TORCH, recognise
 from tfpt.sources.places import as_location, folder_of, inside, is_file, is_folder, name_of, names_in
-from tfpt.sources.pytorch.safetensors import SafetensorsSource
-from tfpt.sources.pytorch.torch import TorchSource
-from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role, Source
+from tfpt.sources.source import NO_ALIASES, NO_ROLES, Quantised, Role, Source
 from tfpt.sources.storage import open_storage
 from tfpt.tensors import TensorSpec
 
 # In the order in which transformers looks for them.
 _SUFFIXES = (".safetensors.index.json", ".bin.index.json")
-_LARGEST = 64 << 20
 
 
 class ShardedSource:
     """A `tfpt.sources.source.Source` over the files that an index names.
 
-    Opening it reads the header of every safetensors shard; shards of `torch.save` are mapped.
+    Opening it reads the header, or the pickle, of every shard.
 
     Args:
         path: The index (``model.safetensors.index.json``, ``pytorch_model.bin.index.json``), or the folder it is in.
+        verify_checksums: Whether to compare the checksums that shards of `torch.save` hold.
+        dequantise: Read the float32 values that quantised tensors stand for.
 
     Attributes:
         metadata: What the index says beside the names, such as the total size.
-        skipped: Tensors of the shards that the index does not list, by name, with the reason.
+        skipped: Tensors of shards that are missing, those that the index does not list, and those that the readers of
+            the shards skip, by name, with the reason.
 
     Raises:
-        SourceError: There is no index, or several; it is damaged; a shard is missing, outside the folder, damaged or
-            without a tensor that the index has in it.
+        SourceError: There is no index, or several; it is damaged; no shard is there; a shard is outside the folder,
+            damaged or without a tensor that the index has in it.
 
     Example:
         >>> import tempfile
@@ -58,40 +60,58 @@ class ShardedSource:
     side: Literal["tf", "pt"] = "pt"
     roles: Mapping[str, Role] = NO_ROLES
     aliases: Mapping[str, str] = NO_ALIASES
-    skipped: Mapping[str, str] = NOTHING_SKIPPED
-    quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, verify_checksums: bool = True, dequantise: bool = False
+    ) -> None:
         location = as_location(path)
         self.location = _index_in(location) if is_folder(location) else location
         self.metadata, table = _read_index(self.location)
         folder = folder_of(self.location)
         self._shards: dict[str, Source] = {}
         self._shard_of: dict[str, str] | None = table
+        options = {"verify_checksums": verify_checksums, "dequantise": dequantise}
+        files = list(dict.fromkeys(table.values()))
+        there = [file for file in files if _is_there(folder, file)]
+        if files and not there:
+            raise _missing(self.location, inside(folder, files[0]))
+        for file in there:
+            self._shards[file] = _open_shard(inside(folder, file), options)
+        counts = Counter(table.values())
         specs: dict[str, TensorSpec] = {}
+        skipped: dict[str, str] = {}
         for name, file in table.items():
-            if file not in self._shards:
-                self._shards[file] = _open_shard(self.location, folder, file)
-            shard = self._shards[file]
-            if name not in shard.specs:
+            shard = self._shards.get(file)
+            if shard is None:
+                skipped[name] = f"in {file}, which is missing"
+            elif name in shard.specs:
+                specs[name] = shard.specs[name]
+            elif name in shard.skipped:
+                skipped[name] = shard.skipped[name]
+            else:
                 raise SourceError(
                     f"a shard lacks the tensor {name!r}, which the index has in it",
                     where=shard.location,
-                    expected=f"{sum(other == file for other in table.values())} tensors",
+                    expected=f"{counts[file]} tensors",
                     got=f"{len(shard.specs)} tensors",
                     nearest=nearest(name, shard.specs),
                     hint=f"fetch it and {name_of(self.location)} again, of one revision",
                 )
-            specs[name] = shard.specs[name]
+        for file, shard in self._shards.items():
+            skipped |= {name: f"in {file}, and not in the index" for name in shard.specs if name not in table}
+            skipped |= {name: why for name, why in shard.skipped.items() if name not in table}
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(specs)
+        self.skipped: Mapping[str, str] = MappingProxyType(skipped)
+        self.quantised: Mapping[str, Quantised] = MappingProxyType(
+            {
+                name: shard.quantised[name]
+                for shard in self._shards.values()
+                for name in shard.quantised
+                if name in specs
+            }
+        )
         kinds = sorted({shard.format for shard in self._shards.values()})
         self.format: str = f"sharded {' and '.join(kinds) or 'PyTorch'}"
-        self.skipped: dict[str, str] = {
-            name: f"in {file}, and not in the index"
-            for file, shard in self._shards.items()
-            for name in shard.specs
-            if name not in table
-        }
 
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor, as its shard's reader gives them."""
@@ -121,9 +141,13 @@ class ShardedSource:
 
     def _shard(self, name: str) -> Source:
         table = self._table()
-        if name not in table:
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+        if name not in self.specs:
+            reason = self.skipped.get(name)
+            raise SourceError(
+                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
+                where=self.location,
+                nearest=() if reason else nearest(name, self.specs),
+            )
         return self._shards[table[name]]
 
 
@@ -147,8 +171,8 @@ def _index_in(folder: str) -> str:
 def _read_index(location: str) -> tuple[dict[str, object], dict[str, str]]:
     """What the index says beside the names, and the shard of every name."""
     data = open_storage(location).data
-    if len(data) > _LARGEST:
-        raise _damaged(location, "it is too large", f"at most {_LARGEST:,} bytes", f"{len(data):,} bytes")
+    if len(data) > SHARD_INDEX:
+        raise _damaged(location, "it is too large", f"at most {SHARD_INDEX:,} bytes", f"{len(data):,} bytes")
     try:
         content = json.loads(data[:].tobytes(), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
@@ -174,21 +198,24 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _open_shard(index: str, folder: str, file: str) -> Source:
-    location = inside(folder, file)
-    if "\0" in file or not is_file(location):
-        raise SourceError(
-            "a shard is missing",
-            where=location,
-            expected=f"the file that {name_of(index)} names",
-            got=f"nothing called {file}",
-            hint="fetch it, or all of the model again",
-        )
+def _is_there(folder: str, file: str) -> bool:
+    return "\0" not in file and is_file(inside(folder, file))
+
+
+def _missing(index: str, location: str) -> SourceError:
+    return SourceError(
+        "a shard is missing",
+        where=location,
+        expected=f"the file that {name_of(index)} names",
+        got=f"nothing called {name_of(location)}",
+        hint="fetch it, or all of the model again",
+    )
+
+
+def _open_shard(location: str, options: Mapping[str, bool]) -> Source:
     found = recognise(location)
-    if found is SAFETENSORS:
-        return SafetensorsSource(location)
-    if found is TORCH:
-        return TorchSource(location)
+    if found in (SAFETENSORS, TORCH):
+        return found.open(location, **options)
     raise SourceError(
         "a shard is of another format", where=location, expected="safetensors or torch.save", got=found.name
     )

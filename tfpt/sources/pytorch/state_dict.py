@@ -79,12 +79,14 @@ def _dicts(
         if not isinstance(value, dict):
             skipped[".".join(keys)] = _what(value)
             continue
-        named = {text: item for key, item in value.items() if (text := _text(key)) is not None}
-        if len(named) < len(value):
-            value = {key if (text := _text(key)) is None else text: item for key, item in value.items()}
-        else:
-            value = dict(named)
-        yield keys, value
+        named: dict[str, object] = {}
+        whole: dict[object, object] = {}
+        for key, item in value.items():
+            text = _text(key)
+            whole[key if text is None else text] = item
+            if text is not None:
+                named[text] = item
+        yield keys, whole
         holds = any(map(_is_tensor, named.values()))
         below = [
             ((*keys, key), item)
@@ -137,6 +139,5 @@ def _several(where: str, found: list[str]) -> SourceError:
         where=where,
         expected="one",
         got=", ".join(key or "the top" for key in found[:20]),
-        hint=f"save the one you mean: torch.save(torch.load({where!r})"
-        + f"{keys}, 'one.pth')",
+        hint=f"save the one you mean: torch.save(torch.load({where!r})" + f"{keys}, 'one.pth')",
     )

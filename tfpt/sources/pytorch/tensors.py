@@ -23,7 +23,9 @@ DTYPES: dict[str, tuple[str | None, int]] = {
 DTYPES |= {"qint8": ("int8", 1), "quint8": ("uint8", 1), "qint32": ("int32", 4)}
 DTYPES |= {"complex32": (None, 4), "float8_e8m0fnu": (None, 1), "float4_e2m1fn_x2": (None, 1)}
 DTYPES |= dict.fromkeys(("quint4x2", "quint2x4", "bits1x8", "bits2x4", "bits4x2", "bits8"), (None, 1))
-DTYPES |= {"bits16": (None, 2)} | {f"{sign}int{bits}": (None, 1) for sign in ("", "u") for bits in range(1, 8)}
+DTYPES |= {"bits16": (None, 2)} | {
+    f"{sign}int{bits}": (None, 1) for sign in ("", "u") for bits in range(1, 8)
+}
 STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
@@ -222,8 +224,8 @@ def values_of(tensor: Tensor | Sparse, raw: Bytes, *, swap: bool = False) -> np.
     values = np.ndarray(tensor.shape, held, found, strides=strides)
     values = np.ascontiguousarray(values).reshape(tensor.shape)
     if tensor.conjugate:
-        values = values.conj()
-    return -values if tensor.negative else values
+        values = np.asarray(np.conj(values))
+    return np.asarray(np.negative(values)) if tensor.negative else values
 
 
 def _held(word: str) -> np.dtype:
