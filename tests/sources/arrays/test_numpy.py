@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED
+from tfpt import open_source
 from tfpt.errors import SourceError
 from tfpt.sources.arrays.numpy import open_numpy
 
@@ -250,6 +251,23 @@ def test_an_archive_of_archives_order_and_an_empty_one(tmp_path: Path) -> None:
     ):
         f.write(buffer.getvalue())
     assert open_numpy(str(tmp_path / "big.npz")).read("b").tolist() == [1, 1, 1]
+
+
+def test_a_foreign_member_is_skipped_and_not_the_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=np.arange(3))
+    with zipfile.ZipFile(tmp_path / "w.npz", "a") as archive:
+        archive.writestr("README.txt", "hello")
+        archive.writestr("b.npy", (tmp_path / "w.npz").read_bytes()[:40], zipfile.ZIP_BZIP2)
+        buffer = io.BytesIO()
+        np.save(buffer, np.array([print], object))
+        archive.writestr("c.npy", buffer.getvalue())
+    for source in (open_numpy(str(tmp_path / "w.npz")), open_source(tmp_path / "w.npz")):
+        assert source.read("a").tolist() == [0, 1, 2]
+        assert source.skipped == {
+            "README.txt": "is no array: its name does not end in .npy",
+            "b": "is packed by method 12, neither stored nor deflated",
+            "c": "the pickle would run code: builtins.print",
+        }
 
 
 def test_importing_the_reader_imports_no_framework() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,36 @@ def test_a_malformed_file_is_refused_with_the_place(tmp_path: Path, name: str) -
     with pytest.raises(SourceError, match=message) as caught:
         SafetensorsSource(tmp_path / "w")
     assert str(tmp_path / "w") in str(caught.value)
+
+
+def test_a_dtype_that_tfpt_cannot_hold_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    header = {
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "scale": {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [8, 12]},
+        "packed": {"dtype": "F4", "shape": [2, 4], "data_offsets": [12, 16]},
+    }
+    (tmp_path / "w").write_bytes(encode(header, np.ones(2, "<f4").tobytes() + bytes(8)))
+    assert set(safe_open(tmp_path / "w", "pt").keys()) == set(header)
+    source = SafetensorsSource(tmp_path / "w")
+    assert list(source.specs) == ["a"]
+    assert source.read("a").tolist() == [1, 1]
+    assert source.skipped == {"scale": "dtype F8_E8M0", "packed": "dtype F4"}
+    with pytest.raises(SourceError, match="'packed' cannot be read: dtype F4"):
+        source.read("packed")
+
+
+def test_repeated_keys_are_found_in_linear_time(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        keys = ",".join(f'"{number}":0' for number in range(count))
+        (tmp_path / "w").write_bytes(encode(f'{{{keys},"{count - 1}":0}}'.encode(), b""))
+        began = time.process_time()
+        with pytest.raises(SourceError, match="comes twice"):
+            SafetensorsSource(tmp_path / "w")
+        return time.process_time() - began
+
+    # 429 kB of keys took 172 s.
+    seconds(100)
+    assert min(seconds(80_000) for _ in range(2)) < 8 * min(seconds(20_000) for _ in range(3))
 
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.serving import serving
+from tfpt import open_source
 from tfpt.errors import SourceError
 from tfpt.sources.pytorch.shards import ShardedSource
 
@@ -144,6 +146,42 @@ def test_an_unknown_name_gets_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no tensor") as caught:
         ShardedSource(save(tmp_path / "m", SAFE)).read("a.weigth")
     assert caught.value.nearest[0] == "a.weight"
+
+
+def test_what_the_readers_of_the_shards_skip_and_quantise_is_passed_on(tmp_path: Path) -> None:
+    path = save(tmp_path / "m", BIN)
+    shard = path.parent / "pytorch_model-00001-of-00002.bin"
+    quantised = torch.quantize_per_tensor(torch.arange(3.0), 0.5, -3, torch.qint8)
+    blocks = torch.eye(4).to_sparse_bsr((2, 2))
+    torch.save({"a.weight": quantised, "a.blocks": blocks, "a.more": blocks}, shard)
+    content = json.loads(path.read_text())
+    content["weight_map"]["a.blocks"] = shard.name
+    path.write_text(json.dumps(content))
+    source = ShardedSource(path)
+    assert source.skipped == {"a.blocks": "torch.sparse_bsr tensor", "a.more": "torch.sparse_bsr tensor"}
+    assert str(source.quantised["a.weight"]) == "scale 0.5, zero point -3"
+    assert np.array_equal(source.read("a.weight"), quantised.int_repr().numpy())
+    real = open_source(path, dequantise=True)
+    assert not real.quantised
+    assert np.array_equal(real.read("a.weight"), quantised.dequantize().numpy())
+
+
+@pytest.mark.parametrize("value", ["null", "7", "[null]", "[[]]", "9" * 4_301])
+def test_a_shard_of_no_name_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / SAFE).write_text(f'{{"weight_map": {{"w": {value}}}}}')
+    for place in (tmp_path, tmp_path / SAFE):
+        with pytest.raises(SourceError, match=r"is in no file|not JSON|of no format"):
+            open_source(place)
+
+
+@pytest.mark.parametrize("index", [SAFE, BIN])
+def test_shards_on_a_web_server(tmp_path: Path, index: str) -> None:
+    path = save(tmp_path / "m", index)
+    with serving() as web:
+        web.add(*path.parent.iterdir())
+        source = open_source(f"{web.url}/m/{path.name}")
+        for name, tensor in WEIGHTS.items():
+            assert np.array_equal(source.read(name).astype(np.float64), tensor.double().numpy())
 
 
 @pytest.mark.parametrize("index", [SAFE, BIN])

@@ -19,6 +19,9 @@ def members(storage: Storage) -> tuple[dict[str, Blob], dict[str, str]]:
     skipped: dict[str, str] = {}
     for info in zips.directory(storage):
         name = info.filename
+        if name.startswith("__MACOSX/"):
+            skipped[name] = "is what macOS leaves beside files"
+            continue
         if not name.endswith(_SUFFIX):
             skipped[name] = f"is no array: its name does not end in {_SUFFIX}"
             continue

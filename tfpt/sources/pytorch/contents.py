@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -41,26 +42,44 @@ def is_legacy(start: bytes) -> bool:
     return _PICKLE.match(start) is not None and _MAGIC in start[:32]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contents:
     """What is in a file of `torch.save`.
 
     Attributes:
         content: What the pickle holds (`tfpt.sources.arrays.pickles.read_pickle`), tensors as
             `tfpt.sources.pytorch.tensors.Tensor`.
-        data: The bytes that the pickle was found in.
-        storages: The bytes of each storage, by its key.
-        swapped: Whether these are of the other byte order than the machine's.
+        swapped: Whether storages are of the other byte order than the machine's.
+        find: Gives the bytes of a storage by its key. Asked when they are read: where they begin is said before them, a
+            request for each of a remote file.
+        checksums: The CRC-32 of storages, by their keys, where the file has them.
     """
 
     content: object
-    data: Blob
-    storages: dict[str, Blob]
+    find: Callable[[str], Blob]
     swapped: bool = False
+    checksums: dict[str, int] = field(default_factory=dict)
+    _found: dict[str, Blob] = field(default_factory=dict)
 
     def raw(self, key: str, begin: int, size: int) -> npt.NDArray[np.uint8]:
         """Some bytes of a storage, which is compared with its checksum the first time."""
-        return self.storages[key].part(begin, size)
+        return self._storage(key).part(begin, size)
+
+    def digest(self, key: str) -> bytes:
+        """What changes when the bytes of a storage change, without reading many of them."""
+        if key in self.checksums:
+            return self.checksums[key].to_bytes(4, "little")
+        return self._storage(key).digest()
+
+    def release(self, key: str) -> None:
+        """Say that the bytes of a storage are not needed again soon."""
+        if key in self._found:
+            self._found[key].release()
+
+    def _storage(self, key: str) -> Blob:
+        if key not in self._found:
+            self._found[key] = self.find(key)
+        return self._found[key]
 
 
 def read_contents(storage: Storage, *, verify_checksums: bool = True) -> Contents:
@@ -103,18 +122,21 @@ def _read_zip(storage: Storage, verify_checksums: bool) -> Contents:
             raise _damaged(where, f"{name} is too large", f"at most {most:,} bytes")
         return _blob(storage, infos[name], verify_checksums)
 
-    storages: dict[str, Blob] = {}
+    checksums: dict[str, int] = {}
 
     def find(key: str, word: str, size: int, view: tuple[int, int] | None) -> StorageRef:
         if view is not None:
             raise ValueError("a view of a storage in an archive")
-        if key not in storages:
-            storages[key] = blob(f"{prefix}data/{key}")
+        info = infos.get(f"{prefix}data/{key}")
+        if info is None:
+            raise _damaged(where, f"the archive has no {prefix}data/{key}")
+        if info.CRC:
+            checksums[key] = info.CRC
         # Of elements of less than a byte nothing is read.
         needed = size * DTYPES[word][1] if DTYPES[word][0] is not None else 0
-        if storages[key].size < needed:
+        if info.file_size < needed:
             raise _damaged(
-                where, f"storage {key} is too short", f"{needed:,} bytes", f"{storages[key].size:,} bytes"
+                where, f"storage {key} is too short", f"{needed:,} bytes", f"{info.file_size:,} bytes"
             )
         return StorageRef(key, word, 0, size)
 
@@ -128,7 +150,9 @@ def _read_zip(storage: Storage, verify_checksums: bool) -> Contents:
     data = raw if isinstance(raw, Stored) else InMemory(loaded)
     content, _ = read_pickle(where, data, vocabulary=Torch(find), most=limits.TORCH_OPCODES)
     native = np.dtype("=u2") == np.dtype("<u2")
-    return Contents(content, data, storages, swapped=(order == b"little") != native)
+    return Contents(
+        content, lambda key: blob(f"{prefix}data/{key}"), (order == b"little") != native, checksums
+    )
 
 
 def _blob(storage: Storage, info: zipfile.ZipInfo, verify_checksums: bool) -> Blob:
@@ -182,7 +206,7 @@ def _read_legacy(storage: Storage) -> Contents:
         at = begin + nbytes
     if missing := needed.keys() - storages.keys():
         raise _damaged(where, f"storage {min(missing)!r} is missing")
-    return Contents(content, data, storages)
+    return Contents(content, storages.__getitem__)
 
 
 def _damaged(where: str, what: str, expected: str | None = None, got: str | None = None) -> SourceError:

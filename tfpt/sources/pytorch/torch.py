@@ -109,7 +109,7 @@ class TorchSource:
         """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
         tensor, contents = self._find(name)
         for part in tensor.parts if isinstance(tensor, Sparse) else (tensor,):
-            contents.storages[part.storage.key].release()
+            contents.release(part.storage.key)
 
     def fingerprint(self) -> str:
         """A hash of names, shapes and dtypes, and of the checksum of every storage, or else of 64 bytes of it."""
@@ -121,7 +121,7 @@ class TorchSource:
                 # The key of a storage may be its address in the process that saved it.
                 place = (part.dtype, part.shape, part.storage.first, part.offset, part.strides)
                 digest.update(f"{place} {part.conjugate} {part.negative}\n".encode())
-                digest.update(contents.storages[part.storage.key].digest())
+                digest.update(contents.digest(part.storage.key))
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
