@@ -33,6 +33,8 @@ _WEIGHTS = re.compile(
 _BESIDE = re.compile(
     r"(?:training_args|optimizer|scheduler|scaler|rng_state|random_states|sampler)[\w.]*\.\w+", re.IGNORECASE
 )
+# What says which files beside it hold the weights: it is meant, not they.
+_INDEX = re.compile(r".+\.weights\.json")
 _OF_CHECKPOINT = re.compile(r"checkpoint|.+\.index|.+-\d{5,}-of-\d{5,}")
 
 # An HDF5 superblock stands at byte 0, or at 512 times a power of two behind a user block.
@@ -161,7 +163,7 @@ def weights_in(location: str) -> str:
     names = names_in(location)
     if _several_files(names) is not None:
         return location
-    found = [name for name in names if name.endswith(".weights.json")]
+    found = [name for name in names if _INDEX.fullmatch(name)]
     if len(found) != 1:
         found = [name for name in names if _WEIGHTS.search(name) and not _BESIDE.fullmatch(name)]
     if len(found) == 1:

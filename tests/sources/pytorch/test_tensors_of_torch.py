@@ -121,6 +121,23 @@ def test_expanded_tensors_are_read_within_bounds(save) -> None:
     }
 
 
+def test_a_sparse_tensor_is_bounded_as_well(save) -> None:
+    large = torch.sparse_coo_tensor(torch.zeros(1, 1).long(), torch.ones(1), (10**10,))
+    places = torch.zeros(1, 1).long().expand(1, 10**10)
+    many = torch.sparse_coo_tensor(
+        places, torch.ones(1).expand(10**10), (3,), check_invariants=False, is_coalesced=True
+    )
+    source = TorchSource(save({"plain": WEIGHT, "large": large, "many": many}))
+    assert list(source.specs) == ["plain"]
+    assert all("expanded from" in reason for reason in source.skipped.values())
+
+
+def test_protocols_that_torch_itself_does_not_load_without_running_code(tmp_path: Path) -> None:
+    for protocol in (3, 4, 5):
+        torch.save({"w": WEIGHT}, tmp_path / "w.pth", pickle_protocol=protocol)
+        assert np.array_equal(open_source(tmp_path / "w.pth").read("w"), WEIGHT.numpy())
+
+
 def test_one_storage_under_many_names_is_bounded(save, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = torch.ones(1_000)
     path = save({f"w{index}": shared for index in range(300)})

@@ -175,8 +175,8 @@ class Sparse:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values, zeros among them."""
-        return math.prod(self.shape) * self.parts[-1].itemsize
+        """Bytes of all values, zeros among them, and of what they are put together from."""
+        return math.prod(self.shape) * self.parts[-1].itemsize + sum(part.nbytes for part in self.parts)
 
     @property
     def why(self) -> str | None:
