@@ -13,6 +13,7 @@ import re
 import runpy
 import shlex
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -409,6 +410,23 @@ def damage(name: str) -> None:
 
             torch.save({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, "two.pth")
             tfpt.open_source("two.pth")
+        case "a program of TorchScript":
+            import torch
+
+            torch.jit.save(torch.jit.script(torch.nn.Identity()), "program.pt")
+            tfpt.open_source("program.pt")
+        case "a folder with several files of weights":
+            for file in ("several/a.npz", "several/b.npz"):
+                Path(file).parent.mkdir(exist_ok=True)
+                np.savez(file, w=np.ones(1))
+            tfpt.open_source("several")
+        case "an archive that leads out of itself":
+            with tarfile.open("out.tar", "w") as archive:
+                archive.addfile(tarfile.TarInfo("../evil"))
+            tfpt.open_source("out.tar")
+        case "a file compressed by lz4":
+            Path("w.lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(20))
+            tfpt.open_source("w.lz4")
         case "an output with another ending":
             open_sink("w.onnx", [], {})
         case "an output that exists":
