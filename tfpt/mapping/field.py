@@ -12,7 +12,9 @@ from tfpt.errors import MappingError
 Value = int | str | tuple[str, ...]
 
 # More digits than any counter of layers or steps has; Python itself refuses to read 4300.
-_DIGITS = "[0-9]{1,18}"
+MAX_DIGITS = 18
+# A form is an expression of a few numbers; Python's parser takes long ones for a long time.
+_LONGEST_FORM = 1000
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,10 @@ class Field:
             return "number"
         return "words" if self.kind in ("words", "translated") else self.kind
 
-    def expression(self, separator: str) -> str:
-        """The regular expression of what it matches on a side with this separator."""
-        component = f"[^{re.escape(separator)}]"
-        if self.kind in ("path", "skip-path"):
-            return f"{component}+(?:{re.escape(separator)}{component}+)*?"
-        if self.kind in ("component", "skip"):
-            return f"{component}+?"
-        if self.kind == "words":
-            return "|".join(re.escape(here) for here, _ in self.words)
-        if self.kind == "translated":
-            return "|".join(re.escape(there) for _, there in self.words)
-        return f"[0-9]{{{self.width}}}" if self.width else _DIGITS
+    @property
+    def spelt(self) -> tuple[str, ...]:
+        """The words of a choice as this side writes them; none for fields of other kinds."""
+        return tuple(there if self.kind == "translated" else here for here, there in self.words)
 
     def decode(self, text: str, separator: str) -> Value | None:
         """The value that is written as `text`; ``None`` if there is none. Quotients and remainders give their own."""
@@ -143,13 +137,15 @@ def _parse_word(word: str, text: str) -> tuple[str, str]:
 
 def _parse_form(inside: str, text: str) -> Field:
     try:
+        if len(inside) > _LONGEST_FORM:
+            raise ValueError
         tree = ast.parse(inside, mode="eval").body
         if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.FloorDiv | ast.Mod):
             name, divisor = _name_and_divisor(tree)
             kind = "quotient" if isinstance(tree.op, ast.FloorDiv) else "remainder"
             return Field(name, kind, divisor=divisor)
         form_name, factor, offset = _linear(tree)
-        if form_name is None or factor == 0:
+        if form_name is None or factor == 0 or max(abs(factor), abs(offset)) >= 10**MAX_DIGITS:
             raise ValueError
         return Field(form_name, "linear", factor=factor, offset=offset)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -6,12 +6,12 @@ of a row together, since a field's kind may be written on either side.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tfpt.errors import MappingError
+from tfpt.mapping.cutting import Cutter
 from tfpt.mapping.field import Field, Value, parse_field
 
 __all__ = [
@@ -63,24 +63,19 @@ class Template:
         return not any(isinstance(part, Field) and not part.name for part in self.parts)
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        pieces = [
-            re.escape(part) if isinstance(part, str) else f"(?P<f{index}>{part.expression(self.separator)})"
-            for index, part in enumerate(self.parts)
-        ]
-        return re.compile("".join(pieces))
+    def _cutter(self) -> Cutter:
+        return Cutter(self.parts, self.separator)
 
     def match(self, name: str) -> dict[str, Value] | None:
         """The field values with which this template gives `name`; ``None`` if there are none."""
-        found = self._expression.fullmatch(name)
-        if found is None:
+        cut = self._cutter.cut(name)
+        if cut is None:
             return None
         values: dict[str, Value] = {}
         pieces: dict[str, dict[str, int]] = {}
-        for index, part in enumerate(self.parts):
-            if isinstance(part, str) or not part.name:
+        for part, text in zip(self._cutter.fields, cut, strict=True):
+            if not part.name:
                 continue
-            text = found[f"f{index}"]
             if part.kind in ("quotient", "remainder"):
                 piece = pieces.setdefault(part.name, {})
                 if piece.setdefault(part.kind, int(text)) != int(text):
@@ -91,7 +86,7 @@ class Template:
                 return None
         for name_, piece in pieces.items():
             divisor = next(
-                p.divisor for p in self.parts if isinstance(p, Field) and p.name == name_ and p.divisor
+                part.divisor for part in self._cutter.fields if part.name == name_ and part.divisor
             )
             if piece["remainder"] >= divisor:
                 return None
