@@ -14,7 +14,7 @@ from tfpt.mapping.template import PT_SEPARATOR
 from tfpt.model import build_model, model_specs
 from tfpt.nearest import nearest
 from tfpt.planning import Finding
-from tfpt.planning.instances import NameIndex
+from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
 

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 
 _COMPONENTS = re.compile(r"[/.]")
 
-# How many candidates are compared closely, after a cheap count of shared components has ranked them all.
+# How many candidates are compared component by component, after a comparison of the whole texts has ranked them all.
 _CLOSE_LOOK = 24
+# Names come from files: of a longer one, or one of more components, the beginning and the end are compared.
+_LENGTH = 256
+_DEPTH = 32
+# Of more names than this the first are looked at: it takes about a tenth of a second.
+_CANDIDATES = 200_000
+
+
+class Names:
+    """Names among which others are looked up, prepared once for many look-ups.
+
+    Example:
+        >>> Names(["layer_1/kernel", "layer_1/bias", "global_step"]).nearest("layer1/kernel", count=1)
+        ['layer_1/kernel']
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)[:_CANDIDATES]
+        self._texts = [_shortened(name).replace(".", "/") for name in self.names]
+
+    def nearest(self, name: str, count: int = 3) -> list[str]:
+        """Up to `count` names, closest first; those with next to nothing in common are left out."""
+        limit = max(len(_split(name)), 1) * 0.6
+        ranked = sorted((distance(name, other), other) for other in self._close(name))
+        return [other for apart, other in ranked if apart <= limit][:count]
+
+    def _close(self, name: str) -> list[str]:
+        if len(self.names) <= _CLOSE_LOOK:
+            return self.names
+        # Imported here: most runs look nothing up.
+        from rapidfuzz import process
+        from rapidfuzz.distance import Indel
+
+        text = _shortened(name).replace(".", "/")
+        found = process.extract(
+            text, self._texts, scorer=Indel.normalized_similarity, limit=_CLOSE_LOOK, processor=None
+        )
+        return [self.names[index] for _, _, index in found]
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
@@ -20,18 +56,7 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
         >>> nearest("Conv3d_1a/conv_3d/w", ["Conv3d_1b/conv_3d/w", "Logits/conv_3d/b", "global_step"], count=1)
         ['Conv3d_1b/conv_3d/w']
     """
-    components = _split(name)
-    wanted = frozenset(components)
-
-    def shared(candidate: str) -> tuple[int, int]:
-        other = _split(candidate)
-        return len(wanted.intersection(other)), -abs(len(other) - len(components))
-
-    names = list(candidates)
-    close = sorted(names, key=shared, reverse=True)[:_CLOSE_LOOK] if len(names) > _CLOSE_LOOK else names
-    ranked = sorted((distance(name, candidate), candidate) for candidate in close)
-    limit = max(len(components), 1) * 0.6
-    return [candidate for apart, candidate in ranked if apart <= limit][:count]
+    return Names(candidates).nearest(name, count)
 
 
 def distance(first: str, second: str) -> float:
@@ -58,11 +83,17 @@ def distance(first: str, second: str) -> float:
 
 @lru_cache(maxsize=1 << 16)
 def _difference(first: str, second: str) -> float:
-    return (
-        0.0 if first == second else 1.0 - difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
-    )
+    if first == second:
+        return 0.0
+    from rapidfuzz.distance import Indel
+
+    return float(Indel.normalized_distance(first, second))
 
 
-@lru_cache(maxsize=1 << 16)
-def _split(name: str) -> tuple[str, ...]:
-    return tuple(_COMPONENTS.split(name))
+def _split(name: str) -> list[str]:
+    components = _COMPONENTS.split(_shortened(name))
+    return components if len(components) <= _DEPTH else components[: _DEPTH // 2] + components[-_DEPTH // 2 :]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LENGTH else name[: _LENGTH // 2] + name[-_LENGTH // 2 :]

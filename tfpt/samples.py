@@ -15,7 +15,8 @@ from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.rows import Row
 from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR, Field, Template
 from tfpt.planning import PlanError, make_plan
-from tfpt.planning.instances import Instance, NameIndex, instances_of
+from tfpt.planning.instances import Instance, instances_of
+from tfpt.planning.names import NameIndex
 from tfpt.sinks.bundle import write_bundle
 from tfpt.tensors import TensorSpec, dtype
 

@@ -9,7 +9,7 @@ import pytest
 
 from tfpt.mapping.template import pair_lists, single
 from tfpt.planning import Finding, Plan
-from tfpt.planning.instances import NameIndex
+from tfpt.planning.names import NameIndex
 
 Planned = Callable[..., Plan]
 

@@ -81,10 +81,6 @@ class Ignore:
     position: Position
     names: frozenset[str] = frozenset()
 
-    def covers(self, name: str) -> bool:
-        """Whether this leaves the variable out."""
-        return name in self.names or (self.tf is not None and self.tf.match(name) is not None)
-
 
 @dataclass(frozen=True)
 class Ema:

@@ -66,14 +66,19 @@ class Template:
     def _cutter(self) -> Cutter:
         return Cutter(self.parts, self.separator)
 
+    def cut(self, name: str) -> list[tuple[Field, str]] | None:
+        """Each field with what it matches of `name`; ``None`` if the name is cut in no way."""
+        pieces = self._cutter.cut(name)
+        return None if pieces is None else list(zip(self._cutter.fields, pieces, strict=True))
+
     def match(self, name: str) -> dict[str, Value] | None:
         """The field values with which this template gives `name`; ``None`` if there are none."""
-        cut = self._cutter.cut(name)
+        cut = self.cut(name)
         if cut is None:
             return None
         values: dict[str, Value] = {}
         pieces: dict[str, dict[str, int]] = {}
-        for part, text in zip(self._cutter.fields, cut, strict=True):
+        for part, text in cut:
             if not part.name:
                 continue
             if part.kind in ("quotient", "remainder"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tfpt.mapping.rows import Ema, Ignore
-from tfpt.mapping.template import TF_SEPARATOR, join
+from tfpt.mapping.template import TF_SEPARATOR, Value, join
 from tfpt.planning.findings import Finding
+from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec
 
 # tf.train.ExponentialMovingAverage names its slots so (tensorflow/python/training/moving_averages.py).
@@ -43,20 +44,23 @@ def resolve_averages(
     if ema is None:
         return _undeclared(specs, ignore, where)
     shadow_of = _shadows(specs, ema)
+    excepted = _excepted(shadow_of, ema)
     taken: dict[str, str] = {}
     ignored: dict[str, str] = {}
     for base, shadow in shadow_of.items():
-        if ema.use == "ignore" or _is_excepted(base, ema):
+        if ema.use == "ignore" or base in excepted:
             ignored[shadow] = "moving average, not used"
         else:
             taken[base] = shadow
-    visible = {name: spec for name, spec in specs.items() if name not in set(shadow_of.values())}
+    shadows = set(shadow_of.values())
+    visible = {name: spec for name, spec in specs.items() if name not in shadows}
     visible.update({base: replace(specs[shadow], name=base) for base, shadow in taken.items()})
     return Variables(visible, taken, ignored, ())
 
 
 def require_averages(used: list[str], variables: Variables, ema: Ema) -> list[Finding]:
     """Under `use: require`: a finding for each variable that is used and has no average."""
+    excepted = _excepted(used, ema)
     return [
         Finding(
             "absent",
@@ -67,30 +71,34 @@ def require_averages(used: list[str], variables: Variables, ema: Ema) -> list[Fi
             hint="use: prefer takes the variable itself where it has no average; except: [...] names those without one",
         )
         for name in used
-        if name not in variables.shadows and not _is_excepted(name, ema)
+        if name not in variables.shadows and name not in excepted
     ]
 
 
-def _is_excepted(name: str, ema: Ema) -> bool:
-    return any(template.match(name) is not None for template in ema.exclude)
+def _excepted(names: Iterable[str], ema: Ema) -> set[str]:
+    index = NameIndex(names, TF_SEPARATOR)
+    return {name for template in ema.exclude for name, _ in index.each_match(template)}
 
 
 def _shadows(specs: Mapping[str, TensorSpec], ema: Ema) -> dict[str, str]:
-    found = {}
-    for name in specs:
-        values = ema.tf.match(name)
-        if values is not None:
-            path = next(value for value in values.values() if isinstance(value, tuple))
-            found[join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)] = name
-    return found
+    matches = NameIndex(specs, TF_SEPARATOR).each_match(ema.tf)
+    return {shadowed(ema, values): name for name, values in matches}
+
+
+def shadowed(ema: Ema, values: Mapping[str, Value]) -> str:
+    """The variable that a shadow belongs to, from what the template of shadows makes of its name."""
+    path = next(value for value in values.values() if isinstance(value, tuple))
+    return join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)
 
 
 def _undeclared(specs: Mapping[str, TensorSpec], ignore: tuple[Ignore, ...], where: str) -> Variables:
     shadows = {}
     for name in specs:
         usual = _USUAL_SHADOW.fullmatch(name)
-        if usual and usual["base"] in specs and not any(entry.covers(name) for entry in ignore):
+        if usual and usual["base"] in specs:
             shadows[name] = usual["base"]
+    for name in left_out(ignore, NameIndex(shadows, TF_SEPARATOR)):
+        shadows.pop(name, None)
     if not shadows:
         return Variables(specs, {}, {}, ())
     example = next(iter(shadows))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tfpt.mapping.rows import Ignore
+from tfpt.mapping.template import TF_SEPARATOR, Field
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
+from tfpt.planning.names import NameIndex, left_out
+
+# Of the rows that claim one variable, so many are named.
+_NAMED = 10
 
 
 @dataclass
@@ -29,7 +34,7 @@ class Claims:
     findings: list[Finding] = field(default_factory=list)
 
 
-def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables: Iterable[str]) -> Claims:
+def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables: Collection[str]) -> Claims:
     """Decide which instances are carried out.
 
     A row that says `overrides` wins over one that does not; `tied` rows share a variable with another row;
@@ -57,7 +62,7 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
     )
     written = {name for instance in active for name in instance.writes}
     fallbacks = [instance for instance in everything if instance.row.fallback and instance.found]
-    for instance in _settle_ignored(_of_use(fallbacks, written), ignore, claims.ignored.copy(), claims):
+    for instance in _settle_ignored(_of_use(fallbacks, written), ignore, list(claims.ignored), claims):
         active.append(instance)
         written.update(instance.writes)
     for instance in active:
@@ -80,17 +85,18 @@ def _of_use(fallbacks: list[Instance], written: set[str]) -> list[Instance]:
 
 
 def _settle_ignored(
-    active: list[Instance], ignore: tuple[Ignore, ...], variables: Iterable[str], claims: Claims
+    active: list[Instance], ignore: tuple[Ignore, ...], variables: Collection[str], claims: Claims
 ) -> list[Instance]:
     claimed: dict[str, list[Instance]] = {}
     for instance in active:
         for name in instance.reads:
             claimed.setdefault(name, []).append(instance)
     dropped: set[int] = set()
+    entries = left_out(ignore, NameIndex(variables, TF_SEPARATOR))
     for name in variables:
-        entry = next((entry for entry in ignore if entry.covers(name)), None)
-        if entry is None:
+        if name not in entries:
             continue
+        entry = entries[name]
         rivals = claimed.get(name, [])
         overriding = [instance for instance in rivals if instance.row.overrides]
         if not rivals or (entry.overrides and not overriding):
@@ -145,22 +151,44 @@ def _settle(
                 name=name,
                 where=last.row.where,
                 row=str(last.row),
-                got="also " + " and ".join(f"{other.row} at {other.row.where}" for other in others),
+                got="also " + _listed([f"{other.row} at {other.row.where}" for other in others]),
                 hint=hint,
             )
         )
     return [instance for instance in active if id(instance) not in losers]
 
 
+def _listed(texts: list[str]) -> str:
+    more = len(texts) - _NAMED
+    return " and ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _rivalry(instance: Instance, first: str, second: str) -> Finding:
+    field, one, other = _difference(instance, first, second)
+    if field is not None and field.is_number:
+        got = f"{one} and {other}, which {{{field.name}}} reads as one number"
+        hint = f"a number of digits that only one of them has, as in {{{field.name}:02}}, or source.ignore"
+    else:
+        got, hint = "", "name the field that tells them apart instead of {_}"
     return Finding(
         "overlap",
         f"the variables {first} and {second} stand at the same place",
         name=second,
         where=instance.row.where,
         row=str(instance.row),
-        hint="name the field that tells them apart instead of {_}",
+        got=got,
+        hint=hint,
     )
+
+
+def _difference(instance: Instance, first: str, second: str) -> tuple[Field | None, str, str]:
+    """The field that matches something else in each of two names, and what it matches."""
+    for template in instance.row.tf:
+        one, other = template.cut(first), template.cut(second)
+        for (part, left), (_, right) in zip(one or (), other or (), strict=False):
+            if left != right:
+                return part, left, right
+    return None, "", ""
 
 
 def claimed_by(instances: Iterable[Instance]) -> Mapping[str, Instance]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from tfpt.mapping.document import Position
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Row
-from tfpt.mapping.template import Field, Template, Value
+from tfpt.mapping.template import Value
+from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
 Key = frozenset[tuple[str, Value]]
@@ -39,32 +40,6 @@ class Instance:
     writes: list[str] = field(default_factory=list)
     found: bool = False
     rivals: list[tuple[str, str]] = field(default_factory=list)
-
-
-class NameIndex:
-    """Names grouped by their last component, so that a template is tried only against names it may match."""
-
-    def __init__(self, names: Iterable[str], separator: str) -> None:
-        self.separator = separator
-        self.names = list(names)
-        self._by_last: dict[str, list[str]] = {}
-        for name in self.names:
-            self._by_last.setdefault(name.rpartition(separator)[2], []).append(name)
-
-    def candidates(self, template: Template) -> list[str]:
-        """The names that `template` may match."""
-        last = template.parts[-1] if template.parts else ""
-        if isinstance(last, Field):
-            return self.names
-        literal, separator, tail = last.rpartition(self.separator)
-        if separator or (len(template.parts) == 1 and not literal):
-            return self._by_last.get(tail, [])
-        return self.names
-
-    def matches(self, template: Template) -> list[tuple[str, dict[str, Value]]]:
-        """Every name that `template` matches, with its field values."""
-        found = ((name, template.match(name)) for name in self.candidates(template))
-        return [(name, values) for name, values in found if values is not None]
 
 
 def instances_of(
@@ -140,7 +115,9 @@ def _from_variables(row: Row, variables: NameIndex) -> dict[Key, Instance]:
             position = values.pop(row.index) if row.stacks else 0
             assert isinstance(position, int)
             key = frozenset(values.items())
-            _, places = found.setdefault(key, (values, [{} for _ in row.tf]))
+            if key not in found:
+                found[key] = values, [{} for _ in row.tf]
+            _, places = found[key]
             first = places[place].setdefault(position, name)
             if first != name:
                 rivals.setdefault(key, []).append((first, name))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping as TfptMapping
-from tfpt.mapping.rows import RowSet
+from tfpt.mapping.rows import Row, RowSet
 from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
-from tfpt.nearest import distance, nearest
+from tfpt.nearest import Names
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.tensors import TensorSpec, format_shape
 
-# Look-ups for one plan: among thousands of candidates of one size each takes milliseconds, and a plan with more
-# findings than this was made with another model's mapping.
+# Look-ups for one plan, and names that they go through in all: a plan with more findings than this was made with
+# another model's mapping. A million names take about a second.
 LOOKUPS = 300
+COMPARED = 1_000_000
 
 CONFIGURE = "--config config.json, the file that comes with the checkpoint"
 
@@ -26,10 +28,18 @@ class NearestNames:
 
     def __init__(self) -> None:
         self.lookups = 0
+        self.compared = 0
+        self._prepared: dict[int, tuple[Collection[str], Names]] = {}
 
-    def __call__(self, name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    def __call__(self, name: str, candidates: Collection[str], count: int = 3) -> tuple[str, ...]:
         self.lookups += 1
-        return tuple(nearest(name, candidates)) if self.lookups <= LOOKUPS else ()
+        self.compared += len(candidates)
+        if self.lookups > LOOKUPS or self.compared > COMPARED:
+            return ()
+        # The same names are gone through for finding after finding; kept, so that no other has their identity.
+        if id(candidates) not in self._prepared:
+            self._prepared[id(candidates)] = candidates, Names(candidates)
+        return tuple(self._prepared[id(candidates)][1].nearest(name, count))
 
 
 class LooseEnds:
@@ -141,13 +151,21 @@ class LooseEnds:
 
     def _neighbour(self, name: str) -> str:
         """The row that writes the nearest names: beside it the missing one probably belongs."""
-        if not self.row_set.rows or self.nearest.lookups > LOOKUPS:
+        closest = self.nearest(name, self._written, 1)
+        if not closest:
             return display_path(self.mapping.path)
-        row = min(
-            self.row_set.rows, key=lambda row: min(distance(name, template.text) for template in row.pt)
-        )
+        row = self._written[closest[0]]
         writes_it = any(template.match(name) is not None for template in row.pt)
         return row.where if writes_it else f"near {row.where}"
+
+    @cached_property
+    def _written(self) -> dict[str, Row]:
+        """The texts of the templates that parameters are written by, each with its first row."""
+        written: dict[str, Row] = {}
+        for row in self.row_set.rows:
+            for template in row.pt:
+                written.setdefault(template.text, row)
+        return written
 
 
 def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,8 +13,9 @@ from tfpt.planning.averages import Variables, require_averages, resolve_averages
 from tfpt.planning.claims import Claims, claimed_by, settle
 from tfpt.planning.findings import Finding
 from tfpt.planning.fitting import fit
-from tfpt.planning.instances import Instance, NameIndex, instances_of, place_constants
+from tfpt.planning.instances import Instance, instances_of, place_constants
 from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
+from tfpt.planning.names import NameIndex
 from tfpt.planning.plan import Plan, Step
 from tfpt.planning.scopes import choose_scope
 from tfpt.sources.roles import roles_by_name

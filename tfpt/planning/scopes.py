@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.rows import RowSet
 from tfpt.mapping.template import TF_SEPARATOR, Template
 from tfpt.nearest import nearest
-from tfpt.planning.averages import resolve_averages
+from tfpt.planning.averages import shadowed
 from tfpt.planning.findings import Finding
-from tfpt.planning.instances import NameIndex
+from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec
 
 
@@ -19,12 +19,19 @@ def choose_scope(mapping: TfptMapping, specs: Mapping[str, TensorSpec]) -> tuple
     """The rows for the scope that the checkpoint has, and a finding if none fits or several do."""
     where = display_path(mapping.path)
     alternatives = mapping.alternatives
-    fitting = [row_set for row_set in alternatives if _fits(row_set, alternatives, specs, where)]
+    names = NameIndex(specs, TF_SEPARATOR)
+    fitting = [
+        (row_set, templates)
+        for row_set, templates in zip(alternatives, _telling(alternatives), strict=True)
+        if next(_found(row_set, templates, names), None) is not None or not _templates(row_set)
+    ]
+    if len(fitting) > 1:
+        fitting = [found for found in fitting if not _reaches_in(*found, fitting, names)]
     if len(fitting) == 1:
-        return fitting[0], None
+        return fitting[0][0], None
     if fitting:
-        both = " and ".join(row_set.scope or "the root" for row_set in fitting)
-        return fitting[0], Finding(
+        both = " and ".join(row_set.scope or "the root" for row_set, _ in fitting)
+        return fitting[0][0], Finding(
             "scope", f"the checkpoint has variables under {both}", where=where, expected="one"
         )
     scopes = [row_set.scope or "the root" for row_set in alternatives]
@@ -47,16 +54,45 @@ def _templates(row_set: RowSet) -> list[Template]:
     return [template for row in row_set.rows for template in row.tf]
 
 
-def _fits(
-    row_set: RowSet, alternatives: tuple[RowSet, ...], specs: Mapping[str, TensorSpec], where: str
+def _telling(alternatives: tuple[RowSet, ...]) -> list[list[Template]]:
+    """For each scope the templates that tell it from the others: an absolute name is the same under every scope."""
+    templates = [_templates(row_set) for row_set in alternatives]
+    if len(alternatives) == 1:
+        return templates
+    everywhere = set.intersection(*({template.text for template in found} for found in templates))
+    return [[template for template in found if template.text not in everywhere] for found in templates]
+
+
+def _found(row_set: RowSet, templates: list[Template], names: NameIndex) -> Iterator[str]:
+    """The variables that these templates match; one of which only the average was kept is known by its average."""
+    ema = row_set.ema
+    for template in templates:
+        for name, _ in names.each_match(template):
+            if ema is None or ema.tf.match(name) is None:
+                yield name
+    if ema is None or ema.use == "ignore":
+        return
+    averaged = NameIndex((shadowed(ema, values) for _, values in names.each_match(ema.tf)), TF_SEPARATOR)
+    for template in templates:
+        for name, _ in averaged.each_match(template):
+            if not any(excepted.match(name) is not None for excepted in ema.exclude):
+                yield name
+
+
+def _reaches_in(
+    row_set: RowSet,
+    templates: list[Template],
+    fitting: Iterable[tuple[RowSet, list[Template]]],
+    names: NameIndex,
 ) -> bool:
-    """Whether some variable stands where this scope, and not every scope, has a row."""
-    templates = _templates(row_set)
-    if len(alternatives) > 1:
-        # An absolute name is the same under every scope, and tells nothing of which it is.
-        everywhere = set.intersection(*({t.text for t in _templates(other)} for other in alternatives))
-        templates = [template for template in templates if template.text not in everywhere]
-    # Where only averages were kept, what a row names is known by its average.
-    known = resolve_averages(specs, row_set.ema, row_set.ignore, where).specs if row_set.ema else specs
-    names = NameIndex(known, TF_SEPARATOR)
-    return any(names.matches(template) for template in templates) or not _templates(row_set)
+    """Whether all that fits a scope stands in another one that fits, which a path such as {name...} reaches."""
+    outside = row_set.scope and f"{row_set.scope}{TF_SEPARATOR}"
+    within = tuple(
+        f"{other.scope}{TF_SEPARATOR}"
+        for other, _ in fitting
+        if other.scope != row_set.scope and other.scope.startswith(outside)
+    )
+    if not within or not templates:
+        return False
+    ignored = left_out(row_set.ignore, names)
+    return all(name.startswith(within) or name in ignored for name in _found(row_set, templates, names))
