@@ -54,3 +54,22 @@ SHARD_INDEX = 64 << 20
 # ── PyTorch ──
 # The pickle of a state dict takes some 200 bytes a tensor.
 TORCH_PICKLE = 256 << 20
+# -- mappings ----------------------------------------------------------------------------------------------
+
+# A mapping of thousands of rows has some ten thousand values; aliases and parameters that multiply past this are an
+# attack.
+MAPPING_VALUES = 200_000
+# The characters of all its keys and texts, aliases and parameters written out: no mapping known has a hundredth.
+MAPPING_CHARACTERS = 32_000_000
+# A mapping is seven deep. PyYAML's composer recurses in C: some ten thousand brackets would overflow its stack.
+MAPPING_DEPTH = 100
+# Files that extend one another in one chain; known ones are two.
+MAPPING_CHAIN = 50
+# Rows, counted once for each scope of a layer and once for each scope of the source.
+MAPPING_ROWS = 200_000
+# Python refuses to write numbers of more than 4,300 digits out; no size or seed has more than 64 bits.
+NUMBER_BITS = 256
+# A config.json has some kilobytes.
+CONFIGURATION_BYTES = 32_000_000
+# Rows times names: what a plan keeps for each tensor takes about a kilobyte.
+PLAN_INSTANCES = 1_000_000

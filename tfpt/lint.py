@@ -12,8 +12,9 @@ from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping
 from tfpt.mapping.template import PT_SEPARATOR
 from tfpt.model import build_model, model_specs
-from tfpt.nearest import nearest
 from tfpt.planning import Finding
+from tfpt.planning.defaults import note_defaults
+from tfpt.planning.loose_ends import NearestNames
 from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
@@ -55,7 +56,7 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
 
     Raises:
         MappingError: The manifest cannot be read, or is to be written of a mapping that was set otherwise.
-        ModelError: The manifest is to be written and the model cannot be built.
+        ModelError: The manifest is to be written and the model cannot be built, or the model refuses its arguments.
     """
     if update_manifest and mapping.adapted:
         raise MappingError(
@@ -92,18 +93,40 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
         listed = read_manifest(mapping.manifest_path)
         if built is not None:
             found += _drift(mapping, listed, built)
-    elif not mapping.adapted:
+    elif not mapping.adapted and mapping.model.factory is not None:
         where = display_path(mapping.path)
         hint = f"tfpt check {where} --write-manifest"
         found.append(Finding("unchecked", "there is no manifest beside the mapping", where=where, hint=hint))
     parameters = listed if listed is not None else built
-    if parameters is not None:
+    if parameters is None:
+        found.append(_unknown(mapping))
+    else:
         found += _unreached(mapping, parameters)
+    found += note_defaults(mapping)
     return Check(
         mapping,
         len(parameters or {}),
         tuple(finding for finding in found if finding.stops),
         tuple(finding for finding in found if not finding.stops),
+    )
+
+
+def _unknown(mapping: Mapping) -> Finding:
+    where = display_path(mapping.path)
+    if mapping.model.factory is None:
+        hint = f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}"
+        got = "no manifest and no model"
+    elif mapping.adapted and mapping.manifest_path.is_file():
+        got, hint = "a model that cannot be built, and a manifest of other settings", f"tfpt check {where}"
+    else:
+        got, hint = "no manifest, and a model that cannot be built", ""
+    return Finding(
+        "unknown-model",
+        "it is not known which parameters the model has, so no row was checked against them",
+        where=where,
+        expected="a manifest beside the mapping, or a model that can be built",
+        got=got,
+        hint=hint,
     )
 
 
@@ -123,7 +146,8 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
                     row=str(row),
                 )
             )
-    texts = [template.text for row in mapping.alternatives[0].rows for template in row.pt]
+    texts = list(dict.fromkeys(template.text for row in mapping.alternatives[0].rows for template in row.pt))
+    nearest = NearestNames()
     found += [
         Finding(
             "missing",
@@ -131,7 +155,7 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
             name=name,
             where=display_path(mapping.path),
             expected=f"a row for {spec}",
-            nearest=tuple(nearest(name, texts)),
+            nearest=nearest(name, texts),
         )
         for name, spec in parameters.items()
         if name not in reached

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpt.errors import ModelError, UntrustedError
+from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.mapping.configuration import Configuration
 from tfpt.mapping.rows import Mapping
 from tfpt.tensors import TensorSpec
 
@@ -59,16 +60,18 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
         )
     try:
         if reference.config is not None:
-            config = _configuration(reference.config, where, folder)(
-                **{**reference.kwargs, **(mapping.config or {})}
-            )
+            configure = _configuration(reference.config, where, folder)
+            if mapping.config:
+                known = _keys_of(configure, reference.kwargs)
+                Configuration(mapping.config).check_against(known, reference.config, where)
+            config = configure(**{**reference.kwargs, **(mapping.config or {})})
             arguments: dict[str, Any] = {}
             positional = [config]
         else:
             positional, arguments = [], reference.kwargs
         with torch.device(device):
             model = factory(*positional, **arguments)
-    except ModelError:
+    except (MappingError, ModelError):
         raise
     except Exception as error:  # whatever a stranger's constructor raises
         raise ModelError(
@@ -81,6 +84,14 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             f"{reference.factory} makes no torch.nn.Module", where=where, got=type(model).__name__
         )
     return model.eval()
+
+
+def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
+    """The keys that a class of configurations knows; none where it needs some to be told."""
+    try:
+        return set(vars(configure(**kwargs)))
+    except Exception:  # whatever a stranger's constructor raises
+        return ()
 
 
 def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:

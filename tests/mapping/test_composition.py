@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tfpt.errors import MappingError
-from tfpt.mapping.composition import extend, substitute
+from tfpt.mapping.composition import extend
+from tfpt.mapping.configuration import Configuration
 from tfpt.mapping.document import parse_document
+from tfpt.mapping.parameters import substitute
 
 BASE = """\
 summary: base
@@ -62,7 +64,8 @@ def test_each_value_keeps_the_place_it_was_written_at() -> None:
 def substituted(
     text: str, settings: dict[str, Any] | None = None, config: dict[str, Any] | None = None
 ) -> Any:
-    return substitute(parse_document(text, "m.yaml"), settings or {}, config).plain()
+    given = None if config is None else Configuration(config)
+    return substitute(parse_document(text, "m.yaml"), settings or {}, given).plain()
 
 
 @pytest.mark.parametrize(

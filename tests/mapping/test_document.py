@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tfpt.errors import MappingError
-from tfpt.mapping.document import MAX_DEPTH, parse_document, read_document
+from tfpt.limits import MAPPING_DEPTH
+from tfpt.mapping.document import parse_document, read_document
 
 TEXT = """\
 version: 1
@@ -115,7 +116,7 @@ def test_aliases_that_multiply_are_refused_quickly() -> None:
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
 def test_brackets_without_end_are_refused_where_they_are_too_many(text: str) -> None:
-    with pytest.raises(MappingError, match=f"the mapping is more than {MAX_DEPTH} levels deep") as caught:
+    with pytest.raises(MappingError, match=f"the mapping is more than {MAPPING_DEPTH} levels deep") as caught:
         parse_document(text, "m.yaml")
     assert str(caught.value.where).startswith("m.yaml:1:")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tfpt.errors import MappingError
-from tfpt.mapping.loading import bundled_mappings, find_mapping, load_mapping, read_config
+from tfpt.mapping.configuration import read_config
+from tfpt.mapping.loading import bundled_mappings, find_mapping, load_mapping
 from tfpt.mapping.rows import Mapping
 
 Load = Callable[..., Mapping]

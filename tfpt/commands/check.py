@@ -39,7 +39,8 @@ def command(
     Syntax with file:line, rows that reach no parameter, parameters that no row writes, a manifest that
     is not what the model says, and layers that pad or normalise otherwise than the mapping says.
 
-    Exit code 0: fine; 1: findings; 2: the file cannot be read.
+    Exit code 0: fine; 1: findings, one of them where neither a manifest nor a model tells the parameters, so that no
+    row could be checked; 2: the file cannot be read.
     """
     from tfpt.lint import check_mapping
     from tfpt.mapping.loading import load_mapping

@@ -20,7 +20,9 @@ trust_option = click.option(
     "--trust", is_flag=True, help="Import the model even from outside the trusted packages."
 )
 config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="The model's configuration (config.json)."
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The config.json that came with the checkpoint, for parameters declared {from: KEY} and for model.config.",
 )
 checksums_option = click.option(
     "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
@@ -40,7 +42,7 @@ settings_option = click.option(
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Set a parameter of the mapping; repeatable.",
+    help="Give a parameter that the mapping declares under params: another value; repeatable.",
 )
 checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path or a URL."
 mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
@@ -73,8 +75,13 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
         try:
             settings[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise click.BadParameter(f"the value in {text!r} cannot be read", param_hint="--set") from None
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # PyYAML's own errors for 2024-13-01, which looks like a date, or for a number of 5,000 digits.
+            raise click.BadParameter(
+                f"the value in {text[:80]!r} cannot be read as YAML; quotes within quotes make it text: "
+                f"--set {name}='\"…\"'",
+                param_hint="--set",
+            ) from None
     return settings
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from tfpt import limits
 from tfpt.errors import MappingError
 from tfpt.mapping.document import Node, Position
 from tfpt.mapping.layout import Layout
@@ -38,6 +39,8 @@ class Compiler:
         self.entry = entry
         self.mistakes: dict[str, MappingError] = {}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
+        self._rows = 0
+        self._characters = 0
 
     def finish(self) -> None:
         """Raise what was found wrong.
@@ -52,7 +55,11 @@ class Compiler:
             raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
 
     def alternatives(self) -> tuple[RowSet, ...]:
-        """The rows, once for each scope that the source may have."""
+        """The rows, once for each scope that the source may have.
+
+        Raises:
+            MappingError: Layers, scopes and scopes of the source multiply to more rows than any mapping has.
+        """
         return tuple(self._row_set(scope) for scope in self.entry.source.scope)
 
     def behaviours(self) -> tuple[Behaviour, ...]:
@@ -187,9 +194,10 @@ class Compiler:
         scope: ScopeEntry | None,
         scope_position: Position | None,
     ) -> Row | None:
+        outer_tf, outer_pt = (scope.tf, scope.pt) if scope else ("", "")
+        outer_tf = _absolute(outer_tf, source_scope)
+        self._count(len(outer_tf) + len(outer_pt), entry, position)
         try:
-            outer_tf, outer_pt = (scope.tf, scope.pt) if scope else ("", "")
-            outer_tf = _absolute(outer_tf, source_scope)
             names = [_absolute(name, outer_tf) for name in entry.tf or []]
             targets = [join(outer_pt, name, PT_SEPARATOR) for name in entry.pt]
             like = [join(outer_pt, entry.like, PT_SEPARATOR)] if entry.like else []
@@ -221,6 +229,18 @@ class Compiler:
                 mistake.hint = f"the row stands in the scope at {scope_position.row}"
             self._add(mistake, position)
             return None
+
+    def _count(self, outer: int, entry: RowEntry, position: Position) -> None:
+        """Add up what rows and their names become at all scopes, and refuse what no mapping has."""
+        names = [*(entry.tf or ()), *entry.pt]
+        self._rows += 1
+        self._characters += len(names) * outer + sum(map(len, names))
+        if self._rows > limits.MAPPING_ROWS or self._characters > 2 * limits.MAPPING_CHARACTERS:
+            raise MappingError(
+                f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of too many "
+                "characters",
+                where=str(position),
+            )
 
     def _layout(self, pattern: str, axes: dict[str, int]) -> Layout:
         key = (pattern, tuple(sorted(axes.items())))

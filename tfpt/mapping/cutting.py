@@ -1,11 +1,12 @@
 """A name cut into the parts of a template, in time that grows with the name's length alone.
 
-A template is literal text and fields by turns. Where a name can be cut in several ways, each field, from the left, takes
-the first piece with which the rest still fits: a component as few characters as it can, a path as few components, a
-number as many digits, a choice the first of its words.
+A template is literal text and fields by turns. Where a name can be cut in several ways, each field, from the left,
+takes the first piece with which the rest still fits: a component as few characters as it can, a path as few
+components, a number as many digits, a choice the first of its words.
 
-A regular expression makes the same choice, but tries one cut after the other: six fields against a name of a few hundred
-characters would take minutes. Here no field looks at a place twice: what did not fit there once does not fit later.
+A regular expression makes the same choice, but tries one cut after the other: six fields against a name of a few
+hundred characters would take minutes. Here no field looks at a place twice: what did not fit there once does not fit
+later.
 """
 
 from __future__ import annotations

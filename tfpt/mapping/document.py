@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tfpt import limits
 from tfpt.errors import MappingError
-
-# A mapping of thousands of rows has some ten thousand nodes; aliases that multiply past this are an attack.
-MAX_NODES = 200_000
-# A mapping is seven deep. PyYAML's composer recurses in C: some ten thousand brackets would overflow its stack.
-MAX_DEPTH = 100
 
 _TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 }
+_NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float")}
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -69,6 +66,13 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def size(self) -> int:
+        """How many values there are, this one included."""
+        if isinstance(self.value, dict | list):
+            children: Iterable[Node] = self.value.values() if isinstance(self.value, dict) else self.value
+            return 1 + sum(child.size() for child in children)
+        return 1
+
     def locate(self, path: Sequence[int | str], *, key: bool = False) -> Position:
         """The position of the value (or, with `key`, of the last key) at `path`, or of its nearest ancestor."""
         node, found = self, self.position
@@ -89,22 +93,30 @@ def display_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def read_document(path: Path) -> Node:
+def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
     """Read a YAML file as a tree with positions. Nothing in the file is ever executed.
+
+    Args:
+        path: The file.
+        room: How many values it may have; fewer where it is read together with others.
 
     Raises:
         MappingError: The file cannot be read, is not YAML, repeats a key, or asks for a Python object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(4 * limits.MAPPING_CHARACTERS + 1)
+        if len(content) > 4 * limits.MAPPING_CHARACTERS:  # no character has more bytes
+            raise _too_long(str(path))
+        text = content.decode("utf-8")
     except OSError as error:
         raise MappingError(f"cannot read the mapping: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise MappingError("the mapping is not UTF-8 text", where=str(path), got=str(error)) from error
-    return parse_document(text, display_path(path))
+    return parse_document(text, display_path(path), room)
 
 
-def parse_document(text: str, file: str) -> Node:
+def parse_document(text: str, file: str, room: int = limits.MAPPING_VALUES) -> Node:
     """Like `read_document`, from text; `file` names it in positions.
 
     Example:
@@ -114,11 +126,11 @@ def parse_document(text: str, file: str) -> Node:
     """
     loader = _Loader(io.StringIO(text))
     try:
-        _check_depth(text, file)
+        _check_size(text, file, room)
         root = loader.get_single_node()
         if root is None:
             return Node({}, Position(file, 1, 1))
-        return _Converter(loader, file).convert(root)
+        return _Converter(loader, file, room).convert(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = file if mark is None else str(Position(file, mark.line + 1, mark.column + 1))
@@ -133,17 +145,32 @@ def parse_document(text: str, file: str) -> Node:
         loader.dispose()
 
 
-def _check_depth(text: str, file: str) -> None:
-    depth = 0
+def _check_size(text: str, file: str, room: int) -> None:
+    """Refuse what is too deep or too much before a tree is built of it."""
+    depth = count = 0
     for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
+        if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > MAX_DEPTH:
-            raise MappingError(
-                f"the mapping is more than {MAX_DEPTH} levels deep", where=str(_position(event, file))
-            )
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            depth += isinstance(event, yaml.CollectionStartEvent)
+        if depth > limits.MAPPING_DEPTH:
+            raise _too_deep(_position(event, file))
+        # A key is an event too.
+        if count > 2 * room:
+            raise _too_many(_position(event, file))
+
+
+def _too_deep(position: Position) -> MappingError:
+    return MappingError(f"the mapping is more than {limits.MAPPING_DEPTH} levels deep", where=str(position))
+
+
+def _too_many(position: Position) -> MappingError:
+    return MappingError(f"the mapping has more than {limits.MAPPING_VALUES:,} values", where=str(position))
+
+
+def _too_long(where: str) -> MappingError:
+    return MappingError(f"the mapping has more than {limits.MAPPING_CHARACTERS:,} characters", where=where)
 
 
 def _position(marked: Any, file: str) -> Position:
@@ -152,10 +179,12 @@ def _position(marked: Any, file: str) -> Position:
 
 
 class _Converter:
-    def __init__(self, loader: Any, file: str) -> None:
+    def __init__(self, loader: Any, file: str, room: int) -> None:
         self.loader = loader
         self.file = file
+        self.room = room
         self.count = 0
+        self.characters = 0
         self.open: set[int] = set()
 
     def convert(self, node: yaml.Node) -> Node:
@@ -170,16 +199,24 @@ class _Converter:
             self.open.remove(id(node))
 
     def value(self, node: yaml.Node, position: Position) -> Node:
-        if self.count > MAX_NODES:
-            raise MappingError(f"the mapping has more than {MAX_NODES:,} values", where=str(position))
+        if self.count > self.room:
+            raise _too_many(position)
+        if len(self.open) > limits.MAPPING_DEPTH:  # an alias stands deeper than it was written
+            raise _too_deep(position)
         if node.tag not in _TAGS:
             raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, position)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.convert(child) for child in node.value], position)
+        self.read(node.value, position)
         try:
-            return Node(self.loader.construct_object(node), position)
+            if node.tag in _NUMBERS and len(node.value) > limits.NUMBER_BITS:
+                raise ValueError("a number of too many digits")
+            value = self.loader.construct_object(node)
+            if isinstance(value, int) and value.bit_length() > limits.NUMBER_BITS:
+                raise ValueError("a number of too many digits")
+            return Node(value, position)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # PyYAML's own errors for 2024-13-01, which looks like a date, or for an integer of 5,000 digits.
             raise MappingError(
@@ -199,9 +236,15 @@ class _Converter:
                     where=str(self.position(key_node)),
                     got=f"first at {keys[key]}",
                 )
-            keys[key] = self.position(key_node)
+            self.read(key, keys.setdefault(key, self.position(key_node)))
             children[key] = self.convert(value_node)
         return Node(children, position, keys)
+
+    def read(self, text: str, position: Position) -> None:
+        """Count what is written out, an alias as often as it is used."""
+        self.characters += len(text)
+        if self.characters > limits.MAPPING_CHARACTERS:
+            raise _too_long(str(position))
 
     def position(self, node: yaml.Node) -> Position:
         return _position(node, self.file)

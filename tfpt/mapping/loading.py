@@ -11,11 +11,14 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from tfpt import limits
 from tfpt.errors import MappingError
 from tfpt.mapping import rows
 from tfpt.mapping.compilation import Compiler
-from tfpt.mapping.composition import extend, substitute
+from tfpt.mapping.composition import extend
+from tfpt.mapping.configuration import Configuration, read_config
 from tfpt.mapping.document import Node, display_path, read_document
+from tfpt.mapping.parameters import Default, declarations, defaults, substitute
 from tfpt.mapping.schema import MappingEntry
 from tfpt.nearest import nearest
 
@@ -74,17 +77,23 @@ def load_mapping(
     """
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
+    given = None if values is None else Configuration(values, _config_name(config))
     document = _with_bases(path)
-    tree = substitute(document, settings or {}, values)
+    tree = substitute(document, settings or {}, given)
     entry = _validate(tree)
-    if values is not None and entry.model.config is None and not _reads_configuration(document):
-        raise MappingError(
-            "the mapping has no use for a configuration",
-            where=display_path(path),
-            expected="model: {config: …}, or a parameter {from: KEY}",
-            got="--config",
-            hint="--set NAME=VALUE sets a parameter",
-        )
+    defaulted: list[Default] = []
+    if given is not None:
+        if entry.model.config is None and not any(
+            isinstance(node.value, dict) for node in declarations(document).value.values()
+        ):
+            raise MappingError(
+                "the mapping has no use for a configuration",
+                where=display_path(path),
+                expected="model: {config: …}, or a parameter {from: KEY}",
+                got="--config",
+                hint="--set NAME=VALUE sets a parameter",
+            )
+        defaulted = defaults(document, settings or {}, given, shared=entry.model.config is not None)
     compiler = Compiler(tree, entry)
     compiled = rows.Mapping(
         name=path.stem,
@@ -107,39 +116,18 @@ def load_mapping(
         names_are_paths=entry.source.names == "path",
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),
+        defaulted=tuple(defaulted),
     )
     compiler.finish()
     return compiled
 
 
-def _reads_configuration(document: Node) -> bool:
-    params = document.plain().get("params")
-    values = params.values() if isinstance(params, dict) else ()
-    return any(isinstance(value, dict) and "from" in value for value in values)
+def _config_name(config: Mapping[str, Any] | str | Path | None) -> str:
+    return Path(config).name if isinstance(config, str | Path) else "the configuration"
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The configuration file that published checkpoints come with.
-
-    Raises:
-        MappingError: It cannot be read, or is not a JSON object.
-    """
-    file = Path(path).expanduser()
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MappingError(f"cannot read the configuration: {error.strerror}", where=str(file)) from error
-    except ValueError as error:
-        raise MappingError("the configuration is not JSON", where=str(file), got=str(error)) from error
-    if not isinstance(values, dict):
-        raise MappingError(
-            "the configuration is not a JSON object", where=str(file), got=type(values).__name__
-        )
-    return values
-
-
-def _with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Node:
-    tree = read_document(path)
+def _with_bases(path: Path, chain: tuple[Path, ...] = (), room: int = limits.MAPPING_VALUES) -> Node:
+    tree = read_document(path, room)
     if not isinstance(tree.value, dict):
         raise MappingError(
             "a mapping is a table of keys and values", where=str(tree.position), expected="version: 1"
@@ -160,7 +148,11 @@ def _with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Node:
         ) from None
     if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
         raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
-    return extend(_with_bases(target, (*chain, path)), child)
+    if len(chain) + 2 > limits.MAPPING_CHAIN:
+        raise MappingError(
+            f"more than {limits.MAPPING_CHAIN} mappings extend one another", where=str(base.position)
+        )
+    return extend(_with_bases(target, (*chain, path), room - tree.size()), child)
 
 
 def _validate(tree: Node) -> MappingEntry:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfpt.mapping.document import Position
 from tfpt.mapping.layout import Layout
+from tfpt.mapping.parameters import Default
 from tfpt.mapping.schema import InputEntry
 from tfpt.mapping.template import Template
 from tfpt.mapping.transform import Transform
@@ -153,6 +154,7 @@ class Mapping:
         names_are_paths: Whether rows name variables by where they are stored rather than by their readable names.
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
         digest: A hash of everything the mapping says.
+        defaulted: The parameters that have their defaults because the configuration lacks their keys.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Mapping:
     names_are_paths: bool = False
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)
+    defaulted: tuple[Default, ...] = ()
 
     @property
     def manifest_path(self) -> Path:

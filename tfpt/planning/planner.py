@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tfpt import limits
+from tfpt.errors import TfptError
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Ignore, Row, RowSet
 from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.planning.averages import Variables, require_averages, resolve_averages
 from tfpt.planning.claims import Claims, claimed_by, settle
+from tfpt.planning.defaults import note_defaults
 from tfpt.planning.findings import Finding
 from tfpt.planning.fitting import fit
 from tfpt.planning.instances import Instance, instances_of, place_constants
@@ -80,7 +83,7 @@ class _Planner:
         variables = resolve_averages(self.specs, self.row_set.ema, self.row_set.ignore, where)
         self.findings += variables.findings
         names, parameters = NameIndex(variables.specs, TF_SEPARATOR), NameIndex(self.targets, PT_SEPARATOR)
-        by_row = [(row, instances_of(row, names, variables.specs, parameters)) for row in self.row_set.rows]
+        by_row = self._instances(names, variables, parameters)
         place_constants(by_row)
         claims = settle(
             [instance for _, found in by_row for instance in found], self.row_set.ignore, variables.specs
@@ -97,6 +100,7 @@ class _Planner:
         if self.row_set.ema is not None and self.row_set.ema.use == "require":
             used = [name for name in claimed if name in variables.specs]
             self.findings += require_averages(used, variables, self.row_set.ema)
+        self.notes += note_defaults(self.mapping)
         self.notes += [_dead(row) for row, found in by_row if not row.optional and not found]
         self.notes += _unconfirmed(steps)
         read = {name for instance in claims.active for name in instance.reads}
@@ -119,6 +123,22 @@ class _Planner:
             ignored,
             shadows,
         )
+
+    def _instances(
+        self, names: NameIndex, variables: Variables, parameters: NameIndex
+    ) -> list[tuple[Row, list[Instance]]]:
+        found, count = [], 0
+        for row in self.row_set.rows:
+            instances = instances_of(row, names, variables.specs, parameters)
+            found.append((row, instances))
+            count += len(instances)
+            if count > limits.PLAN_INSTANCES:
+                raise TfptError(
+                    f"the rows match more than {limits.PLAN_INSTANCES:,} names in all",
+                    where=row.where,
+                    got=str(row),
+                )
+        return found
 
     def _fit(self, claims: Claims, variables: Variables) -> list[Step]:
         steps = []
