@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.growth import cpu_budget
 from tfpt.mapping.template import pair_lists, single
 from tfpt.planning import Finding, Plan
 from tfpt.planning.names import NameIndex
@@ -90,9 +92,8 @@ def test_variables_of_unequal_shapes_cannot_be_stacked(plan: Planned) -> None:
 
 
 def test_a_step_number_taken_for_an_index_does_not_fill_the_memory(plan: Planned) -> None:
-    begun = time.perf_counter()
-    found = plan(STACK, {"l1700000000/w": (2, 3)}, {"all": (3, 3, 2)})
-    assert time.perf_counter() - begun < 5
+    with cpu_budget(10):
+        found = plan(STACK, {"l1700000000/w": (2, 3)}, {"all": (3, 3, 2)})
     assert {finding.kind for finding in found.findings} == {"absent"}
     assert len(found.findings) == 100
 
@@ -225,6 +226,23 @@ def test_a_constant_may_reach_by_a_field_that_carries_nothing(plan: Planned) -> 
     assert found.filled == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "field", "got"),
+    [
+        (("layer_07/w", "layer_7/w"), "{i:int}", "07 and 7, which {i} reads as one number"),
+        (("layer_08/w", "layer_8/w"), "{i+1}", "08 and 8, which {i} reads as one number"),
+    ],
+)
+def test_two_variables_that_are_one_number_are_an_overlap_that_says_so(
+    plan: Planned, names: tuple[str, str], field: str, got: str
+) -> None:
+    text = f'weights: [{{tf: "layer_{field}/w", pt: "l.{{i}}.w"}}]'
+    found = only(plan(text, dict.fromkeys(names, (2,)), {"l.7.w": (2,)}).findings)
+    assert (found.kind, found.got) == ("overlap", got)
+    assert "{_}" not in found.hint
+    assert "{i:02}" in found.hint
+
+
 # -- the index of names ---------------------------------------------------------------------------------
 
 
@@ -248,6 +266,24 @@ def test_an_index_finds_what_trying_every_name_finds(text: str, matches: list[st
     template = single(text)
     assert [name for name, _ in NameIndex(names, "/").matches(template)] == matches
     assert [name for name in names if template.match(name) is not None] == matches
+
+
+PIECES = st.lists(st.sampled_from(["a", "b", "ab", "", "layer_1", "layer_12", "w"]), min_size=1, max_size=4)
+
+
+@given(
+    st.lists(PIECES.map("/".join), unique=True, max_size=30),
+    st.lists(
+        st.sampled_from(["a", "ab", "layer_1", "w", "{_}", "{x}", "{p...}", "layer_{i:int}", "a{y}", "{z}b"]),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    ),
+)
+def test_an_index_finds_whatever_trying_every_name_finds(names: list[str], components: list[str]) -> None:
+    template = single("/".join(components))
+    found = NameIndex(names, "/").matches(template)
+    assert found == [(name, template.match(name)) for name in names if template.match(name) is not None]
 
 
 def test_an_index_of_parameters_goes_by_dots() -> None:

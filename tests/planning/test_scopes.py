@@ -54,6 +54,30 @@ def test_an_absolute_name_does_not_make_every_scope_fit(plan: Planned) -> None:
     assert found.scope == "b"
 
 
+PATHS = 'source: {scope: ["", module]}\nweights: [{tf: "{path...}/w", pt: "{path...}.w"}]'
+
+
+def test_a_path_that_reaches_into_another_scope_does_not_make_both_fit(plan: Planned) -> None:
+    found = plan(PATHS, {"module/a/b/w": (2,), "module/c/w": (2,)}, {"a.b.w": (2,), "c.w": (2,)})
+    assert found.ok
+    assert found.scope == "module"
+    found = plan(PATHS, {"a/b/w": (2,), "c/w": (2,)}, {"a.b.w": (2,), "c.w": (2,)})
+    assert found.ok
+    assert found.scope == ""
+
+
+def test_variables_inside_and_outside_of_a_scope_are_still_two_that_fit(plan: Planned) -> None:
+    (finding,) = plan(PATHS, {"module/a/w": (2,), "c/w": (2,)}, {"a.w": (2,), "c.w": (2,)}).findings
+    assert finding.what == "the checkpoint has variables under the root and module"
+
+
+def test_what_a_scope_ignores_does_not_make_it_fit(plan: Planned) -> None:
+    text = PATHS.replace("module]", "module], ignore: [{tf: /step/w, why: counter}]")
+    found = plan(text, {"module/a/w": (2,), "step/w": (2,)}, {"a.w": (2,)})
+    assert found.ok
+    assert found.scope == "module"
+
+
 def test_a_scope_is_found_by_its_averages_where_only_those_were_kept(plan: Planned) -> None:
     text = TEXT % ', ema: {tf: "{path...}/EMA", use: prefer}'
     found = plan(text, {"module/net/w/EMA": (2,)}, {"w": (2,)})

@@ -39,8 +39,6 @@ class Compiler:
         self.entry = entry
         self.mistakes: dict[str, MappingError] = {}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
-        self._rows = 0
-        self._characters = 0
 
     def finish(self) -> None:
         """Raise what was found wrong.
@@ -60,6 +58,7 @@ class Compiler:
         Raises:
             MappingError: Layers, scopes and scopes of the source multiply to more rows than any mapping has.
         """
+        self._check_amount()
         return tuple(self._row_set(scope) for scope in self.entry.source.scope)
 
     def behaviours(self) -> tuple[Behaviour, ...]:
@@ -127,6 +126,25 @@ class Compiler:
                 position,
             )
         return found
+
+    def _check_amount(self) -> None:
+        """Refuse, before the first is compiled, more rows or longer names than any mapping has."""
+        amounts = {name: _amount(layer.weights) for name, layer in self.entry.layers.items()}
+        places: list[tuple[list[int | str], tuple[int, int, int], int]] = [
+            (["scopes", index], amounts.get(scope.layer, (0, 0, 0)), len(scope.tf) + len(scope.pt))
+            for index, scope in enumerate(self.entry.scopes)
+        ]
+        rows = characters = 0
+        for path, (count, names, letters), outer in [*places, (["weights"], _amount(self.entry.weights), 0)]:
+            for source in self.entry.source.scope:
+                rows += count
+                characters += letters + names * (outer + len(source))
+                if rows > limits.MAPPING_ROWS or characters > 2 * limits.MAPPING_CHARACTERS:
+                    raise MappingError(
+                        f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of "
+                        f"more than {2 * limits.MAPPING_CHARACTERS:,} characters",
+                        where=str(self.tree.locate(path)),
+                    )
 
     def _row_set(self, scope: str) -> RowSet:
         scope = scope.strip(TF_SEPARATOR)
@@ -196,7 +214,6 @@ class Compiler:
     ) -> Row | None:
         outer_tf, outer_pt = (scope.tf, scope.pt) if scope else ("", "")
         outer_tf = _absolute(outer_tf, source_scope)
-        self._count(len(outer_tf) + len(outer_pt), entry, position)
         try:
             names = [_absolute(name, outer_tf) for name in entry.tf or []]
             targets = [join(outer_pt, name, PT_SEPARATOR) for name in entry.pt]
@@ -230,18 +247,6 @@ class Compiler:
             self._add(mistake, position)
             return None
 
-    def _count(self, outer: int, entry: RowEntry, position: Position) -> None:
-        """Add up what rows and their names become at all scopes, and refuse what no mapping has."""
-        names = [*(entry.tf or ()), *entry.pt]
-        self._rows += 1
-        self._characters += len(names) * outer + sum(map(len, names))
-        if self._rows > limits.MAPPING_ROWS or self._characters > 2 * limits.MAPPING_CHARACTERS:
-            raise MappingError(
-                f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of too many "
-                "characters",
-                where=str(position),
-            )
-
     def _layout(self, pattern: str, axes: dict[str, int]) -> Layout:
         key = (pattern, tuple(sorted(axes.items())))
         if key not in self._layouts:
@@ -259,6 +264,12 @@ class Compiler:
         # A row in a layer is compiled once for each scope: its mistake is told once.
         mistake.where = str(position)
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
+
+
+def _amount(rows: Sequence[RowEntry]) -> tuple[int, int, int]:
+    """How many rows there are, how many names they have, and of how many characters."""
+    names = [name for row in rows for name in (*(row.tf or ()), *row.pt)]
+    return len(rows), len(names), sum(map(len, names))
 
 
 def _absolute(name: str, scope: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,9 +10,8 @@ from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.running.operations import Operations, is_aside
 
-_OUTPUT = re.compile(r"(?P<name>.+):(?P<number>\d+)")
+_OUTPUT = re.compile(r"(?P<name>.+):(?P<number>[0-9]{1,9})")
 _LISTED = 8
-_COMPARED = 24
 
 
 def split_output(name: str) -> tuple[str, int]:
@@ -75,7 +73,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     """The ends of names that come nearest, of as many components as `name` has."""
     length = name.count("/") + 1
     ends = dict.fromkeys("/".join(each.split("/")[-length:]) for each in known)
-    return nearest(name, difflib.get_close_matches(name, ends, n=_COMPARED, cutoff=0.5))
+    return nearest(name, ends)
 
 
 def _ends(known: str, name: str) -> bool:

@@ -7,7 +7,6 @@ after the other. The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
+from tfpt.nearest import nearest
 from tfpt.sources.places import folder_of, is_file, name_of
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
@@ -108,7 +108,7 @@ class BundleSource:
             raise SourceError(
                 f"there is no tensor called {name!r} in this checkpoint",
                 where=self._files.index,
-                nearest=difflib.get_close_matches(name, self.specs, n=3),
+                nearest=nearest(name, self.specs),
                 hint=f"tfpt inspect {self.location} lists its {len(self.specs)} tensors",
             )
         if DTYPES[spec.dtype].numpy is None:

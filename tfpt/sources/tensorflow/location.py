@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tfpt.errors import SourceError
+from tfpt.nearest import nearest
 from tfpt.sources.places import (
     as_location,
     folder_of,
@@ -203,7 +203,7 @@ def _not_found(asked: str, tried: list[str], what: str) -> SourceError:
     if not is_folder(folder):
         return SourceError(what, where=asked, got=f"there is no folder {folder}")
     prefixes = sorted({_SUFFIX.sub("", name.rstrip("/")) for name in names_in(folder)} - {name_of(asked)})
-    near = difflib.get_close_matches(_SUFFIX.sub("", name_of(asked)), prefixes, n=3, cutoff=0.5)
+    near = nearest(_SUFFIX.sub("", name_of(asked)), prefixes)
     return SourceError(
         what,
         where=asked,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 from tfpt.errors import SourceError
+from tfpt.nearest import nearest
 
 
 def no_such_tensor(name: str, names: Collection[str], location: str) -> SourceError:
@@ -21,6 +21,6 @@ def no_such_tensor(name: str, names: Collection[str], location: str) -> SourceEr
     return SourceError(
         f"there is no tensor called {name!r} here",
         where=location,
-        nearest=difflib.get_close_matches(name, names, n=3),
+        nearest=nearest(name, names),
         hint=f"tfpt inspect {location} lists its {len(names)} tensors",
     )
