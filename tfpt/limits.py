@@ -54,8 +54,8 @@ SHARD_INDEX = 64 << 20
 # ── PyTorch ──
 # The pickle of a state dict takes some 200 bytes a tensor.
 TORCH_PICKLE = 256 << 20
-# -- mappings ----------------------------------------------------------------------------------------------
 
+# ── mappings ──
 # A mapping of thousands of rows has some ten thousand values; aliases and parameters that multiply past this are an
 # attack.
 MAPPING_VALUES = 200_000

@@ -175,3 +175,37 @@ def test_everything_is_json_too(copied):
     assert facts["ok"] is False
     assert {finding["kind"] for finding in facts["findings"]} == {"missing"}
     assert len(facts["findings"]) == 57
+
+
+def test_a_mapping_of_which_nothing_could_be_checked_ends_with_1(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nmodel: {factory: 'timm.nonesuch:Net'}\nweights: [{tf: a, pt: a}]\n")
+    found = run("check", path)
+    assert found.code == 1
+    assert "it is not known which parameters the model has, so no row was checked against them" in found.out
+    assert "1 finding, 2 notes" in found.out
+    facts = run("check", path, "--json").json
+    assert (facts["ok"], [finding["kind"] for finding in facts["findings"]]) == (False, ["unknown-model"])
+
+
+def test_a_configuration_wrapped_in_another_table_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"config": {"num_layers": 2}}')
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        'version: 1\nparams: {n: {from: num_layers, default: 3}}\nweights: [{tf: "a${n}", pt: a}]\n'
+    )
+    message = refused("check", path, "--config", tmp_path / "config.json")
+    assert "config.json has no key 'num_layers', and one that may be meant" in message
+    assert "nearest   config.num_layers" in message
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text('{"config": {"hidden_size": 32}}')
+    message = refused("check", "bert", "--config", tmp_path / "config.json")
+    assert "the configuration has no key of transformers:BertConfig" in message
+    assert "nearest   config.hidden_size" in message
+
+
+@pytest.mark.parametrize("value", ["2024-13-01", "1" * 5000, "["], ids=["date", "digits", "list"])
+def test_a_setting_that_is_no_yaml_is_refused(tiny, value):
+    found = run("check", tiny.mapping, "--set", f"name={value}")
+    assert found.code == 2
+    assert "cannot be read as YAML; quotes within quotes make it text" in found.err

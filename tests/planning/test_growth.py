@@ -60,7 +60,7 @@ AVERAGE = "ExponentialMovingAverage"
 
 
 def averages(n: int) -> Case:
-    text, names, parameters = one_field(n)
+    text, names, parameters = one_field(4 * n)
     text = f'source: {{ema: {{tf: "{{path...}}/{AVERAGE}", use: prefer}}}}\n{text}'
     return text, names + [f"{name}/{AVERAGE}" for name in names], parameters
 

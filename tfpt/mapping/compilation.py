@@ -130,21 +130,27 @@ class Compiler:
     def _check_amount(self) -> None:
         """Refuse, before the first is compiled, more rows or longer names than any mapping has."""
         amounts = {name: _amount(layer.weights) for name, layer in self.entry.layers.items()}
-        places: list[tuple[list[int | str], tuple[int, int, int], int]] = [
-            (["scopes", index], amounts.get(scope.layer, (0, 0, 0)), len(scope.tf) + len(scope.pt))
-            for index, scope in enumerate(self.entry.scopes)
-        ]
-        rows = characters = 0
-        for path, (count, names, letters), outer in [*places, (["weights"], _amount(self.entry.weights), 0)]:
-            for source in self.entry.source.scope:
-                rows += count
-                characters += letters + names * (outer + len(source))
-                if rows > limits.MAPPING_ROWS or characters > 2 * limits.MAPPING_CHARACTERS:
-                    raise MappingError(
-                        f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of "
-                        f"more than {2 * limits.MAPPING_CHARACTERS:,} characters",
-                        where=str(self.tree.locate(path)),
-                    )
+        sources = self.entry.source.scope
+        prefixes = sum(map(len, sources))
+        count, names, letters = _amount(self.entry.weights)
+        rows, characters = count * len(sources), letters * len(sources) + names * prefixes
+        for index, scope in enumerate(self.entry.scopes):
+            count, names, letters = amounts.get(scope.layer, (0, 0, 0))
+            rows += count * len(sources)
+            characters += (letters + names * (len(scope.tf) + len(scope.pt))) * len(
+                sources
+            ) + names * prefixes
+            self._check(rows, characters, self.tree.locate(["scopes", index]))
+        self._check(rows, characters, self.tree.locate(["weights"]))
+
+    @staticmethod
+    def _check(rows: int, characters: int, position: Position) -> None:
+        if rows > limits.MAPPING_ROWS or characters > 2 * limits.MAPPING_CHARACTERS:
+            raise MappingError(
+                f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of more than "
+                f"{2 * limits.MAPPING_CHARACTERS:,} characters",
+                where=str(position),
+            )
 
     def _row_set(self, scope: str) -> RowSet:
         scope = scope.strip(TF_SEPARATOR)
