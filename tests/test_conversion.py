@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 
 import numpy as np
@@ -116,7 +118,7 @@ class TestSeveralJobs:
         jobs = [
             prepare(tiny.mapping, tiny.checkpoint, tmp_path / name) for name in ("a.safetensors", "b.pth")
         ]
-        monkeypatch.setattr(TorchSink, "commit", full)
+        monkeypatch.setattr(TorchSink, "finish", full)
         with pytest.raises(SinkError, match="disk is full"):
             carry_out(jobs)
         assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
@@ -128,17 +130,53 @@ class TestSeveralJobs:
         jobs = [
             prepare(tiny.mapping, tiny.checkpoint, tmp_path / name) for name in ("a.safetensors", "b.pth")
         ]
-        monkeypatch.setattr(TorchSink, "commit", lambda _: (_ for _ in ()).throw(SinkError("full")))
+        monkeypatch.setattr(TorchSink, "finish", lambda _: (_ for _ in ()).throw(SinkError("full")))
         with pytest.raises(SinkError):
             carry_out(jobs, overwrite=True)
         assert (tmp_path / "b.pth").read_bytes() == b"precious"
         assert not (tmp_path / "a.safetensors").exists()
+
+    @pytest.mark.parametrize("failing", [1, 2, 3])
+    def test_of_which_one_cannot_have_its_name_the_old_files_stay(self, tiny, tmp_path, monkeypatch, failing):
+        """The disk fails at the n-th rename; what was there before is there again, to the byte."""
+        names = ("a.safetensors", "b.pth", "c.safetensors")
+        for name in names[:2]:
+            (tmp_path / name).write_bytes(f"precious {name}".encode())
+        jobs = [prepare(tiny.mapping, tiny.checkpoint, tmp_path / name) for name in names]
+        real, made = os.replace, []
+
+        def replace(source, target):
+            made.append(target)
+            if len(made) == failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+        with pytest.raises(SinkError, match="Input/output error"):
+            carry_out(jobs, overwrite=True)
+        found = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+        assert found == {name: f"precious {name}".encode() for name in names[:2]}
 
     def test_two_with_one_output_are_refused_however_it_is_spelt(self, tiny, tmp_path):
         outs = (tmp_path / "w.safetensors", tmp_path / "tiny" / ".." / "w.safetensors")
         jobs = [prepare(tiny.mapping, tiny.checkpoint, out) for out in outs]
         with pytest.raises(SinkError, match="two conversions would write one file"):
             carry_out(jobs)
+
+
+def test_an_output_that_is_the_input_is_refused(tmp_path):
+    """Whatever may be replaced: the format of an input is told by what is in it, its name may be any."""
+    (tmp_path / "m.yaml").write_text("version: 1\nweights:\n  - {tf: steps, pt: steps}\n")
+    (tmp_path / "m.manifest.json").write_text('{"steps": {"dtype": "int64", "shape": [2]}}')
+    np.savez(tmp_path / "c.npz", steps=np.int64([3, 5]))
+    os.rename(tmp_path / "c.npz", tmp_path / "c.pth")
+    (tmp_path / "link.pth").symlink_to("c.pth")
+    before = (tmp_path / "c.pth").read_bytes()
+    for out in ("c.pth", "link.pth"):
+        with pytest.raises(SinkError, match="would replace what is read for it"):
+            tfpt.convert(tmp_path / "m.yaml", tmp_path / "c.pth", tmp_path / out, overwrite=True)
+    assert (tmp_path / "c.pth").read_bytes() == before
+    tfpt.convert(tmp_path / "m.yaml", tmp_path / "c.pth", tmp_path / "d.pth")
 
 
 def test_a_damaged_value_leaves_nothing_behind(tiny, tmp_path):

@@ -49,7 +49,7 @@ def test_what_is_no_manifest_is_refused_with_what_one_looks_like(tmp_path, text)
 def test_a_manifest_that_cannot_be_read_or_written_is_refused(tmp_path):
     with pytest.raises(MappingError, match="cannot read the manifest"):
         read_manifest(tmp_path)
-    with pytest.raises(SinkError, match="cannot write the manifest"):
+    with pytest.raises(SinkError, match="a folder cannot be the output file"):
         write_manifest(tmp_path, {})
 
 

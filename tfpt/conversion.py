@@ -16,7 +16,9 @@ from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.model import build_model
 from tfpt.planning import Plan, PlanError, Step, make_plan
 from tfpt.sinks import open_sink
-from tfpt.sinks.sink import Sink
+from tfpt.sinks.file import real_path, refuse_input
+from tfpt.sinks.publishing import publish
+from tfpt.sinks.sink import FileSink, Sink
 from tfpt.sources import Source, open_source
 from tfpt.sources.roles import roles_of
 from tfpt.tensors import DTYPES
@@ -117,15 +119,19 @@ def prepare(
         dequantise=dequantise,
         by_path=compiled.names_are_paths,
     )
-    plan = make_plan(
-        compiled,
-        source.specs,
-        target_specs(compiled, trust=trust),
-        source=os.fspath(checkpoint),
-        dtype=dtype,
-        roles=roles_of(source),
-    )
-    target = Path(out).expanduser() if out else Path(f"{compiled.name}.safetensors")
+    try:
+        plan = make_plan(
+            compiled,
+            source.specs,
+            target_specs(compiled, trust=trust),
+            source=os.fspath(checkpoint),
+            dtype=dtype,
+            roles=roles_of(source),
+        )
+    except BaseException:
+        source.close()
+        raise
+    target = Path(os.path.expanduser(out)) if out else Path(f"{compiled.name}.safetensors")
     return Job(compiled, source, plan, target, trust, fetched)
 
 
@@ -140,13 +146,16 @@ def carry_out(
 
     Raises:
         PlanError: A plan has findings.
-        SinkError: Two jobs have one output, or a file cannot be written; nothing of it is left behind.
-        SourceError: A tensor cannot be read, or fails its checksum; nothing of that file is left behind.
+        SinkError: Two jobs have one output, an output is a checkpoint, or a file cannot be written; no output has
+            changed, unless the message says that they are there.
+        SourceError: A tensor cannot be read, or fails its checksum; no output has changed.
     """
     for job in jobs:
         if not job.plan.ok:
             raise PlanError(job.plan)
-    outs = [job.out.resolve() for job in jobs]
+    outs = [real_path(job.out) for job in jobs]
+    for job in jobs:
+        refuse_input(job.out, job.source.location)
     for index, out in enumerate(outs):
         if out in outs[:index]:
             raise SinkError(
@@ -157,8 +166,9 @@ def carry_out(
         sinks = [stack.enter_context(_open(job, overwrite)) for job in jobs]
         for job, sink in zip(jobs, sinks, strict=True):
             _fill(job, sink, workers, progress)
-        _commit(jobs, sinks)
-    return [Conversion(job.out, job.plan, job.out.stat().st_size) for job in jobs]
+        files = [sink.finish() for sink in sinks]
+        publish(files)
+    return [Conversion(job.out, job.plan, file.nbytes) for job, file in zip(jobs, files, strict=True)]
 
 
 def convert(
@@ -168,7 +178,13 @@ def convert(
     *,
     overwrite: bool = False,
     workers: int | None = None,
-    **options: Any,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    verify_checksums: bool = True,
+    dequantise: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Conversion:
     """Translate a checkpoint into a file of PyTorch weights.
 
@@ -179,12 +195,18 @@ def convert(
         out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
         overwrite: Replace the file if it exists.
         workers: Threads; by default one for each core, at most eight.
-        **options: The keywords of `prepare`: settings, config, dtype, trust, verify_checksums,
-            dequantise, progress.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantise: Take quantised weights as the float32 values that they stand for.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
 
     Raises:
         PlanError: The mapping does not fit: every finding is in it, and nothing was written.
-        TfptError: Something cannot be read or written; nothing is left behind.
+        TfptError: Something cannot be read or written; the output has not changed, unless the message says that it is
+            there.
 
     Example:
         >>> import tempfile
@@ -194,7 +216,18 @@ def convert(
         >>> len(done.plan.writes), done.path.name
         (344, 'flow.safetensors')
     """
-    job = prepare(mapping, checkpoint, out, **options)
+    job = prepare(
+        mapping,
+        checkpoint,
+        out,
+        settings=settings,
+        config=config,
+        dtype=dtype,
+        trust=trust,
+        verify_checksums=verify_checksums,
+        dequantise=dequantise,
+        progress=progress,
+    )
     try:
         return carry_out([job], overwrite=overwrite, workers=workers)[0]
     finally:
@@ -202,7 +235,15 @@ def convert(
 
 
 def plan(
-    mapping: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None = None, **options: Any
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    dequantise: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Plan:
     """What `convert` would do, with every finding; an index alone is enough.
 
@@ -210,7 +251,15 @@ def plan(
         mapping: A bundled name or a path.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
             the mapping's `source.url` names; of its files only the index is fetched.
-        **options: The keywords of `prepare`.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are to be written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        dequantise: Take quantised weights as the float32 values that they stand for.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+
+    Raises:
+        TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
 
     Example:
         >>> import tempfile
@@ -220,7 +269,17 @@ def plan(
         >>> found.ok, found.findings[0].kind
         (False, 'scope')
     """
-    job = prepare(mapping, checkpoint, **{"index_only": True, **options})
+    job = prepare(
+        mapping,
+        checkpoint,
+        settings=settings,
+        config=config,
+        dtype=dtype,
+        trust=trust,
+        dequantise=dequantise,
+        index_only=True,
+        progress=progress,
+    )
     job.source.close()
     return job.plan
 
@@ -276,20 +335,8 @@ def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **optio
         raise kept(error, fetched) from error
 
 
-def _open(job: Job, overwrite: bool) -> Sink:
+def _open(job: Job, overwrite: bool) -> FileSink:
     return open_sink(job.out, job.plan.writes.values(), metadata_of(job.plan, job.source), overwrite)
-
-
-def _commit(jobs: Sequence[Job], sinks: Sequence[Sink]) -> None:
-    """Give every file its name; where one cannot have it, those before it are taken back."""
-    added = [job.out for job in jobs if not job.out.exists()]
-    try:
-        for sink in sinks:
-            sink.commit()
-    except BaseException:
-        for out in added:
-            out.unlink(missing_ok=True)
-        raise
 
 
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:

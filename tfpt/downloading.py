@@ -64,6 +64,9 @@ def download(url: str, target: Path, progress: Progress | None = None) -> None:
 
     try:
         _persist(once, part)
+        _to_disk(
+            part
+        )  # else a power cut could leave a name that leads to half a file, which would be believed
         os.replace(part, target)
         mark.unlink(missing_ok=True)
     except failures.CutOffError as error:
@@ -217,6 +220,11 @@ def _write(file: BinaryIO, content: bytes, part: Path) -> None:
         file.write(content)
     except OSError as error:
         raise _unwritable(part, error) from error
+
+
+def _to_disk(part: Path) -> None:
+    with open(part, "r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _unwritable(path: Path, error: OSError) -> TfptError:

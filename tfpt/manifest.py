@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping as Table
 from pathlib import Path
 
-from tfpt.errors import MappingError, SinkError
+import numpy as np
+
+from tfpt.errors import MappingError
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping
 from tfpt.model import build_model, model_specs
+from tfpt.sinks.file import AtomicFile
 from tfpt.tensors import DTYPES, TensorSpec
 
 
@@ -71,10 +74,10 @@ def write_manifest(path: Path, specs: Table[str, TensorSpec]) -> None:
         f"{json.dumps(spec.name)}: {json.dumps({'dtype': spec.dtype, 'shape': list(spec.shape)})}"
         for spec in specs.values()
     ]
-    try:
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    except OSError as error:
-        raise SinkError(f"cannot write the manifest: {error.strerror}", where=str(path)) from error
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    with AtomicFile(path, overwrite=True) as file:
+        file.write_at(0, np.frombuffer(text.encode(), np.uint8))
+        file.commit()
 
 
 def _known(name: str) -> str:

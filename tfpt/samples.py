@@ -61,9 +61,8 @@ def write_sample(
     def maker(spec: TensorSpec, parameter: TensorSpec) -> Callable[[], np.ndarray]:
         return lambda: _values(spec, parameter, seed)
 
-    write_bundle(
-        prefix, ((spec, maker(spec, parameter)) for spec, parameter in found.values()), write_state=True
-    )
+    rows = ((spec, maker(spec, parameter)) for spec, parameter in found.values())
+    write_bundle(prefix, rows, overwrite=overwrite)
     return len(found)
 
 

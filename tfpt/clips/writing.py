@@ -48,14 +48,18 @@ class ClipWriter(Discarding):
         self._file.write_at(_HEADER + self._frames * values.nbytes, values)
         self._frames += 1
 
-    def commit(self) -> None:
-        """Write the header, now that the number of frames is known, and give the file its name."""
+    def finish(self) -> AtomicFile:
+        """Write the header, now that the number of frames is known; `tfpt.sinks.publishing` gives files their names."""
         shape = (1, self._frames, *self._shape)
         text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape!r}, }}"
         rest = _HEADER - len(_MAGIC) - 2
         header = _MAGIC + struct.pack("<H", rest) + text.ljust(rest - 1).encode() + b"\n"
         self._file.write_at(0, np.frombuffer(header, np.uint8))
-        self._file.commit()
+        return self._file
+
+    def commit(self) -> None:
+        """Write the header and give the file its name."""
+        self.finish().commit()
 
     def discard(self) -> None:
         """Leave nothing behind; does nothing after `commit`."""

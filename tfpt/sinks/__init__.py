@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tfpt.errors import SinkError
 from tfpt.sinks.safetensors import SafetensorsSink
-from tfpt.sinks.sink import Sink
+from tfpt.sinks.sink import FileSink
 from tfpt.sinks.torch import TorchSink
 from tfpt.tensors import TensorSpec
 
-_BY_SUFFIX: dict[str, Callable[..., Sink]] = {
+_BY_SUFFIX: dict[str, Callable[..., FileSink]] = {
     ".safetensors": SafetensorsSink,
     ".pth": TorchSink,
     ".pt": TorchSink,
@@ -27,7 +27,7 @@ def open_sink(
     specs: Iterable[TensorSpec],
     metadata: Mapping[str, str],
     overwrite: bool = False,
-) -> Sink:
+) -> FileSink:
     """A sink for the format that the suffix of `path` names.
 
     Args:

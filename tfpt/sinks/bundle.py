@@ -7,9 +7,8 @@ tensorflow/core/util/tensor_bundle/tensor_bundle.cc, to the byte where there is 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -17,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SinkError
+from tfpt.sinks.file import AtomicFile
+from tfpt.sinks.publishing import publish
 from tfpt.sinks.sstable import write_table
 from tfpt.sources.tensorflow.checksum import crc32c, masked
 from tfpt.sources.tensorflow.location import Location
@@ -36,10 +37,11 @@ def write_bundle(
     tensors: Mapping[str, Array] | Rows,
     num_shards: int = 1,
     write_state: bool = True,
+    overwrite: bool = True,
 ) -> None:
     """Write a checkpoint that TensorFlow restores.
 
-    Everything goes into temporary files that are renamed at the end, the index last; after an error none is left.
+    Its files appear together or not at all; after an error those that were there before are there again.
 
     Args:
         prefix: What the files' names start with; its folder is made if need be.
@@ -48,9 +50,11 @@ def write_bundle(
             (stored as UTF-8).
         num_shards: The number of data files; each tensor goes to the one with the fewest bytes so far.
         write_state: Whether to name this checkpoint as the folder's latest, in its file ``checkpoint``.
+        overwrite: Whether a checkpoint of that name may be replaced.
 
     Raises:
-        SinkError: The system refuses; or a name, a dtype or a shape cannot be stored.
+        SinkError: A file exists and may not be replaced, or the system refuses; or a name, a dtype or a shape cannot be
+            stored.
 
     Example:
         >>> import tempfile
@@ -64,33 +68,36 @@ def write_bundle(
     if num_shards < 1:
         raise SinkError("a checkpoint has one data file at least", expected="1 or more", got=str(num_shards))
     target = Path(os.path.expanduser(os.fspath(prefix)))
-    files = Location(str(target), f"{target}.index")
-    shards = [Path(files.shard(number, num_shards)) for number in range(num_shards)]
-    state = target.parent / "checkpoint"
-    finals = [*shards, Path(files.index), *([state] if write_state else [])]
-    mark = f".tempstate{secrets.token_hex(8)}"
-    temporary = [Path(f"{path}{mark}") for path in finals]
-    done: list[Path] = []
+    names = Location(str(target), f"{target}.index")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        rows = _rows(tensors)
-        entries = _write_data(temporary[:num_shards], rows)
-        with open(temporary[num_shards], "xb") as file:
+    except OSError as error:
+        raise SinkError(f"cannot write the checkpoint: {error.strerror}", where=str(target.parent)) from error
+    with ExitStack() as stack:
+        shards = [
+            stack.enter_context(AtomicFile(names.shard(number, num_shards), overwrite))
+            for number in range(num_shards)
+        ]
+        index = stack.enter_context(AtomicFile(names.index, overwrite))
+        entries = _write_data(shards, _rows(tensors))
+        with _opened(index) as file:
             write_table(file, _table(entries, num_shards))
+        files = [*shards, index]
         if write_state:
-            temporary[-1].write_text(_state(target.name))
-        for source, final in zip(temporary, finals, strict=True):
-            os.replace(source, final)
-            done.append(final)
-    except BaseException as error:
-        for path in [*temporary, *done]:
-            with suppress(OSError):
-                path.unlink()
-        if isinstance(error, OSError):
-            raise SinkError(
-                f"cannot write the checkpoint: {error.strerror}", where=str(error.filename or target)
-            ) from error
-        raise
+            state = stack.enter_context(AtomicFile(target.parent / "checkpoint", overwrite=True))
+            state.write_at(0, np.frombuffer(_state(target.name).encode(), np.uint8))
+            files.append(state)
+        publish(files)
+
+
+@contextmanager
+def _opened(output: AtomicFile) -> Iterator[BinaryIO]:
+    """The file for writing from its start on; what the system refuses is worded for people."""
+    try:
+        with os.fdopen(os.dup(output.descriptor), "wb") as file:
+            yield file
+    except OSError as error:
+        raise output.explain(error) from None
 
 
 def _rows(tensors: Mapping[str, Array] | Rows) -> Iterator[tuple[TensorSpec, Array | Callable[[], Array]]]:
@@ -105,10 +112,10 @@ def _rows(tensors: Mapping[str, Array] | Rows) -> Iterator[tuple[TensorSpec, Arr
         yield TensorSpec(name, array.shape, kind.name), array
 
 
-def _write_data(paths: list[Path], rows: Rows) -> dict[bytes, BundleEntryProto]:
+def _write_data(shards: list[AtomicFile], rows: Rows) -> dict[bytes, BundleEntryProto]:
     entries: dict[bytes, BundleEntryProto] = {}
     with ExitStack() as stack:
-        files = [stack.enter_context(open(path, "xb")) for path in paths]
+        files = [stack.enter_context(_opened(shard)) for shard in shards]
         sizes = [0] * len(files)
         for spec, given in rows:
             key = _key(spec.name)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from tfpt import interruption
 from tfpt.errors import SinkError
+from tfpt.sinks import leftovers
 from tfpt.sinks.discarding import Discarding
+from tfpt.sinks.publishing import publish
 
 # Linux writes at most 0x7ffff000 bytes at a time, macOS refuses more than 2**31 - 1 (their manuals of write(2)).
 _LARGEST_WRITE = 1 << 30
-# Of the target's name in that of the temporary file; names may have 255 bytes, a character up to 4.
-_NAME_SHOWN = 40
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota for this disk is used up",
@@ -32,11 +33,17 @@ class AtomicFile(Discarding):
     """A temporary file beside its target that takes the target's name on `commit`, and is gone otherwise.
 
     Leaving the `with` block without `commit` discards, with an exception or without one. A symbolic link is
-    followed: the file it points to is replaced. Permissions are those that the umask gives to a new file.
+    followed: the file it points to is replaced. Permissions are those that the umask gives to a new file. What runs
+    that were killed left of this output is removed first; `tfpt.sinks.leftovers` says how that is known.
 
     Args:
         path: The target.
         overwrite: Whether a file of that name may be replaced.
+
+    Attributes:
+        target: The target, behind symbolic links.
+        temporary: Where the file is until then.
+        nbytes: The file's size, once it is finished.
 
     Raises:
         SinkError: The folder is absent or not writable, the target is a folder or exists already; in every
@@ -52,25 +59,25 @@ class AtomicFile(Discarding):
         'good morning'
     """
 
+    temporary: Path
+    nbytes: int = 0
+
     def __init__(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self._overwrite = overwrite
-        self._target = Path(os.path.realpath(path))
-        self._refuse_target()
-        name = f".{self._target.name[:_NAME_SHOWN]}.{secrets.token_hex(6)}.part"
-        self._temporary = self._target.with_name(name)
+        self.path = self.target = Path(path)
+        self.overwrite = overwrite
         self._open = False
+        self._finished = False
         self._writers = 0
         self._lock = threading.Lock()
         try:
-            # Not `tempfile`: its files are for their owner only (0600), whatever the umask says.
-            self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self.target = real_path(path)
+            leftovers.give_back(self.target)
+            self.refuse_target()
+            leftovers.remove_parts(self.target)
+            self.temporary, self._descriptor = leftovers.create(self.target)
             self._open = True
         except OSError as error:
             raise self.explain(error) from None
-        except BaseException:
-            self._temporary.unlink(missing_ok=True)
-            raise
 
     @property
     def descriptor(self) -> int:
@@ -107,37 +114,65 @@ class AtomicFile(Discarding):
         except OSError as error:
             raise self.explain(error) from None
 
+    def finish(self) -> None:
+        """Bring the file to the disk under its temporary name, after which it is not written to; see `publish`."""
+        if not self._finished:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise self.explain(error) from None
+            self.nbytes = os.fstat(self._descriptor).st_size
+            self._finished = True
+
     def commit(self) -> None:
         """Bring the file to the disk and give it its name; where that fails it is discarded."""
-        try:
-            os.fsync(self._descriptor)
-            # A file of that name may have come up since.
-            self._refuse_target()
-            os.replace(self._temporary, self._target)
-            self._close()
-        except OSError as error:
-            self.discard()
-            raise self.explain(error) from None
-        except BaseException:
-            self.discard()
-            raise
-        self._sync_folder()
+        publish([self])
 
     def discard(self) -> None:
         """Remove the temporary file; does nothing after `commit` or a first `discard`."""
         if self._open:
-            self._temporary.unlink(missing_ok=True)
-            self._close()
+            self.close()
+
+    def close(self) -> None:
+        """Remove the temporary name and close the file, which stays where it has its own name."""
+        with suppress(OSError):  # the next run to that output removes it
+            self.temporary.unlink(missing_ok=True)
+        interruption.end(self.temporary)
+        # A closed descriptor's number goes to the next file that is opened: no thread may still write to it.
+        with self._lock:
+            self._open = False
+            if not self._writers:
+                os.close(self._descriptor)
+
+    def is_at_target(self) -> bool:
+        """Whether the target's name leads to this very file."""
+        try:
+            there, own = os.lstat(self.target), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+    def exists_already(self) -> SinkError:
+        """What to tell a person of a target that may not be replaced."""
+        return SinkError("the output file exists already", where=str(self.path), hint="--force replaces it")
 
     def explain(self, error: OSError) -> SinkError:
         """What to tell a person when the system refuses to write this file."""
-        folder = self._target.parent
+        folder = self.target.parent
         where = str(self.path)
         if error.errno in _FULL:
             hint = "choose another place for the output"
             return SinkError(f"cannot write the output: {_FULL[error.errno]}", where=where, hint=hint)
-        if error.errno == errno.ENOENT and not folder.is_dir():
+        if error.errno == errno.ENOENT and not os.path.isdir(folder):
             return SinkError("the output's folder does not exist", where=where, hint=f"mkdir -p {folder}")
+        if error.errno == errno.ENOENT and self._open:
+            return SinkError(
+                "the temporary file of the output is gone: another program removed it", where=where
+            )
+        if error.errno == errno.ENAMETOOLONG:
+            return SinkError("the output's name is too long", where=where, got=error.strerror)
+        if error.errno == errno.ELOOP:
+            return SinkError("the output's name is a symbolic link that leads to itself", where=where)
         if error.errno == errno.ENOTDIR:
             return SinkError("the output's folder is a file, not a folder", where=where, got=str(folder))
         if error.errno in _UNWRITABLE:
@@ -160,35 +195,56 @@ class AtomicFile(Discarding):
                 if not self._open and not self._writers:
                     os.close(self._descriptor)
 
-    def _close(self) -> None:
-        # A closed descriptor's number goes to the next file that is opened: no thread may still write to it.
-        with self._lock:
-            self._open = False
-            if not self._writers:
-                os.close(self._descriptor)
+    def refuse_target(self) -> None:
+        """Refuse a target that is no file, or exists already and may not be replaced.
 
-    def _refuse_target(self) -> None:
+        Raises:
+            SinkError: Says which.
+            OSError: The system refuses to say.
+        """
         where = str(self.path)
         try:
-            if self._target.is_dir():
-                raise SinkError("a folder cannot be the output file", where=where, hint="name a file in it")
-            if self._target.exists():
-                if not self._target.is_file():
-                    raise SinkError("the output is a device or a pipe", where=where, expected="a file")
-                if not self._overwrite:
-                    raise SinkError("the output file exists already", where=where, hint="--force replaces it")
-        except OSError as error:
-            raise self.explain(error) from None
-
-    def _sync_folder(self) -> None:
-        # Without this the name may be lost in a power cut; not every file system can, and the file is there.
-        try:
-            folder = os.open(self._target.parent, os.O_RDONLY)
-        except OSError:
+            mode = os.stat(self.target).st_mode
+        except FileNotFoundError:
             return
-        try:
-            os.fsync(folder)
-        except OSError:
-            pass
-        finally:
-            os.close(folder)
+        if stat.S_ISDIR(mode):
+            raise SinkError("a folder cannot be the output file", where=where, hint="name a file in it")
+        if not stat.S_ISREG(mode):
+            raise SinkError("the output is a device or a pipe", where=where, expected="a file")
+        if not self.overwrite:
+            raise self.exists_already()
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Where a file is, behind symbolic links; two outputs of one real path are one file.
+
+    Raises:
+        SinkError: No file can be called that.
+    """
+    try:
+        return Path(os.path.realpath(path, strict=False))
+    except ValueError as error:  # a zero byte, or what the file system's names cannot spell
+        raise SinkError("no file can be called that", where=repr(str(path)), got=str(error)) from None
+
+
+def refuse_input(out: str | os.PathLike[str], *inputs: object) -> None:
+    """Refuse an output that is one of the files that are read for it, whatever may be replaced.
+
+    Args:
+        out: The output.
+        inputs: What is read; what is no path counts for nothing.
+
+    Raises:
+        SinkError: It is.
+    """
+    for given in inputs:
+        if isinstance(given, str | os.PathLike):
+            with suppress(
+                OSError, ValueError
+            ):  # one of the two is not there, or is no path of this machine's
+                if os.path.samefile(out, given):
+                    raise SinkError(
+                        "the output would replace what is read for it",
+                        where=str(out),
+                        hint="choose another place for the output",
+                    )

@@ -78,14 +78,19 @@ class SafetensorsSink(Discarding):
         with self._ledger.entry(name, array):
             self._file.write_at(self._offsets[name], contiguous(array))
 
-    def commit(self) -> None:
-        """Check that no tensor is missing and give the file its name."""
+    def finish(self) -> AtomicFile:
+        """Check that no tensor is missing and bring the file to the disk."""
         try:
             self._ledger.close()
+            self._file.finish()
         except BaseException:
             self._file.discard()
             raise
-        self._file.commit()
+        return self._file
+
+    def commit(self) -> None:
+        """Check that no tensor is missing and give the file its name."""
+        self.finish().commit()
 
     def discard(self) -> None:
         """Leave nothing behind."""

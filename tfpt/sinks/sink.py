@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tfpt.sinks.file import AtomicFile
 
 
 class Sink(Protocol):
@@ -45,3 +48,17 @@ class Sink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class FileSink(Sink, Protocol):
+    """A sink whose file can be finished before it has its name, so that several files appear together."""
+
+    def finish(self) -> AtomicFile:
+        """Complete the file under its temporary name; `tfpt.sinks.publishing.publish` gives it its own.
+
+        Raises:
+            SinkError: A tensor is missing, or the file cannot be written; nothing is left behind.
+        """
+        ...
+
+    def __enter__(self) -> FileSink: ...

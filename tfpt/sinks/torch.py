@@ -73,16 +73,21 @@ class TorchSink(Discarding):
         with self._ledger.entry(name, array):
             self._arrays[name] = contiguous(array)
 
-    def commit(self) -> None:
-        """Check that no tensor is missing, save them and give the file its name."""
+    def finish(self) -> AtomicFile:
+        """Check that no tensor is missing, save them and bring the file to the disk."""
         try:
             self._ledger.close()
             self._save()
+            self._file.finish()
         except BaseException:
             self.discard()
             raise
         self._arrays.clear()
-        self._file.commit()
+        return self._file
+
+    def commit(self) -> None:
+        """Check that no tensor is missing, save them and give the file its name."""
+        self.finish().commit()
 
     def discard(self) -> None:
         """Leave nothing behind."""

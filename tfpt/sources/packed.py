@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfpt import limits
+from tfpt import interruption, limits
 from tfpt.errors import SourceError
 from tfpt.sources import formats
 from tfpt.sources.places import as_location
@@ -72,6 +72,7 @@ class PackedSource:
                 f"more than {limits.ARCHIVE_LEVELS} archives are in each other", where=self.location
             )
         self._folder = tempfile.TemporaryDirectory(prefix="tfpt-", ignore_cleanup_errors=True)
+        interruption.begin(self._folder.name)
         try:
             with self._named():
                 fill(open_storage(self.location), Path(self._folder.name))
@@ -84,7 +85,7 @@ class PackedSource:
                     else found.open(inside, **options)
                 )
         except BaseException:
-            self._folder.cleanup()
+            self._remove()
             raise
         inner = self._source
         self.side, self.specs, self.roles = inner.side, inner.specs, inner.roles
@@ -114,7 +115,11 @@ class PackedSource:
     def close(self) -> None:
         """Close what is inside, and remove the temporary folder."""
         self._source.close()
+        self._remove()
+
+    def _remove(self) -> None:
         self._folder.cleanup()
+        interruption.end(self._folder.name)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

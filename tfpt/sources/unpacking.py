@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import glob
 import gzip
 import io
 import lzma
@@ -20,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from tfpt import limits
+from tfpt import interruption, limits
 from tfpt.errors import SourceError, TfptError
 from tfpt.sources import zips
 from tfpt.sources.places import name_of
@@ -84,12 +85,16 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack `archive` as `folder`, which appears at the end, in one step, or not at all.
 
     Only plain files and folders are written. An archive with links, devices, names that lead out of the folder, two
-    files of one name, more than 10,000 files, or contents of more than 50 times its size (and 1 GB) is refused.
+    files of one name, more than 10,000 files, or contents of more than 50 times its size (and 1 GB) is refused. The
+    caller holds a lock: what an earlier call that was killed left beside `folder` is removed.
 
     Raises:
         SourceError: The archive is damaged, or holds what is refused.
     """
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.????????"):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    interruption.begin(temporary)
     try:
         fill(open_storage(str(archive)), temporary)
         os.replace(temporary, folder)
@@ -97,6 +102,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise SourceError(f"the archive cannot be unpacked: {error}", where=str(archive)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        interruption.end(temporary)
 
 
 def fill(archive: Storage, folder: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from tfpt.errors import TfptError
 from tfpt.packages import package
-from tfpt.sinks.file import AtomicFile
+from tfpt.sinks.file import AtomicFile, real_path, refuse_input
+from tfpt.sinks.publishing import publish
 from tfpt.visualisation.board import MOST_PIXELS, Board
 from tfpt.visualisation.drawing import Picture
 from tfpt.visualisation.lettering import shades
@@ -61,18 +62,19 @@ class Outputs:
                     tiles=board.places,
                 )
             )
-        for file in self._files:
-            file.commit()
+        publish(self._files)
         return tuple(pictures)
 
 
 @contextmanager
-def outputs(out: PathLike | None, sheet: PathLike | None, overwrite: bool) -> Iterator[Outputs]:
-    """The files to draw into: `out`, a GIF or a PNG by its ending, and `sheet`, a PNG.
+def outputs(
+    out: PathLike | None, sheet: PathLike | None, overwrite: bool, inputs: Sequence[object] = ()
+) -> Iterator[Outputs]:
+    """The files to draw into: `out`, a GIF or a PNG by its ending, and `sheet`, a PNG; neither is one of `inputs`.
 
     Raises:
         TfptError: There is none, or another ending.
-        SinkError: One exists and may not be replaced, or cannot be written.
+        SinkError: One exists and may not be replaced, is an input, or cannot be written.
     """
     if out is None and sheet is None:
         raise TfptError(
@@ -87,8 +89,10 @@ def outputs(out: PathLike | None, sheet: PathLike | None, overwrite: bool) -> It
                 got=Path(path).suffix or "none",
             )
     paths = [Path(path) for path in (out, sheet) if path is not None]
-    if len({path.resolve() for path in paths}) < len(paths):
+    if len({real_path(path) for path in paths}) < len(paths):
         raise TfptError("two pictures cannot go to one file", where=str(paths[0]))
+    for path in paths:
+        refuse_input(path, *inputs)
     package("PIL.Image")
     with ExitStack() as stack:
         yield Outputs([stack.enter_context(AtomicFile(path, overwrite)) for path in paths])

@@ -1,0 +1,134 @@
+"""A program that is stopped by a signal: what it had begun is removed, what it had finished stays and is named.
+
+The handlers end the process themselves. An exception raised between two instructions, as Python does it, is lost in
+destructors and in callbacks from C, turned into an ImportError by packages that are being imported, and waits for
+threads; here nothing between the signal and the end can fail. They are for programs (`tfpt.commands.main`): in
+somebody else's process KeyboardInterrupt unwinds the stack as usual.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+
+_SAID = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+_SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
+
+# Lists and sets, whose methods are atomic: threads change them, and a handler may run between any two instructions.
+_begun: set[str] = set()
+_finished: list[str] = []
+_holding: list[None] = []
+_waiting: list[int] = []
+_process: int | None = None
+
+
+def begin(path: str | os.PathLike[str]) -> None:
+    """Have a temporary file or folder removed when a signal ends the process; call it before the path is made."""
+    _begun.add(os.fspath(path))
+
+
+def end(path: str | os.PathLike[str]) -> None:
+    """The temporary file or folder is gone, or has its final name."""
+    _begun.discard(os.fspath(path))
+
+
+def finish(path: str | os.PathLike[str]) -> None:
+    """An output is there and whole: should anything fail from now on, the message says so."""
+    if _process is not None:
+        _finished.append(os.fspath(path))
+
+
+def finished() -> str:
+    """The outputs that are there and whole, in words; empty where there is none."""
+    return f"written before that: {', '.join(map(_printable, _finished))}" if _finished else ""
+
+
+class uninterrupted:  # noqa: N801 (used like a function)
+    """A `with` block that a first signal lets go to its end; a second one does not wait."""
+
+    def __enter__(self) -> None:
+        _holding.append(None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _holding.pop()
+        if _waiting and not _holding:
+            _leave(_waiting[0])
+
+
+def install() -> None:
+    """Handle SIGINT, SIGTERM and SIGHUP, as far as the process is not told to ignore them (nohup, a job with ``&``)."""
+    global _process
+    _process = os.getpid()
+    atexit.register(_ignore)  # the first to be registered, and so the last to run
+    for name in _SAID:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
+def _ignore() -> None:
+    """All is done. Behind this Python takes its handlers away, and a signal would kill a process that has succeeded."""
+    for name in _SAID:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _process:
+        # A child made by fork: the files are its parent's.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    elif _holding and not _waiting:
+        _waiting.append(number)
+    else:
+        _leave(number)
+
+
+def _leave(number: int) -> None:
+    """Remove what was begun, and end the process as a shell reports the signal: 130 for SIGINT, 143 for SIGTERM."""
+    for path in list(_begun):
+        _remove(path)
+    said = "; ".join(filter(None, [_SAID[signal.Signals(number).name], finished()]))
+    with suppress(OSError):  # nobody listens
+        os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + said.encode(errors="replace") + b"\n")
+    os._exit(128 + number)
+
+
+def _remove(path: str) -> None:
+    # Not shutil: a handler imports nothing.
+    for folder, folders, files in os.walk(path, topdown=False):
+        for name in files:
+            _quietly(os.unlink, os.path.join(folder, name))
+        for name in folders:
+            at = os.path.join(folder, name)
+            _quietly(os.unlink if os.path.islink(at) else os.rmdir, at)
+    _quietly(os.rmdir if os.path.isdir(path) else os.unlink, path)
+
+
+def _quietly(function: Callable[[str], None], path: str) -> None:
+    with suppress(OSError):
+        function(path)
+
+
+def _printable(text: str) -> str:
+    """Without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def open_standard_streams() -> None:
+    """Give a closed standard stream the null device: else the next file to be opened would take its place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # takes the lowest number that is free
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
