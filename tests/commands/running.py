@@ -15,7 +15,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from tfpt.commands.main import main
+from tfpt.commands.group import group
 
 # What fits on a terminal that nobody made larger.
 SCREEN = 24
@@ -31,13 +31,24 @@ class Run:
 
     @property
     def json(self) -> Any:
-        """Standard output as JSON."""
-        return json.loads(self.out)
+        """Standard output as JSON, as strict as the strictest reader: no NaN, no infinity, no lone surrogate."""
+        return strict_json(self.out)
+
+
+def strict_json(text: str) -> Any:
+    """The values of a text that every reader of JSON takes."""
+
+    def refused(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    values = json.loads(text, parse_constant=refused)
+    json.dumps(values, ensure_ascii=False).encode()
+    return values
 
 
 def run(*words: object) -> Run:
     """`tfpt` with these words, in this process; an exception that reaches the top fails the test."""
-    result = CliRunner().invoke(main, [str(word) for word in words])
+    result = CliRunner().invoke(group, [str(word) for word in words])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise AssertionError("".join(traceback.format_exception(result.exception)))
     return Run(result.exit_code, result.stdout, result.stderr)

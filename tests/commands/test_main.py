@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.running import program, run
 from tfpt._version import __version__
-from tfpt.commands.main import COMMANDS, main
+from tfpt.commands.group import COMMANDS, group
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +28,8 @@ def test_help_lists_every_command_and_the_exit_codes():
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself_and_every_option(name):
     text = run(name, "--help").out
-    assert text.startswith(f"Usage: main {name}")
-    command = main.get_command(None, name)
+    assert text.startswith(f"Usage: tfpt {name}")
+    command = group.get_command(None, name)
     assert command.help
     for option in command.params:
         if option.param_type_name == "option":
@@ -40,7 +40,7 @@ def test_every_command_explains_itself_and_every_option(name):
 
 def test_the_summary_of_a_command_is_the_first_of_its_help():
     for name, (_, summary) in COMMANDS.items():
-        first = main.get_command(None, name).help.split("\n\n")[0].replace("\n", " ")
+        first = group.get_command(None, name).help.split("\n\n")[0].replace("\n", " ")
         # The shorter may leave something out, and begins alike.
         assert first.split()[:2] == summary.split()[:2], name
 

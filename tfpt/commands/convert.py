@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ def command(
             )
             for mapping, source, target in zip(mappings, sources, targets, strict=True)
         ]
+    for job in jobs:
+        click.get_current_context().call_on_close(job.source.close)
     fits = all(job.plan.ok for job in jobs)
     if not as_json:
         _show_plans(jobs, dry_run, everything)
@@ -137,15 +140,15 @@ def _outputs(mappings: Sequence[str], outs: Sequence[str]) -> tuple[Sequence[Pat
     if not outs:
         return [None] * len(mappings), None
     if len(outs) == 1:
-        folder = Path(outs[0]).expanduser()
-        if folder.is_dir() or outs[0].endswith("/") or (len(mappings) > 1 and not folder.suffix):
+        folder = Path(os.path.expanduser(outs[0]))
+        if os.path.isdir(folder) or outs[0].endswith("/") or (len(mappings) > 1 and not folder.suffix):
             names = [f"{name_of(mapping)}.safetensors" for mapping in mappings]
             return [folder / name for name in names], folder
     if len(outs) != len(mappings):
         raise click.UsageError(
             f"{len(mappings)} --mapping and {len(outs)} --out: give one folder, or a file for each mapping"
         )
-    return [Path(out).expanduser() for out in outs], None
+    return [Path(os.path.expanduser(out)) for out in outs], None
 
 
 def _make(folder: Path) -> None:

@@ -1,71 +1,98 @@
-"""The command `tfpt`: finds the subcommand, and turns errors into messages and exit codes."""
+"""The program `tfpt`: signals, standard streams and exit codes around the command.
+
+What is imported here comes before signals are handled, and is little for that reason.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import click
+from tfpt import interruption
 
-# Name → where the command lives and what it does. Kept here so that `--help` imports none of them.
-COMMANDS = {
-    "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
-    "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
-    "inspect": ("tfpt.commands.inspect", "Show what is in a file."),
-    "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
-    "check": ("tfpt.commands.check", "Check a mapping file."),
-    "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
-    "verify": ("tfpt.commands.verify", "Compare what both networks compute, layer by layer."),
-    "record": ("tfpt.commands.record", "Record what a TensorFlow network computes, layer by layer."),
-    "predict": ("tfpt.commands.predict", "Classify a clip with one stream, or with several added."),
-    "profile": ("tfpt.commands.profile", "Time a mapping's model, layer by layer."),
-    "visualize": ("tfpt.commands.visualize", "Draw a model's filters, or its activations on a clip."),
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# As a shell reports SIGINT and SIGPIPE.
+_INTERRUPTED = 130
+_NO_READER = 141
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+def main(
+    words: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True
+) -> None:
+    """Run a command and exit with its code.
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command = importlib.import_module(COMMANDS[name][0]).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            # Not click's 1, which says that the mapping does not fit.
-            click.echo("interrupted", err=True)
-            ctx.exit(130)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            meant = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(COMMANDS)}."
-            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
-@click.version_option(package_name="tfpt", message="tfpt %(version)s")
-def main() -> None:
-    """Carry TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
-
-    A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then
-    `tfpt convert --mapping NAME --checkpoint PATH`.
-
-    Exit codes: 0 done (diff, verify: the same), 1 the mapping does not fit or the sides differ, 2 an error,
-    130 interrupted.
+    Args:
+        words: The arguments; unless given, those of this process, which then handles signals as `tfpt.interruption`
+            says.
+        prog_name: What the program is called in its help.
+        standalone_mode: Exit at the end; otherwise return, and raise what click raises.
     """
+    if words is None:
+        interruption.install()
+        interruption.open_standard_streams()
+    from tfpt.commands.group import group
+
+    if not standalone_mode:
+        group.main(words, prog_name, standalone_mode=False)
+        return
+    sys.exit(_end(_code_of(words, prog_name)))
+
+
+def _code_of(words: Sequence[str] | None, prog_name: str | None) -> int:
+    import click
+
+    from tfpt.commands.group import NoReaderError, group
+
+    try:
+        code = group.main(words, prog_name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _INTERRUPTED
+    except SystemExit as end:
+        code = end.code
+    except NoReaderError:
+        return _without_reader()
+    except OSError as error:
+        return _unwritable(error)
+    return code if isinstance(code, int) else 0
+
+
+def _end(code: int) -> int:
+    """Write out what is still held back; the exit code after that."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _without_reader()
+    except OSError as error:
+        return _unwritable(error)
+    return code
+
+
+def _unwritable(error: OSError) -> int:
+    _let_go()
+    _say(f"error: cannot write to standard output: {error.strerror or error}")
+    return 2
+
+
+def _without_reader() -> int:
+    _let_go()
+    _say()
+    return _NO_READER
+
+
+def _say(error: str = "") -> None:
+    said = "; ".join(filter(None, [error, interruption.finished()]))
+    if said:
+        print(said, file=sys.stderr)
+
+
+def _let_go() -> None:
+    """Send nowhere what standard output still holds: the interpreter writes it at its end, and would fail again."""
+    with suppress(OSError):  # where it is no file of the system's, nothing is held back
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from tfpt.errors import TfptError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,7 +110,10 @@ def named_files(texts: Sequence[str]) -> str | dict[str, str] | None:
 
 
 def reports_errors(function: F) -> F:
-    """Let a command's `TfptError` become a message and an exit code: 1 for a plan that does not fit, else 2."""
+    """Let a command's `TfptError` become a message and an exit code: 1 for a plan that does not fit, else 2.
+
+    So does what the system refuses; what standard output cannot take is for `tfpt.commands.main`.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -115,13 +122,33 @@ def reports_errors(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except TfptError as error:
-            from tfpt.report.terminal import print_error, print_json
-
-            if kwargs.get("as_json"):
-                print_json(error.to_json())
-            else:
-                print_error(str(error))
+            _report(error, bool(kwargs.get("as_json")))
             # Only a plan with findings carries one: everything else is bad input.
             sys.exit(1 if hasattr(error, "plan") else 2)
+        except OSError as error:
+            if error.filename is None:  # of a stream, which the error could not be written to either
+                raise
+            # Most paths are refused where they are used; this is the rest, such as a disk that fails.
+            what = f"the system refuses: {error.strerror or error}"
+            _report(TfptError(what, where=_named(error)), bool(kwargs.get("as_json")))
+            sys.exit(2)
 
     return wrapped  # type: ignore[return-value]
+
+
+def _report(error: TfptError, as_json: bool) -> None:
+    """The error, and the files that were written all the same: to standard output as JSON, or to standard error."""
+    from tfpt.interruption import finished
+    from tfpt.report.terminal import print_error, print_json
+
+    if as_json:
+        print_json(error.to_json())
+    else:
+        print_error(str(error))
+    if finished():
+        click.echo(finished(), err=True)
+
+
+def _named(error: OSError) -> str:
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)

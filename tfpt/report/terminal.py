@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -17,12 +18,39 @@ def console(*, stderr: bool = False) -> Console:
     """A console that fits the terminal, or a wide one where the output goes to a file or a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, emoji=False)
+    return _Console(stderr=stderr, width=width, highlight=False, emoji=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich would exit with 1, which says that something differs
 
 
 def print_json(values: Any) -> None:
-    """The values as indented JSON on standard output."""
-    print(json.dumps(values, indent=2))
+    """The values as indented JSON on standard output, in what every reader of JSON takes.
+
+    Numbers that JSON has not are texts: "nan", "inf", "-inf". Half a character (a lone surrogate, as in a file's name
+    that is no UTF-8) is spelt out.
+    """
+    print(json.dumps(_strict(values), indent=2, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """The values in those that JSON has.
+
+    Example:
+        >>> _strict({"worst": [math.inf, -math.inf, math.nan, 0.5], "\\udc80": ("\\ud800", None)})
+        {'worst': ['inf', '-inf', 'nan', 0.5], '\\\\udc80': ['\\\\ud800', None]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_strict(key) if isinstance(key, str) else key: _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    return value
 
 
 def print_error(text: str) -> None:

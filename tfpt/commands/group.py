@@ -1,0 +1,106 @@
+"""The command `tfpt` and its subcommands, each imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+# Name → where the command lives and what it does. Kept here so that `--help` imports none of them.
+COMMANDS = {
+    "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
+    "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
+    "inspect": ("tfpt.commands.inspect", "Show what is in a file."),
+    "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
+    "check": ("tfpt.commands.check", "Check a mapping file."),
+    "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
+    "verify": ("tfpt.commands.verify", "Compare what both networks compute, layer by layer."),
+    "record": ("tfpt.commands.record", "Record what a TensorFlow network computes, layer by layer."),
+    "predict": ("tfpt.commands.predict", "Classify a clip with one stream, or with several added."),
+    "profile": ("tfpt.commands.profile", "Time a mapping's model, layer by layer."),
+    "visualize": ("tfpt.commands.visualize", "Draw a model's filters, or its activations on a clip."),
+}
+
+
+class _Said(logging.Handler):
+    """What the package has to say beside its result goes to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.markup import escape
+
+        from tfpt.report.terminal import console
+
+        console(stderr=True).print(escape(record.getMessage()), soft_wrap=True)
+
+
+class NoReaderError(Exception):
+    """Nobody reads standard output any more. Not BrokenPipeError, of which click makes 1, the code of a difference."""
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise NoReaderError from error
+
+
+class _LazyGroup(click.Group):
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _watched():  # --help prints already here
+            return super().make_context(*arguments, **options)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        logger, handler = logging.getLogger("tfpt"), _Said()
+        logger.addHandler(handler)
+        ctx.call_on_close(lambda: logger.removeHandler(handler))
+        try:
+            with _watched():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # In somebody else's process; a program of our own handles the signal. Not click's 1, which says that
+            # the mapping does not fit.
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    "tfpt", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="tfpt", message="tfpt %(version)s")
+def group() -> None:
+    """Carry TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
+
+    A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then
+    `tfpt convert --mapping NAME --checkpoint PATH`.
+
+    Exit codes: 0 done (diff, verify: the same), 1 the mapping does not fit or the sides differ, 2 an error,
+    130 interrupted, 143 terminated, 129 hung up, 141 nobody reads the output to its end.
+    """
