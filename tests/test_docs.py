@@ -432,6 +432,11 @@ def damage(name: str) -> None:
         case "an output that exists":
             Path("w.pth").touch()
             open_sink("w.pth", [], {})
+        case "an output that is the input":
+            from tfpt.sinks.file import refuse_input
+
+            Path("w.pth").touch()
+            refuse_input("w.pth", "w.pth")
         case "a dtype that the output's format has not":
             open_sink("w.safetensors", [TensorSpec("w", (1,), "complex128")], {})
         case _:

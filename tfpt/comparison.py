@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,7 +121,9 @@ def diff(
     tolerance: float = 0.0,
     verify_checksums: bool = True,
     dequantise: bool = False,
-    **options: Any,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    trust: bool = False,
 ) -> Diff:
     """What differs between two files: through a mapping, or name by name.
 
@@ -132,10 +135,12 @@ def diff(
         tolerance: The relative difference up to which two tensors count as the same.
         verify_checksums: Whether to compare each tensor with its checksum when it is read.
         dequantise: Take quantised weights as the float32 values that they stand for.
-        **options: For a mapping, the keywords of `tfpt.conversion.prepare`: settings, config, trust.
+        settings: Values for the mapping's parameters.
+        config: The configuration of the mapping's model, as a dict or a JSON file.
+        trust: Import a model from outside the trusted packages, where one is needed.
 
     Raises:
-        TfptError: A file cannot be read, or the two are not of one kind.
+        TfptError: A file cannot be read, or the two are not of one kind; or there is no mapping for what needs one.
 
     Example:
         >>> import tempfile, tfpt
@@ -147,18 +152,32 @@ def diff(
         (False, 230, ())
     """
     if mapping is not None:
-        job = prepare(mapping, left, verify_checksums=verify_checksums, dequantise=dequantise, **options)
-        if right is None:
-            return diff_plan(job.plan)
-        weights = open_source(right)
-        if weights.side != "pt":
-            raise TfptError(
-                "through a mapping, a checkpoint is compared with PyTorch weights",
-                where=str(right),
-                expected="a .safetensors, .pth or .pt file",
-                got=weights.format,
-            )
-        return diff_through(job.plan, job.source, weights, tolerance=tolerance)
+        job = prepare(
+            mapping,
+            left,
+            settings=settings,
+            config=config,
+            trust=trust,
+            verify_checksums=verify_checksums,
+            dequantise=dequantise,
+        )
+        with closing(job.source):
+            if right is None:
+                return diff_plan(job.plan)
+            with closing(open_source(right, verify_checksums=verify_checksums)) as weights:
+                if weights.side != "pt":
+                    raise TfptError(
+                        "through a mapping, a checkpoint is compared with PyTorch weights",
+                        where=str(right),
+                        expected="a .safetensors, .pth or .pt file",
+                        got=weights.format,
+                    )
+                return diff_through(job.plan, job.source, weights, tolerance=tolerance)
+    if settings or config is not None:
+        raise TfptError(
+            f"{'settings are' if settings else 'a configuration is'} for a mapping, and none is named",
+            hint=f"tfpt diff --mapping MAPPING {left} {right or ''}".rstrip(),
+        )
     if right is None:
         raise TfptError(
             "one file alone cannot be compared",
@@ -166,15 +185,15 @@ def diff(
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
-    first = open_source(left, verify_checksums=verify_checksums, dequantise=dequantise)
-    second = open_source(right, verify_checksums=verify_checksums, dequantise=dequantise)
-    if first.side != second.side:
-        raise TfptError(
-            "names of TensorFlow and of PyTorch can only be compared through a mapping",
-            got=f"{left} ({first.format}) and {right} ({second.format})",
-            hint=f"tfpt diff --mapping MAPPING {left} {right}",
-        )
-    return diff_files(first, second, tolerance=tolerance)
+    opened = {"verify_checksums": verify_checksums, "dequantise": dequantise}
+    with closing(open_source(left, **opened)) as first, closing(open_source(right, **opened)) as second:
+        if first.side != second.side:
+            raise TfptError(
+                "names of TensorFlow and of PyTorch can only be compared through a mapping",
+                got=f"{left} ({first.format}) and {right} ({second.format})",
+                hint=f"tfpt diff --mapping MAPPING {left} {right}",
+            )
+        return diff_files(first, second, tolerance=tolerance)
 
 
 def diff_plan(plan: Plan) -> Diff:

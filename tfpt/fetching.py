@@ -68,7 +68,7 @@ class Fetched:
 def cache_folder() -> Path:
     """Where published checkpoints are kept: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
     if named := os.environ.get("TFPT_CACHE"):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     # The XDG base directory specification: a path that is not absolute is to be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "tfpt"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfpt.errors import ModelError, TfptError, UntrustedError
+from tfpt.mapping import rows
 from tfpt.mapping.loading import load_mapping
 from tfpt.model import build_model, model_specs
 from tfpt.nearest import nearest
 from tfpt.planning import Finding, PlanError, make_plan
-from tfpt.sources import open_source
+from tfpt.sources import Source, open_source
 from tfpt.sources.roles import roles_of
 from tfpt.tensors import TensorSpec, format_shape
 from tfpt.translate import translated
@@ -29,6 +31,7 @@ def load(
     *,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     adapt: bool = False,
     trust: bool = False,
     device: str = "cpu",
@@ -42,6 +45,7 @@ def load(
         path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
         trust: Import the model even from outside the trusted packages.
         device: Where the model is to be.
@@ -63,12 +67,25 @@ def load(
         >>> model.conv3d_1a_7x7.conv3d.weight.shape
         torch.Size([64, 2, 7, 7, 7])
     """
-    from tfpt.behaviour import adapt_model, check_behaviour
     from tfpt.devices import device_of
 
     place = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    source = open_source(path, by_path=compiled.names_are_paths)
+    with closing(open_source(path, dequantise=dequantise, by_path=compiled.names_are_paths)) as source:
+        model = _filled(compiled, source, str(path), adapt=adapt, trust=trust, check=check)
+    model = model.to(place)
+    if optimize:
+        from tfpt.optimisation import optimize as faster
+
+        model = faster(model)
+    return model
+
+
+def _filled(
+    compiled: rows.Mapping, source: Source, path: str, *, adapt: bool, trust: bool, check: bool
+) -> torch.nn.Module:
+    """The mapping's model with the values of a source."""
+    from tfpt.behaviour import adapt_model, check_behaviour
 
     def build(device: str) -> torch.nn.Module:
         model = build_model(compiled, device=device, trust=trust)
@@ -86,10 +103,10 @@ def load(
     if contradictions and check:
         raise _contradiction(compiled.name, contradictions)
     if source.side == "pt":
-        _check_fit(model, source.specs, str(path))
+        _check_fit(model, source.specs, path)
         tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
     else:
-        plan = make_plan(compiled, source.specs, model_specs(model), source=str(path), roles=roles_of(source))
+        plan = make_plan(compiled, source.specs, model_specs(model), source=path, roles=roles_of(source))
         if not plan.ok:
             raise PlanError(plan)
         if any(step.keep for step in plan.steps):
@@ -98,12 +115,6 @@ def load(
     if not _is_made_of_its_state(model):
         model = build("cpu")
     _fill(model, {name: _tensor(array) for name, array in tensors.items()})
-    source.close()
-    model = model.to(place)
-    if optimize:
-        from tfpt.optimisation import optimize as faster
-
-        model = faster(model)
     return model
 
 

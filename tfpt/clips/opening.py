@@ -60,7 +60,7 @@ def open_clip(
 
 def _place(path: str | os.PathLike[str]) -> Path:
     try:
-        return Path(path).expanduser()
+        return Path(os.path.expanduser(path))
     except RuntimeError as error:
         raise SourceError("there is no such clip", where=str(path), got=str(error)) from error
 

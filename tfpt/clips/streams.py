@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,7 +131,8 @@ def open_feeds(
     cut: Cut,
     *,
     fps: float | None = None,
-    **options: Any,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
 ) -> tuple[Feed, ...]:
     """Read the mappings, open the clips, and check that each network can be fed its clip.
 
@@ -141,14 +141,15 @@ def open_feeds(
         clip: The clip of those that have none of their own.
         cut: What of the clips is looked at.
         fps: Frames a second, in place of what the clips say.
-        **options: For `load_mapping`: settings and config.
+        settings: Values for the mappings' parameters.
+        config: The models' configuration, as a dict or a JSON file.
 
     Raises:
         TfptError: A mapping or clip cannot be read; a network takes others; two clips differ in length.
     """
     feeds = []
     for stream in streams:
-        mapping = load_mapping(os.fspath(stream.mapping), **options)
+        mapping = load_mapping(os.fspath(stream.mapping), settings, config)
         check_input(mapping)
         path = clip if stream.clip is None else stream.clip
         if path is None:
@@ -196,8 +197,8 @@ def _of_one_length(feeds: Sequence[Feed]) -> list[Feed]:
     ]
 
 
-def _place(feed: Feed) -> Path:
-    return Path(feed.clip.location).resolve()
+def _place(feed: Feed) -> str:
+    return os.path.realpath(feed.clip.location)
 
 
 def _check_rate(clip: Clip, mapping: rows.Mapping, fps: float | None) -> None:

@@ -60,9 +60,6 @@ def command(
     """
     from tfpt.comparison import diff
 
-    options = {}
-    if mapping is not None:
-        options = {"settings": parse_settings(settings), "config": config, "trust": trust}
     result = diff(
         left,
         right,
@@ -70,7 +67,9 @@ def command(
         tolerance=tolerance,
         verify_checksums=verify_checksums,
         dequantise=dequantise,
-        **options,
+        settings=parse_settings(settings),
+        config=config,
+        trust=trust,
     )
     if as_json:
         from tfpt.report.terminal import print_json

@@ -10,6 +10,7 @@ import click
 
 from tfpt.commands.options import (
     config_option,
+    dequantise_option,
     device_option,
     json_option,
     mapping_help,
@@ -86,6 +87,7 @@ class _InOrder(click.Command):
 @optimize_option
 @settings_option
 @config_option
+@dequantise_option
 @trust_option
 @json_option
 @reports_errors

@@ -10,6 +10,7 @@ import click
 from tfpt.commands.options import (
     all_option,
     config_option,
+    dequantise_option,
     device_option,
     json_option,
     mapping_help,
@@ -55,6 +56,7 @@ _positive = click.IntRange(min=1)
 @click.option("--depth", type=_positive, help="Sum up layers this many names down. [default: the leaves]")
 @settings_option
 @config_option
+@dequantise_option
 @trust_option
 @all_option
 @json_option
@@ -82,6 +84,7 @@ def command(
     depth: int | None,
     settings: Sequence[str],
     config: Path | None,
+    dequantise: bool,
     trust: bool,
     everything: bool,
     as_json: bool,
@@ -123,6 +126,7 @@ def command(
             overwrite=force,
             settings=parse_settings(settings),
             config=str(config) if config else None,
+            dequantise=dequantise,
             trust=trust,
         )
     if as_json:

@@ -12,6 +12,7 @@ import click
 from tfpt.commands.options import (
     all_option,
     config_option,
+    dequantise_option,
     device_option,
     json_option,
     mapping_help,
@@ -79,6 +80,7 @@ from tfpt.commands.options import (
 @click.option("--force", is_flag=True, help="Replace the report file.")
 @settings_option
 @config_option
+@dequantise_option
 @trust_option
 @all_option
 @json_option

@@ -11,6 +11,7 @@ import click
 from tfpt.commands.options import (
     F,
     config_option,
+    dequantise_option,
     device_option,
     json_option,
     mapping_help,
@@ -39,6 +40,7 @@ def _drawing_options(function: F) -> F:
         click.option("--force", is_flag=True, help="Replace pictures that exist."),
         settings_option,
         config_option,
+        dequantise_option,
         trust_option,
         json_option,
     ]  # fmt: skip
@@ -91,6 +93,7 @@ def filters(
     force: bool,
     settings: Sequence[str],
     config: Path | None,
+    dequantise: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -118,6 +121,7 @@ def filters(
         overwrite=force,
         settings=parse_settings(settings),
         config=str(config) if config else None,
+        dequantise=dequantise,
         trust=trust,
     )
     _report(drawing, "filter", as_json)
@@ -164,6 +168,7 @@ def activations(
     force: bool,
     settings: Sequence[str],
     config: Path | None,
+    dequantise: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -192,6 +197,7 @@ def activations(
         overwrite=force,
         settings=parse_settings(settings),
         config=str(config) if config else None,
+        dequantise=dequantise,
         trust=trust,
     )
     _report(drawing, "channel", as_json)

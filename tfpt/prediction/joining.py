@@ -21,6 +21,8 @@ from tfpt.loading import load
 from tfpt.prediction.classification import mean_logits
 from tfpt.prediction.labels import labels_of
 from tfpt.prediction.scores import Prediction, Scores, StreamScores, scores_of
+from tfpt.sinks.file import refuse_input
+from tfpt.sinks.publishing import publish
 
 __all__ = ["Prediction", "Stream", "StreamScores", "predict"]
 
@@ -44,6 +46,7 @@ def predict(
     optimize: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dequantise: bool = False,
     trust: bool = False,
     save: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -69,7 +72,7 @@ def predict(
         device: Where the networks are to run.
         dtype: In which precision: float32, float64, bfloat16 or float16.
         optimize: Run the faster form of the networks.
-        settings, config, trust: For the mappings and their models; see `tfpt.load`.
+        settings, config, dequantise, trust: For the mappings, their weights and their models; see `tfpt.load`.
         save: A folder to write the prepared clips to, ``MAPPING.npy`` of each stream.
         overwrite: Replace such files.
         fetching: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
@@ -90,16 +93,18 @@ def predict(
     wanted = (streams,) if isinstance(streams, Stream) else tuple(streams)
     _check_numbers(wanted, {"top": top, "window": window, "stride": stride, "batch": batch}, fps, start, end)
     _check_device(device, dtype)
-    options = {
+    options: dict[str, Any] = {
         "settings": settings,
         "config": os.fspath(config) if isinstance(config, os.PathLike) else config,
     }
     cut = Cut(start, end, window, stride, loop)
     feeds = open_feeds(wanted, clip, cut, fps=fps, **options)
-    placed = {"device": device, "optimize": optimize, "trust": trust}
+    placed = {"device": device, "optimize": optimize, "dequantise": dequantise, "trust": trust}
     models = [_model(feed, len(feeds) > 1, dtype, fetching, **placed, **options) for feed in feeds]
     with ExitStack() as stack:
         paths = [] if save is None else _files(feeds, Path(save))
+        for path in paths:
+            refuse_input(path, *(feed.clip.location for feed in feeds))
         writers = [stack.enter_context(ClipWriter(path, overwrite)) for path in paths]
         found = []
         for index, (feed, (model, source)) in enumerate(zip(feeds, models, strict=True)):
@@ -107,8 +112,7 @@ def predict(
             found.append(_scored(feed, model, source, cut, writer, top, batch, progress))
         check_lengths(feeds, [stream.frames for stream in found])
         joint = _joint(found, top) if len(found) > 1 else None
-        for writer in writers:
-            writer.commit()
+        publish([writer.finish() for writer in writers])
     return Prediction(tuple(found), joint, tuple(paths))
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from tfpt import interruption
 from tfpt.errors import TfptError
 from tfpt.profiling.operator_times import TracedRun, write_trace
 from tfpt.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
 from tfpt.profiling.workload import make_workload
-from tfpt.sinks.file import AtomicFile
+from tfpt.sinks.file import AtomicFile, refuse_input
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,6 +88,7 @@ def profile(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     trust: bool = False,
     model: nn.Module | None = None,
 ) -> Profile:
@@ -115,6 +117,7 @@ def profile(
         overwrite: Replace a trace that exists.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         trust: Import the model even from outside the trusted packages.
         model: A model to measure in place of the mapping's; it is copied, and stays as it is.
 
@@ -137,6 +140,8 @@ def profile(
             raise TfptError(f"too few {name}", expected=f"{least} or more", got=str(number))
     if threads is not None and threads > _most_threads():
         raise TfptError("too many threads", expected=f"at most {_most_threads()}", got=str(threads))
+    if trace is not None:
+        refuse_input(trace, weights, mapping, config)
     with _trace_file(trace, overwrite) as write, _threads(threads):
         workload = make_workload(
             os.fspath(mapping),
@@ -151,6 +156,7 @@ def profile(
             channels_last=channels_last,
             settings=settings,
             config=config,
+            dequantise=dequantise,
             trust=trust,
         )
         options = Options(repeats, warmup, compile_backend if compile else None, optimize)
@@ -247,9 +253,11 @@ def _trace_file(
 
         def write(runs: list[TracedRun], device: torch.device) -> None:
             with tempfile.TemporaryDirectory() as folder:
+                interruption.begin(folder)
                 whole = Path(folder, "trace.json")
                 write_trace(runs, device, whole)
                 file.write_at(0, np.fromfile(whole, np.uint8))
+            interruption.end(folder)
 
         yield write
         file.commit()

@@ -141,6 +141,7 @@ def make_workload(
     channels_last: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     trust: bool = False,
 ) -> Workload:
     """Build a mapping's model and an input for it; arguments as for `tfpt.profile`.
@@ -166,7 +167,9 @@ def make_workload(
         if model is not None:
             made = _copied(model).eval()
         elif weights is not None:
-            made = load(mapping, weights, settings=settings, config=config, trust=trust)
+            made = load(
+                mapping, weights, settings=settings, config=config, dequantise=dequantise, trust=trust
+            )
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)

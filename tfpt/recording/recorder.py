@@ -18,6 +18,7 @@ from tfpt.recording.feeding import Fed, Given, Sizes, given_inputs, matched, see
 from tfpt.recording.files import write_recording
 from tfpt.recording.recordings import INPUT, RecordedEndpoint, Recording
 from tfpt.running.network import Recordable, TensorFlowNetwork
+from tfpt.sinks.file import AtomicFile, refuse_input
 
 
 def record(
@@ -82,6 +83,9 @@ def record(
         ((1, 3), (1, 5))
     """
     _refuse_existing(out, overwrite)
+    if out is not None:
+        files = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+        refuse_input(out, network, *files, *(feeds or {}).values())
     compiled = None if mapping is None else load_mapping(os.fspath(mapping), settings, config)
     opened = _opened(network, checkpoint, signature, trust)
     try:
@@ -160,8 +164,6 @@ def _opened(
 def _refuse_existing(out: str | os.PathLike[str] | None, overwrite: bool) -> None:
     """Before a network runs for minutes: the errors of a file that cannot be written."""
     if out is not None:
-        from tfpt.sinks.file import AtomicFile
-
         AtomicFile(out, overwrite).discard()
 
 

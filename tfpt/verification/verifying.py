@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,6 +113,7 @@ def verify(
     tolerance: float = DEFAULT_TOLERANCE,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     trust: bool = False,
     adapt: bool = False,
     optimize: bool = False,
@@ -120,7 +121,15 @@ def verify(
     dtype: str | None = None,
     diagnose: bool = True,
     seconds: float = 60.0,
-    **recording_options: Any,
+    seed: int | None = None,
+    frames: int | None = None,
+    batch: int | None = None,
+    size: int | None = None,
+    whole: bool = False,
+    endpoints: Sequence[str] | None = None,
+    all_layers: bool = False,
+    feeds: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Verification:
     """Run a mapping's model on what TensorFlow was fed, and compare every endpoint with what TensorFlow computed.
 
@@ -141,6 +150,7 @@ def verify(
         tolerance: Up to which relative difference two activations count as the same.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         trust: Import the model even from outside the trusted packages.
         adapt: Replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn` first.
         optimize: Run the faster form of the model.
@@ -148,7 +158,8 @@ def verify(
         dtype: In which floating-point dtype, such as ``"float64"``; the weights' unless given.
         diagnose: Look for what makes endpoints depart.
         seconds: After which the search for causes begins no further trial.
-        **recording_options: With `network`, further keywords of `tfpt.record`, such as `seed` or `frames`.
+        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what is recorded of
+            it and on which input, as `tfpt.record` has it.
 
     Raises:
         PlanError: The mapping does not fit the weights.
@@ -167,7 +178,19 @@ def verify(
         >>> result.agrees, [one.name for one in result.endpoints if one.verdict == "agrees"]
         (True, ['Mixed_3b'])
     """
-    check_sides(weights, recording, network, model, recording_options)
+    given = {
+        "seed": seed,
+        "frames": frames,
+        "batch": batch,
+        "size": size,
+        "whole": whole or None,
+        "endpoints": endpoints,
+        "all_layers": all_layers or None,
+        "feeds": feeds,
+        "signature": signature,
+    }
+    run: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    check_sides(weights, recording, network, model, run)
     if not 0 < tolerance < 1:
         raise TfptError("no such tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     if not seconds >= 0:
@@ -179,9 +202,10 @@ def verify(
         ours = as_given(model, compiled, adapt=adapt, dtype=dtype, device=device)
     else:
         assert chosen is not None
-        ours = placed(load(mapping, chosen, adapt=adapt, check=False, **common), dtype=dtype, device=device)
+        loaded = load(mapping, chosen, dequantise=dequantise, adapt=adapt, check=False, **common)
+        ours = placed(loaded, dtype=dtype, device=device)
     if network is not None:
-        theirs = record(mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **recording_options)
+        theirs = record(mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **run)
         inputs = None
     else:
         assert recording is not None

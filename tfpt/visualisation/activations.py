@@ -64,6 +64,7 @@ def draw_activations(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     trust: bool = False,
     model: nn.Module | None = None,
 ) -> Drawing:
@@ -94,6 +95,7 @@ def draw_activations(
         overwrite: Replace files that exist.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         trust: Import the model even from outside the trusted packages.
         model: A model to run in place of the mapping's.
 
@@ -115,9 +117,16 @@ def draw_activations(
         raise TfptError("no such place in a clip", expected="seconds, 0 or more", got=f"{start:g}")
     check_choices(scale=scale, zoom=zoom, fps=fps)
     place = device_of(device)
-    with outputs(out, sheet, overwrite) as files:
+    with outputs(out, sheet, overwrite, inputs=(weights, clip)) as files:
         compiled, network = subject(
-            mapping, weights, model, settings=settings, config=config, trust=trust, device=device
+            mapping,
+            weights,
+            model,
+            settings=settings,
+            config=config,
+            dequantise=dequantise,
+            trust=trust,
+            device=device,
         )
         path = _layer(network, compiled, layer)
         footage = read_footage(compiled, clip, frames, start, network)

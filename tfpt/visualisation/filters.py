@@ -48,6 +48,7 @@ def draw_filters(
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
+    dequantise: bool = False,
     trust: bool = False,
     model: nn.Module | None = None,
 ) -> Drawing:
@@ -75,6 +76,7 @@ def draw_filters(
         overwrite: Replace files that exist.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
+        dequantise: Take quantised weights as the float32 values that they stand for.
         trust: Import the model even from outside the trusted packages.
         model: A model to draw in place of the mapping's.
 
@@ -92,8 +94,10 @@ def draw_filters(
     if channels is not None and channels not in _CHANNELS:
         raise TfptError("no such way to show channels", expected=", ".join(_CHANNELS), got=str(channels))
     check_choices(scale=scale, zoom=zoom, fps=fps)
-    with outputs(out, sheet, overwrite) as files:
-        compiled, network = subject(mapping, weights, model, settings=settings, config=config, trust=trust)
+    with outputs(out, sheet, overwrite, inputs=(weights,)) as files:
+        compiled, network = subject(
+            mapping, weights, model, settings=settings, config=config, dequantise=dequantise, trust=trust
+        )
         at = "" if layer is None else layer_named(network, compiled, layer)
         path, module = convolution_at(network, at)
         kernels = _kernels(path, module)

@@ -29,6 +29,7 @@ def subject(
     *,
     settings: Mapping[str, Any] | None,
     config: Mapping[str, Any] | str | None,
+    dequantise: bool = False,
     trust: bool,
     device: str = "cpu",
 ) -> tuple[rows.Mapping, nn.Module]:
@@ -37,8 +38,15 @@ def subject(
     if model is not None:
         return compiled, model
     if weights is not None:
-        options: dict[str, Any] = {"settings": settings, "config": config, "trust": trust, "device": device}
-        return compiled, load(mapping, weights, **options)
+        return compiled, load(
+            mapping,
+            weights,
+            settings=settings,
+            config=config,
+            dequantise=dequantise,
+            trust=trust,
+            device=device,
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return compiled, build_model(compiled, device="cpu", trust=trust).to(device)
