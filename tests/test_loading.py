@@ -61,6 +61,12 @@ class TestStockLayers:
         assert "net.yaml:" in message
         assert "adapt=True" in message
 
+    def test_that_pad_otherwise_are_taken_where_nobody_is_to_check(self, network):
+        folder, values = network
+        model = tfpt.load(folder / "net.yaml", folder / "model.ckpt", trust=True, check=False)
+        assert model[0].padding == (3, 3)
+        np.testing.assert_array_equal(model[0].bias.detach(), values["net/bias"])
+
     @pytest.mark.parametrize("size", [224, 225])
     def test_are_replaced_on_request_and_then_compute_what_tensorflow_computes(self, network, size):
         tf = pytest.importorskip("tensorflow")
@@ -289,3 +295,31 @@ class TestModelsMadeWithoutValues:
             nn.init, "trunc_normal_", lambda tensor, **_: tensor.is_meta or pytest.fail("drawn")
         )
         tfpt.load("i3d_rgb", sampled_rgb)
+
+
+class Small(nn.Module):
+    """A parameter of one of the dtypes that numpy has from elsewhere."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, 5).to(getattr(torch, dtype)), requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz"]
+)
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors", "pth"])
+def test_dtypes_that_numpy_has_from_elsewhere_are_filled_in(tmp_path, dtype, suffix):
+    import ml_dtypes
+
+    values = np.random.default_rng(3).normal(size=(3, 5)).astype(getattr(ml_dtypes, dtype))
+    write_bundle(tmp_path / "m.ckpt", {"w": values})
+    mapping = tmp_path / "m.yaml"
+    text = f'version: 1\nmodel: {{factory: "{__name__}:Small", kwargs: {{dtype: {dtype}}}}}\n'
+    mapping.write_text(text + 'weights: [{tf: w, pt: weight, layout: "a b -> a b"}]\n')
+    path = tmp_path / f"m.{suffix}"
+    if suffix != "ckpt":
+        tfpt.convert(mapping, tmp_path / "m.ckpt", path, trust=True)
+    weight = tfpt.load(mapping, path, trust=True).weight
+    assert weight.dtype == getattr(torch, dtype)
+    np.testing.assert_array_equal(weight.float().numpy(), values.astype(np.float32))

@@ -50,7 +50,8 @@ def load(
         trust: Import the model even from outside the trusted packages.
         device: Where the model is to be.
         optimize: Return the faster form of the model, for inference only; see `tfpt.optimisation`.
-        check: Refuse a model whose layers contradict the mapping.
+        check: Refuse a model whose layers contradict the mapping; ``False`` fills it all the same, for `tfpt.verify`
+            to show what it computes.
 
     Returns:
         The model, in evaluation mode.
@@ -99,9 +100,10 @@ def _filled(
         raise
     except ModelError:  # perhaps one that computes while it is made, which shapes alone do not allow
         model = build("cpu")
-    contradictions = [finding for finding in check_behaviour(model, compiled) if finding.stops]
-    if contradictions and check:
-        raise _contradiction(compiled.name, contradictions)
+    if check:
+        contradictions = [finding for finding in check_behaviour(model, compiled) if finding.stops]
+        if contradictions:
+            raise _contradiction(compiled.name, contradictions)
     if source.side == "pt":
         _check_fit(model, source.specs, path)
         tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
@@ -161,7 +163,9 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
         # The values are copied into the model at once, so that the file they are a view of is read-only is no matter.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        if array.dtype.kind == "V":  # ml_dtypes' types, which torch.from_numpy does not know
+        if array.dtype.isbuiltin == 2:  # ml_dtypes' types, which torch.from_numpy does not know
+            if not hasattr(torch, kind):  # nor torch at all: float32 holds every value of them
+                return torch.from_numpy(array.astype(np.float32))
             return torch.from_numpy(array.view(f"i{array.dtype.itemsize}")).view(getattr(torch, kind))
         return torch.from_numpy(array)
 

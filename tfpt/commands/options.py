@@ -41,6 +41,14 @@ device_option = click.option(
 optimize_option = click.option(
     "--optimize", is_flag=True, help="Run the faster form of the model, which computes the same."
 )
+check_option = click.option(
+    "--no-check",
+    "check",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Take the model even if its layers contradict the mapping.",
+)
 settings_option = click.option(
     "--set",
     "settings",

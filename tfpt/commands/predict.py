@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfpt.commands.options import (
+    check_option,
     config_option,
     dequantise_option,
     device_option,
@@ -85,6 +86,7 @@ class _InOrder(click.Command):
 @click.option("--dtype", default="float32", show_default=True, help="Run in this dtype, such as bfloat16.")
 @device_option
 @optimize_option
+@check_option
 @settings_option
 @config_option
 @dequantise_option

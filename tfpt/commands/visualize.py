@@ -10,6 +10,7 @@ import click
 
 from tfpt.commands.options import (
     F,
+    check_option,
     config_option,
     dequantise_option,
     device_option,
@@ -148,6 +149,7 @@ def filters(
     help="Steps a second. [default: as fast as the clip]",
 )
 @device_option
+@check_option
 @_drawing_options
 @reports_errors
 def activations(
@@ -162,6 +164,7 @@ def activations(
     start: float | None,
     fps: float | None,
     device: str,
+    check: bool,
     scale: Any,
     limit: float | None,
     zoom: int | None,
@@ -194,6 +197,7 @@ def activations(
         zoom=zoom,
         fps=fps,
         device=device,
+        check=check,
         overwrite=force,
         settings=parse_settings(settings),
         config=str(config) if config else None,

@@ -48,6 +48,7 @@ def predict(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dequantise: bool = False,
     trust: bool = False,
+    check: bool = True,
     save: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     fetching: Callable[[str, int, int | None], None] | None = None,
@@ -73,6 +74,7 @@ def predict(
         dtype: In which precision: float32, float64, bfloat16 or float16.
         optimize: Run the faster form of the networks.
         settings, config, dequantise, trust: For the mappings, their weights and their models; see `tfpt.load`.
+        check: Refuse networks whose layers contradict their mappings.
         save: A folder to write the prepared clips to, ``MAPPING.npy`` of each stream.
         overwrite: Replace such files.
         fetching: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
@@ -99,7 +101,13 @@ def predict(
     }
     cut = Cut(start, end, window, stride, loop)
     feeds = open_feeds(wanted, clip, cut, fps=fps, **options)
-    placed = {"device": device, "optimize": optimize, "dequantise": dequantise, "trust": trust}
+    placed = {
+        "device": device,
+        "optimize": optimize,
+        "dequantise": dequantise,
+        "trust": trust,
+        "check": check,
+    }
     models = [_model(feed, len(feeds) > 1, dtype, fetching, **placed, **options) for feed in feeds]
     with ExitStack() as stack:
         paths = [] if save is None else _files(feeds, Path(save))

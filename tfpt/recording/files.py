@@ -214,7 +214,7 @@ def _content(recording: Recording, where: str) -> dict[str, np.ndarray]:
 def _plain(name: str, array: np.ndarray, where: str) -> np.ndarray:
     """As numpy can store it and everybody read it: numbers, in order."""
     array = np.asarray(array)
-    if array.dtype.kind == "V":
+    if array.dtype.isbuiltin == 2:
         # The small floats of ml_dtypes, of which numpy would store nothing but their bytes.
         array = array.astype(np.float32)
     if array.dtype.kind not in "biufc":

@@ -230,7 +230,7 @@ def _recorded(
 
 def _plain(array: np.ndarray) -> np.ndarray:
     """In a dtype that numpy itself has: the small floats of ml_dtypes are numbers of float32 all."""
-    return array.astype(np.float32) if array.dtype.kind == "V" else array
+    return array.astype(np.float32) if array.dtype.isbuiltin == 2 else array
 
 
 def _facts(

@@ -66,6 +66,7 @@ def draw_activations(
     config: Mapping[str, Any] | str | None = None,
     dequantise: bool = False,
     trust: bool = False,
+    check: bool = True,
     model: nn.Module | None = None,
 ) -> Drawing:
     """Draw what a layer gives for a clip: a GIF over time with the clip beside it, a PNG with times from left to right.
@@ -97,6 +98,7 @@ def draw_activations(
         config: The model's configuration, as a dict or a JSON file.
         dequantise: Take quantised weights as the float32 values that they stand for.
         trust: Import the model even from outside the trusted packages.
+        check: Refuse a model whose layers contradict the mapping.
         model: A model to run in place of the mapping's.
 
     Raises:
@@ -127,6 +129,7 @@ def draw_activations(
             dequantise=dequantise,
             trust=trust,
             device=device,
+            check=check,
         )
         path = _layer(network, compiled, layer)
         footage = read_footage(compiled, clip, frames, start, network)

@@ -95,8 +95,16 @@ def draw_filters(
         raise TfptError("no such way to show channels", expected=", ".join(_CHANNELS), got=str(channels))
     check_choices(scale=scale, zoom=zoom, fps=fps)
     with outputs(out, sheet, overwrite, inputs=(weights,)) as files:
+        # However the layers pad, the filters are these.
         compiled, network = subject(
-            mapping, weights, model, settings=settings, config=config, dequantise=dequantise, trust=trust
+            mapping,
+            weights,
+            model,
+            settings=settings,
+            config=config,
+            dequantise=dequantise,
+            trust=trust,
+            check=False,
         )
         at = "" if layer is None else layer_named(network, compiled, layer)
         path, module = convolution_at(network, at)

@@ -32,6 +32,7 @@ def subject(
     dequantise: bool = False,
     trust: bool,
     device: str = "cpu",
+    check: bool = True,
 ) -> tuple[rows.Mapping, nn.Module]:
     """A mapping, compiled, and its model: the one given, one with weights, or one with random weights."""
     compiled = load_mapping(os.fspath(mapping), settings, config)
@@ -46,6 +47,7 @@ def subject(
             dequantise=dequantise,
             trust=trust,
             device=device,
+            check=check,
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
