@@ -166,9 +166,9 @@ FAULTS = {
     "branches with each other's weights": (
         lambda net: exchange(net.mixed.left, net.mixed.right),
         "mixed",
-        # The same channels as those of branches in another order: what is tried first is named.
-        "branch order",
-        "mixed",
+        # The same as these branches in another order, which the advice names, too.
+        "exchanged weights",
+        "mixed.left",
     ),
     "another slope": (put("mixed", lambda net: Slope(net.mixed)), "mixed", "activation", "mixed"),
     "another flattening": (change("hidden.weight", to_channels_last), "hidden", "flattening", "hidden"),
@@ -346,3 +346,95 @@ def test_places_are_told_apart_no_longer_than_there_is_time(tmp_path, monkeypatc
     (diagnosis,) = verified(tmp_path, Norms(23, 1e-1), 1e-3, seconds=9.0).explanation.diagnoses
     assert diagnosis.proven
     assert diagnosis.trials <= 12
+
+
+def test_weights_exchanged_and_branches_in_another_order_are_told_as_one(small):
+    result = small.verify(small.broken(lambda net: exchange(net.mixed.left, net.mixed.right)))
+    (diagnosis,) = result.explanation.diagnoses
+    (place,) = diagnosis.places
+    assert place.has == "has the weights that belong to mixed.right"
+    assert "the other order" in diagnosis.cause
+    (advice,) = diagnosis.advice
+    assert advice.startswith(
+        "look at the rows of the mapping that write mixed.left and mixed.right; or concatenate"
+    )
+
+
+class Twice(nn.Module):
+    """Two square layers, one behind the other, and an endpoint behind both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        random = np.random.default_rng(19)
+        self.first, self.second = nn.Conv2d(7, 7, 3, bias=False), nn.Conv2d(7, 7, 3, bias=False)
+        for layer in (self.first, self.second):
+            layer.weight.data = torch.tensor(random.normal(size=(7, 7, 3, 3)), dtype=torch.float32)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+ROWS = """\
+  - {tf: first/kernel,  pt: first.weight,  layout: "h w i o -> o i h w"}
+  - {tf: second/kernel, pt: second.weight, layout: "h w i o -> o i h w"}
+"""
+BOTH = '  - {tf: "{x}/kernel", pt: "{x}.weight", layout: "h w i o -> o i h w"}\n'
+
+
+def advised(tmp_path, fault, rows):
+    """What is advised where this was done to the weights of the two layers."""
+    import tfpt
+    from tfpt.recording.recordings import RecordedEndpoint, Recording
+
+    path = tmp_path / "twice.yaml"
+    path.write_text(
+        f"version: 1\nweights:\n{rows}"
+        'endpoints: [{tf: end, pt: second, layout: "b h w c -> b c h w"}]\n'
+        'input: {layout: "b h w c -> b c h w"}\n'
+    )
+    net = Twice()
+    x = np.random.default_rng(23).normal(size=(2, 11, 5, 7)).astype(np.float32)
+    with torch.no_grad():
+        truth = net(torch.from_numpy(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+    for name, function in fault.items():
+        layer = net.get_submodule(name)
+        layer.weight.data = function(layer.weight.data).contiguous()
+    recorded = {"end": RecordedEndpoint.of("end", truth, whole=True)}
+    result = tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=net)
+    (diagnosis,) = result.explanation.diagnoses
+    assert [place.path for place in diagnosis.places] == list(fault)
+    return diagnosis.advice[0]
+
+
+SQUARE = {
+    "inputs and outputs": (lambda w: w.transpose(0, 1), "i o h w"),
+    "height and width": (lambda w: w.transpose(2, 3), "o i w h"),
+}
+
+
+@pytest.mark.parametrize("kind", SQUARE)
+@pytest.mark.parametrize(
+    ("names", "lines"), [(("first",), (3,)), (("second",), (4,)), (("first", "second"), (3, 4))]
+)
+def test_the_row_of_the_kernel_that_is_wrong_is_to_be_changed(tmp_path, kind, names, lines):
+    function, wanted = SQUARE[kind]
+    advice = advised(tmp_path, dict.fromkeys(names, function), ROWS)
+    for line in (3, 4):
+        assert (f'"h w i o -> {wanted}"' in advice and f"twice.yaml:{line}" in advice) == (line in lines), (
+            advice
+        )
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_row_that_writes_a_right_kernel_too_is_not_to_be_changed_for_it(tmp_path, name):
+    advice = advised(tmp_path, {name: lambda w: w.transpose(0, 1)}, BOTH)
+    assert f'a row for {name}.weight alone, with layout: "h w i o -> i o h w"' in advice
+    both = {"first": lambda w: w.transpose(0, 1), "second": lambda w: w.transpose(0, 1)}
+    assert "alone" not in advised(tmp_path, both, BOTH)
+
+
+@pytest.mark.parametrize(("name", "line"), [("first", 3), ("second", 4)])
+def test_the_row_of_a_mirrored_kernel_is_to_be_looked_at(tmp_path, name, line):
+    advice = advised(tmp_path, {name: lambda w: w.flip(2, 3)}, ROWS)
+    assert f"twice.yaml:{line}" in advice
+    assert f"twice.yaml:{7 - line}" not in advice

@@ -139,7 +139,8 @@ class _Chain:
             return None
         self.kept = kept
         places = tuple(_places((wider,), self.mapping))
-        self.diagnoses[-1] = replace(self.diagnoses[-1], everywhere=True, places=places)
+        advice = (_advice(wider, places),)
+        self.diagnoses[-1] = replace(self.diagnoses[-1], everywhere=True, places=places, advice=advice)
         return again
 
     def _results(self, kept: Sequence[tuple[Hypothesis, ...]]) -> tuple[Compared, ...]:
@@ -209,8 +210,8 @@ def _places(hypotheses: Sequence[Hypothesis], mapping: rows.Mapping) -> Iterator
 def _advice(hypothesis: Hypothesis, places: Sequence[Place]) -> str:
     """What to do; where the mapping does not state how the layer must behave, also that it could."""
     if not hypothesis.stated or any(place.row for place in places if place.kind == hypothesis.kind):
-        return hypothesis.advice
-    return f"{hypothesis.advice} (a row of the mapping with {hypothesis.stated} checks it from then on)"
+        return hypothesis.told
+    return f"{hypothesis.told} (a row of the mapping with {hypothesis.stated} checks it from then on)"
 
 
 def _row(change: Change, kind: str, mapping: rows.Mapping) -> str:

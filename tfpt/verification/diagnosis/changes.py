@@ -48,7 +48,7 @@ class Hypothesis:
         value: Which one of that sort, so that the same can be looked for elsewhere.
         cause: In plain words, as a clause: "the batch norms' epsilon is not TensorFlow's".
         parts: What a trial does otherwise, place by place; the first change of each is the one that is named.
-        advice: What to do if it is so.
+        advice: What to do if it is so; or what makes it, of the changes that turn out to be needed.
         stated: What a row of the mapping would state, for the layer to be checked from then on.
     """
 
@@ -56,13 +56,18 @@ class Hypothesis:
     value: str
     cause: str
     parts: tuple[tuple[Change, ...], ...]
-    advice: str
+    advice: str | Callable[[tuple[Change, ...]], str]
     stated: str = ""
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """All of it at once."""
         return tuple(change for part in self.parts for change in part)
+
+    @property
+    def told(self) -> str:
+        """What to do, of these changes and no others."""
+        return self.advice if isinstance(self.advice, str) else self.advice(self.changes)
 
     @property
     def key(self) -> tuple[str, str]:

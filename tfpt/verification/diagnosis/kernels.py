@@ -38,7 +38,12 @@ def kernel_axes(scene: Scene) -> Iterator[Hypothesis]:
             " ".join(names[axis] for axis in order),
             "the spatial axes of a kernel are in another order than TensorFlow's",
             tuple((change,) for change in changes),
-            _layout_advice(scene.mapping, changes[0].parameter, (0, 1, *(2 + axis for axis in order))),
+            partial(
+                _layout_advice,
+                scene.mapping,
+                axes=(0, 1, *(2 + axis for axis in order)),
+                among=[change.parameter for change in changes],
+            ),
         )
 
 
@@ -66,7 +71,7 @@ def mirrored_kernels(scene: Scene) -> Iterator[Hypothesis]:
             changes[0].had,
             "a kernel is mirrored: TensorFlow's convolutions do not flip it, and neither do torch's",
             tuple((change,) for change in changes),
-            _row(scene.mapping, changes[0].parameter) or "look at where the weights come from",
+            partial(_rows_advice, scene.mapping),
         )
 
 
@@ -88,13 +93,17 @@ def square_weights(scene: Scene) -> Iterator[Hypothesis]:
             )
         )
     if changes:
-        axes = (1, 0, *range(2, scene.model.get_parameter(changes[0].parameter).ndim))
         yield Hypothesis(
             "square weight",
             "",
             "a weight with as many inputs as outputs has the two exchanged, which no shape can show",
             tuple((change,) for change in changes),
-            _layout_advice(scene.mapping, changes[0].parameter, axes),
+            partial(
+                _layout_advice,
+                scene.mapping,
+                axes=(1, 0),
+                among=[change.parameter for change in changes],
+            ),
         )
 
 
@@ -177,23 +186,42 @@ def row_of(mapping: rows.Mapping, parameter: str) -> rows.Row | None:
     return None
 
 
-def _row(mapping: rows.Mapping, parameter: str) -> str:
-    row = row_of(mapping, parameter)
-    return "" if row is None else f"look at the row {row} ({row.where}), and at the file of weights"
+def _rows_advice(mapping: rows.Mapping, changes: Sequence[Change]) -> str:
+    """To look at the rows that write these parameters."""
+    found = [row_of(mapping, change.parameter) for change in changes]
+    told = [
+        f"look at the row {row} ({row.where}), and at the file of weights" for row in found if row is not None
+    ]
+    return "; ".join(dict.fromkeys(told)) or "look at where the weights come from"
 
 
-def _layout_advice(mapping: rows.Mapping, parameter: str, axes: Sequence[int]) -> str:
-    """What the row's layout would have to be, if it is the row that is wrong."""
-    row = row_of(mapping, parameter)
-    layout = row.transform.layout if row is not None else None
-    if row is None or layout is None or len(layout.right) != len(axes):
-        return _row(mapping, parameter) or "look at where the weights come from"
-    left, _, right = str(layout).partition("->")
-    names = right.split()
-    if len(names) != len(axes):
-        return _row(mapping, parameter)
-    wanted = f"{left.strip()} -> {' '.join(names[axis] for axis in axes)}"
-    return f'if the mapping is to blame: layout: "{wanted}" in place of "{layout}" ({row.where}); else the weights'
+def _layout_advice(
+    mapping: rows.Mapping, changes: Sequence[Change], axes: Sequence[int], among: Sequence[str]
+) -> str:
+    """What the layouts of the rows would have to be, if it is the rows that are wrong.
+
+    Args:
+        axes: The first axes of a parameter in the right order; those behind them stay.
+        among: All parameters of this kind; a row that writes one that is right, too, cannot be changed for it.
+    """
+    needed = [change.parameter for change in changes]
+    layouts: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for change in changes:
+        row = row_of(mapping, change.parameter)
+        layout = row.transform.layout if row is not None else None
+        left, _, right = str(layout or "").partition("->")
+        names = right.split()
+        if row is None or layout is None or not len(names) == len(layout.right) >= len(axes):
+            others[_rows_advice(mapping, (change,))] = None
+            continue
+        wanted = " ".join((*(names[axis] for axis in axes), *names[len(axes) :]))
+        told = f'layout: "{left.strip()} -> {wanted}" in place of "{layout}" ({row.where})'
+        if any(row_of(mapping, other) is row for other in among if other not in needed):
+            told = f"a row for {change.parameter} alone, with {told}"
+        layouts[told] = None
+    blamed = [f"if the mapping is to blame: {', '.join(layouts)}; else the weights"] if layouts else []
+    return "; ".join((*blamed, *others))
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -129,7 +129,8 @@ class Search:
                 continue
             measure = self._measured((*held, hypothesis))
             if self._proves(measure, rel):
-                return self._least((*held, self._sharpest(held, hypothesis, measure)), rel), None
+                found = self._likelier(held, self._sharpest(held, hypothesis, measure), rel)
+                return self._least((*held, found), rel), None
             if measure is not None and measure.finite and (best is None or measure.rel < best[1]):
                 best = hypothesis, measure.rel
         return None, best
@@ -169,6 +170,27 @@ class Search:
             if (rel := _rel(self._measured((*held, other)))) < left / _AS_GOOD:
                 best, left = other, rel
         return best
+
+    def _likelier(self, held: tuple[Hypothesis, ...], found: Hypothesis, rel: float) -> Hypothesis:
+        """Of branches that seem to be in another order, two with each other's weights, if that gives the same.
+
+        Which of the two it is, no trial can tell; the weights are what somebody has just moved.
+        """
+        if found.kind != "branch order":
+            return found
+        keys = [change.call for change in found.changes]
+        sources = {
+            source for call in self.bench.scene.trace.calls if call.key in keys for source in call.sources
+        }
+        for other in exchanged_weights(self.bench.scene):
+            if other.parts[0][0].path not in sources or time.monotonic() > self.deadline:
+                continue
+            if self._proves(self._measured((*held, other)), rel):
+                cause = (
+                    f"{other.cause} (or what they give is concatenated in the other order: it is the same)"
+                )
+                return replace(other, cause=cause, advice=f"{other.told}; or {found.told}")
+        return found
 
     def _least(self, hypotheses: tuple[Hypothesis, ...], rel: float) -> Proof:
         """The proof with what is needed alone: a place that may stay as it is, stays.
