@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,31 +14,17 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.mapping import rows
 from tfpt.nearest import nearest
+from tfpt.recording.drawing import Kind, drawn, is_lengths, is_mask, is_segments
 from tfpt.recording.recordings import INPUT
-from tfpt.running.network import InputSpec, format_open_shape
+from tfpt.recording.sizing import FLOATS, Sizes, described_shape, open_shape
+from tfpt.running.network import InputSpec
+from tfpt.running.tables import Table
 from tfpt.sources.arrays.numpy import NumpySource
 from tfpt.sources.formats import NUMPY, recognise
 from tfpt.sources.places import as_location, is_file
 from tfpt.tensors import format_shape
 
 Given = str | os.PathLike[str] | np.ndarray
-_FLOATS = ("float16", "float32", "float64", "bfloat16")
-_HINT = "--input F.npy, an array in TensorFlow's layout"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of an input that a person has chosen; ``None`` for the network's own, or else the mapping's.
-
-    Attributes:
-        batch: Else 1.
-        frames: Of a video, or the length of a sequence; else 16.
-        size: Height and width.
-    """
-
-    batch: int | None = None
-    frames: int | None = None
-    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +160,20 @@ def matched(
 
 
 def seeded(
-    specs: Mapping[str, InputSpec], mapping: rows.Mapping | None, sizes: Sizes, seed: int, where: str
+    specs: Mapping[str, InputSpec],
+    mapping: rows.Mapping | None,
+    sizes: Sizes,
+    seed: int,
+    where: str,
+    tables: Mapping[str, Table] | None = None,
 ) -> Fed:
     """Values for every input, the same ones for the same seed: as the mapping describes them, else from -1 to 1.
+
+    Whole numbers are rows of the table that they look up, as many different ones as there is room for; masks are ones
+    and then zeros. Where neither the mapping nor the network says how far they go, they are zeros and ones.
+
+    Args:
+        tables: The tables that are looked up with inputs, by the names of these.
 
     Raises:
         SourceError: A size is not known, or an input takes no numbers.
@@ -186,20 +184,31 @@ def seeded(
         >>> fed.arrays["x"].shape, fed.facts["x"]
         ((2, 3), {'seed': 7, 'range': [-1.0, 1.0], 'shape': [2, 3], 'dtype': 'float32'})
     """
-    arrays, facts = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    alone = mapping if len(specs) == 1 and mapping is not None else None
+    described = alone if alone is not None and alone.input.layout else None
+    shapes = {
+        name: described_shape(spec, described, sizes) if described else open_shape(spec, sizes, where)
+        for name, spec in specs.items()
+    }
     for number, (name, spec) in enumerate(specs.items()):
-        described = mapping if len(specs) == 1 and mapping is not None and mapping.input.layout else None
-        shape = _described_shape(spec, described, sizes) if described else _shape(spec, sizes, where)
-        if spec.dtype in _FLOATS:
-            low, high = (described.input.range if described else None) or (-1.0, 1.0)
-            random = _drawn(name, shape, partial(np.random.default_rng(seed + number).uniform, low, high))
+        shape = shapes[name]
+        fact: dict[str, Any]
+        if spec.dtype in FLOATS:
+            low, high = (alone.input.range if alone else None) or (-1.0, 1.0)
+            random = _drawn(
+                name, shape, partial(np.random.default_rng(seed + number).uniform, low, high, shape)
+            )
             array = random.astype(np.float32 if spec.dtype == "bfloat16" else spec.dtype)
-            limits = [float(low), float(high)]
-        elif spec.dtype.lstrip("u").startswith("int"):
-            # Zeros and ones: indices, masks and segments are these in any network.
-            random = _drawn(name, shape, partial(np.random.default_rng(seed + number).integers, 0, 2))
-            array = random.astype(spec.dtype)
-            limits = [0, 1]
+            fact = {"range": [float(low), float(high)]}
+        elif spec.dtype == "bool" or spec.dtype.lstrip("u").startswith("int"):
+            stated = None if mapping is None else mapping.input.range
+            kind, limits = _whole_numbers(name, spec, shapes, tables or {}, stated)
+            array = _drawn(name, shape, partial(drawn, kind, shape, spec.dtype, seed + number, limits))
+            fact = {"range": list(limits), "drawn": kind, "distinct": int(np.unique(array).size)}
+            if kind == "rows" and tables and name in tables:
+                fact |= {"table": tables[name].name, "rows": tables[name].rows}
         else:
             raise SourceError(
                 f"the input {name} takes {spec.dtype}, which no seed gives",
@@ -208,13 +217,46 @@ def seeded(
                 hint=f"--feed TENSOR=FILE.npy, a tensor behind it that holds numbers (tfpt record --list {where})",
             )
         arrays[name] = array
-        facts[name] = {"seed": seed + number, "range": limits, **_facts(array)}
+        facts[name] = {"seed": seed + number, **fact, **_facts(array)}
     return Fed(arrays, facts)
 
 
-def _drawn(name: str, shape: tuple[int, ...], draw: Callable[..., Any]) -> np.ndarray:
+def _whole_numbers(
+    name: str,
+    spec: InputSpec,
+    shapes: Mapping[str, tuple[int, ...]],
+    tables: Mapping[str, Table],
+    stated: Sequence[float] | None,
+) -> tuple[Kind, tuple[int, int]]:
+    """Of which kind the values of an input are, the least and the largest: none that the network could not take."""
+    shape = shapes[name]
+    table = tables.get(name)
+    if is_mask(name, spec.dtype):
+        return "mask", (0, 1)
+    if is_segments(name) and (table is None or table.rows == 2):
+        return "segments", (0, 1)
+    if is_lengths(name, shape):
+        others = [each[1] for each in shapes.values() if len(each) > 1]
+        return ("lengths", (1, min(others))) if others else ("bits", (0, 1))
+    if table is None and any(other != name and shapes[other] == shape for other in tables):
+        # Beside ids, and nothing is looked up with it: it says which of them count.
+        return "mask", (0, 1)
+    most = np.iinfo(spec.dtype).max
+    least, largest = (0, 0)
+    if stated is not None:
+        least, largest = math.ceil(stated[0]), math.floor(stated[1])
+        if table is not None:
+            least, largest = max(least, 0), min(largest, table.rows - 1)
+    if largest <= least and table is not None:
+        least, largest = 0, table.rows - 1
+    if stated is None and table is None and spec.dtype == "uint8" and len(shape) > 2:
+        largest = 255  # a picture
+    return ("rows", (least, min(largest, int(most)))) if largest > least else ("bits", (0, 1))
+
+
+def _drawn(name: str, shape: tuple[int, ...], draw: Callable[[], Any]) -> np.ndarray:
     try:
-        return np.asarray(draw(size=shape))
+        return np.asarray(draw())
     except (MemoryError, ValueError) as error:
         raise SourceError(
             f"this machine has no room for the input {name}", got=format_shape(shape), hint="smaller sizes"
@@ -223,60 +265,3 @@ def _drawn(name: str, shape: tuple[int, ...], draw: Callable[..., Any]) -> np.nd
 
 def _facts(array: np.ndarray) -> dict[str, Any]:
     return {"shape": list(array.shape), "dtype": str(array.dtype)}
-
-
-def _described_shape(spec: InputSpec, mapping: rows.Mapping, sizes: Sizes) -> tuple[int, ...]:
-    """The shape that a mapping's ``input:`` says, with the sizes that the network leaves no choice of."""
-    from tfpt.inputs import input_axes, input_shape
-
-    axes = input_axes(mapping)
-    if spec.shape is not None and len(spec.shape) != len(axes):
-        raise SourceError(
-            f"the network's input {spec.name} has other axes than the mapping {mapping.name} says",
-            where=str(mapping.path),
-            expected=f"layout: {mapping.input.layout}",
-            got=str(spec),
-            hint="--input F.npy",
-        )
-    own = dict(zip(axes, spec.shape or [None] * len(axes), strict=True))
-    chosen = {"b": sizes.batch, "t": sizes.frames, "h": sizes.size, "w": sizes.size}
-    shape = input_shape(
-        mapping,
-        batch=sizes.batch or own.get("b") or 1,
-        frames=sizes.frames or own.get("t") or 16,
-        size=sizes.size or own.get("h") or own.get("w"),
-        channels=own.get("c"),
-    )
-    shape = tuple(
-        own[axis] or size if not chosen.get(axis) else size for axis, size in zip(axes, shape, strict=True)
-    )
-    if not spec.takes(shape):
-        raise SourceError(
-            f"the network's input {spec.name} has sizes of its own",
-            where=str(mapping.path),
-            expected=format_open_shape(spec.shape),
-            got=format_shape(shape),
-            hint="leave out --batch, --frames and --size",
-        )
-    return shape
-
-
-def _shape(spec: InputSpec, sizes: Sizes, where: str) -> tuple[int, ...]:
-    """The network's own shape, its open sizes filled: the batch first, then frames, then height and width."""
-    if spec.shape is None:
-        raise SourceError(
-            f"the network does not say the shape of its input {spec.name}", where=where, hint=_HINT
-        )
-    axes = len(spec.shape)
-    choices = ([sizes.batch or 1] + [sizes.size] * axes)[:axes]
-    if axes in (3, 5):
-        choices[1] = sizes.frames or 16
-    shape = [choice if size is None else size for size, choice in zip(spec.shape, choices, strict=True)]
-    if None in shape:
-        raise SourceError(
-            f"the network leaves sizes of its input {spec.name} open",
-            where=where,
-            expected=str(spec),
-            hint=f"--size N, or {_HINT}",
-        )
-    return tuple(int(size or 0) for size in shape)

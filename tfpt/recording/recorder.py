@@ -14,9 +14,10 @@ from tfpt.errors import SourceError
 from tfpt.mapping import rows
 from tfpt.mapping.loading import load_mapping
 from tfpt.recording.choosing import wanted_of
-from tfpt.recording.feeding import Fed, Given, Sizes, given_inputs, matched, seeded
+from tfpt.recording.feeding import Fed, Given, given_inputs, matched, seeded
 from tfpt.recording.files import write_recording
 from tfpt.recording.recordings import INPUT, RecordedEndpoint, Recording
+from tfpt.recording.sizing import Sizes
 from tfpt.running.network import Recordable, TensorFlowNetwork
 from tfpt.sinks.file import AtomicFile, refuse_input
 
@@ -209,7 +210,9 @@ def _fed(
     if outside:
         fed = matched(outside, specs, network.location)
     else:
-        fed = seeded(specs, mapping, sizes, seed, network.location)
+        whole = [name for name, spec in specs.items() if spec.dtype.lstrip("u").startswith("int")]
+        tables = network.tables(whole) if whole else {}
+        fed = seeded(specs, mapping, sizes, seed, network.location, tables)
     arrays = {name: array for name, (array, _) in inside.items()}
     facts = {name: {**origin, "shape": list(array.shape)} for name, (array, origin) in inside.items()}
     return Fed({**fed.arrays, **arrays}, {**fed.facts, **facts})

@@ -68,7 +68,13 @@ def _fed(name: str, fed: Mapping[str, Any]) -> str:
     """What one input was, in a line."""
     if "seed" in fed:
         low, high = fed["range"]
-        origin = f"seed {fed['seed']}, values from {low:g} to {high:g}"
+        values = {"mask": "ones, then zeros", "segments": "zeros, then ones"}.get(fed.get("drawn", ""))
+        values = values or f"values from {low:g} to {high:g}"
+        if "table" in fed:
+            values = f"{fed['distinct']:,} of {fed['rows']:,} rows of {fed['table']}"
+        elif fed.get("drawn") in ("rows", "bits"):
+            values += f", {fed['distinct']:,} of them"
+        origin = f"seed {fed['seed']}, {values}"
     else:
         origin = f"from {fed['file']}" if "file" in fed else "as given"
     label = name if fed["tensor"] == name else f"{name} ({fed['tensor']})"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -75,7 +76,8 @@ def headline(result: Verification) -> tuple[str, str]:
     if result.agrees:
         carried = sum(one.carries for one in result.endpoints)
         more = f", {carried} of them by its own layers, carrying earlier rounding" if carried else ""
-        return "agrees", f": {_all(len(compared), 'endpoint')} within {result.tolerance:g}{more}"
+        so_far = f", {limits}" if (limits := reached(result)) else ""
+        return "agrees", f": {_all(len(compared), 'endpoint')} within {result.tolerance:g}{more}{so_far}"
     first = result.first
     assert first is not None
     if not first.departs:
@@ -88,6 +90,28 @@ def headline(result: Verification) -> tuple[str, str]:
     if found and found[0].proven:
         return "departs", f"{rest}: {proof(found[0])}"
     return "departs", f"{rest}: {by_how_much(first)}"
+
+
+def reached(result: Verification) -> str:
+    """How far what was compared goes, where the input does not reach all of the model; else nothing."""
+    partly = [each for each in result.exercised if each.reached < each.rows]
+    if partly:
+        # The largest first: which words a network knows says more than how long a text may be.
+        partly.sort(key=lambda each: -each.rows)
+        more = f" and parts of {count(len(partly) - 2, 'more table')}" if len(partly) > 2 else ""
+        return f"with {' and '.join(map(str, partly[:2]))}{more}"
+    fed = result.facts.get("input", {}).get("numbers", {})
+    if fed and not result.exercised:
+        told = [_numbers(name, each) for name, each in fed.items()]
+        return f"with {', '.join(told)}"
+    return ""
+
+
+def _numbers(name: str, fed: Mapping[str, Any]) -> str:
+    label = "the input" if name == "input" else name
+    if fed["least"] == fed["largest"]:
+        return f"{label} {fed['least']} everywhere"
+    return f"{fed['distinct']:,} different numbers in {label}, from {fed['least']} to {fed['largest']}"
 
 
 def proof(diagnosis: Diagnosis) -> str:
@@ -158,6 +182,11 @@ def notes(result: Verification) -> Iterator[str]:
         names = ", ".join(empty[:_PLACES]) + (f" and {len(empty) - _PLACES} more" if empty[_PLACES:] else "")
         verb = "holds" if len(empty) == 1 else "hold"
         yield f"{names} {verb} nothing but zeros on both sides: that this agrees says little; try another input"
+    if result.agrees and (limits := reached(result)):
+        yield (
+            f"the networks were compared {limits}, and nothing is shown of what is beyond; tfpt diff compares all "
+            "weights, and tfpt record reaches more with a larger --batch or --frames"
+        )
     if result.facts["tensorflow"].get("training"):
         yield "the recording was made in training mode"
     if result.findings and proven(result):

@@ -18,6 +18,7 @@ from tfpt.running.network import InputSpec, Recordable
 from tfpt.running.operations import Operations, is_switch, shape_of
 from tfpt.running.resolution import resolve
 from tfpt.running.restoring import Saved, restore
+from tfpt.running.tables import Table, tables_behind
 
 # What a person has to choose: the probability of keeping a value in a dropout of TensorFlow 1.
 _CHOSEN = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
@@ -92,6 +93,10 @@ class GraphNetwork:
                 hint=" ".join(f"--feed {name}=1.0" for name in scalars),
             )
         return specs
+
+    def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
+        """The tables that are looked up with the values of these inputs."""
+        return tables_behind({name: self._tensor(name) for name in inputs}, self._operations.computed)
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
         """The values of `wanted`, fetched in one run."""

@@ -16,6 +16,7 @@ from tfpt.nearest import nearest
 from tfpt.running.importing import import_keras, import_tensorflow
 from tfpt.running.network import InputSpec, Recordable, Shape
 from tfpt.running.resolution import below, split_output
+from tfpt.running.tables import Table, tables_behind
 from tfpt.sources import open_source
 from tfpt.sources.places import folder_of
 
@@ -127,6 +128,22 @@ class KerasNetwork:
                 hint="only a graph can be fed at any tensor",
             )
         return {name: spec for name, spec in self._inputs.items() if name not in fed}
+
+    def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
+        """The tables that are looked up with the values of these inputs, as far as a graph of the model shows."""
+        tf = import_tensorflow()
+        specs = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in self._inputs.items()}
+
+        def call(arrays: Mapping[str, Any]) -> Any:
+            return self._model(self._arguments(arrays), training=False)
+
+        try:
+            graph = tf.function(call).get_concrete_function(specs).graph
+        except Exception:  # a model that cannot be traced may be run all the same
+            return {}
+        # Structures are laid flat in the order of their names.
+        tensors = dict(zip(sorted(specs), graph.inputs, strict=False))
+        return tables_behind({name: tensors[name] for name in inputs if name in tensors})
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
         """The values of `wanted`, of one call of the model; without those of layers that this does not call."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfpt.running.tables import Table
+
 Shape = tuple[int | None, ...]
 
 
@@ -99,6 +101,10 @@ class TensorFlowNetwork(Protocol):
         Raises:
             SourceError: Something must be fed of which a person has to choose the value.
         """
+        ...
+
+    def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
+        """Of these inputs, as `inputs` names them, the tables that are looked up with their values."""
         ...
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:

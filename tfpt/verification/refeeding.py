@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tfpt.inputs import rearrange
 from tfpt.mapping import rows
 from tfpt.mapping.layout import Layout
 from tfpt.nearest import nearest
+from tfpt.recording.drawing import made_again
 from tfpt.recording.feeding import Given, given_inputs
 from tfpt.recording.recordings import INPUT, Recording
 from tfpt.tensors import format_shape
@@ -30,14 +31,23 @@ class Refed:
         inputs: What the model is called with: one tensor, or several by the names of its arguments.
         shapes: Of each in TensorFlow's order of axes, by its name in the recording.
         origin: Where the values come from, in words.
+        numbers: Of inputs of whole numbers how many different ones there are, the least and the largest.
     """
 
     inputs: Inputs
     shapes: dict[str, tuple[int, ...]]
     origin: str
+    numbers: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"origin": self.origin, "shapes": {name: list(shape) for name, shape in self.shapes.items()}}
+        return {
+            "origin": self.origin,
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "numbers": {
+                name: {"distinct": distinct, "least": least, "largest": largest}
+                for name, (distinct, least, largest) in self.numbers.items()
+            },
+        }
 
 
 def refeed(
@@ -67,6 +77,11 @@ def refeed(
     """
     arrays, origin = _arrays(recording, inputs)
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    numbers = {
+        name: (int(np.unique(array).size), int(array.min()), int(array.max()))
+        for name, array in arrays.items()
+        if array.dtype.kind in "iu" and array.size
+    }
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     if list(arrays) == [INPUT]:
         array = arrays[INPUT]
@@ -81,9 +96,9 @@ def refeed(
                 got=format_shape(tuple(array.shape)),
                 hint="inputs are in TensorFlow's order of axes, with the batch in front",
             ) from error
-        return Refed(_tensor(rearranged, like), shapes, origin)
+        return Refed(_tensor(rearranged, like), shapes, origin, numbers)
     _check_arguments(model, list(arrays), recording.location)
-    return Refed({name: _tensor(array, like) for name, array in arrays.items()}, shapes, origin)
+    return Refed({name: _tensor(array, like) for name, array in arrays.items()}, shapes, origin, numbers)
 
 
 def _arrays(
@@ -131,7 +146,7 @@ def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
     facts = recording.facts.get("inputs")
     if isinstance(facts, dict) and facts:
         try:
-            found = {name: _seeded(fact) for name, fact in facts.items()}
+            found = {name: made_again(fact) for name, fact in facts.items()}
             seeds = ", ".join(str(fact["seed"]) for fact in facts.values())
             return found, f"seed {seeds}, as the recording says"
         except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
@@ -141,16 +156,6 @@ def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
         where=recording.location or None,
         hint="--input F.npy, the array that TensorFlow was fed, in its order of axes",
     )
-
-
-def _seeded(fact: Mapping[str, Any]) -> np.ndarray:
-    shape, dtype = tuple(int(size) for size in fact["shape"]), np.dtype(fact["dtype"])
-    if dtype.kind not in "iuf":
-        raise TypeError(f"no seed gives {dtype}")
-    random = np.random.default_rng(int(fact["seed"]))
-    low, high = fact["range"]
-    values = random.integers(0, 2, shape) if dtype.kind in "iu" else random.uniform(low, high, shape)
-    return values.astype(dtype)
 
 
 def _check_arguments(model: nn.Module, names: list[str], where: str) -> None:

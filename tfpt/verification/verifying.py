@@ -24,6 +24,7 @@ from tfpt.recording.recordings import RecordedEndpoint, Recording
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, Compared
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
+from tfpt.verification.lookups import Exercised, watching_lookups
 from tfpt.verification.refeeding import refeed
 from tfpt.verification.replay import Replay
 from tfpt.verification.sides import as_given, check_sides, facts_of, placed, weights_of
@@ -55,6 +56,7 @@ class Verification:
         tolerance: Up to which relative difference two activations count as the same.
         endpoints: Every endpoint of either side, in the order in which the model runs.
         findings: Layers of the model that contradict the mapping.
+        exercised: The tables that the model looks up, and how many of their rows the input reaches.
         explanation: What makes endpoints depart, and whether that is proven.
         facts: Both sides, the input and the versions, in values of JSON.
         closeup: The values of the first endpoint that departs.
@@ -66,13 +68,14 @@ class Verification:
     tolerance: float
     endpoints: tuple[Compared, ...] = ()
     findings: tuple[Finding, ...] = ()
+    exercised: tuple[Exercised, ...] = ()
     explanation: Explanation = field(default_factory=Explanation)
     facts: dict[str, Any] = field(default_factory=dict)
     closeup: Closeup | None = field(default=None, repr=False)
 
     @property
     def agrees(self) -> bool:
-        """Whether every recorded endpoint agrees."""
+        """Whether every recorded endpoint agrees, on this input: see `exercised`."""
         return not any(one.bad for one in self.endpoints)
 
     @property
@@ -95,6 +98,7 @@ class Verification:
             "tolerance": self.tolerance,
             "first": None if self.first is None else self.first.name,
             "endpoints": [one.to_json() for one in self.endpoints],
+            "exercised": [table.to_json() for table in self.exercised],
             "findings": [finding.to_json() for finding in self.findings],
             "explanation": self.explanation.to_json(),
             "facts": self.facts,
@@ -237,7 +241,8 @@ def _compared(
 
         running = faster(model)
     replay = Replay(running, refed.inputs, endpoints, recording)
-    results = replay.results(told.tolerance)
+    with watching_lookups(running, refed.inputs) as lookups:
+        results = replay.results(told.tolerance)
     explanation = Explanation()
     departs = any(one.departs for one in results)
     if diagnose and departs:
@@ -247,6 +252,7 @@ def _compared(
     return replace(
         told,
         endpoints=results,
+        exercised=lookups.exercised(),
         findings=tuple(check_behaviour(model, mapping)),
         explanation=explanation,
         facts=facts_of(running, recording, refed.to_json(), optimize),
