@@ -270,6 +270,18 @@ def test_a_layers_numbers_count_and_not_their_names(tiny, module, expected):
     assert all(each.kind == "behaviour" for each in found)
 
 
+class Strange(nn.MaxPool2d):
+    """A pool under another name, whose class says nothing of its axes."""
+
+
+@pytest.mark.parametrize("stride", [(2, 1), [2, 1]])
+def test_a_derived_layer_with_a_stride_for_each_axis_is_run(tiny, stride):
+    rows = mapping(tiny, "{pt: layer, padding: same}")
+    [found] = check_behaviour(nn.ModuleDict({"layer": Strange(3, stride, 1)}), rows)
+    assert (found.kind, found.got) == ("behaviour", "the module pads (1, 1)")
+    assert check_behaviour(nn.ModuleDict({"layer": Strange((1, 3), (1, 1), (0, 1))}), rows) == []
+
+
 @pytest.mark.parametrize(
     "module", [nn.ConvTranspose2d(3, 5, 3, 2), nn.LPPool2d(2, 3), nn.Unfold(3), nn.Linear(3, 5)]
 )
@@ -307,6 +319,14 @@ class Frozen(nn.Module):
         setattr(self, name, eps)
 
 
+class Buffered(nn.Module):
+    """A norm whose epsilon is a buffer."""
+
+    def __init__(self, eps):
+        super().__init__()
+        self.register_buffer("eps", torch.tensor(eps))
+
+
 class Functional(nn.Module):
     """A norm without an attribute that says its epsilon."""
 
@@ -326,6 +346,7 @@ NORMS = {
     "epsilon": lambda eps: Frozen(eps, "epsilon"),
     "variance_epsilon": lambda eps: Frozen(eps, "variance_epsilon"),
     "float32": lambda eps: Frozen(np.float32(eps)),
+    "a buffer": Buffered,
     "a tensor": lambda eps: Frozen(torch.tensor(eps)),
     "layer": lambda eps: nn.LayerNorm(3, eps=eps),
     "instance": lambda eps: nn.InstanceNorm1d(3, eps=eps),

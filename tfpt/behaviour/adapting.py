@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from tfpt.behaviour.checking import Check, layers_in
-from tfpt.behaviour.kinds import PADDED, eps_name, eps_of, is_stock, rule_of, same_eps
+from tfpt.behaviour.kinds import PADDED, eps_name, eps_of, is_stock, rule_of, same_eps, set_eps
 from tfpt.behaviour.rules import own_contradiction
 from tfpt.errors import ModelError
 from tfpt.mapping.rows import Mapping
@@ -38,7 +38,7 @@ def adapt_model(model: nn.Module, mapping: Mapping) -> list[str]:
             if behaviour.eps is not None and name:
                 has = eps_of(module, name)
                 if has is None or not same_eps(has, behaviour.eps):
-                    setattr(module, name, behaviour.eps)
+                    set_eps(module, name, behaviour.eps)
                     changed[path] = None
     return list(changed)
 

@@ -82,6 +82,23 @@ def eps_of(module: nn.Module, name: str) -> float | None:
         return None
 
 
+def set_eps(module: nn.Module, name: str, eps: float) -> None:
+    """Give a normalisation another epsilon; one that is a buffer stays a buffer.
+
+    Example:
+        >>> norm = nn.BatchNorm2d(3)
+        >>> set_eps(norm, "eps", 1e-3)
+        >>> norm.eps
+        0.001
+    """
+    held = getattr(module, name)
+    registered = name in module._buffers or name in module._parameters
+    if registered and isinstance(held, torch.Tensor):
+        held.data = torch.full_like(held.data, eps)
+    else:
+        setattr(module, name, eps)
+
+
 def same_eps(a: float, b: float) -> bool:
     """Whether two epsilons are one number in float32, which TensorFlow computes with.
 

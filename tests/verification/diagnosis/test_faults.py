@@ -105,6 +105,18 @@ def to_channels_last(weight):
     return weight.reshape(11, 13, 6, 5).permute(0, 2, 3, 1).reshape(11, -1)
 
 
+class NormAct(nn.BatchNorm2d):
+    """A norm with modules inside it."""
+
+    def __init__(self, norm, eps) -> None:
+        super().__init__(norm.num_features, eps=eps)
+        self.drop, self.act = nn.Identity(), nn.Identity()
+        self.load_state_dict(norm.state_dict())
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
 FAULTS = {
     "even pads of tfpt.nn": (symmetric, "norm", "padding", "stem.conv"),
     "a stock convolution": (stock_conv, "norm", "padding", "stem.conv"),
@@ -130,6 +142,12 @@ FAULTS = {
         "mixed.mean",
     ),
     "torch's epsilon": (lambda net: setattr(net.stem.norm, "eps", 1e-5), "norm", "epsilon", "stem.norm"),
+    "an epsilon of a norm with modules inside it": (
+        put("stem.norm", lambda net: NormAct(net.stem.norm, 1e-5).eval()),
+        "norm",
+        "epsilon",
+        "stem.norm",
+    ),
     "mean and beta exchanged": (
         lambda net: exchange_values(net.stem.norm.running_mean, net.stem.norm.bias),
         "norm",

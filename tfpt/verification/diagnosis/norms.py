@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tfpt.behaviour.kinds import eps_name, eps_of
 from tfpt.verification.diagnosis.calls import NORMS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, moved, values
 from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.trace import Ran
 
 # Keras and TensorFlow; torch; Inception and EfficientNet variants; BERT; keras.applications' DenseNet.
 _USUAL = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5)
-_NAMES = ("eps", "variance_epsilon", "epsilon")
 # Where torch's functions take it, when it is not given by name.
 _PLACE = {"batch_norm": 7, "layer_norm": 4, "group_norm": 4, "instance_norm": 8}
 
@@ -58,7 +59,7 @@ def statistics(scene: Scene) -> Iterator[Hypothesis]:
     """Batch norms whose parameters stand in each other's places, or that have a gamma or beta too many."""
     for name, has, had, make in _STATISTICS:
         changes = []
-        for run in scene.trace.leaves():
+        for run in _once(scene):
             module: Any = run.module
             if isinstance(module, nn.modules.batchnorm._NormBase) and make(module) is not None:
                 changes.append(Change(run.path, has, had, make(module), parameter=f"{run.path}.{name}"))
@@ -73,16 +74,22 @@ def statistics(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _of_modules(scene: Scene, eps: float) -> Iterator[Change]:
-    for run in scene.trace.leaves():
-        name = next((name for name in _NAMES if isinstance(getattr(run.module, name, None), float)), "")
-        if name and getattr(run.module, name) != eps:
+    for run in _once(scene):
+        name = eps_name(run.module)
+        has = eps_of(run.module, name) if name and name not in run.module._buffers else None
+        if has is not None and has != eps:
             put = partial(attribute, run.module, name, eps)
-            yield Change(run.path, f"has eps {getattr(run.module, name):g}", f"eps {eps:g}", put)
+            yield Change(run.path, f"has eps {has:g}", f"eps {eps:g}", put)
+
+
+def _once(scene: Scene) -> Iterable[Ran]:
+    """The modules that ran, each once: a norm with modules inside it is a norm."""
+    return {run.path: run for run in scene.trace.runs}.values()
 
 
 def _of_calls(scene: Scene, eps: float) -> Iterator[Change]:
     """Those of functions that no module with an epsilon calls."""
-    calls = scene.trace.outside(NORMS, lambda module: any(hasattr(module, name) for name in _NAMES))
+    calls = scene.trace.outside(NORMS, lambda module: eps_name(module) != "")
     for call in calls:
         place = _PLACE[call.name]
         has = call.kwargs.get("eps", call.args[place] if len(call.args) > place else 1e-5)
