@@ -55,7 +55,7 @@ def check_behaviour(model: nn.Module, mapping: Mapping) -> list[Finding]:
         for path, module in found:
             findings += check.findings(path, module, behaviour)
         if not reached:
-            what = f"the model has no module {behaviour.pt}"
+            what = f"no module stands at {behaviour.pt}"
             findings.append(Finding("dead-row", what, str(behaviour.pt), behaviour.position.row))
         for path, module in reached if not found else ():
             findings += check.strange(path, module, behaviour)

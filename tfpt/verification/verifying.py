@@ -56,10 +56,10 @@ class Verification:
         tolerance: Up to which relative difference two activations count as the same.
         endpoints: Every endpoint of either side, in the order in which the model runs.
         findings: Layers of the model that contradict the mapping.
-        exercised: The tables that the model looks up, and how many of their rows the input reaches.
         explanation: What makes endpoints depart, and whether that is proven.
         facts: Both sides, the input and the versions, in values of JSON.
         closeup: The values of the first endpoint that departs.
+        exercised: The tables that the model looks up, and how many of their rows the input reaches.
     """
 
     mapping: str
@@ -68,10 +68,10 @@ class Verification:
     tolerance: float
     endpoints: tuple[Compared, ...] = ()
     findings: tuple[Finding, ...] = ()
-    exercised: tuple[Exercised, ...] = ()
     explanation: Explanation = field(default_factory=Explanation)
     facts: dict[str, Any] = field(default_factory=dict)
     closeup: Closeup | None = field(default=None, repr=False)
+    exercised: tuple[Exercised, ...] = ()
 
     @property
     def agrees(self) -> bool:
