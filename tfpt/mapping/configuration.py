@@ -10,6 +10,7 @@ from typing import Any
 
 from tfpt import limits
 from tfpt.errors import MappingError
+from tfpt.mapping.document import read_at_most
 
 # Tables within tables are looked into so deep, and so many keys in all, for a key that is missing at the top.
 _LEVELS = 8
@@ -107,7 +108,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     file = Path(path).expanduser()
     try:
         with file.open("rb") as stream:
-            text = stream.read(limits.CONFIGURATION_BYTES + 1)
+            text = read_at_most(stream, limits.CONFIGURATION_BYTES + 1)
         if len(text) > limits.CONFIGURATION_BYTES:
             raise MappingError(
                 "the configuration is too large",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -93,6 +93,16 @@ def display_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+def read_at_most(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes of a file, or all that are left. Piece by piece: `read` sets aside room for all of them."""
+    pieces: list[bytes] = []
+    left = size
+    while left and (piece := stream.read(min(left, 1 << 16))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
 def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
     """Read a YAML file as a tree with positions. Nothing in the file is ever executed.
 
@@ -105,7 +115,7 @@ def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(4 * limits.MAPPING_CHARACTERS + 1)
+            content = read_at_most(stream, 4 * limits.MAPPING_CHARACTERS + 1)
         if len(content) > 4 * limits.MAPPING_CHARACTERS:  # no character has more bytes
             raise _too_long(str(path))
         text = content.decode("utf-8")
