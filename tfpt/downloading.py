@@ -43,7 +43,7 @@ def download(url: str, target: Path, progress: Progress | None = None) -> None:
     fsspec. The caller holds a lock: see `locked`.
 
     Args:
-        url: Any URL that fsspec knows.
+        url: A URL of a store that `tfpt.addresses` lists.
         target: The file to write; replaced at the end, in one step.
         progress: Told from time to time how far it is.
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from tfpt.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.downloading import Progress, download, locked
 from tfpt.errors import SourceError, TfptError
 from tfpt.mapping.rows import Mapping
 from tfpt.sources.failures import MissingError, is_http, shown
-from tfpt.sources.places import as_location, is_remote
+from tfpt.sources.places import as_location
 from tfpt.sources.unpacking import ARCHIVES, unpack
 
 # Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
@@ -112,16 +113,14 @@ def fetch(url: str, *, index_only: bool = False, progress: Progress | None = Non
         progress: Told from time to time how far each file is.
 
     Raises:
-        SourceError: It cannot be fetched; says where to put it by hand.
-        TfptError: `url` is no URL, or the cache cannot be written.
+        SourceError: `url` is none of a store that a mapping may name, or it cannot be fetched; says where to put it
+            by hand.
+        TfptError: The cache cannot be written.
     """
     address, _, inside = url.partition("#")
-    location = as_location(address)
-    if not is_remote(location):
-        if location == address:
-            raise TfptError("the published location is no URL", expected="https://…, gs://…", got=url)
-        return Fetched(location, url, Path(location), ())
-    location = _OF_CHECKPOINT.sub("", location)  # some publishers name the prefix, some the index
+    # A mapping names it, which may be a stranger's: no place on this machine, and no protocol that runs something.
+    refuse_unknown_store(address, PUBLISHED)
+    location = _OF_CHECKPOINT.sub("", as_location(address))  # some publishers name the prefix, some the index
     root = cache_path(location)
     archive = ARCHIVES.search(urlsplit(location).path) is not None
     if inside and not archive:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping as Table
 from pathlib import Path
 
 import numpy as np
 
-from tfpt.errors import MappingError
+from tfpt.errors import MappingError, SinkError
+from tfpt.mapping.beside import stays_beside
 from tfpt.mapping.document import display_path
 from tfpt.mapping.rows import Mapping
 from tfpt.model import build_model, model_specs
@@ -68,8 +70,16 @@ def write_manifest(path: Path, specs: Table[str, TensorSpec]) -> None:
     """Write a manifest, one parameter a line, in the model's order.
 
     Raises:
-        SinkError: It cannot be written.
+        SinkError: It cannot be written, or is a link that leads out of its folder.
     """
+    if path.is_symlink() and not stays_beside(path):
+        # A mapping's folder may be a stranger's, and the link lead to any file of the person who runs this.
+        raise SinkError(
+            "the manifest is a link that leads out of its folder",
+            where=str(path),
+            got=f"a link to {os.readlink(path)}",
+            hint=f"remove it, and run again: rm {path}",
+        )
     lines = [
         f"{json.dumps(spec.name)}: {json.dumps({'dtype': spec.dtype, 'shape': list(spec.shape)})}"
         for spec in specs.values()

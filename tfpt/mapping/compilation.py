@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfpt import limits
 from tfpt.errors import MappingError
+from tfpt.mapping.beside import file_beside
 from tfpt.mapping.document import Node, Position
 from tfpt.mapping.layout import Layout
 from tfpt.mapping.row_transform import transform_of
@@ -112,9 +113,13 @@ class Compiler:
             return None
         position = self.tree.locate(["labels"])
         folders = (Path(position.file).parent, Path(str(resources.files("tfpt.mappings"))))
-        found = next(
-            (folder / self.entry.labels for folder in folders if (folder / self.entry.labels).is_file()), None
-        )
+        try:
+            found = file_beside(folders[0], self.entry.labels, "labels", str(position))
+        except MappingError as error:
+            self._add(error, position)
+            return None
+        if found is None and (folders[1] / self.entry.labels).is_file():
+            return folders[1] / self.entry.labels
         if found is None:
             there = [path.name for folder in folders for path in sorted(folder.glob("*.txt"))]
             self._add(

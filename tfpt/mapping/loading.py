@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from tfpt import limits
 from tfpt.errors import MappingError
 from tfpt.mapping import rows
+from tfpt.mapping.beside import file_beside
 from tfpt.mapping.compilation import Compiler
 from tfpt.mapping.composition import extend
 from tfpt.mapping.configuration import Configuration, read_config
@@ -139,13 +140,16 @@ def _with_bases(path: Path, chain: tuple[Path, ...] = (), room: int = limits.MAP
         return child
     if not isinstance(base.value, str):
         raise MappingError("extends: takes one file", where=str(base.position), got=type(base.value).__name__)
-    beside = path.parent / base.value
-    try:
-        target = beside if beside.is_file() else find_mapping(base.value)
-    except MappingError as error:
+    target = file_beside(path.parent, base.value, "extends", str(base.position))
+    if target is None:
+        bundled = bundled_mappings()
+        target = bundled.get(base.value.removesuffix(".yaml"))
+    if target is None:
         raise MappingError(
-            f"there is no mapping {base.value!r} to extend", where=str(base.position), nearest=error.nearest
-        ) from None
+            f"there is no mapping {base.value!r} to extend",
+            where=str(base.position),
+            nearest=nearest(base.value.removesuffix(".yaml"), bundled),
+        )
     if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
         raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
     if len(chain) + 2 > limits.MAPPING_CHAIN:

@@ -15,9 +15,12 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
+from tfpt.addresses import PUBLISHED, refuse_unknown_store
+from tfpt.errors import SourceError
 from tfpt.tensors import DTYPES, Role
 
 
@@ -260,6 +263,16 @@ class SourceEntry(_Strict):
     ema: EmaEntry | None = None
     names: Literal["readable", "path"] = "readable"
     url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _published(cls, url: str | None) -> str | None:
+        if url is not None:
+            try:
+                refuse_unknown_store(url.partition("#")[0], PUBLISHED)
+            except SourceError as error:
+                raise ValueError(f"{error.what}; expected {error.expected}") from None
+        return url
 
 
 class ModelEntry(_Strict):

@@ -33,7 +33,7 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
     is ever run.
 
     Args:
-        path: A path, or a URL that fsspec knows.
+        path: A path, or a URL.
 
     Raises:
         SourceError: The file cannot be read, is damaged or hostile, or holds what no recording holds.

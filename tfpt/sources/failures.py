@@ -121,11 +121,6 @@ def explained(error: BaseException, location: str) -> SourceError:
             got=str(error),
             hint=f'pip install "tfpt[remote]" {client}'.rstrip(),
         )
-    if isinstance(error, ValueError) and "rotocol" in str(error):
-        known = sorted(scheme for scheme in CLIENTS if len(scheme) > 1)
-        return SourceError(
-            f"there is no kind of store called {scheme}://", where=where, nearest=nearest(scheme, known)
-        )
     if status in (401, 403) or any(_is_refusal(each) for each in _chain(error)):
         return SourceError(
             "the store does not let us read this file",

@@ -66,7 +66,8 @@ def inside(folder: str, *names: str) -> str:
         >>> inside("gs://bucket/bert", "variables", "variables.index")
         'gs://bucket/bert/variables/variables.index'
     """
-    return posixpath.join(folder, *names) if is_remote(folder) else os.path.join(folder, *names)
+    # Not posixpath.join: a name that begins with a slash would lead from a store to this machine.
+    return "/".join([folder.rstrip("/"), *names]) if is_remote(folder) else os.path.join(folder, *names)
 
 
 def _address(location: str) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from tfpt.addresses import refuse_unknown_store
 from tfpt.errors import SourceError
 from tfpt.sources.failures import (
     MissingError,
@@ -46,9 +47,10 @@ def store_of(location: str) -> tuple[Any, str]:
     """fsspec's file system for a URL, and what the file is called there.
 
     Raises:
-        SourceError: fsspec or the client for the scheme is not installed, there is no such scheme, or the client
-            refuses to start, mostly for want of credentials.
+        SourceError: The scheme is none of a store that tfpt opens, fsspec or the client for it is not installed, or
+            the client refuses to start, mostly for want of credentials.
     """
+    refuse_unknown_store(location)
     try:
         from fsspec.core import url_to_fs
     except ImportError:
