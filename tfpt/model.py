@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.mapping.configuration import Configuration
 from tfpt.mapping.rows import Mapping
+from tfpt.model_arguments import check_made_configuration, checked_arguments, checked_configuration
 from tfpt.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 # A mapping is data that strangers send each other: what it may have imported is a closed list.
 TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
 
-# Classes of layers only make layers. Functions do whatever they do: transformers:pipeline, with the right arguments,
-# fetches code and runs it. So only of these packages, whose functions build models, are functions called.
-_BUILDERS = ("tfpt.models", "torchvision.models")
+# Of timm, whose tasks load the models that they learn from.
+_TIMM_LAYERS = ("timm.models", "timm.layers")
 
 
 def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) -> torch.nn.Module:
@@ -32,10 +32,11 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
     Args:
         mapping: The mapping, with its factory, arguments and configuration.
         device: ``meta`` for names and shapes only; a real device for a model with values.
-        trust: Also import a factory from outside the trusted packages.
+        trust: Also import a factory from outside the trusted packages, and pass on any arguments.
 
     Raises:
-        ModelError: There is no factory, it is not trusted, its package is not installed, or it refuses its arguments.
+        ModelError: There is no factory, it or an argument is not trusted, its package is not installed, or it refuses
+            its arguments.
     """
     reference = mapping.model
     where = str(reference.position)
@@ -54,21 +55,27 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
         raise UntrustedError(
             f"{reference.factory} is no class of layers",
             where=where,
-            expected="a class derived from torch.nn.Module, a function of tfpt.models or torchvision.models, "
-            "or timm:create_model",
+            expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
+            "torchvision.models, or timm:create_model",
             hint="--trust, if you know that code",
         )
     try:
         if reference.config is not None:
             configure = _configuration(reference.config, where, folder)
+            values = {**reference.kwargs, **(mapping.config or {})}
+            if not trust:  # before anything is made of them
+                values = checked_configuration(values, reference.config, where)
+                checked_configuration(reference.kwargs, reference.config, where)
             if mapping.config:
                 known = _keys_of(configure, reference.kwargs)
                 Configuration(mapping.config).check_against(known, reference.config, where)
-            config = configure(**{**reference.kwargs, **(mapping.config or {})})
-            arguments: dict[str, Any] = {}
-            positional = [config]
+            positional, arguments = [configure(**values)], dict[str, Any]()
+            if not trust:
+                check_made_configuration(positional[0], reference.config, where)
         else:
-            positional, arguments = [], reference.kwargs
+            positional, arguments = [], dict(reference.kwargs)
+            if not trust:
+                arguments = checked_arguments(factory, reference.factory, arguments, where)
         with torch.device(device):
             model = factory(*positional, **arguments)
     except (MappingError, ModelError):
@@ -161,21 +168,35 @@ def _also_from(folder: Path | None) -> Iterator[None]:
 
 
 def _builds_models(factory: Callable[..., Any]) -> bool:
+    """Whether this only makes layers.
+
+    Classes of layers do. Functions do whatever they do: transformers:pipeline, with the right arguments, fetches code
+    and runs it. So only functions that are known to build models are called.
+    """
     import torch
 
+    home, name = str(getattr(factory, "__module__", "")), str(getattr(factory, "__name__", ""))
+    package = home.partition(".")[0]
     if isinstance(factory, type):
-        return issubclass(factory, torch.nn.Module)
-    home = str(getattr(factory, "__module__", ""))
-    if home.partition(".")[0] == "timm":
-        return getattr(factory, "__name__", "") == "create_model"
-    return any(home == name or home.startswith(f"{name}.") for name in _BUILDERS)
+        return issubclass(factory, torch.nn.Module) and (package != "timm" or _below(home, _TIMM_LAYERS))
+    if package == "timm":
+        return name == "create_model"
+    if package == "torchvision":
+        from torchvision.models import get_model, list_models
+
+        return factory is get_model or name in list_models()
+    return _below(home, ("tfpt.models",))
 
 
 def _configuration(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
     trust = folder is not None
     found = _import(reference, where, folder)
     # What every configuration of transformers has, and nothing else there that can be called.
-    if not trust and not (isinstance(found, type) and hasattr(found, "model_type")):
+    if not trust and not (
+        isinstance(found, type)
+        and hasattr(found, "model_type")
+        and found.__module__.partition(".")[0] == "transformers"
+    ):
         raise UntrustedError(
             f"{reference} is no class of configurations",
             where=where,
@@ -187,4 +208,8 @@ def _configuration(reference: str, where: str, folder: Path | None) -> Callable[
 
 def _is_trusted(module: str) -> bool:
     # The checkout names the folder models/; installed it is tfpt.models. Both are the same files.
-    return any(module == name or module.startswith(f"{name}.") for name in TRUSTED)
+    return _below(module, TRUSTED)
+
+
+def _below(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in packages)
