@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tfpt.errors import SourceError, TfptError
 from tfpt.nearest import nearest
+from tfpt.running.effects import Effects
 from tfpt.running.importing import import_tensorflow
 from tfpt.running.inlining import inline_calls
 from tfpt.running.knowledge import refuse_unknown
@@ -40,6 +41,7 @@ class GraphNetwork:
         outputs: Of a signature: the tensors that come out.
         producers: The operations as the writer's TensorFlow knew them, where the file says; an ``OpList``.
         facts: What else is known.
+        trust: Also run operations that read files, run code or reach other machines.
 
     Raises:
         SourceError: TensorFlow cannot read the graph.
@@ -56,12 +58,13 @@ class GraphNetwork:
         outputs: Collection[str] = (),
         producers: Any = None,
         facts: Mapping[str, Any] | None = None,
+        trust: bool = False,
     ) -> None:
         self._tf = import_tensorflow()
         self.location, self.format = location, format
         self.facts: dict[str, Any] = dict(facts or {})
         self._saved = saved
-        self._graph = _imported(graph_def, producers, location)
+        self._graph, self._effects = _imported(graph_def, producers, location, trust)
         self._keys = {tensor: key for key, tensor in (inputs or {}).items()}
         ends = [tensor.partition(":")[0] for tensor in outputs]
         self._operations = Operations(self._graph, self._keys, ends)
@@ -79,6 +82,8 @@ class GraphNetwork:
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
         """The placeholders behind `wanted`, but for switches of training, which are fed False, and defaults."""
         tensors = {self._tensor(name).name for name in fed}
+        stops = {*tensors, *self._keys}
+        self._refuse(wanted, lambda tensor: tensor.name in stops or self._is_open(tensor.op))
         specs: dict[str, InputSpec] = {}
         for tensor in self._needed(wanted, tensors):
             if not is_switch(tensor.op):
@@ -106,6 +111,7 @@ class GraphNetwork:
             if is_switch(tensor.op):
                 # Of the dtype that the switch has: some are integers.
                 feeds[tensor] = np.zeros((), tensor.dtype.as_numpy_dtype)
+        self._refuse(wanted, lambda tensor: tensor.name in fed)
         self._restore(wanted, fed)
         try:
             values = self._session.run({name: self._graph.get_tensor_by_name(name) for name in wanted}, feeds)
@@ -187,9 +193,8 @@ class GraphNetwork:
             options.rewrite_options.disable_meta_optimizer = True
             self._session = self._tf.compat.v1.Session(graph=self._graph, config=config)
             if self._saved is not None:
-                self._saved.start(self._session)
-        starts = [self._graph.get_tensor_by_name(name).op for name in wanted if name not in fed]
-        needed = self._operations.upstream(starts, lambda tensor: tensor.name in fed) - self._restored
+                self._saved.start(self._session, self._ready_feeds)
+        needed = self._upstream(wanted, fed) - self._restored
         restore(
             self._session,
             [self._operations.by_name[name] for name in sorted(needed)],
@@ -197,6 +202,50 @@ class GraphNetwork:
             self.location,
         )
         self._restored |= needed
+
+    def _upstream(self, wanted: Sequence[str], fed: Collection[str]) -> set[str]:
+        """The operations that run for `wanted`."""
+        starts = [self._graph.get_tensor_by_name(name).op for name in wanted if name not in fed]
+        return self._operations.upstream(starts, lambda tensor: tensor.name in fed)
+
+    def _refuse(self, wanted: Sequence[str], stop: Callable[[Any], bool]) -> None:
+        if self._effects is not None:
+            tensors = [self._graph.get_tensor_by_name(name) for name in wanted]
+            ops = [tensor.op for tensor in tensors if not stop(tensor)]
+            self._effects.refuse(self._operations.upstream(ops, stop), "running the network")
+
+    def _is_open(self, op: Any) -> bool:
+        """Whether somebody brings the data that come in here: not what stands for an operation that was taken out."""
+        taken_out = self._effects is not None and self._effects.holds(op.name) and op.type == "Placeholder"
+        return self._operations.is_source(op) and not taken_out
+
+    def _ready_feeds(self, operation: str, feeds: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """What to feed to an operation that makes the graph ready, so that it reads the files of `feeds` alone.
+
+        ``None`` where it would read others, or do anything else but compute.
+        """
+        op = self._operations.by_name.get(operation.partition(":")[0])
+        if self._effects is None or op is None:
+            return feeds
+        named = self._effects.files(self._running([op], feeds))
+        if named is None:
+            return None
+        asked = [tensor for tensor in named if tensor.name not in feeds]
+        if self._effects.files(self._running([tensor.op for tensor in asked], feeds)) != []:
+            return None
+        try:
+            values = self._session.run(asked, dict(feeds))
+        except (self._tf.errors.OpError, ValueError, TypeError):
+            return None
+        known = {file.encode() for file in feeds.values()}
+        if not all(name in known for value in values for name in np.asarray(value, object).ravel()):
+            return None
+        # What was looked at is what it gets.
+        return {**feeds, **{tensor.name: value for tensor, value in zip(asked, values, strict=True)}}
+
+    def _running(self, ops: Sequence[Any], fed: Collection[str]) -> list[Any]:
+        needed = self._operations.upstream(ops, lambda tensor: tensor.name in fed)
+        return [self._operations.by_name[name] for name in needed]
 
 
 def _is_chosen(spec: InputSpec) -> bool:
@@ -206,12 +255,17 @@ def _is_chosen(spec: InputSpec) -> bool:
     return spec.shape == () or (spec.shape is None and _CHOSEN.search(spec.name) is not None)
 
 
-def _imported(graph_def: Any, producers: Any, where: str) -> Any:
-    """The graph without places, calls or the rest of what only another machine can run."""
+def _imported(graph_def: Any, producers: Any, where: str, trust: bool) -> tuple[Any, Effects | None]:
+    """The graph without places, calls or the rest of what only another machine can run; what of it does more."""
     tf = import_tensorflow()
     refuse_unknown(graph_def, producers, where)
-    inlined = tf.compat.v1.GraphDef()
-    inlined.CopyFrom(inline_calls(graph_def, where))
+    inlined = inline_calls(graph_def, where)
+    effects = None if trust else Effects(inlined, where)
+    if effects is not None:
+        inlined = effects.taken_out(inlined)
+    elif inlined is graph_def:
+        inlined = tf.compat.v1.GraphDef()
+        inlined.CopyFrom(graph_def)
     for node in inlined.node:
         node.device = ""
     graph = tf.Graph()
@@ -227,7 +281,7 @@ def _imported(graph_def: Any, producers: Any, where: str) -> Any:
             expected=f"a graph that TensorFlow {tf.__version__} knows",
             got=_reason(error),
         ) from None
-    return graph
+    return graph, effects
 
 
 def _reason(error: Exception) -> str:

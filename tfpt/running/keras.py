@@ -14,14 +14,13 @@ import numpy as np
 from tfpt.errors import SourceError, TfptError
 from tfpt.nearest import nearest
 from tfpt.running.importing import import_keras, import_tensorflow
+from tfpt.running.keras_config import classes, refuse_code
 from tfpt.running.network import InputSpec, Recordable, Shape
 from tfpt.running.resolution import below, split_output
 from tfpt.running.tables import Table, tables_behind
 from tfpt.sources import open_source
 from tfpt.sources.places import folder_of
 
-# Layers that run code or load files which the model brings along.
-_BRINGS_CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _LISTED = 8
 
 
@@ -37,33 +36,21 @@ def open_keras(location: str, trust: bool = False) -> KerasNetwork:
     """
     keras = import_keras()
     config = _config(location)
-    classes = dict.fromkeys(_classes(config))
-    brought = [name for _, name in classes if name in _BRINGS_CODE]
-    if brought and not trust:
-        raise SourceError(
-            f"the model would run code of its own: it has a layer {brought[0]}",
-            where=location,
-            expected="layers of Keras, which are data",
-            got="nothing of it was run",
-            hint="--trust, if you know where the file comes from",
-        )
-    own = _imported(classes, location) if trust else {}
+    if not trust:
+        refuse_code(config, keras.saving.get_custom_objects(), location)
+    own = _imported(classes(config), location) if trust else {}
     try:
         with import_tensorflow().device("/CPU:0"):
             model = keras.saving.load_model(location, custom_objects=own, compile=False, safe_mode=not trust)
     except TfptError:
         raise
     except Exception as error:  # whatever Keras, h5py or a layer's constructor raises
-        foreign = [f"{module}.{name}" for module, name in classes if module.partition(".")[0] != "keras"]
-        beside = f"put the module of {foreign[0]} beside the file, and --trust" if foreign else None
         raise SourceError(
             "Keras cannot make the model again",
             where=location,
             expected=f"a model of layers that Keras {keras.__version__} has",
             got=_reason(error),
-            hint=beside
-            if beside and not trust
-            else "make the model in Python, and give it to tfpt.record itself",
+            hint="make the model in Python, and give it to tfpt.record itself",
         ) from None
     return KerasNetwork(model, location)
 
@@ -262,26 +249,13 @@ def _config(location: str) -> Mapping[str, Any]:
     return config
 
 
-def _classes(config: object) -> Iterator[tuple[str, str]]:
-    """Module and name of every class in a configuration."""
-    work = [config]
-    while work:
-        each = work.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("class_name"), str):
-                yield str(each.get("module") or "keras"), each["class_name"]
-            work += each.values()
-        elif isinstance(each, list):
-            work += each
-
-
-def _imported(classes: Collection[tuple[str, str]], location: str) -> dict[str, Any]:
+def _imported(named: Collection[tuple[str, str]], location: str) -> dict[str, Any]:
     """The classes from outside Keras, from modules on the path, beside the file or in the working folder."""
     before = list(sys.path)
     sys.path += [os.path.abspath(folder_of(location)), os.getcwd()]
     found = {}
     try:
-        for module, name in classes:
+        for module, name in named:
             if module.partition(".")[0] not in ("keras", "builtins"):
                 found[name] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -31,7 +31,7 @@ def open_network(
             a SavedModel; a frozen graph; a model of Keras.
         checkpoint: The variables of a graph, where they are not beside it.
         signature: The signature of a SavedModel that is meant; else ``serving_default``, or the only one.
-        trust: Let a model of Keras bring code of its own.
+        trust: Let a network run code of its own, read and write files, and reach other machines.
 
     Raises:
         SourceError: There is no network, TensorFlow cannot read it, or it would run code.
@@ -50,14 +50,15 @@ def open_network(
     if kind is formats.SAVED_MODEL:
         from tfpt.running.saved_model import open_saved_model
 
-        return open_saved_model(location, signature)
+        return open_saved_model(location, signature, trust)
     if signature is not None:
         raise SourceError("only a SavedModel has signatures", where=location, got=f"--signature {signature}")
     if kind is formats.GRAPH:
         from tfpt.running.saved_graph import open_graph_file
 
         message = read_message(location)[1]
-        return open_graph_file(location, message, _prefix(location, checkpoint, message == "meta graph"))
+        prefix = _prefix(location, checkpoint, message == "meta graph")
+        return open_graph_file(location, message, prefix, trust)
     if checkpoint is not None:
         raise SourceError(
             "this file has its weights inside", where=location, got=f"--checkpoint {os.fspath(checkpoint)}"
@@ -65,6 +66,16 @@ def open_network(
     if kind in (formats.KERAS_ARCHIVE, formats.HDF5):
         from tfpt.running.keras import open_keras
 
+        # Keras goes by the name. Read as something else than what was looked at, the file could be another model.
+        if (kind is formats.KERAS_ARCHIVE) != location.endswith(".keras"):
+            ending = ".keras" if kind is formats.KERAS_ARCHIVE else ".h5"
+            raise SourceError(
+                "the name of the file says another format than its content",
+                where=location,
+                expected=f"a name that ends in {ending}",
+                got=kind.name,
+                hint=f"rename it, or a copy, to NAME{ending}",
+            )
         return open_keras(location, trust)
     raise SourceError(
         "the file holds no TensorFlow network", where=location, expected=_EXPECTED, got=kind.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,17 +34,27 @@ class Saved:
     starters: Sequence[str] = ()
     assets: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, session: Any) -> None:
+    def start(
+        self, session: Any, ready_feeds: Callable[[str, Mapping[str, str]], Mapping[str, Any] | None]
+    ) -> None:
         """Restore the variables, then run the starters.
 
         What fails here may be something that no activation needs, such as an optimizer's variables in a checkpoint
-        without them: `restore` looks at what is needed.
+        without them: `restore` looks at what is needed. So may what is not run.
+
+        Args:
+            session: A session of the graph.
+            ready_feeds: What to feed to an operation, of its name and of the names of files by the tensors that take
+                them; ``None`` where it is not to run.
         """
         tf = import_tensorflow()
+        work: list[tuple[str, Mapping[str, str]]] = [(name, self.assets) for name in self.starters]
         if self.prefix is not None and self.operation:
-            _try(session, self.operation, {self.filename: self.prefix}, tf)
-        for name in self.starters:
-            _try(session, name, dict(self.assets), tf)
+            work.insert(0, (self.operation, {self.filename: self.prefix}))
+        for name, files in work:
+            feeds = ready_feeds(name, files)
+            if feeds is not None:
+                _try(session, name, feeds, tf)
 
 
 def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) -> None:
@@ -86,7 +96,7 @@ def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) ->
         )
 
 
-def _try(session: Any, operation: str, feeds: Mapping[str, str], tf: Any) -> None:
+def _try(session: Any, operation: str, feeds: Mapping[str, Any], tf: Any) -> None:
     try:
         session.run(operation, dict(feeds))
     except (tf.errors.OpError, ValueError, KeyError):

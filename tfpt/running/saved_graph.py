@@ -17,7 +17,10 @@ _STARTERS = ("table_initializer", "saved_model_main_op", "legacy_init_op")
 
 
 def open_graph_file(
-    location: str, kind: Literal["graph", "meta graph", "saved model"], prefix: str | None
+    location: str,
+    kind: Literal["graph", "meta graph", "saved model"],
+    prefix: str | None,
+    trust: bool = False,
 ) -> GraphNetwork:
     """The network of a ``.pb``, ``.pbtxt`` or ``.meta`` file.
 
@@ -30,7 +33,7 @@ def open_graph_file(
         graph_def = parse(location, tf.compat.v1.GraphDef())
         name = "TensorFlow frozen graph" if prefix is None else "TensorFlow graph"
         saved = None if prefix is None else Saved(prefix)
-        return GraphNetwork(location, name, graph_def, saved=saved, facts=facts)
+        return GraphNetwork(location, name, graph_def, saved=saved, facts=facts, trust=trust)
     meta_graph = parse(location, tf.compat.v1.MetaGraphDef())
     return GraphNetwork(
         location,
@@ -39,6 +42,7 @@ def open_graph_file(
         saved=saved_of(meta_graph, prefix),
         producers=meta_graph.meta_info_def.stripped_op_list,
         facts=facts,
+        trust=trust,
     )
 
 

@@ -24,12 +24,13 @@ _INIT, _OWN = "__saved_model_init_op", "__saved_model_"
 _DEFAULT = "serving_default"
 
 
-def open_saved_model(location: str, signature: str | None = None) -> GraphNetwork:
+def open_saved_model(location: str, signature: str | None = None, trust: bool = False) -> GraphNetwork:
     """The network of a SavedModel as one of its signatures calls it.
 
     Args:
         location: The folder, or the ``saved_model.pb`` in it.
         signature: Which one; else ``serving_default``, or the only one.
+        trust: Also run operations that read files, run code or reach other machines.
 
     Raises:
         SourceError: It is damaged, or has no such signature, or several and none is called ``serving_default``.
@@ -54,6 +55,7 @@ def open_saved_model(location: str, signature: str | None = None) -> GraphNetwor
         outputs=() if found is None else tuple(_tensors(found.outputs).values()),
         producers=meta_graph.meta_info_def.stripped_op_list,
         facts={"signature": name} if name else {},
+        trust=trust,
     )
 
 
@@ -102,6 +104,7 @@ def _saved(meta_graph: Any, prefix: str | None, folder: str) -> Saved:
     assets = {
         asset.tensor_info.name: inside(folder, "assets", asset.filename)
         for asset in meta_graph.asset_file_def
+        if _stays_inside(asset.filename)
     }
     return Saved(
         prefix, saved.operation, saved.filename, tuple(starters), assets or _assets(meta_graph, folder)
@@ -115,9 +118,14 @@ def _assets(meta_graph: Any, folder: str) -> dict[str, str]:
     found = {}
     for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
         asset = AssetFileDef()
-        if packed.Unpack(asset):
+        if packed.Unpack(asset) and _stays_inside(asset.filename):
             found[asset.tensor_info.name] = inside(folder, "assets", asset.filename)
     return found
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether an asset's name leads to a file in the folder of assets."""
+    return not name.startswith("/") and ".." not in name.split("/")
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, str]:
