@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from typing_extensions import Self
 
+from tfpt.visible import visible
+
 
 class TfptError(Exception):
     """Bad input, with everything a reader needs to put it right.
@@ -48,13 +50,14 @@ class TfptError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
+        # Names and places have no lines of their own: what follows one in a name must not look like ours.
         rows = [
-            ("where", self.where),
+            ("where", None if self.where is None else visible(self.where)),
             ("expected", self.expected),
             ("got", self.got),
-            ("nearest", ", ".join(self.nearest) or None),
+            ("nearest", ", ".join(map(visible, self.nearest)) or None),
         ]
-        lines = [self.what, *(_line(label, text) for label, text in rows if text is not None)]
+        lines = [visible(self.what), *(_line(label, text) for label, text in rows if text is not None)]
         lines += [str(cause) for cause in self.causes]
         if self.hint is not None:
             lines.append(_line("next", self.hint))
@@ -87,7 +90,7 @@ class TfptError(Exception):
 
 
 def _line(label: str, text: str) -> str:
-    indented = text.replace("\n", "\n" + " " * 12)
+    indented = visible(text, lines=True).replace("\n", "\n" + " " * 12)
     return f"  {label:<9} {indented}"
 
 

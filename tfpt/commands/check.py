@@ -52,10 +52,8 @@ def command(
 
         print_json(found.to_json())
     else:
-        from rich.markup import escape
-
         from tfpt.report.mappings import print_check
-        from tfpt.report.terminal import console
+        from tfpt.report.terminal import console, escape
 
         print_check(console(), found)
         if write_manifest:

@@ -176,10 +176,9 @@ def _carry_out(jobs: Sequence[Job], force: bool, workers: int | None, quiet: boo
 
     if quiet:
         return carry_out(jobs, overwrite=force, workers=workers)
-    from rich.markup import escape
 
     from tfpt.report.progress import conversion_progress
-    from tfpt.report.terminal import console, size
+    from tfpt.report.terminal import console, escape, size
 
     with conversion_progress(jobs) as advance:
         written = carry_out(jobs, overwrite=force, workers=workers, progress=advance)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
+
+from tfpt.visible import visible
 
 # Name → where the command lives and what it does. Kept here so that `--help` imports none of them.
 COMMANDS = {
@@ -30,9 +34,7 @@ class _Said(logging.Handler):
     """What the package has to say beside its result goes to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from rich.markup import escape
-
-        from tfpt.report.terminal import console
+        from tfpt.report.terminal import console, escape
 
         console(stderr=True).print(escape(record.getMessage()), soft_wrap=True)
 
@@ -49,9 +51,27 @@ def _watched() -> Iterator[None]:
         raise NoReaderError from error
 
 
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Let click repeat arguments as they are shown, not as a terminal would obey them."""
+    try:
+        yield
+    except click.ClickException as error:
+        text = visible(error.format_message(), lines=True)
+        error.format_message = lambda: text  # type: ignore[method-assign]
+        raise
+
+
 class _LazyGroup(click.Group):
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # Names hold what the terminal's encoding may lack, and half characters of file names.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*arguments, **options)
+
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _watched():  # --help prints already here
+        with _watched(), _shown():  # --help prints already here
             return super().make_context(*arguments, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,7 +89,7 @@ class _LazyGroup(click.Group):
         logger.addHandler(handler)
         ctx.call_on_close(lambda: logger.removeHandler(handler))
         try:
-            with _watched():
+            with _watched(), _shown():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             # In somebody else's process; a program of our own handles the signal. Not click's 1, which says that

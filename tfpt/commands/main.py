@@ -89,7 +89,9 @@ def _without_reader() -> int:
 def _say(error: str = "") -> None:
     said = "; ".join(filter(None, [error, interruption.finished()]))
     if said:
-        print(said, file=sys.stderr)
+        from tfpt.visible import visible
+
+        print(visible(said, lines=True), file=sys.stderr)
 
 
 def _let_go() -> None:

@@ -21,7 +21,9 @@ all_option = click.option(
     "--all", "everything", is_flag=True, help="Show everything, not only the first of many."
 )
 trust_option = click.option(
-    "--trust", is_flag=True, help="Import the model even from outside the trusted packages."
+    "--trust",
+    is_flag=True,
+    help="Build the model from any package, with any arguments, and run a network's own code.",
 )
 config_option = click.option(
     "--config",

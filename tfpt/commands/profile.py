@@ -100,10 +100,10 @@ def command(
     from contextlib import nullcontext
 
     from tfpt.profiling import profile
-    from tfpt.report.terminal import console, print_json
+    from tfpt.report.terminal import console, escape, print_json
 
     # Some passes of a large network take their time, and a terminal is told that they run.
-    status = nullcontext() if as_json else console(stderr=True).status(f"measuring {mapping} …")
+    status = nullcontext() if as_json else console(stderr=True).status(f"measuring {escape(mapping)} …")
     with status:
         found = profile(
             mapping,
@@ -132,7 +132,6 @@ def command(
     if as_json:
         print_json({**found.to_json(), "trace": str(trace) if trace else None})
         return
-    from rich.markup import escape
 
     from tfpt.report.profiles import print_profile
 

@@ -70,7 +70,7 @@ from tfpt.commands.options import (
 @config_option
 @click.option(
     "--trust", is_flag=True,
-    help="Import the mapping's model from anywhere, and run the code that a Keras model brings along.",
+    help="Build the mapping's model from anywhere; let the network run code, read and write files.",
 )  # fmt: skip
 @all_option
 @json_option

@@ -42,10 +42,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Write a TensorFlow checkpoint of random weights that fits a mapping."""
-    from rich.markup import escape
 
     from tfpt.conversion import sample
-    from tfpt.report.terminal import console, print_json
+    from tfpt.report.terminal import console, escape, print_json
 
     prefix = out or f"{name_of(mapping)}/model.ckpt"
     options = {

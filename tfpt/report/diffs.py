@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.comparison import Diff, TensorDiff
 from tfpt.report.plans import print_findings, print_headline
-from tfpt.report.terminal import count, figure
+from tfpt.report.terminal import count, escape, figure
 from tfpt.tensors import format_shape
 
 # A screenful: the worst, which is where one looks.

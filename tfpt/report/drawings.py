@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
-from tfpt.report.terminal import count, size
+from tfpt.report.terminal import count, escape, size
 from tfpt.tensors import format_shape
 from tfpt.visualisation import Drawing, Picture
 

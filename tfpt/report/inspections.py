@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from tfpt.inspection import Inspection
-from tfpt.report.terminal import count, figure, size
+from tfpt.report.terminal import count, escape, figure, size
 from tfpt.tensors import TensorSpec, format_shape
+from tfpt.visible import visible
 
 _SEPARATORS = re.compile(r"[/.]")
 # Each role in the singular and in the plural.
@@ -54,7 +54,7 @@ def _lines(inspection: Inspection) -> Text:
     """The tree in columns. Laid out here: of a thousand names a table of rich takes half a second."""
     rows: list[tuple[list[str], bool]] = []
     for indent, label, spec in _tree(inspection.specs.values()):
-        cells = [f"{'  ' * indent}{label}"]
+        cells = [f"{'  ' * indent}{visible(label)}"]
         role = inspection.roles.get(spec.name) if spec is not None else None
         if spec is not None:
             cells += [format_shape(spec.shape), spec.dtype]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.lint import Check
@@ -13,7 +12,7 @@ from tfpt.manifest import read_manifest
 from tfpt.mapping.loading import bundled_mappings, load_mapping
 from tfpt.mapping.rows import Mapping
 from tfpt.report.plans import print_findings
-from tfpt.report.terminal import count
+from tfpt.report.terminal import count, escape
 
 
 def mappings_to_json() -> list[dict[str, Any]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.planning import Finding, Plan, Step
-from tfpt.report.terminal import count
+from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 
 # How many findings of one row are spelt out; the rest are counted and named.

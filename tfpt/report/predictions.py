@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.prediction.scores import Guess, Prediction, Scores, StreamScores
-from tfpt.report.terminal import console, count, figure
+from tfpt.report.terminal import console, count, escape, figure
 
 
 def print_prediction(out: Console, prediction: Prediction) -> None:

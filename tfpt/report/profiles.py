@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.profiling import Profile
 from tfpt.profiling.layer_times import LayerTime
 from tfpt.profiling.operator_times import OUTSIDE
 from tfpt.profiling.passes import Pass
-from tfpt.report.terminal import size
+from tfpt.report.terminal import escape, size
 
 # A screenful: the slowest, which is where one looks.
 SHOWN = 10

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tfpt.visible import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -20,10 +22,12 @@ def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], N
     if not sys.stderr.isatty():
         yield None
         return
+    from tfpt.report.terminal import escape
+
     with _bars() as progress:
         tasks = {
             id(job): progress.add_task(
-                job.plan.mapping, total=sum(spec.nbytes for spec in job.plan.writes.values())
+                escape(job.plan.mapping), total=sum(spec.nbytes for spec in job.plan.writes.values())
             )
             for job in jobs
         }
@@ -39,12 +43,14 @@ def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, in
     if not sys.stderr.isatty():
         yield _one_line_each()
         return
+    from tfpt.report.terminal import escape
+
     with _bars() as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
+                tasks[name] = progress.add_task(escape(name), total=total)
             progress.update(tasks[name], completed=done, total=total)
 
         yield show
@@ -58,7 +64,7 @@ def _one_line_each() -> Callable[[str, int, int | None], None]:
     def show(name: str, done: int, total: int | None) -> None:
         if name not in told:
             told.add(name)
-            print(f"fetching {name}" + (f" ({size(total)})" if total else ""), file=sys.stderr)
+            print(f"fetching {visible(name)}" + (f" ({size(total)})" if total else ""), file=sys.stderr)
 
     return show
 

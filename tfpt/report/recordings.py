@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.errors import TfptError
 from tfpt.recording.recordings import RecordedEndpoint, Recording
-from tfpt.report.terminal import count, figure, size
+from tfpt.report.terminal import count, escape, figure, size
 from tfpt.running.network import Recordable, format_open_shape
 from tfpt.tensors import format_shape
 

@@ -5,13 +5,41 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich import markup
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from tfpt.visible import visible
 
 # Where the output is no terminal there is no width to fit: wide enough for two long names side by side.
 _PIPED_WIDTH = 160
+
+
+def escape(text: str) -> str:
+    """A name, a path or another text of a stranger's for a console: no markup, no control, and on one line.
+
+    Example:
+        >>> escape("[bold]w\\n")
+        '\\\\[bold]w\\\\n'
+    """
+    return markup.escape(visible(text))
+
+
+class _Console(Console):
+    """A console that no text can steer: what `escape` did not write out is written out here, ends of lines apart."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible(segment.text, lines=True), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        raise  # rich would exit with 1, which says that something differs
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -19,11 +47,6 @@ def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
     return _Console(stderr=stderr, width=width, highlight=False, emoji=False)
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise  # rich would exit with 1, which says that something differs
 
 
 def print_json(values: Any) -> None:
@@ -59,7 +82,7 @@ def print_error(text: str) -> None:
     out = console(stderr=True)
     out.print(f"[bold red]error:[/] {escape(first)}", soft_wrap=True)
     if rest:
-        out.print(escape(rest), soft_wrap=True)
+        out.print(markup.escape(rest), soft_wrap=True)
 
 
 def count(number: int, noun: str) -> str:

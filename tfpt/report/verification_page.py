@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from tfpt.errors import SinkError
 from tfpt.packages import package
+from tfpt.report.html import escape
 from tfpt.report.verification_pictures import closeup, depth_chart
 from tfpt.report.verifications import (
     MARKS,

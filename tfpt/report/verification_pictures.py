@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
 from tfpt.report.colours import Scale, data_uri
+from tfpt.report.html import escape
 from tfpt.report.verifications import short
 from tfpt.verification import Closeup, Verification
 from tfpt.verification.agreement import Compared, reals

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tfpt.report.plans import print_findings
-from tfpt.report.terminal import count
+from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
 from tfpt.verification.agreement import Compared, Measure
