@@ -2,6 +2,7 @@
 # make test    the tests (with CI set: the slow ones too)
 # make check   format, lint, types
 # make bench   every figure in the README
+# make oldest  code that a stranger's mapping names, with the oldest packages allowed: none of it runs
 # Each makes .venv first, if it is not there.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench oldest format clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -38,6 +39,9 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/inspect_names.py
 	$(BIN)/python benchmarks/fidelity_i3d.py
 	$(BIN)/python benchmarks/forward_i3d.py
+
+oldest: $(VENV)/.installed-test
+	$(BIN)/python tests/oldest/run.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
