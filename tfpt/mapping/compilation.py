@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -118,7 +119,7 @@ class Compiler:
         except MappingError as error:
             self._add(error, position)
             return None
-        if found is None and (folders[1] / self.entry.labels).is_file():
+        if found is None and os.path.isfile(folders[1] / self.entry.labels):
             return folders[1] / self.entry.labels
         if found is None:
             there = [path.name for folder in folders for path in sorted(folder.glob("*.txt"))]
