@@ -325,7 +325,7 @@ class TestOutputs:
         out = tmp_path / "out"
         found = program("sample", "--mapping", tiny.mapping, "--out", out / "m.ckpt", largest_file=300)
         assert found.code == 2
-        assert found.err.startswith("error: cannot write the checkpoint")
+        assert found.err.startswith("error: cannot write the output: the file would be larger")
         assert list(out.iterdir()) == []
 
 

@@ -128,7 +128,7 @@ def test_a_manifest_in_a_place_that_cannot_be_written_is_refused(copied):
     path.unlink()
     path.mkdir()
     message = refused("check", copied, "--write-manifest")
-    assert "cannot write the manifest" in message
+    assert "a folder cannot be the output file" in message
     assert str(path) in message
 
 
