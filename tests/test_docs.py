@@ -400,6 +400,17 @@ def damage(name: str) -> None:
         case "a missing data file":
             data.unlink()
             tfpt.open_source("model.ckpt").read("w")
+        case "a graph whose values are in files of TensorFlow.js":
+            from tfpt.sources.tensorflow.tensorflow_pb2 import GraphDef
+
+            graph = GraphDef()
+            for name in ("a/w", "b/w"):
+                tensor = graph.node.add(name=name, op="Const").attr["value"].tensor
+                tensor.dtype = 1
+                tensor.tensor_shape.dim.add(size=3)
+                tensor.tensor_shape.dim.add(size=5)
+            Path("tensorflowjs_model.pb").write_bytes(graph.SerializeToString())
+            tfpt.open_source("tensorflowjs_model.pb")
         case "a PyTorch file that would run code":
             import torch
 

@@ -73,3 +73,21 @@ NUMBER_BITS = 256
 CONFIGURATION_BYTES = 32_000_000
 # Rows times names: what a plan keeps for each tensor takes about a kilobyte.
 PLAN_INSTANCES = 1_000_000
+# Blocks of 256 KB that are kept while the structure of a remote file is read: 64 MB.
+MOST_KEPT_BLOCKS = 256
+
+# Bytes of a tensor that a few stored bytes stand for: a constant of one repeated value, a sparse tensor. No model has a
+# larger one of either; a file of a kilobyte may claim terabytes.
+LARGEST_FILL = 1 << 29
+
+# Fields at the top of a message that are looked at to tell what it is.
+MOST_FIELDS_LOOKED_AT = 16
+
+# Parts of a name that may be the scope of an optimizer: none has more than two.
+MOST_SCOPES = 8
+
+# Bytes that a V1 checkpoint's value may stand for, for each byte of its files: snappy cannot say more than 22 in one.
+LARGEST_V1_GROWTH = 22
+
+# Bytes of a remote checkpoint's index that are fetched at once: an index of 100,000 tensors has 8 MB.
+LARGEST_FETCHED_INDEX = 64 << 20

@@ -49,6 +49,8 @@ class ByPath:
         self.specs = {path: replace(source.specs[name], name=path) for path, name in self._names.items()}
         self.skipped = {paths.get(name, name): reason for name, reason in source.skipped.items()}
         self.quantised = {paths.get(name, name): how for name, how in source.quantised.items()}
+        unavailable: Mapping[str, str] = getattr(source, "unavailable", {})
+        self.unavailable = {paths.get(name, name): reason for name, reason in unavailable.items()}
         self.roles = {paths.get(name, name): role for name, role in source.roles.items()}
 
     def read(self, name: str) -> np.ndarray:

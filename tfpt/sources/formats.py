@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tfpt.errors import SourceError
 from tfpt.limits import SHARD_INDEX
 from tfpt.sources.places import inside, is_file, is_folder, name_of, names_in
+from tfpt.sources.pointers import refuse_pointer
 from tfpt.sources.storage import Storage, open_storage
 
 if TYPE_CHECKING:
@@ -123,6 +124,9 @@ def recognise(location: str) -> Format:
     # A checkpoint's data files and its state file look like nothing by themselves: they stand for their index.
     if name == "checkpoint" or re.search(r"\.data-\d{5,}-of-\d{5,}$", name) or name.endswith(".index"):
         return CHECKPOINT
+    if name in ("saved_model.pb", "saved_model.pbtxt") or is_beside_saved_model(location):
+        return SAVED_MODEL
+    refuse_pointer(storage.data, location)
     start = storage.data[:24].tobytes()
     for magic, codec in FOREIGN.items():
         if start.startswith(magic):
@@ -131,10 +135,6 @@ def recognise(location: str) -> Format:
                 where=location,
                 hint=f"unpack it: {codec.removesuffix('andard')} -d",
             )
-    if start.startswith(b"version https://git-lfs"):
-        raise SourceError(
-            "this is a pointer of Git LFS, not the file itself", where=location, hint="git lfs pull"
-        )
     raise SourceError(
         "the file is of no format that tfpt reads",
         where=location,
@@ -223,7 +223,7 @@ def _of_bytes(storage: Storage) -> Format | None:
         return FLAX
     if codec_of(head) is not None or is_tar(head):
         return ARCHIVE
-    return _of_message(head, storage)
+    return _of_message(storage)
 
 
 def _of_zip(storage: Storage) -> Format:
@@ -256,13 +256,21 @@ def _of_json(storage: Storage) -> Format | None:
     return KERAS_SHARDS if any(str(name).endswith(".h5") for name in files) else TORCH_SHARDS
 
 
-def _of_message(head: bytes, storage: Storage) -> Format | None:
+def _of_message(storage: Storage) -> Format | None:
     """A protobuf message of TensorFlow's, binary or as text."""
-    from tfpt.sources.tensorflow.messages import looks_like_graph, looks_like_saved_model
+    from tfpt.sources.tensorflow.messages import kind_of
 
-    if looks_like_saved_model(head):
-        return SAVED_MODEL
-    return GRAPH if looks_like_graph(head, storage) else None
+    kind = kind_of(storage)
+    if kind is None:
+        return None
+    return SAVED_MODEL if kind == "saved model" else GRAPH
+
+
+def is_beside_saved_model(location: str) -> bool:
+    """Whether a file lies beside a SavedModel and only says more of it: naming it means the model."""
+    return name_of(location) in ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb") and is_file(
+        sibling(location, "saved_model.pb")
+    )
 
 
 def sibling(location: str, name: str) -> str:

@@ -58,6 +58,10 @@ class Source(Protocol):
             ("sparse_coo tensor"): a tensor that cannot be read must not vanish without a word.
         quantised: Tensors whose integers stand for real numbers, by name, and how. Empty where the source was opened
             with ``dequantise=True``: it then reads the real numbers.
+
+    Some readers have more: `details` (lines of what else the file says), `paths` (see `tfpt.sources.by_path`),
+    `unavailable` (tensors of `specs` that cannot be read, by name, each with the reason) and `sizes` (bytes in the file
+    of tensors of strings, by name).
     """
 
     location: str

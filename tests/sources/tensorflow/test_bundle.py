@@ -13,6 +13,7 @@ import pytest
 from tests.sources.tensorflow.saving import assert_same, change_entry, merge, rewrite, save
 from tfpt.errors import SourceError
 from tfpt.sinks.bundle import write_bundle
+from tfpt.sources import open_source
 from tfpt.sources.tensorflow.bundle import BundleSource
 from tfpt.sources.tensorflow.tensorflow_pb2 import BundleHeaderProto
 from tfpt.tensors import DTYPES
@@ -227,3 +228,21 @@ def test_importing_the_reader_brings_in_neither_torch_nor_tensorflow() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
+
+
+def test_pointers_of_git_lfs_are_said_to_be_some(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+    write_bundle(tmp_path / "m", {"w": np.arange(999, dtype=np.float32)})
+    (tmp_path / "m.data-00000-of-00001").write_bytes(pointer)
+    source = open_source(tmp_path / "m")
+    with pytest.raises(SourceError, match="pointer of Git LFS") as caught:
+        source.read("w")
+    assert "m.data-00000-of-00001" in str(caught.value.where)
+    (tmp_path / "m.index").write_bytes(pointer)
+    for place in (tmp_path, tmp_path / "m", tmp_path / "m.index"):
+        with pytest.raises(SourceError, match="pointer of Git LFS"):
+            open_source(place)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(pointer)
+    with pytest.raises(SourceError, match="pointer of Git LFS"):
+        open_source(tmp_path / "saved")

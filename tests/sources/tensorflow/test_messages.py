@@ -17,7 +17,7 @@ from tests.growth import cpu_budget
 from tfpt.errors import SourceError
 from tfpt.sources.storage import open_storage
 from tfpt.sources.tensorflow.graph import GraphSource
-from tfpt.sources.tensorflow.messages import looks_like_graph, looks_like_saved_model
+from tfpt.sources.tensorflow.messages import kind_of
 from tfpt.sources.tensorflow.saved_model import SavedModelSource
 from tfpt.sources.tensorflow.sstable import write_varint
 from tfpt.sources.tensorflow.tensorflow_pb2 import DT_FLOAT, DT_STRING, GraphDef, MetaGraphDef, SavedModel
@@ -36,7 +36,8 @@ def graph(rows: int = 3) -> GraphDef:
 
 def looks(path: Path, content: bytes) -> tuple[bool, bool]:
     path.write_bytes(content)
-    return looks_like_saved_model(content[:4096]), looks_like_graph(content[:4096], open_storage(str(path)))
+    kind = kind_of(open_storage(str(path)))
+    return kind == "saved model", kind in ("graph", "meta graph")
 
 
 def meta() -> MetaGraphDef:

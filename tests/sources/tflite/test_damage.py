@@ -175,7 +175,7 @@ def test_a_number_of_nothing_is_refused(tmp_path: Path, field: str, value: int) 
 @pytest.mark.parametrize(
     ("scales", "zeros", "axis"), [([1, 1], [0, 0], 1), ([1] * 3, [0] * 2, 1), ([1] * 3, [0] * 3, 7)]
 )
-def test_scales_that_do_not_fit_are_refused(
+def test_scales_that_do_not_fit_leave_the_integers_readable(
     tmp_path: Path, scales: list[float], zeros: list[int], axis: int
 ) -> None:
     def change(model: Any) -> None:
@@ -186,5 +186,12 @@ def test_scales_that_do_not_fit_are_refused(
         tensor.quantization.scale, tensor.quantization.zeroPoint = scales, zeros
         tensor.quantization.quantizedDimension = axis
 
-    with pytest.raises(SourceError, match="does not fit it"):
-        TfliteSource(str(build(tmp_path / "m", change)))
+    path = str(build(tmp_path / "m", change))
+    source = TfliteSource(path)
+    assert source.read("q").tobytes() == b"123456"
+    assert "do not fit" in str(source.quantised["q"])
+    real = TfliteSource(path, dequantise=True)
+    assert real.read("w").shape == (2, 3)
+    assert "do not fit" in real.unavailable["q"]
+    with pytest.raises(SourceError, match="cannot be dequantised: its scales do not fit"):
+        real.read("q")

@@ -279,3 +279,13 @@ def test_the_fingerprint_follows_the_content(converted: dict[str, Path]) -> None
     prints = [TfliteSource(str(converted[kind])).fingerprint() for kind in KINDS]
     assert len(set(prints)) == len(KINDS)
     assert TfliteSource(str(converted["float"])).fingerprint() == prints[0]
+
+
+def test_tensors_without_a_name_are_numbered(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        add_tensor(model, b"", [3], "FLOAT32", np.arange(3, dtype="<f4").tobytes())
+        add_tensor(model, b"", [2], "FLOAT32", np.arange(2, dtype="<f4").tobytes())
+
+    source = TfliteSource(str(build(tmp_path / "m", change)))
+    assert list(source.specs) == ["w", "tensor_1", "tensor_2"]
+    assert source.read("tensor_1").tolist() == [0, 1, 2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
@@ -17,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.nearest import nearest
 from tfpt.sources.places import folder_of, is_file, name_of
+from tfpt.sources.pointers import refuse_pointer
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
-from tfpt.sources.storage import Storage, open_storage
+from tfpt.sources.storage import Bytes, Storage, open_storage
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, Part, damaged, is_v1, read_index
 from tfpt.sources.tensorflow.checksum import crc32c, masked
-from tfpt.sources.tensorflow.location import locate
+from tfpt.sources.tensorflow.location import Location, locate
+from tfpt.sources.tensorflow.lookup import no_such_tensor
 from tfpt.sources.tensorflow.slices import covers_once
 from tfpt.sources.tensorflow.sstable import Table
 from tfpt.sources.tensorflow.strings import decode_strings, string_array
@@ -41,9 +43,18 @@ def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
     """
     try:
         index = locate(path).index
-        key, header = next(iter(Table(open_storage(index).data, index)), (b"?", b""))
+        return version_of(open_storage(index).data, index)
     except SourceError:
         return None
+
+
+def version_of(index: Bytes, location: str) -> Literal["V1", "V2"] | None:
+    """The same of the bytes of an index.
+
+    Raises:
+        SourceError: They are no table.
+    """
+    key, header = next(iter(Table(index, location)), (b"?", b""))
     if key:
         return None
     return "V1" if is_v1(header) else "V2"
@@ -60,9 +71,11 @@ class BundleSource:
         path: Whatever names the checkpoint: see `tfpt.sources.tensorflow.location.locate`.
         verify_checksums: Whether `read` compares a tensor's bytes with their checksum. The index's own checksums
             are always compared.
+        index: The bytes of the index, where they were fetched already.
 
     Attributes:
         location: The prefix of the checkpoint's files.
+        sizes: Bytes in the data files of each tensor of strings.
 
     Raises:
         SourceError: There is no checkpoint at `path`, it is of another format, or its index is damaged.
@@ -84,14 +97,24 @@ class BundleSource:
     skipped: Mapping[str, str] = NOTHING_SKIPPED
     quantised: Mapping[str, Quantised] = NONE_QUANTISED
 
-    def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
-        self._files = locate(path)
-        self._index = read_index(self._files.index)
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Location,
+        verify_checksums: bool = True,
+        index: Bytes | None = None,
+    ) -> None:
+        self._files = path if isinstance(path, Location) else locate(path)
+        self._index = read_index(self._files.index, index)
         self._verify = verify_checksums
         self._lock = threading.Lock()
         self._shards: dict[int, Storage] = {}
         self.location = self._files.prefix
         self.specs = MappingProxyType(self._index.specs)
+        self.sizes: Mapping[str, int] = {
+            name: self._index.entries[name].size
+            for name, spec in self._index.specs.items()
+            if spec.dtype == "string"
+        }
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
@@ -105,12 +128,7 @@ class BundleSource:
         """
         spec = self.specs.get(name)
         if spec is None:
-            raise SourceError(
-                f"there is no tensor called {name!r} in this checkpoint",
-                where=self._files.index,
-                nearest=nearest(name, self.specs),
-                hint=f"tfpt inspect {self.location} lists its {len(self.specs)} tensors",
-            )
+            raise no_such_tensor(name, self.specs, self.location)
         if DTYPES[spec.dtype].numpy is None:
             raise SourceError(
                 f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",
@@ -129,6 +147,7 @@ class BundleSource:
         raw = shard.data[entry.offset : entry.offset + entry.size]
         where = f"{shard.location}, byte {entry.offset}"
         if len(raw) != entry.size:
+            refuse_pointer(shard.data, shard.location)
             raise SourceError(
                 f"the data file ends before the values of tensor {spec.name!r} do",
                 where=where,
@@ -156,10 +175,13 @@ class BundleSource:
     def _assembled(self, spec: TensorSpec, parts: Sequence[Part]) -> npt.NDArray[np.generic]:
         """A partitioned variable as one array; its pieces may lie in several data files."""
         # Before anything of the tensor's size is allocated: its pieces take no more room than the files they are in.
-        for number in {part.entry.shard_id for part in parts}:
+        sizes: Counter[int] = Counter()
+        for part in parts:
+            sizes[part.entry.shard_id] += part.entry.size
+        for number, size in sizes.items():
             shard = self._shard(number)
-            size = sum(part.entry.size for part in parts if part.entry.shard_id == number)
             if size > len(shard.data):
+                refuse_pointer(shard.data, shard.location)
                 raise damaged(
                     shard.location,
                     f"the data file is too short for the pieces of tensor {spec.name!r}",
@@ -197,7 +219,34 @@ class BundleSource:
     def is_present(self, name: str) -> bool:
         """Whether the data files of a tensor are there; names and shapes are known without them."""
         numbers = {part.entry.shard_id for part in self._index.parts(name)}
-        return all(is_file(self._files.shard(number, self._index.shards)) for number in numbers)
+        return all(self._has_shard(number) for number in numbers)
+
+    def _has_shard(self, number: int) -> bool:
+        return is_file(self._files.shard(number, self._index.shards))
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Tensors that are listed and whose data file is missing, by name, each with the reason."""
+        used = {entry.shard_id for entry in self._index.entries.values()}
+        missing = {number for number in used if not self._has_shard(number)}
+        found: dict[str, str] = {}
+        for name, entry in self._index.entries.items():
+            # The values of a partitioned variable may be in other files than its entry.
+            numbers = (
+                [part.entry.shard_id for part in self._index.parts(name)]
+                if entry.slices
+                else [entry.shard_id]
+            )
+            for number in numbers:
+                if number not in used:
+                    used.add(number)
+                    missing |= set() if self._has_shard(number) else {number}
+                if number in missing:
+                    found[name] = (
+                        f"the data file {name_of(self._files.shard(number, self._index.shards))} is missing"
+                    )
+                    break
+        return found
 
     def checksum(self, name: str) -> int:
         """The stored checksum of a tensor's values: equal values of one shape and dtype have equal ones."""

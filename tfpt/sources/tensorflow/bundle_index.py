@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
-from tfpt.sources.storage import open_storage
+from tfpt.limits import LARGEST_FETCHED_INDEX
+from tfpt.sources.places import is_remote
+from tfpt.sources.storage import Bytes, open_storage
 from tfpt.sources.tensorflow.slices import KEY_PREFIX, Piece, piece_key
 from tfpt.sources.tensorflow.sstable import Table
 from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
@@ -105,13 +107,29 @@ class BundleIndex:
         return parts
 
 
-def read_index(location: str) -> BundleIndex:
+def index_bytes(location: str) -> Bytes:
+    """The bytes of an index: a remote one is fetched at once, since all of it is read, and hashed.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    data = open_storage(location).data
+    if is_remote(location) and location.endswith(".index") and len(data) <= LARGEST_FETCHED_INDEX:
+        return data[:]
+    return data
+
+
+def read_index(location: str, data: Bytes | None = None) -> BundleIndex:
     """The index in the file `location`.
+
+    Args:
+        location: The file.
+        data: Its bytes, where they were fetched already.
 
     Raises:
         SourceError: It is not the index of a V2 checkpoint, or it is damaged.
     """
-    data = open_storage(location).data
+    data = index_bytes(location) if data is None else data
     rows = iter(Table(data, location))
     key, value = next(rows, (b"?", b""))
     if key:

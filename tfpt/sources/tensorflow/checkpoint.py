@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tfpt.sources.source import Source
-from tfpt.sources.tensorflow.bundle import BundleSource, sniff
+from tfpt.sources.tensorflow.bundle import BundleSource, version_of
+from tfpt.sources.tensorflow.bundle_index import index_bytes
+from tfpt.sources.tensorflow.location import locate
 from tfpt.sources.tensorflow.object_graph import GRAPH_KEY
 from tfpt.sources.tensorflow.objects import ObjectSource
 from tfpt.sources.tensorflow.v1 import V1Source
@@ -18,7 +20,9 @@ def open_checkpoint(location: str, verify_checksums: bool = True) -> Source:
     Raises:
         SourceError: There is none, or it is damaged.
     """
-    if sniff(location) == "V1":
+    files = locate(location)
+    index = index_bytes(files.index)
+    if version_of(index, files.index) == "V1":
         return V1Source(location, verify_checksums)
-    bundle = BundleSource(location, verify_checksums)
+    bundle = BundleSource(files, verify_checksums, index)
     return ObjectSource(bundle) if GRAPH_KEY in bundle.specs else bundle

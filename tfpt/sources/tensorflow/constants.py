@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from tfpt.sources.kept import View
 from tfpt.sources.source import Role
 from tfpt.sources.tensorflow.dequantise import Scale
 from tfpt.sources.tensorflow.nodes import CONSTANT, DEQUANTIZE, PASSING, VARIABLES, Node, nodes
@@ -14,6 +18,9 @@ from tfpt.tensors import TensorSpec
 
 # The field of an AttrValue that holds a tensor.
 _TENSOR = 8
+
+# With how many constants of other functions one is compared; layers are traced a few times.
+_MOST_COMPARED = 4
 
 _WEIGHTS = ("float", "bfloat", "complex", "q")
 _BYTES = ("int8", "uint8", "int4", "uint4")
@@ -28,14 +35,22 @@ class Constants:
         aliases: Names of nodes that hand on a constant as it is, such as ``w/read``, and the constant's.
         scales: How quantised constants are to be understood, by name.
         variables: Names of variables, whose values are not in the graph.
+        functions: Names of the constants that are in functions, and the name of each function.
+        repeated: Names of the constants of functions that another function has under the same name, with equal values.
+        spans: Where the message of each constant lies, those included that are listed once for several graphs.
     """
 
     stored: dict[str, Stored] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
     variables: set[str] = field(default_factory=set)
+    functions: dict[str, str] = field(default_factory=dict)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    _firsts: dict[tuple[object, ...], list[str]] = field(default_factory=dict)
+    _numbers: Counter[str] = field(default_factory=Counter)
 
-    def add_graph(self, data: memoryview, begin: int, end: int, scope: str) -> None:
+    def add_graph(self, data: View, begin: int, end: int, scope: str) -> None:
         """Take in the GraphDef in ``data[begin:end]``.
 
         Args:
@@ -71,23 +86,38 @@ class Constants:
                 name, low, high = (str(bound) for bound in bounds)
                 self.scales.setdefault(name, _scale(data, node, low, high))
 
-    def _add_constant(self, data: memoryview, node: Node, scope: str) -> str:
+    def _add_constant(self, data: View, node: Node, scope: str) -> str:
         at, to = node.attributes.get("value", (0, 0))
         tensors = spans(data, at, to, _TENSOR)
         if len(tensors) != 1:
             raise ValueError(f"the constant {node.name!r} has {len(tensors)} values")
         begin, end = tensors[0]
+        self.spans.append((begin, end))
         name = node.name
         before = self.stored.get(name)
         if before is not None:
-            if data[before.begin : before.end] == data[begin:end]:
+            if _equal(data, (before.begin, before.end), (begin, end)):
                 return name
-            name = f"{scope}/{name}"
+            scoped = name = f"{scope}/{name}"
             while name in self.stored:
-                name += "_"
+                self._numbers[scoped] += 1
+                name = f"{scoped}_{self._numbers[scoped]}"
         self.aliases.pop(name, None)
         self.stored[name] = describe(data, begin, end, name)
+        if node.function:
+            self.functions[name] = node.function
+            self._note_repeated(data, node, self.stored[name])
         return name
+
+    def _note_repeated(self, data: View, node: Node, stored: Stored) -> None:
+        own = node.name[len(node.function) + 1 :]
+        firsts = self._firsts.setdefault((own, stored.spec.shape, stored.spec.dtype, stored.held), [])
+        for first in firsts[:_MOST_COMPARED]:
+            other = self.stored[first]
+            if _equal(data, (other.begin, other.end), (stored.begin, stored.end)):
+                self.repeated.add(stored.spec.name)
+                return
+        firsts.append(stored.spec.name)
 
 
 def role_of(spec: TensorSpec) -> Role | None:
@@ -107,24 +137,32 @@ def role_of(spec: TensorSpec) -> Role | None:
     return "constant"
 
 
+def _equal(data: View, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    if first[1] - first[0] != second[1] - second[0]:
+        return False
+    return bool(
+        np.array_equal(
+            np.frombuffer(data[first[0] : first[1]], np.uint8),
+            np.frombuffer(data[second[0] : second[1]], np.uint8),
+        )
+    )
+
+
 def _resolved(passing: dict[str, str], constants: dict[str, str]) -> dict[str, str]:
     """The constant that each node hands on, through as many others as there are between; some go in circles."""
-    resolved: dict[str, str] = {}
+    resolved: dict[str, str | None] = {}
     for start in passing:
-        chain = []
+        chain: dict[str, None] = {}
         name = start
-        seen = set()
-        while name in passing and name not in resolved and name not in seen and name not in constants:
-            seen.add(name)
-            chain.append(name)
+        while name in passing and name not in resolved and name not in chain and name not in constants:
+            chain[name] = None
             name = passing[name]
-        found = constants.get(name, resolved.get(name))
-        if found is not None:
-            resolved |= dict.fromkeys(chain, found)
-    return resolved
+        # What leads to no constant is remembered too: each node is walked over once.
+        resolved |= dict.fromkeys(chain, constants.get(name, resolved.get(name)))
+    return {name: found for name, found in resolved.items() if found is not None}
 
 
-def _scale(data: memoryview, node: Node, low: str, high: str) -> Scale:
+def _scale(data: View, node: Node, low: str, high: str) -> Scale:
     values = {}
     for key in ("mode", "axis", "narrow_range"):
         if key in node.attributes:

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tfpt.sources.source import Quantised
+
 MODES = ("MIN_COMBINED", "MIN_FIRST", "SCALED")
+
+# How far a zero point may be from a whole number and still be one: bounds are float32.
+_WHOLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,50 @@ class Scale:
     mode: str = "MIN_COMBINED"
     axis: int = -1
     narrow: bool = False
+
+
+def described(
+    dtype: np.dtype, low: npt.NDArray[np.generic], high: npt.NDArray[np.generic], scale: Scale
+) -> Quantised:
+    """The same rule as scales and zero points, where it can be said so; else the mode and its bounds.
+
+    Args:
+        dtype: Of the quantised values.
+        low: The smallest number, or that of each slice.
+        high: The largest.
+        scale: How; its names are not looked at.
+
+    Example:
+        >>> bounds = np.float32([-1]), np.float32([1])
+        >>> str(described(np.dtype(np.int8), *bounds, Scale("", "", "SCALED")))
+        'scale 0.00787402, zero point 0'
+        >>> str(described(np.dtype(np.uint8), *bounds, Scale("", "")))
+        'by MIN_COMBINED from -1 to 1'
+    """
+    limits = np.iinfo(dtype)
+    bottom, top = float(limits.min), float(limits.max)
+    least, most = low.astype(np.float64).reshape(-1), high.astype(np.float64).reshape(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale.mode == "SCALED":
+            factors = most / top
+            if limits.min:
+                factors = np.maximum(least / (bottom + scale.narrow), factors)
+            zeros = np.zeros(len(factors))
+        elif scale.mode == "MIN_FIRST":
+            # In float32, as `dequantise` rounds it: half a step decides.
+            factors = ((most - least) / (2.0**limits.bits - 1)).astype(np.float32)
+            zeros = bottom - np.round(least.astype(np.float32) / factors).astype(np.float64)
+        else:
+            factors = (most - least) / (top - bottom)
+            zeros = -((top - bottom + 1) / 2 if limits.min else 0.0) - least / factors
+    whole = np.round(zeros)
+    if scale.mode in MODES and np.isfinite(zeros).all() and np.abs(zeros - whole).max(initial=0) < _WHOLE:
+        axis = scale.axis if scale.axis >= 0 else None
+        return Quantised(
+            tuple(factors.astype(np.float32).tolist()), tuple(whole.astype(np.int64).tolist()), axis
+        )
+    between = f" from {least.min():.6g} to {most.max():.6g}" if least.size and most.size else ""
+    return Quantised(scheme=f"{scale.mode}{between}")
 
 
 def dequantise(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,18 +12,22 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
-from tfpt.sources.source import NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role, Source
+from tfpt.sources.fingerprints import fingerprint_of
+from tfpt.sources.kept import View
+from tfpt.sources.source import Quantised, Role, Source
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN
 from tfpt.sources.tensorflow.checkpoint import open_checkpoint
 from tfpt.sources.tensorflow.constants import Constants, role_of
 from tfpt.sources.tensorflow.dequantise import dequantise as dequantised
+from tfpt.sources.tensorflow.dequantise import described
 from tfpt.sources.tensorflow.location import locate
 from tfpt.sources.tensorflow.lookup import no_such_tensor
 from tfpt.sources.tensorflow.messages import Kind, read_message
 from tfpt.sources.tensorflow.meta_graph import MetaGraph, read_meta_graph
+from tfpt.sources.tensorflow.stripped import refuse_stripped
 from tfpt.sources.tensorflow.tensor_proto import decode
 from tfpt.sources.tensorflow.wire import spans
-from tfpt.tensors import TensorSpec
+from tfpt.tensors import DTYPES, TensorSpec
 
 _FORMATS: Mapping[Kind, str] = {
     "graph": "TensorFlow graph",
@@ -32,7 +36,7 @@ _FORMATS: Mapping[Kind, str] = {
 }
 
 _META_GRAPHS = 2
-_CHUNK = 1 << 22
+_ELSEWHERE = "a variable: its values are in the checkpoint that was saved with the graph"
 
 
 def open_graph(location: str, verify_checksums: bool = True, dequantise: bool = False) -> Source:
@@ -61,7 +65,7 @@ class GraphSource:
     A constant has the name of its node, below the name of its function where it is in one; nodes that hand it on as it
     is, such as ``w/read`` in a frozen graph, are aliases. In a file of several graphs a constant that another graph has
     under the same name with other values is named below the tags of its own. Those that are no weights have the role
-    ``constant``. Variables are not in `specs`: a graph has no values for them.
+    ``constant``. Variables are not in `specs` but in `skipped`: a graph has no values for them.
 
     Args:
         location: A GraphDef, a MetaGraphDef or a SavedModel, binary or as text; text is parsed as a whole.
@@ -70,9 +74,11 @@ class GraphSource:
 
     Attributes:
         meta_graphs: What is said of each graph; nothing for a bare GraphDef.
+        functions: Names of the constants that are in functions, and the name of each function.
+        sizes: Bytes in the file of each constant of strings.
 
     Raises:
-        SourceError: The file is none of these, or it is damaged.
+        SourceError: The file is none of these, it is damaged, or its values were moved to files of TensorFlow.js.
     """
 
     location: str
@@ -87,38 +93,65 @@ class GraphSource:
 
     def __init__(self, location: str, dequantise: bool = False) -> None:
         self.location = location
-        self._data, kind, self._storage = read_message(location)
+        data, kind, self._storage = read_message(location)
+        self._data: View | None = data
         self.format = _FORMATS[kind]
-        self._constants = Constants()
+        self._constants = constants = Constants()
         try:
-            self.meta_graphs = tuple(_meta_graphs(self._data, kind))
+            self.meta_graphs = tuple(_meta_graphs(data, kind))
             if kind == "graph":
-                self._constants.add_graph(self._data, 0, len(self._data), "")
+                constants.add_graph(data, 0, len(data), "")
             for number, graph in enumerate(self.meta_graphs):
-                self._constants.add_graph(self._data, *graph.graph, ",".join(graph.tags) or str(number))
+                constants.add_graph(data, *graph.graph, ",".join(graph.tags) or str(number))
         except (ValueError, DecodeError) as error:
             raise SourceError(f"the graph is damaged: {error}", where=location, hint=FETCH_AGAIN) from None
-        self._scales = self._constants.scales if dequantise else {}
+        if kind == "graph":
+            refuse_stripped(location, constants.stored)
+        self._scales = constants.scales if dequantise else {}
         specs = {
             name: TensorSpec(name, stored.spec.shape, "float32") if name in self._scales else stored.spec
-            for name, stored in self._constants.stored.items()
+            for name, stored in constants.stored.items()
         }
         self.specs = MappingProxyType(specs)
         self.roles = MappingProxyType(
             {name: role for name, spec in specs.items() if (role := role_of(spec)) is not None}
         )
-        self.aliases = MappingProxyType(self._constants.aliases)
-        self.skipped = NOTHING_SKIPPED
-        self.quantised = (
-            NONE_QUANTISED
-            if dequantise
-            else {name: Quantised(scheme=scale.mode) for name, scale in self._constants.scales.items()}
+        self.aliases = MappingProxyType(constants.aliases)
+        self.functions: Mapping[str, str] = MappingProxyType(constants.functions)
+        self.skipped = MappingProxyType(
+            {name: _ELSEWHERE for name in constants.variables if name not in constants.stored}
         )
+        self.sizes: Mapping[str, int] = MappingProxyType(
+            {name: stored.held for name, stored in constants.stored.items() if stored.spec.dtype == "string"}
+        )
+        self.quantised = MappingProxyType({} if dequantise else self._described())
 
     @property
     def has_variables(self) -> bool:
         """Whether the graph has variables, whose values are elsewhere."""
         return bool(self._constants.variables)
+
+    def repeats(self, name: str) -> bool:
+        """Whether a constant of a function is that of another one again: TensorFlow traces a layer several times."""
+        return name in self._constants.repeated
+
+    def _described(self) -> dict[str, Quantised]:
+        """How each quantised constant is to be understood, as far as the graph says it by constants."""
+        found: dict[str, Quantised] = {}
+        for name, stored in self._constants.stored.items():
+            scale = self._constants.scales.get(name)
+            if scale is None:
+                # Another operation takes it, which has its own rule.
+                if stored.spec.dtype.startswith("q") and role_of(stored.spec) is None:
+                    found[name] = Quantised(scheme="a scale that is not a constant of the graph")
+                continue
+            held = DTYPES[stored.spec.dtype].numpy
+            found[name] = Quantised(scheme=scale.mode)
+            # What is wrong with a rule is said when it is used: by reading with `dequantise`.
+            with suppress(ValueError, TypeError):
+                if held is not None:
+                    found[name] = described(held, self._stored(scale.low), self._stored(scale.high), scale)
+        return found
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one constant, by its name or an alias: C-contiguous, as in `specs`, not writable.
@@ -126,7 +159,7 @@ class GraphSource:
         A view of the file where the values lie there aligned, and otherwise a copy. Safe to call from several threads.
 
         Raises:
-            SourceError: There is no such constant, or its values do not fit its shape.
+            SourceError: There is no such constant, its values do not fit its shape, or the source was closed.
         """
         name = self.aliases.get(name, name)
         if name not in self.specs:
@@ -146,7 +179,12 @@ class GraphSource:
         return values
 
     def _stored(self, name: str) -> npt.NDArray[np.generic]:
-        return decode(self._data, self._constants.stored[name])
+        return decode(self._view(), self._constants.stored[name])
+
+    def _view(self) -> View:
+        if self._data is None:
+            raise SourceError("the file was closed", where=self.location)
+        return self._data
 
     def _no_such(self, name: str) -> SourceError:
         if name in self._constants.variables:
@@ -164,17 +202,15 @@ class GraphSource:
             self._storage.release(stored.begin, stored.end - stored.begin)
 
     def fingerprint(self) -> str:
-        """The first 32 hexadecimal digits of the SHA-256 of the whole message: a graph holds no checksums."""
-        hashed = hashlib.sha256()
-        for at in range(0, len(self._data), _CHUNK):
-            hashed.update(self._data[at : at + _CHUNK])
-        return hashed.hexdigest()[:32]
+        """A hash of the message, without the middle of constants of more than 256 KB: a graph holds no checksums."""
+        return fingerprint_of(self._view(), self._constants.spans)
 
     def close(self) -> None:
-        """Nothing to do: the file is mapped as long as this object or an array of it lives."""
+        """Let go of the file; it stays mapped as long as an array of it lives."""
+        self._data = self._storage = None
 
 
-def _meta_graphs(data: memoryview, kind: Kind) -> list[MetaGraph]:
+def _meta_graphs(data: View, kind: Kind) -> Iterable[MetaGraph]:
     if kind == "meta graph":
         return [read_meta_graph(data, 0, len(data))]
     if kind == "saved model":

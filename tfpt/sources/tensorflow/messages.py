@@ -1,14 +1,23 @@
-"""Telling TensorFlow's messages apart by their first bytes, and reading them, binary or as text, into one form."""
+"""Telling TensorFlow's messages apart by their structure, and reading them, binary or as text, into one form.
+
+The fields of a message may come in any order (https://protobuf.dev/programming-guides/encoding/#order), and any may be
+left out: TF-Hub's first modules have no `saved_model_schema_version`. So a message is known by which fields it has, and
+by what its nodes look like; of a file of another kind some byte soon contradicts.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from tfpt.errors import SourceError
+from tfpt.limits import MOST_FIELDS_LOOKED_AT
+from tfpt.sources.kept import View, view_of
+from tfpt.sources.places import name_of
+from tfpt.sources.pointers import refuse_pointer
 from tfpt.sources.storage import Storage, open_storage
-from tfpt.sources.tensorflow.wire import LENGTH, VARINT, walk
+from tfpt.sources.tensorflow.wire import LENGTH, VARINT, Field, walk
 
 Kind = Literal["graph", "meta graph", "saved model"]
 
@@ -18,12 +27,19 @@ _HEAD = 4096
 # called as an operation of its own name.
 _NODE_NAME = re.compile(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _OP_NAME = re.compile(rb"_?[A-Z][A-Za-z0-9_>]*|__[A-Za-z0-9_]+")
+_LONGEST_NAME = 1 << 16
 
-# The fields of a message, and how each is stored (node_def.proto, meta_graph.proto).
-_NODE = {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH, 6: LENGTH, 7: LENGTH}
-_META_INFO = {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH, 6: LENGTH, 7: VARINT, 8: LENGTH}
+# The fields of each message, and how each is stored (saved_model.proto, meta_graph.proto, graph.proto, node_def.proto).
+_SAVED_MODEL = {1: VARINT, 2: LENGTH}
+_META_GRAPH = dict.fromkeys(range(1, 8), LENGTH)
+_META_INFO = {**dict.fromkeys(range(1, 7), LENGTH), 7: VARINT, 8: LENGTH}
+_GRAPH = {1: LENGTH, 2: LENGTH, 3: VARINT, 4: LENGTH, 5: LENGTH}
+_NODE = dict.fromkeys(range(1, 8), LENGTH)
 
 _LARGEST_SCHEMA_VERSION = 100
+
+# What a file is called that is a SavedModel, whatever is in it.
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 _SPACE = re.compile(rb"(?:\s|#[^\n]*(?:\n|$))*")
 _OPENS = rb"\s*:?\s*[{<]"
@@ -44,36 +60,25 @@ _TEXTS: Mapping[Kind, re.Pattern[bytes]] = {
 }
 
 
-def looks_like_saved_model(head: bytes) -> bool:
-    """Whether these bytes begin a SavedModel message, binary or as text.
+def kind_of(storage: Storage) -> Kind | None:
+    """Which of TensorFlow's messages a file holds, binary or as text; ``None`` for a file of another kind.
 
     Example:
-        >>> looks_like_saved_model(b"saved_model_schema_version: 1"), looks_like_saved_model(b"<html>")
-        (True, False)
+        >>> import tempfile
+        >>> path = f"{tempfile.mkdtemp()}/a"
+        >>> with open(path, "w") as file:
+        ...     _ = file.write("saved_model_schema_version: 1")
+        >>> kind_of(open_storage(path))
+        'saved model'
     """
-    try:
-        return _text_kind(head) == "saved model" or _is_saved_model(head)
-    except ValueError:
-        return False
+    text = _text_kind(storage.data[:_HEAD].tobytes())
+    return text or _binary_kind(view_of(storage))
 
 
-def looks_like_graph(head: bytes, storage: Storage) -> bool:
-    """Whether the file holds a GraphDef or a MetaGraphDef, binary or as text.
-
-    Args:
-        head: The first bytes of the file, some thousands.
-        storage: The file: what a meta graph says of itself may be longer than `head`.
-    """
-    try:
-        return _text_kind(head) in ("graph", "meta graph") or _graph_kind(head, storage) is not None
-    except ValueError:
-        return False
-
-
-def read_message(location: str) -> tuple[memoryview, Kind, Storage | None]:
+def read_message(location: str) -> tuple[View, Kind, Storage | None]:
     """The file as a binary message, which of the three it is, and the file itself where it is not text.
 
-    A binary message is not copied.
+    A binary message is not copied, and a remote one not fetched. A file that has a SavedModel's name is taken for one.
 
     Raises:
         SourceError: It is none of them, or text that is not as it should be.
@@ -83,11 +88,12 @@ def read_message(location: str) -> tuple[memoryview, Kind, Storage | None]:
     kind = _text_kind(head)
     if kind is not None:
         return memoryview(_from_text(storage, kind)), kind, None
-    try:
-        kind = "saved model" if _is_saved_model(head) else _graph_kind(head, storage)
-    except ValueError:
-        kind = None
+    data = view_of(storage)
+    kind = _binary_kind(data)
+    if kind is None and name_of(location) == SAVED_MODEL_FILES[0] and _walks(data):
+        kind = "saved model"
     if kind is None:
+        refuse_pointer(storage.data, location)
         raise SourceError(
             "the file is no graph of TensorFlow's",
             where=location,
@@ -95,26 +101,18 @@ def read_message(location: str) -> tuple[memoryview, Kind, Storage | None]:
             got=f"{len(storage.data)} bytes that begin with {head[:24]!r}",
             hint="if it was fetched, compare its size with the original's",
         )
-    return memoryview(storage.data[:].data), kind, storage
+    return data, kind, storage
 
 
 def _from_text(storage: Storage, kind: Kind) -> bytes:
     # Imported here: text is rare, and the module takes longer than reading a small graph.
-    from google.protobuf import text_format
+    from tfpt.sources.tensorflow.text import parse_text
 
-    from tfpt.sources.tensorflow.tensorflow_pb2 import GraphDef, MetaGraphDef, SavedModel
-
-    empty: GraphDef | MetaGraphDef | SavedModel
-    if kind == "graph":
-        empty = GraphDef()
-    else:
-        empty = MetaGraphDef() if kind == "meta graph" else SavedModel()
     try:
-        text = storage.data[:].tobytes().decode()
-        return text_format.Parse(text, empty, allow_unknown_field=True).SerializeToString()
+        return parse_text(storage.data[:], kind)
     except RecursionError:
         reason = "it is nested deeper than any graph"
-    except (text_format.ParseError, ValueError) as error:
+    except ValueError as error:
         reason = str(error)
     raise SourceError(
         f"the text of the {kind} cannot be read",
@@ -130,92 +128,103 @@ def _text_kind(head: bytes) -> Kind | None:
     return next((kind for kind, pattern in _TEXTS.items() if pattern.match(head, at)), None)
 
 
-def _is_saved_model(head: bytes) -> bool:
-    fields = _first(head, 0, 2)
-    if [(number, kind) for number, kind, *_ in fields] != [(1, VARINT), (2, LENGTH)]:
-        return False
-    _, _, value, _ = fields[0]
-    return value <= _LARGEST_SCHEMA_VERSION and _is_meta_graph(head, fields[1][3])
-
-
-def _is_meta_graph(head: bytes, at: int) -> bool:
-    """Whether a MetaGraphDef starts there, by what it says of itself; by its graph where it says nothing."""
-    fields = _first(head, at, 1)
-    if not fields or fields[0][1] != LENGTH:
-        return False
-    number, _, size, begin = fields[0]
-    if number == 1:
-        return _fits(head[: begin + size], begin, _META_INFO)
-    return number == 2 and _is_graph(head, begin)
-
-
-def _graph_kind(head: bytes, storage: Storage) -> Kind | None:
-    if _is_graph(head, 0):
+def _binary_kind(data: View) -> Kind | None:
+    """A SavedModel first: what makes one up would pass for a graph of functions more easily than the other way."""
+    if _fits(_is_saved_model, data):
+        return "saved model"
+    if _fits(_is_graph, data):
         return "graph"
-    fields = _first(head, 0, 1)
-    if not fields or not _is_meta_graph(head, 0):
-        return None
-    number, _, size, begin = fields[0]
-    if number == 1:
-        # The graph comes after what may be a long list of operations.
-        behind = storage.data[begin + size : begin + size + _HEAD].tobytes()
-        following = _first(behind, 0, 1)
-        if not following or following[0][:2] != (2, LENGTH) or not _is_graph(behind, following[0][3]):
-            return None
-    return "meta graph"
+    return "meta graph" if _fits(_is_meta_graph, data) else None
 
 
-def _is_graph(head: bytes, at: int) -> bool:
-    """Whether a GraphDef starts there: with a node, or, where it has none, with a function's name."""
-    fields = _first(head, at, 1)
-    if not fields or fields[0][1] != LENGTH:
+def _fits(question: Callable[[View, int, int], bool], data: View) -> bool:
+    try:
+        return question(data, 0, len(data))
+    except (ValueError, IndexError):
         return False
-    number, _, size, begin = fields[0]
-    if number == 2:
-        # library, function, signature, name
-        for _ in range(2):
-            inner = _first(head, begin, 1)
-            if not inner or inner[0][:2] != (1, LENGTH):
-                return False
-            begin = inner[0][3]
-        return _string(head, begin, 1, _NODE_NAME)
-    if number != 1:
-        return False
-    node = head[: begin + size]
+
+
+def _is_saved_model(data: View, begin: int, end: int) -> bool:
+    fields = _fields(data, begin, end, _SAVED_MODEL)
+    graphs = _of_number(fields, 2)
+    versions = [field.value for field in fields if field.number == 1]
     return (
-        _string(node, begin, 1, _NODE_NAME)
-        and _string(node, begin, 2, _OP_NAME)
-        and _fits(node, begin, _NODE)
+        bool(graphs)
+        and max(versions, default=0) <= _LARGEST_SCHEMA_VERSION
+        and _is_meta_graph(data, *graphs[0])
     )
 
 
-def _string(data: bytes, at: int, number: int, pattern: re.Pattern[bytes]) -> bool:
-    """Whether the first field of that number, among the first two, is a string of that pattern."""
-    for found, kind, size, begin in _first(data, at, 2):
-        if (found, kind) == (number, LENGTH):
-            return begin + size <= len(data) and pattern.fullmatch(data, begin, begin + size) is not None
+def _is_meta_graph(data: View, begin: int, end: int) -> bool:
+    """Whether it is a MetaGraphDef: what it says of itself fits, and so does its graph; it has one of them at least."""
+    fields = _fields(data, begin, end, _META_GRAPH)
+    infos, graphs = _of_number(fields, 1), _of_number(fields, 2)
+    if infos and not _fields(data, *infos[0], _META_INFO):
+        return False
+    if not graphs:
+        return False
+    # A graph without nodes is one where there is something else to know it by.
+    return _is_graph(data, *graphs[0]) or (bool(infos) and _is_empty_graph(data, *graphs[0]))
+
+
+def _is_graph(data: View, begin: int, end: int) -> bool:
+    """Whether it is a GraphDef: with a node, or, where it has none, with a function that has a name."""
+    fields = _fields(data, begin, end, _GRAPH)
+    nodes, libraries = _of_number(fields, 1), _of_number(fields, 2)
+    if nodes:
+        return all(_is_node(data, *node) for node in nodes[:4])
+    for library in libraries[:1]:
+        for function in _of_number(_fields(data, *library), 1)[:1]:
+            for signature in _of_number(_fields(data, *function), 1)[:1]:
+                return _has_text(data, _fields(data, *signature), 1, _NODE_NAME)
     return False
 
 
-def _fits(data: bytes, at: int, kinds: Mapping[int, int]) -> bool:
-    """Whether all fields from there on, as far as the data go, are such as the message has; at least one is."""
-    fields = _first(data, at, 1 << 16)
-    return bool(fields) and all(kinds.get(number) == kind for number, kind, _, _ in fields)
+def _is_empty_graph(data: View, begin: int, end: int) -> bool:
+    fields = _fields(data, begin, end, _GRAPH)
+    return begin == end or (bool(fields) and all(field.number in (3, 4) for field in fields))
 
 
-def _first(data: bytes, at: int, count: int) -> list[tuple[int, int, int, int]]:
-    """Number, kind, value or length, and start of the first fields; the last may end behind the data."""
-    fields: list[tuple[int, int, int, int]] = []
-    view = memoryview(data)
-    # A message of unknown length: the walk is told that there is more, and stopped where the data end.
-    padded = memoryview(bytes(view[at : at + _HEAD]) + bytes(32))
-    end = len(data) - at
-    while end > 0 and len(fields) < count:
-        begin = fields[-1][3] + (fields[-1][2] if fields[-1][1] == LENGTH else 0) - at if fields else 0
-        if begin >= end:
+def _is_node(data: View, begin: int, end: int) -> bool:
+    fields = _fields(data, begin, end, _NODE)
+    return _has_text(data, fields, 1, _NODE_NAME) and _has_text(data, fields, 2, _OP_NAME)
+
+
+def _fields(data: View, begin: int, end: int, kinds: Mapping[int, int] | None = None) -> list[Field]:
+    """The first fields of a message; none where one of them is not such as the message has.
+
+    Raises:
+        ValueError: The bytes are no message.
+    """
+    fields: list[Field] = []
+    for field in walk(data, begin, end):
+        if kinds is not None and kinds.get(field.number) != field.kind:
+            return []
+        fields.append(field)
+        if len(fields) == MOST_FIELDS_LOOKED_AT:
             break
-        field = next(walk(padded, begin, 1 << 40))
-        size = field.end - field.begin if field.kind == LENGTH else field.value
-        start = field.begin if field.kind == LENGTH else field.end
-        fields.append((field.number, field.kind, size, at + start))
     return fields
+
+
+def _of_number(fields: list[Field], number: int) -> list[tuple[int, int]]:
+    return [(field.begin, field.end) for field in fields if field.number == number and field.kind == LENGTH]
+
+
+def _size(span: tuple[int, int]) -> int:
+    return span[1] - span[0]
+
+
+def _has_text(data: View, fields: list[Field], number: int, pattern: re.Pattern[bytes]) -> bool:
+    """Whether a field of that number is there, and is a text of that pattern."""
+    spans = _of_number(fields, number)
+    if len(spans) != 1 or _size(spans[0]) > _LONGEST_NAME:
+        return False
+    begin, end = spans[0]
+    return pattern.fullmatch(bytes(data[begin:end])) is not None
+
+
+def _walks(data: View) -> bool:
+    try:
+        return bool(_fields(data, 0, len(data)))
+    except (ValueError, IndexError):
+        return False

@@ -5,9 +5,10 @@ The message: tensorflow/core/protobuf/meta_graph.proto.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tfpt.sources.kept import View
 from tfpt.sources.tensorflow.tensorflow_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tfpt.sources.tensorflow.wire import LENGTH, spans, walk
 from tfpt.tensors import BY_TENSORFLOW
@@ -70,6 +71,7 @@ class MetaGraph:
         signatures: The ways to call it, by name.
         graph: Where its GraphDef lies.
         has_objects: Whether it was written by TensorFlow 2, from objects.
+        captured: The names of the constants that its objects have, such as ``self.w = tf.constant(…)``.
     """
 
     tags: tuple[str, ...]
@@ -77,9 +79,10 @@ class MetaGraph:
     signatures: Mapping[str, Signature]
     graph: tuple[int, int]
     has_objects: bool
+    captured: tuple[str, ...] = ()
 
 
-def read_meta_graph(data: memoryview, begin: int, end: int) -> MetaGraph:
+def read_meta_graph(data: View, begin: int, end: int) -> MetaGraph:
     """The MetaGraphDef in ``data[begin:end]``; its graph is not looked at.
 
     Raises:
@@ -90,6 +93,7 @@ def read_meta_graph(data: memoryview, begin: int, end: int) -> MetaGraph:
     graph = (begin, begin)
     signatures = {}
     has_objects = False
+    captured: list[str] = []
     for field in walk(data, begin, end):
         if field.kind != LENGTH:
             continue
@@ -111,10 +115,21 @@ def read_meta_graph(data: memoryview, begin: int, end: int) -> MetaGraph:
                 signatures[name] = signature
         elif field.number == _OBJECTS:
             has_objects = True
-    return MetaGraph(tuple(info.tags), info.tensorflow_version, signatures, graph, has_objects)
+            captured += _captured(data, field.begin, field.end)
+    return MetaGraph(
+        tuple(info.tags), info.tensorflow_version, signatures, graph, has_objects, tuple(captured)
+    )
 
 
-def _signature(data: memoryview, begin: int, end: int) -> tuple[str, Signature]:
+def _captured(data: View, begin: int, end: int) -> Iterator[str]:
+    """SavedObjectGraph.nodes.constant.operation (tensorflow/core/protobuf/saved_object_graph.proto)."""
+    for node in spans(data, begin, end, 1):
+        for constant in spans(data, *node, 9):
+            for at, to in spans(data, *constant, 1):
+                yield bytes(data[at:to]).decode()
+
+
+def _signature(data: View, begin: int, end: int) -> tuple[str, Signature]:
     """An entry of the map of signatures."""
     name, message = "", SignatureDef()
     for field in walk(data, begin, end):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tfpt.sources.kept import View
 from tfpt.sources.tensorflow.wire import LENGTH, spans, walk
 
 CONSTANT = "Const"
@@ -28,15 +29,17 @@ class Node:
         op: The operation.
         inputs: The names of the nodes whose outputs it takes, without the numbers of the outputs.
         attributes: Where the value of each attribute lies.
+        function: The name of the function that it is in; empty for a node of the graph itself.
     """
 
     name: str
     op: str
     inputs: tuple[str, ...]
     attributes: Mapping[str, tuple[int, int]]
+    function: str = ""
 
 
-def nodes(data: memoryview, begin: int, end: int) -> Iterator[Node]:
+def nodes(data: View, begin: int, end: int) -> Iterator[Node]:
     """The nodes of the GraphDef in ``data[begin:end]``, and those of its functions, that may matter for weights.
 
     Raises:
@@ -52,7 +55,7 @@ def nodes(data: memoryview, begin: int, end: int) -> Iterator[Node]:
                 yield from _function(data, *function)
 
 
-def _function(data: memoryview, begin: int, end: int) -> Iterator[Node]:
+def _function(data: View, begin: int, end: int) -> Iterator[Node]:
     name = ""
     for at, to in spans(data, begin, end, 1):
         name = _text(data, *(spans(data, at, to, 1) or [(at, at)])[-1])
@@ -60,7 +63,7 @@ def _function(data: memoryview, begin: int, end: int) -> Iterator[Node]:
         yield from _node(data, at, to, f"{name}/")
 
 
-def _node(data: memoryview, begin: int, end: int, prefix: str) -> Iterator[Node]:
+def _node(data: View, begin: int, end: int, prefix: str) -> Iterator[Node]:
     """The node, if it is of an operation that matters."""
     name = op = b""
     inputs = []
@@ -85,10 +88,11 @@ def _node(data: memoryview, begin: int, end: int, prefix: str) -> Iterator[Node]
             _WANTED[op],
             tuple([prefix + text.partition(":")[0] for text in taken if not text.startswith("^")]),
             {_text(data, *key): value for key, value in [_entry(data, *span) for span in attributes]},
+            prefix[:-1],
         )
 
 
-def _entry(data: memoryview, begin: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _entry(data: View, begin: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Where key and value of an entry of a map lie."""
     key = value = (begin, begin)
     for field in walk(data, begin, end):
@@ -99,5 +103,5 @@ def _entry(data: memoryview, begin: int, end: int) -> tuple[tuple[int, int], tup
     return key, value
 
 
-def _text(data: memoryview, begin: int, end: int) -> str:
+def _text(data: View, begin: int, end: int) -> str:
     return bytes(data[begin:end]).decode()

@@ -172,18 +172,28 @@ def _path(parents: Mapping[int, tuple[int, str]], number: int) -> str:
 def _roles(graph: TrackableObjectGraph, slots: Collection[int]) -> dict[int, Role]:
     roles: dict[int, Role] = {}
     weights: set[int] = set()
+    own: dict[int, Role] = {}
+    # Lists by their numbers, each taken apart once: many optimizers of a hostile graph may share one long list.
+    trained: set[int | None] = set()
+    kept: set[int | None] = set()
+    averaged: set[int | None] = set()
     for node in graph.nodes:
         children = {child.local_name: child.node_id for child in node.children}
         if not _is_optimizer(node, children):
             continue
-        weights |= set(_listed(graph, children.get("_trainable_variables")))
         weights |= {slot.original_variable_node_id for slot in node.slot_variables}
-        for number in _listed(graph, children.get("_variables")):
-            roles[number] = "slot"
-        for number in _listed(graph, children.get(_AVERAGES)):
-            roles[number] = "average"
+        trained.add(children.get("_trainable_variables"))
+        kept.add(children.get("_variables"))
+        averaged.add(children.get(_AVERAGES))
         for name, number in children.items():
-            roles[number] = "counter" if name in _STEPS else "slot"
+            own[number] = "counter" if name in _STEPS else "slot"
+    for members in trained:
+        weights |= set(_listed(graph, members))
+    for members in kept:
+        roles |= dict.fromkeys(_listed(graph, members), "slot")
+    for members in averaged:
+        roles |= dict.fromkeys(_listed(graph, members), "average")
+    roles |= own
     return {
         **{number: role for number, role in roles.items() if number not in weights},
         **dict.fromkeys(slots, "slot"),

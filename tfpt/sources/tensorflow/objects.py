@@ -35,6 +35,8 @@ class ObjectSource:
 
     Attributes:
         paths: The path through objects of each tensor, by its name.
+        sizes: Bytes in the data files of each tensor of strings.
+        unavailable: Tensors whose data file is missing, each with the reason.
 
     Raises:
         SourceError: The graph of objects is damaged.
@@ -72,6 +74,15 @@ class ObjectSource:
                     aliases[other] = name
         self.aliases = MappingProxyType(aliases)
         self.skipped, self.quantised = bundle.skipped, bundle.quantised
+        self.sizes: Mapping[str, int] = {
+            naming.names[key]: size for key, size in bundle.sizes.items() if key not in copies
+        }
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Tensors that are listed and cannot be read, by name, each with the reason."""
+        missing = self._bundle.unavailable
+        return {name: missing[key] for name, key in self._keys.items() if key in missing}
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor, by its name or an alias; otherwise as `BundleSource.read`."""
@@ -118,7 +129,7 @@ def _naming(bundle: BundleSource, copies: Mapping[str, str]) -> Naming:
 
 def _copies(bundle: BundleSource) -> dict[str, str]:
     """Keys of variables that Keras exported a second time, each with the key of the first."""
-    listed = [key for key in bundle.specs if key.startswith(_COPIES)]
+    listed = dict.fromkeys(key for key in bundle.specs if key.startswith(_COPIES))
     if not listed:
         return {}
     originals: dict[tuple[object, ...], list[str]] = {}

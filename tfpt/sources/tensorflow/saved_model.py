@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
-from tfpt.sources.places import folder_of, inside, is_file, is_folder
+from tfpt.sources.places import folder_of, inside, is_file, is_folder, name_of
 from tfpt.sources.source import Quantised, Role, Source
-from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN
 from tfpt.sources.tensorflow.checkpoint import open_checkpoint
 from tfpt.sources.tensorflow.graph import GraphSource
-from tfpt.sources.tensorflow.messages import read_message
-from tfpt.sources.tensorflow.meta_graph import MetaGraph, Signature, read_meta_graph
-from tfpt.sources.tensorflow.wire import spans
+from tfpt.sources.tensorflow.messages import SAVED_MODEL_FILES
+from tfpt.sources.tensorflow.meta_graph import Signature
 from tfpt.tensors import TensorSpec
 
-_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _HUB = "tfhub_module.pb"
-_META_GRAPHS = 2
-_CHUNK = 1 << 22
+# What lies beside the model and says nothing of weights: naming it means the model.
+BESIDE = ("fingerprint.pb", "keras_metadata.pb", _HUB)
+
+# Functions that save and restore variables (tensorflow/python/checkpoint/functional_saver.py).
+_SAVING = ("__inference__traced_save_", "__inference__traced_restore_")
 
 
 class SavedModelSource:
-    """The variables of a SavedModel; where it has none, the constants of its graphs.
+    """The variables of a SavedModel, and the constants that are weights; where it has no variables, all constants.
+
+    Constants beside variables are those that objects of TensorFlow 2 have (``self.w = tf.constant(…)``) and those in
+    their functions; in graphs of TensorFlow 1 they are what variables began with, and are not listed.
 
     Args:
         location: The folder, or the ``saved_model.pb`` or ``saved_model.pbtxt`` in it.
@@ -43,6 +46,8 @@ class SavedModelSource:
         tags: The tags of each of its graphs.
         signatures: The ways to call each of its graphs, by name, by the graph's tags.
         paths: The path through objects of each variable, where it is a checkpoint of objects.
+        sizes: Bytes in the files of each tensor of strings.
+        unavailable: Variables whose data file is missing, each with the reason.
 
     Raises:
         SourceError: There is no SavedModel, or it is damaged.
@@ -60,29 +65,44 @@ class SavedModelSource:
     signatures: Mapping[tuple[str, ...], Mapping[str, Signature]]
 
     def __init__(self, location: str, verify_checksums: bool = True, dequantise: bool = False) -> None:
-        self._file = _file_of(location)
-        folder = location if is_folder(location) else folder_of(self._file)
-        self._data, kind, _ = read_message(self._file)
-        if kind != "saved model":
-            raise SourceError(
-                f"the file is a {kind} of TensorFlow's", where=self._file, expected="a SavedModel"
-            )
-        graphs = _graphs(self._data, self._file)
+        file = _file_of(location)
+        folder = location if is_folder(location) else folder_of(file)
+        self._graph = graph = GraphSource(file, dequantise)
+        if graph.format != "TensorFlow SavedModel":
+            raise SourceError(f"the file is a {graph.format}", where=file, expected="a SavedModel")
         self.location = folder if is_folder(location) else location
-        self.tags = tuple([graph.tags for graph in graphs])
-        self.signatures = {graph.tags: graph.signatures for graph in graphs}
-        prefix = inside(folder, "variables", "variables")
-        self._inner: Source
-        if is_file(f"{prefix}.index") or is_file(prefix):
-            self._inner = open_checkpoint(prefix, verify_checksums)
-        else:
-            self._inner = _constants(self._file, prefix, dequantise)
+        self.tags = tuple([meta_graph.tags for meta_graph in graph.meta_graphs])
+        self.signatures = {meta_graph.tags: meta_graph.signatures for meta_graph in graph.meta_graphs}
+        self._inner = inner = _values_of(graph, inside(folder, "variables", "variables"), verify_checksums)
+        self._constants = {} if inner is graph else _constants_beside(inner, graph)
         kind_of = "Hub module" if is_file(inside(folder, _HUB)) else "SavedModel"
-        version = "TF2" if any(graph.has_objects for graph in graphs) else "TF1"
+        version = "TF2" if any(meta_graph.has_objects for meta_graph in graph.meta_graphs) else "TF1"
         self.format = f"TensorFlow {kind_of} ({version})"
-        self.paths: Mapping[str, str] = getattr(self._inner, "paths", {})
-        self.specs, self.roles, self.aliases = self._inner.specs, self._inner.roles, self._inner.aliases
-        self.skipped, self.quantised = self._inner.skipped, self._inner.quantised
+        self.paths: Mapping[str, str] = getattr(inner, "paths", {})
+        self.unavailable: Mapping[str, str] = getattr(inner, "unavailable", {})
+        constants = self._constants.items()
+        self.specs = MappingProxyType(
+            {
+                **inner.specs,
+                **{
+                    own: TensorSpec(own, graph.specs[name].shape, graph.specs[name].dtype)
+                    for own, name in constants
+                },
+            }
+        )
+        self.roles = {
+            **inner.roles,
+            **{own: graph.roles[name] for own, name in constants if name in graph.roles},
+        }
+        self.quantised = {
+            **inner.quantised,
+            **{own: graph.quantised[name] for own, name in constants if name in graph.quantised},
+        }
+        self.sizes: Mapping[str, int] = {
+            **getattr(inner, "sizes", {}),
+            **{own: graph.sizes[name] for own, name in constants if name in graph.sizes},
+        }
+        self.aliases, self.skipped = inner.aliases, inner.skipped
 
     @property
     def details(self) -> list[str]:
@@ -95,48 +115,77 @@ class SavedModelSource:
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor, as the checkpoint's or the graph's own source reads them."""
+        if name in self._constants:
+            return self._graph.read(self._constants[name])
         return self._inner.read(name)
 
     def release(self, name: str) -> None:
         """Let go of the pages that hold this tensor."""
-        self._inner.release(name)
+        if name in self._constants:
+            self._graph.release(self._constants[name])
+        else:
+            self._inner.release(name)
 
     def fingerprint(self) -> str:
-        """The first 32 hexadecimal digits of the SHA-256 of the graphs and of the fingerprint of what holds values."""
-        hashed = hashlib.sha256(self._inner.fingerprint().encode())
-        for at in range(0, len(self._data), _CHUNK):
-            hashed.update(self._data[at : at + _CHUNK])
-        return hashed.hexdigest()[:32]
+        """A hash of the fingerprints of the graphs and of what holds the variables."""
+        both = self._graph.fingerprint() + ("" if self._inner is self._graph else self._inner.fingerprint())
+        return hashlib.sha256(both.encode()).hexdigest()[:32]
 
     def close(self) -> None:
         """Let go of the files."""
         self._inner.close()
+        self._graph.close()
 
 
 def _file_of(location: str) -> str:
+    folder = location
     if not is_folder(location):
-        return location
-    for name in _FILES:
-        if is_file(inside(location, name)):
-            return inside(location, name)
-    raise SourceError("there is no SavedModel in this folder", where=location, expected=" or ".join(_FILES))
+        if name_of(location) not in BESIDE:
+            return location
+        folder = folder_of(location)
+    for name in SAVED_MODEL_FILES:
+        if is_file(inside(folder, name)):
+            return inside(folder, name)
+    raise SourceError(
+        "there is no SavedModel in this folder", where=folder, expected=" or ".join(SAVED_MODEL_FILES)
+    )
 
 
-def _graphs(data: memoryview, file: str) -> list[MetaGraph]:
-    try:
-        return [read_meta_graph(data, *span) for span in spans(data, 0, len(data), _META_GRAPHS)]
-    except (ValueError, DecodeError) as error:
-        raise SourceError(f"the SavedModel is damaged: {error}", where=file, hint=FETCH_AGAIN) from None
-
-
-def _constants(file: str, prefix: str, dequantise: bool) -> GraphSource:
-    source = GraphSource(file, dequantise)
-    if source.has_variables:
+def _values_of(graph: GraphSource, prefix: str, verify_checksums: bool) -> Source:
+    """What holds the variables: the checkpoint beside the graph, or, where it has none, the graph."""
+    if is_file(f"{prefix}.index") or is_file(prefix):
+        return open_checkpoint(prefix, verify_checksums)
+    if graph.has_variables:
         raise SourceError(
             "the variables of this SavedModel are missing",
-            where=file,
+            where=graph.location,
             expected=f"{prefix}.index and the data files beside it",
             got="a graph that has variables",
             hint="fetch the whole folder, the one called variables included",
         )
-    return source
+    return graph
+
+
+def _constants_beside(variables: Source, graph: GraphSource) -> dict[str, str]:
+    """The constants to list beside variables: own name, and name in the graph."""
+    captured = {name for meta_graph in graph.meta_graphs for name in meta_graph.captured}
+    if not any(meta_graph.has_objects for meta_graph in graph.meta_graphs):
+        return {}
+    if all(name in variables.roles for name in variables.specs):
+        # No weights but these: all that is not TensorFlow's own for saving.
+        wanted = [name for name in graph.specs if not graph.functions.get(name, "").startswith(_SAVING)]
+    else:
+        wanted = [
+            name
+            for name, spec in graph.specs.items()
+            if name not in graph.roles and (name in captured or (name in graph.functions and spec.size > 1))
+        ]
+    found: dict[str, str] = {}
+    for name in wanted:
+        if graph.repeats(name):
+            continue
+        own = name
+        while own in variables.specs or own in variables.aliases or own in found:
+            own = f"graph/{own}"
+        found[own] = name
+    return found

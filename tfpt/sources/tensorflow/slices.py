@@ -85,11 +85,15 @@ def covers_once(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...]) -> b
     # have about as many cells as there are pieces; others may have as many as their number to the power of the axes.
     if math.prod([len(e) for e in edges]) > _MOST_CELLS:
         return False
-    counts = np.zeros([max(len(e) - 1, 0) for e in edges], np.int32)
+    taken = np.zeros([max(len(e) - 1, 0) for e in edges], np.bool_)
     places = [{edge: at for at, edge in enumerate(e)} for e in edges]
     for box in boxes:
-        counts[tuple(slice(p[b.start], p[b.stop]) for p, b in zip(places, box, strict=True))] += 1
-    return bool((counts == 1).all())
+        cells = tuple([slice(p[b.start], p[b.stop]) for p, b in zip(places, box, strict=True)])
+        # Given up at the first overlap: no cell is looked at more than twice, however many boxes lie on each other.
+        if taken[cells].any():
+            return False
+        taken[cells] = True
+    return bool(taken.all())
 
 
 def _ordered_string(data: bytes) -> bytes:

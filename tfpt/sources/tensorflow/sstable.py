@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from tfpt.errors import SourceError
+from tfpt.sources.pointers import refuse_pointer
 from tfpt.sources.storage import Bytes
 from tfpt.sources.tensorflow.checksum import crc32c, masked
 from tfpt.sources.tensorflow.snappy import decompress
@@ -27,6 +28,9 @@ UNCOMPRESSED, SNAPPY = 0, 1
 # TensorFlow's writer stores every sixteenth key in full, so no table of its has keys of more than 16 times its
 # bytes. The bound keeps a small hostile file, each key sharing almost all of the one before, from filling memory.
 _LARGEST_KEY_GROWTH = 64
+
+# Blocks of indexes have some 4 KB; larger ones hold one large value.
+_COPIED = 1 << 16
 
 _HINT = "fetch the file again, or compare it with the original's size and hash"
 
@@ -51,6 +55,9 @@ class Table:
         data: The whole file, mapped or in memory.
         location: Where it is, for errors.
 
+    Attributes:
+        size: Its bytes.
+
     Raises:
         SourceError: The file is no table, or is damaged; also while iterating.
     """
@@ -58,15 +65,16 @@ class Table:
     def __init__(self, data: Bytes, location: str) -> None:
         self.location = location
         self._data = data
-        self._size = len(data)
+        self.size = len(data)
         self._found: Sequence[tuple[bytes, int, int]] | None = None
-        tail = self._bytes(max(0, self._size - FOOTER_SIZE), FOOTER_SIZE)
+        tail = self._bytes(max(0, self.size - FOOTER_SIZE), FOOTER_SIZE)
         if not has_footer(tail):
+            refuse_pointer(data, location)
             raise SourceError(
                 "not a table of TensorFlow's: the file does not end with the mark of one",
                 where=location,
                 expected=f"a footer of {FOOTER_SIZE} bytes that ends in {MAGIC.hex()}",
-                got=f"{self._size} bytes that end in {tail[-8:].hex() or 'nothing'}",
+                got=f"{self.size} bytes that end in {tail[-8:].hex() or 'nothing'}",
                 hint="if this is the index of a checkpoint, it is cut off: fetch it again",
             )
 
@@ -77,23 +85,32 @@ class Table:
                 if before is not None and key <= before:
                     raise self._damaged("the keys of the table are not in order", offset)
                 before = key
-                yield key, value
+                yield key, bytes(value)
 
-    def find(self, key: bytes) -> bytes | None:
+    def find(self, key: bytes) -> bytes | memoryview | None:
         """The value under `key`, or ``None``: reads one data block, and the index where nothing has before.
+
+        A value of a large block is a view of the file, where it is not compressed.
 
         Raises:
             SourceError: The index or that block is damaged.
         """
-        blocks = self._blocks()
-        # The index has for each block a key that is none before its last one, and before the next block's first.
-        at = bisect_left(blocks, key, key=lambda block: block[0])
-        if at == len(blocks):
-            return None
-        for found, value in self._entries(*blocks[at][1:]):
+        block = self.block_of(key)
+        for found, value in self._entries(*block) if block else ():
             if found >= key:
                 return value if found == key else None
         return None
+
+    def block_of(self, key: bytes) -> tuple[int, int] | None:
+        """Offset and size of the data block that holds `key` if any does.
+
+        Raises:
+            SourceError: The index is damaged.
+        """
+        blocks = self._blocks()
+        # The index has for each block a key that is none before its last one, and before the next block's first.
+        at = bisect_left(blocks, key, key=lambda block: block[0])
+        return None if at == len(blocks) else blocks[at][1:]
 
     def checksums(self) -> bytes:
         """The stored checksums of all data blocks, one after the other, with the types of the blocks."""
@@ -106,7 +123,7 @@ class Table:
 
     def _handles(self) -> Iterator[tuple[bytes, int, int]]:
         """The index's key, offset and size of each data block; they follow one another: none is read twice."""
-        footer_at = self._size - FOOTER_SIZE
+        footer_at = self.size - FOOTER_SIZE
         footer = self._bytes(footer_at, FOOTER_SIZE)
         meta_at, meta_size, at = self._handle(footer, 0, footer_at)
         # Empty in TensorFlow's tables, but a damaged byte is a damaged file.
@@ -124,17 +141,17 @@ class Table:
             end = offset + size + TRAILER_SIZE
             yield key, offset, size
 
-    def _handle(self, data: bytes, at: int, where: int) -> tuple[int, int, int]:
+    def _handle(self, data: bytes | memoryview, at: int, where: int) -> tuple[int, int, int]:
         try:
             offset, at = read_varint(data, at)
             size, at = read_varint(data, at)
         except ValueError:
             raise self._damaged("a block handle of the table is cut off", where) from None
-        if offset + size + TRAILER_SIZE > self._size - FOOTER_SIZE:
+        if offset + size + TRAILER_SIZE > self.size - FOOTER_SIZE:
             raise self._damaged(
                 "the table points to a block outside itself",
                 where,
-                expected=f"at most {self._size - FOOTER_SIZE} bytes",
+                expected=f"at most {self.size - FOOTER_SIZE} bytes",
                 got=f"{size} bytes from byte {offset}",
             )
         return offset, size, at
@@ -142,10 +159,11 @@ class Table:
     def _bytes(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size].tobytes()
 
-    def _block(self, offset: int, size: int) -> bytes:
-        raw = self._bytes(offset, size + TRAILER_SIZE)
-        content, kind = raw[:size], raw[size]
-        stored = int.from_bytes(raw[size + 1 :], "little")
+    def _block(self, offset: int, size: int) -> bytes | memoryview:
+        """The content of a block: bytes, which are faster to go through, or of a large one a view."""
+        raw = self._data[offset : offset + size + TRAILER_SIZE]
+        content, kind = raw[:size], int(raw[size])
+        stored = int.from_bytes(raw[size + 1 :].tobytes(), "little")
         computed = masked(crc32c(raw[: size + 1]))
         if stored != computed:
             raise self._damaged(
@@ -155,10 +173,10 @@ class Table:
                 got=f"{computed:08x}",
             )
         if kind == UNCOMPRESSED:
-            return content
+            return content.tobytes() if size <= _COPIED else memoryview(content.data)
         if kind == SNAPPY:
             try:
-                return decompress(content)
+                return decompress(content.tobytes())
             except ValueError as error:
                 raise self._damaged(str(error), offset) from None
         raise self._damaged(
@@ -168,10 +186,10 @@ class Table:
             got=str(kind),
         )
 
-    def _entries(self, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    def _entries(self, offset: int, size: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
         block = self._block(offset, size)
         end = len(block) - 4
-        restarts = int.from_bytes(block[max(end, 0) :], "little")
+        restarts = int.from_bytes(bytes(block[max(end, 0) :]), "little")
         end -= 4 * restarts
         if end < 0:
             raise self._damaged("a block of the table has no room for its restart points", offset)
@@ -192,7 +210,7 @@ class Table:
                 budget -= shared + own
                 if shared > len(key) or following > end or budget < 0:
                     raise ValueError
-                key = key[:shared] + block[at:value_at]
+                key = key[:shared] + bytes(block[at:value_at])
                 yield key, block[value_at:following]
                 at = following
         except (ValueError, IndexError):
@@ -205,7 +223,7 @@ class Table:
         return SourceError(what, where=where, expected=expected, got=got, hint=_HINT)
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The variable-length integer at `at`, and where the next thing starts.
 
     Raises:

@@ -7,25 +7,23 @@ tensorflow/core/framework/tensor.cc.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import DecodeError
 
+from tfpt.limits import LARGEST_FILL
+from tfpt.sources.kept import View
 from tfpt.sources.tensorflow.strings import string_array
-from tfpt.sources.tensorflow.tensorflow_pb2 import TensorProto, TensorShapeProto
+from tfpt.sources.tensorflow.tensorflow_pb2 import TensorShapeProto
+from tfpt.sources.tensorflow.varints import unpacked
 from tfpt.sources.tensorflow.wire import FIXED32, FIXED64, LENGTH, VARINT, walk
 from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape
 
 # numpy before 2.0 holds 32 axes at most; TensorFlow allows 254 and uses 8.
 _MOST_AXES = 32
 _MOST_BYTES = 1 << 62
-
-# One stored value may stand for a whole tensor of it: what that may take, so that a file of some bytes cannot fill
-# the memory. A constant of zeros of this size is 128 Mi float32; no model has a larger one.
-_LARGEST_FILL = 1 << 29
 
 # A type with `_REF` in its name is its number plus 100: a variable of that type (types.proto).
 _REF = 100
@@ -65,11 +63,13 @@ class Stored:
         spec: Name, shape and dtype.
         begin: Where the message starts.
         end: Where it ends.
+        held: How many bytes of values are in it; 0 where it holds none, which stands for zeros.
     """
 
     spec: TensorSpec
     begin: int
     end: int
+    held: int = 0
 
 
 def shape_of(shape: TensorShapeProto, dtype: int, name: str) -> TensorSpec:
@@ -90,22 +90,24 @@ def shape_of(shape: TensorShapeProto, dtype: int, name: str) -> TensorSpec:
     return TensorSpec(name, sizes, known.name)
 
 
-def describe(data: memoryview, begin: int, end: int, name: str) -> Stored:
+def describe(data: View, begin: int, end: int, name: str) -> Stored:
     """The tensor whose message lies in ``data[begin:end]``; looks at no value.
 
     Raises:
         ValueError: It is no such message, or no tensor is like it.
     """
-    dtype, shape = 0, TensorShapeProto()
+    dtype, shape, held = 0, TensorShapeProto(), 0
     for field in walk(data, begin, end):
         if field.number == 1 and field.kind == VARINT:
             dtype = field.value
         elif field.number == 2 and field.kind == LENGTH:
             shape.MergeFromString(bytes(data[field.begin : field.end]))
-    return Stored(shape_of(shape, dtype, name), begin, end)
+        elif field.number >= _CONTENT:
+            held += field.end - field.begin
+    return Stored(shape_of(shape, dtype, name), begin, end, held)
 
 
-def decode(data: memoryview, stored: Stored, fill: bool = True) -> npt.NDArray[np.generic]:
+def decode(data: View, stored: Stored, fill: bool = True) -> npt.NDArray[np.generic]:
     """The values of a tensor: a view of `data` where they lie there as they do in memory, aligned, else a copy.
 
     Args:
@@ -122,34 +124,40 @@ def decode(data: memoryview, stored: Stored, fill: bool = True) -> npt.NDArray[n
     if held is None:
         raise ValueError(f"tensor {spec.name!r} is a {spec.dtype}: only TensorFlow can hold its values")
     number = _FIELDS.get(spec.dtype, _INT)
-    try:
-        content, chunks = _chunks(data, stored, number)
-        if content is not None and spec.dtype != "string":
-            if len(content) != spec.size * held.itemsize:
-                raise ValueError(
-                    f"tensor {spec.name!r} has {len(content)} bytes of values, "
-                    f"and its shape {format_shape(spec.shape)} and dtype {spec.dtype} need {spec.size * held.itemsize}"
-                )
-            return _as_array(content, spec, held)
-        if spec.dtype == "string":
-            return _strings(chunks, spec, fill)
-        values = _values(data, stored, number, chunks, held)
-    except DecodeError:
-        raise ValueError(f"the values of tensor {spec.name!r} cannot be parsed") from None
-    return _spread(values, spec, held, fill)
+    content, chunks = _chunks(data, stored, number)
+    if content is not None and spec.dtype != "string":
+        if len(content) != spec.size * held.itemsize:
+            raise ValueError(
+                f"tensor {spec.name!r} has {len(content)} bytes of values, "
+                f"and its shape {format_shape(spec.shape)} and dtype {spec.dtype} need {spec.size * held.itemsize}"
+            )
+        return _as_array(content, spec, held)
+    if spec.dtype == "string":
+        return _strings(chunks, spec, fill)
+    return _spread(_values(data, stored, number, chunks, held), spec, held, fill)
 
 
 def _chunks(
-    data: memoryview, stored: Stored, number: int
+    data: View, stored: Stored, number: int
 ) -> tuple[npt.NDArray[np.uint8] | None, list[npt.NDArray[np.uint8]]]:
     """The bytes of `tensor_content`, where there are some, and those of each field of that number."""
     content = None
-    chunks = []
+    chunks: list[npt.NDArray[np.uint8]] = []
+    single = (
+        bytearray()
+    )  # values of fields of their own, as the first protobufs wrote them: no array for each
     for field in walk(data, stored.begin, stored.end):
         if field.number == _CONTENT and field.kind == LENGTH and field.end > field.begin:
             content = np.frombuffer(data[field.begin : field.end], np.uint8)
-        elif field.number == number and field.kind in (LENGTH, _PLAIN.get(number)):
+        elif field.number == number and field.kind == _PLAIN.get(number):
+            single += data[field.begin : field.end]
+        elif field.number == number and field.kind == LENGTH:
+            if single:
+                chunks.append(np.frombuffer(bytes(single), np.uint8))
+                single = bytearray()
             chunks.append(np.frombuffer(data[field.begin : field.end], np.uint8))
+    if single:
+        chunks.append(np.frombuffer(bytes(single), np.uint8))
     return content, chunks
 
 
@@ -163,7 +171,7 @@ def _strings(
 
 
 def _values(
-    data: memoryview,
+    data: View,
     stored: Stored,
     number: int,
     chunks: Sequence[npt.NDArray[np.uint8]],
@@ -175,19 +183,32 @@ def _values(
         if len(joined) % held.itemsize:
             raise ValueError(f"tensor {stored.spec.name!r} ends in the middle of a value")
         return joined.view(held)
-    message = TensorProto.FromString(bytes(data[stored.begin : stored.end]))
-    lists: dict[int, Iterable[int]] = {
-        _INT: message.int_val,
-        _INT64: message.int64_val,
-        _BOOL: message.bool_val,
-        _HALF: message.half_val,
-        _UINT32: message.uint32_val,
-        _UINT64: message.uint64_val,
-    }
-    wide = np.fromiter(lists[number], np.uint64 if number == _UINT64 else np.int64)
+    wide = np.uint64 if number == _UINT64 else np.int64
     if number == _HALF:
-        return wide.astype(np.uint16).view(held)
-    return wide.astype(held)
+        return _varints(data, stored, number, np.uint16).view(held)
+    return _varints(data, stored, number, held, wide)
+
+
+def _varints(
+    data: View, stored: Stored, number: int, held: npt.DTypeLike, wide: npt.DTypeLike = np.int64
+) -> npt.NDArray[np.generic]:
+    """The variable-length integers of a field, packed or one by one, cast to the dtype they are held in."""
+    parts: list[npt.NDArray[np.generic]] = []
+    single: list[int] = []
+    for field in walk(data, stored.begin, stored.end):
+        if field.number != number:
+            continue
+        if field.kind == VARINT:
+            single.append(field.value)
+        elif field.kind == LENGTH:
+            if single:
+                parts.append(np.array(single, np.uint64).view(wide).astype(held))
+                single = []
+            raw = np.frombuffer(data[field.begin : field.end], np.uint8)
+            parts.append(unpacked(raw, held, wide, stored.spec.name))
+    if single:
+        parts.append(np.array(single, np.uint64).view(wide).astype(held))
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, held), *parts])
 
 
 def _spread(
@@ -209,7 +230,7 @@ def _check_count(count: int, spec: TensorSpec, itemsize: int, fill: bool) -> Non
         raise ValueError(
             f"tensor {spec.name!r} has {count} values, and its shape {format_shape(spec.shape)} asks for {spec.size}"
         )
-    if count < spec.size and spec.size * itemsize > _LARGEST_FILL:
+    if count < spec.size and spec.size * itemsize > LARGEST_FILL:
         raise ValueError(
             f"tensor {spec.name!r} of {spec.size * itemsize} bytes is stored as {count} values: not believed"
         )

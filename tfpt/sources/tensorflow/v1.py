@@ -20,9 +20,10 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from tfpt.errors import SourceError
+from tfpt.limits import LARGEST_V1_GROWTH
 from tfpt.sources.places import is_file, name_of
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
-from tfpt.sources.storage import open_storage
+from tfpt.sources.storage import Storage, open_storage
 from tfpt.sources.tensorflow.bundle_index import FETCH_AGAIN, damaged, is_v1
 from tfpt.sources.tensorflow.location import locate
 from tfpt.sources.tensorflow.lookup import no_such_tensor
@@ -54,8 +55,8 @@ class _Part:
 class V1Source:
     """The tensors of a V1 checkpoint, each found by its key and read by itself.
 
-    `specs` come from the lists in the files alone; to read a tensor takes its block, which may be compressed, so that
-    values are copies. The pieces of a partitioned variable are one tensor, whichever files they are in.
+    `specs` come from the lists in the files alone; to read a tensor takes its block. The pieces of a partitioned
+    variable are one tensor, whichever files they are in.
 
     Args:
         path: Whatever names the checkpoint, or one of its files: see `tfpt.sources.tensorflow.location.locate`.
@@ -91,7 +92,11 @@ class V1Source:
                 hint="put it there under exactly this name",
             )
         self.location = found.prefix
-        self._tables = [Table(open_storage(file).data, file) for file in files]
+        self._tables: list[Table] = []
+        self._storages: dict[str, Storage] = {}
+        for file in files:
+            self._storages[file] = storage = open_storage(file)
+            self._tables.append(Table(storage.data, file))
         parts_of: dict[str, dict[tuple[tuple[int, int], ...], _Part]] = {}
         specs: dict[str, TensorSpec] = {}
         hashed = hashlib.sha256()
@@ -117,14 +122,16 @@ class V1Source:
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
 
-        Safe to call from several threads.
+        A view of the file where the values lie there aligned, and otherwise a copy. Safe to call from several threads.
 
         Raises:
-            SourceError: There is no such tensor, or its block is damaged.
+            SourceError: There is no such tensor, its block is damaged, or the source was closed.
         """
         spec = self.specs.get(name)
         if spec is None:
             raise no_such_tensor(name, self.specs, self.location)
+        if not self._tables:
+            raise SourceError("the file was closed", where=self.location)
         parts = self._parts[name]
         held = DTYPES[spec.dtype].numpy
         if held is None:
@@ -148,29 +155,47 @@ class V1Source:
                 expected=f"pieces that make up {format_shape(spec.shape)}",
                 got=", ".join(format_shape(part.shape) for part in parts[:16]) or "none",
             )
-        # All are read before anything of the whole's size is allocated: what is not in the files cannot fill memory.
-        pieces = [_values(part, spec) for part in parts]
+        # Before anything of the whole's size is allocated: an element takes a byte of a file at least.
+        room = LARGEST_V1_GROWTH * sum(table.size for table in self._tables)
+        if spec.size > room:
+            raise damaged(
+                self.location,
+                f"tensor {spec.name!r} is larger than the files can hold",
+                expected=f"at most {room:,} elements",
+                got=format_shape(spec.shape),
+            )
         values = np.empty(spec.shape, held)
-        for part, piece in zip(parts, pieces, strict=True):
-            values[part.box] = piece
+        for part in parts:
+            values[part.box] = _values(part, spec)
         return values
 
     def release(self, name: str) -> None:
-        """Nothing to do: values are copies, and a block's pages are not looked at after it is read."""
+        """Let go of the pages that hold this tensor."""
+        for part in self._parts.get(name, ()):
+            storage = self._storages.get(part.table.location)
+            block = part.table.block_of(piece_key(name, part.piece)) if storage is not None else None
+            if storage is not None and block is not None:
+                storage.release(*block)
 
     def fingerprint(self) -> str:
         """The first 32 hexadecimal digits of the SHA-256 of the lists of tensors and of every block's checksum."""
         hashed = self._hash.copy()
+        if not self._tables:
+            raise SourceError("the file was closed", where=self.location)
         for table in self._tables:
             hashed.update(table.checksums())
         return hashed.hexdigest()[:32]
 
     def close(self) -> None:
-        """Nothing to do: the files are mapped as long as this object lives."""
+        """Let go of the files; they stay mapped as long as an array of them lives."""
+        self._tables = []
+        self._storages = {}
+        self._parts = {}
 
 
 def _list_of(table: Table, hashed: hashlib._Hash) -> SavedTensorSlices:
-    value = table.find(b"")
+    found = table.find(b"")
+    value = None if found is None else bytes(found)
     if value is None or not is_v1(value):
         # A file of several may be empty of tensors: TensorFlow writes it nevertheless, with an empty list.
         raise SourceError(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tfpt.sources.kept import View
+
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 _FIXED = {FIXED64: 8, FIXED32: 4}
@@ -33,7 +35,7 @@ class Field(NamedTuple):
     end: int
 
 
-def walk(data: memoryview, begin: int, end: int) -> Iterator[Field]:
+def walk(data: View, begin: int, end: int) -> Iterator[Field]:
     """The fields of the message in ``data[begin:end]``, in their order.
 
     Raises:
@@ -73,7 +75,7 @@ def walk(data: memoryview, begin: int, end: int) -> Iterator[Field]:
         yield yielded
 
 
-def spans(data: memoryview, begin: int, end: int, number: int) -> list[tuple[int, int]]:
+def spans(data: View, begin: int, end: int, number: int) -> list[tuple[int, int]]:
     """Where the contents of all fields of that number lie, of those that have a length.
 
     Raises:
@@ -86,7 +88,7 @@ def spans(data: memoryview, begin: int, end: int, number: int) -> list[tuple[int
     ]
 
 
-def _varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
+def _varint(data: View, at: int, end: int) -> tuple[int, int]:
     # Not that of `sstable`: there the data end where the message does.
     value = 0
     for shift in range(0, 70, 7):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.sources.storage import Bytes
+from tfpt.sources.kept import View
 
 # Tables may share parts, so a small file can describe a large one. None that TensorFlow writes is read twice over.
 _MOST_READ = 8
@@ -30,7 +30,7 @@ class Buffer:
         data: Its bytes.
     """
 
-    def __init__(self, location: str, data: Bytes) -> None:
+    def __init__(self, location: str, data: View) -> None:
         self.location = location
         self.data = data
         self._left = _MOST_READ * len(data) + _ROOM

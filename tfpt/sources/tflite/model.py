@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -12,16 +11,18 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
+from tfpt.sources.fingerprints import fingerprint_of
+from tfpt.sources.kept import View, view_of
 from tfpt.sources.places import as_location
 from tfpt.sources.source import NO_ALIASES, NOTHING_SKIPPED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.sources.tflite.schema import Constant, read_model
+from tfpt.sources.tflite.sparsity import stored_count
 from tfpt.sources.tflite.values import decode, integers
 from tfpt.tensors import TensorSpec
 
 # What shapes, axes and tables of words are of; weights are of these only where they are quantised.
 _OF_CONSTANTS = ("int32", "int64", "string", "bool", "resource", "variant")
-_SAMPLE = 64
 
 
 class TfliteSource:
@@ -38,6 +39,8 @@ class TfliteSource:
     Attributes:
         description: What the model's writer says of it.
         metadata: The names of the metadata in the model.
+        sizes: Bytes in the file of each constant of strings.
+        unavailable: Tensors that are listed and cannot be read, each with the reason.
 
     Raises:
         SourceError: The file cannot be read, or is damaged.
@@ -51,7 +54,8 @@ class TfliteSource:
     def __init__(self, location: str, dequantise: bool = False) -> None:
         self.location = as_location(location)
         self._storage: Storage | None = open_storage(self.location)
-        model = read_model(self.location, self._storage.data)
+        self._view: View | None = view_of(self._storage)
+        model = read_model(self.location, self._view)
         self.description = model.description
         self.metadata = model.metadata
         self._constants = model.constants
@@ -71,6 +75,14 @@ class TfliteSource:
                 roles[name] = "constant"
             is_real = dequantise and constant.quantisation is not None
             specs[name] = TensorSpec(name, spec.shape, "float32") if is_real else spec
+        self.sizes: Mapping[str, int] = {
+            name: constant.size
+            for name, constant in model.constants.items()
+            if constant.spec.dtype == "string"
+        }
+        self.unavailable: Mapping[str, str] = {
+            name: reason for name, constant in model.constants.items() if (reason := self._obstacle(constant))
+        }
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(specs)
         self.roles: Mapping[str, Role] = MappingProxyType(roles)
 
@@ -78,35 +90,48 @@ class TfliteSource:
         """The values of one tensor: a read-only view of the file where that is possible, or a copy.
 
         Raises:
-            SourceError: There is no such tensor, or its values are sparse, in another file, or quantised in blocks
-                and were to be dequantised.
+            SourceError: There is no such tensor, its values are in another file, or they were to be dequantised and are
+                quantised in blocks, or by scales that do not fit.
         """
         constant, raw = self._raw(name)
-        if constant.obstacle is not None:
+        if (obstacle := self._obstacle(constant)) is not None:
             raise SourceError(
-                f"tensor {name!r} cannot be read: {constant.obstacle}",
+                f"tensor {name!r} cannot be read: {obstacle}",
                 where=self.location,
-                expected="values that are in the file, one after another",
-                hint="convert the model again without sparsity and external weights",
+                expected="values that are in the file, and one scale for the tensor or for each place of an axis",
+                hint="open it with dequantise=False to have the integers"
+                if constant.obstacle is None
+                else "convert the model again without external weights",
             )
         try:
-            values = decode(raw, constant.spec)
+            values = self._decoded(constant, raw)
         except ValueError as error:
             what = f"not a valid TensorFlow Lite model: of tensor {name!r} {error}"
             raise SourceError(what, where=f"{self.location}, byte {constant.begin}") from None
-        if not self._dequantise or constant.quantisation is None:
-            return values
-        if constant.quantisation.scheme != "affine":
-            raise SourceError(
-                f"tensor {name!r} cannot be dequantised",
-                where=self.location,
-                expected="one scale for the tensor, or for each place of an axis",
-                got=f"{constant.quantisation.scheme} quantisation",
-                hint="open it with dequantise=False to have the integers",
-            )
-        real = constant.quantisation.real(integers(values))
-        real.flags.writeable = False
-        return real
+        if self._dequantise and constant.quantisation is not None:
+            values = constant.quantisation.real(integers(values))
+        values.flags.writeable = False
+        return values
+
+    def _obstacle(self, constant: Constant) -> str | None:
+        """Why a tensor cannot be read, if it cannot."""
+        rule = constant.quantisation
+        if constant.obstacle is not None or rule is None or not self._dequantise:
+            return constant.obstacle
+        if rule.scheme != "affine":
+            return f"it cannot be dequantised: {rule.scheme} quantisation"
+        return (
+            None
+            if rule.problem is None
+            else f"it cannot be dequantised: its scales do not fit, {rule.problem}"
+        )
+
+    def _decoded(self, constant: Constant, raw: npt.NDArray[np.uint8]) -> np.ndarray:
+        if constant.sparsity is None:
+            return decode(raw, constant.spec)
+        count = stored_count(len(raw), constant.spec)
+        stored = decode(raw, TensorSpec(constant.spec.name, (count,), constant.spec.dtype))
+        return constant.sparsity.dense(stored, constant.spec.shape)
 
     def release(self, name: str) -> None:
         """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
@@ -115,21 +140,15 @@ class TfliteSource:
             self._storage.release(constant.begin, constant.size)
 
     def fingerprint(self) -> str:
-        """A hash of names, shapes, dtypes and scales, and of 64 bytes of every tensor."""
-        digest = hashlib.sha256()
-        for name, spec in self.specs.items():
-            constant, raw = self._raw(name)
-            digest.update(f"{name!r} {spec.shape} {spec.dtype} {constant.spec.dtype}\n".encode())
-            if constant.quantisation is not None:
-                digest.update(constant.quantisation.scales.tobytes())
-                digest.update(constant.quantisation.zero_points.tobytes())
-            middle = max(0, len(raw) // 2 - _SAMPLE // 2)
-            digest.update(raw[middle : middle + _SAMPLE].tobytes())
-        return digest.hexdigest()[:32]
+        """A hash of the file, without the middle of tensors of more than 256 KB."""
+        if self._view is None:
+            raise SourceError("the file was closed", where=self.location)
+        spans = {(each.begin, each.begin + each.size) for each in self._constants.values()}
+        return fingerprint_of(self._view, spans, "dequantised" if self._dequantise else "")
 
     def close(self) -> None:
         """Let go of the file; it stays mapped as long as an array of it lives."""
-        self._storage = None
+        self._storage = self._view = None
 
     def _raw(self, name: str) -> tuple[Constant, npt.NDArray[np.uint8]]:
         if self._storage is None:

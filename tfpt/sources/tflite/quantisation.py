@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tfpt.sources.source import Quantised
 from tfpt.sources.tflite.flatbuffer import Table
-from tfpt.tensors import TensorSpec
+from tfpt.tensors import TensorSpec, format_shape
 
 # Integers of these exceed what a float32 holds exactly; biases are stored so, and are small.
 _WIDE = ("int32", "int64", "uint32", "uint64")
@@ -28,6 +28,7 @@ class Quantisation:
         zero_points: int64 [n]: the integers that stand for 0.
         axis: The axis that the scales are of; None where one is for the whole tensor.
         scheme: "affine"; another name where integers are to be understood in another way, which tfpt does not know.
+        problem: Why the scales cannot be applied, where they do not fit the tensor.
 
     Example:
         >>> scales, zeros = np.array([0.5, 2], np.float32), np.array([0, 1])
@@ -39,12 +40,12 @@ class Quantisation:
     zero_points: npt.NDArray[np.int64]
     axis: int | None
     scheme: str = "affine"
+    problem: str | None = None
 
     def described(self) -> Quantised:
         """The same for reports and plans."""
-        return Quantised(
-            tuple(self.scales.tolist()), tuple(self.zero_points.tolist()), self.axis, self.scheme
-        )
+        scheme = self.scheme if self.problem is None else f"scales that do not fit: {self.problem}"
+        return Quantised(tuple(self.scales.tolist()), tuple(self.zero_points.tolist()), self.axis, scheme)
 
     def real(self, integers: np.ndarray) -> npt.NDArray[np.float32]:
         """The numbers that `integers` (any shape that the axis fits) stand for, as float32."""
@@ -63,8 +64,7 @@ class Quantisation:
 def read_quantisation(table: Table | None, spec: TensorSpec) -> Quantisation | None:
     """What a tensor's QuantizationParameters say; None where they hold no scale, as those of float tensors.
 
-    Raises:
-        SourceError: They do not fit the tensor.
+    Scales that do not fit the tensor are kept with the reason: its integers can be read all the same.
     """
     if table is None or spec.dtype not in QUANTISED:
         return None
@@ -77,15 +77,16 @@ def read_quantisation(table: Table | None, spec: TensorSpec) -> Quantisation | N
         return None
     if not len(zeros):
         zeros = np.zeros(len(scales), np.int64)
-    axis = None if len(scales) == 1 else table.number(6, "i")
-    fits = axis is None or (0 <= axis < len(spec.shape) and spec.shape[axis] == len(scales))
     if len(zeros) == 1 and len(scales) > 1:
         zeros = np.repeat(zeros, len(scales))
-    if not fits or len(zeros) != len(scales):
-        raise table.buffer.damaged(
-            f"{table.what} ({spec}) does not fit it",
-            table.at,
-            "a scale and a zero point for the tensor, or for each place of an axis",
-            f"{len(scales)} scales, {len(zeros)} zero points, axis {axis}",
+    axis = None if len(scales) == 1 else table.number(6, "i")
+    problem = None
+    if len(zeros) != len(scales):
+        problem = f"{len(scales)} scales and {len(zeros)} zero points"
+    elif axis is not None and not 0 <= axis < len(spec.shape):
+        problem = (
+            f"{len(scales)} of them along axis {axis} of {format_shape(spec.shape)}, which has no such axis"
         )
-    return Quantisation(scales, zeros, axis)
+    elif axis is not None and spec.shape[axis] != len(scales):
+        problem = f"{len(scales)} of them along axis {axis} of {format_shape(spec.shape)}"
+    return Quantisation(scales, zeros, axis, scheme, problem)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tfpt.sources.storage import Bytes
+from tfpt.sources.kept import View
 from tfpt.sources.tflite.flatbuffer import Buffer, Table
 from tfpt.sources.tflite.quantisation import Quantisation, read_quantisation
+from tfpt.sources.tflite.sparsity import Sparsity, read_sparsity
 from tfpt.tensors import DTYPES, TensorSpec
 
 # enum TensorType
@@ -56,6 +57,7 @@ class Constant:
         size: How many bytes they have.
         quantisation: How its integers stand for real numbers, if they do.
         obstacle: Why its values cannot be read, if they cannot.
+        sparsity: Which of its elements are stored, where not all are.
     """
 
     spec: TensorSpec
@@ -63,6 +65,7 @@ class Constant:
     size: int
     quantisation: Quantisation | None
     obstacle: str | None
+    sparsity: Sparsity | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Model:
     constants: dict[str, Constant]
 
 
-def read_model(location: str, data: Bytes) -> Model:
+def read_model(location: str, data: View) -> Model:
     """The model whose bytes are `data`.
 
     Raises:
@@ -98,10 +101,7 @@ def read_model(location: str, data: Bytes) -> Model:
         scope = f"{subgraph.text(4) or f'subgraph_{index}'}/" if index else ""
         for constant in _constants(tensors, spans):
             name = _unique(scope + constant.spec.name, constants, seen)
-            spec = TensorSpec(name, constant.spec.shape, constant.spec.dtype)
-            constants[name] = Constant(
-                spec, constant.begin, constant.size, constant.quantisation, constant.obstacle
-            )
+            constants[name] = replace(constant, spec=replace(constant.spec, name=name))
     metadata = tuple(table.text(0) for table in root.tables(6, "metadata entry", _MOST_SUBGRAPHS))
     return Model(root.text(3), metadata, constants)
 
@@ -126,7 +126,7 @@ def _span(table: Table) -> tuple[int, int]:
 
 
 def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[Constant]:
-    for table in tensors:
+    for number, table in enumerate(tensors):
         index = table.number(2, "I")
         if index >= max(len(spans), 1):
             raise table.buffer.damaged(
@@ -136,16 +136,16 @@ def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[C
         begin, size = spans[index] if index else (0, 0)
         is_elsewhere = table.number(10, "I") != 0
         if size or is_elsewhere:
-            yield _constant(table, begin, size, is_elsewhere)
+            yield _constant(table, table.text(3) or f"tensor_{number}", begin, size, is_elsewhere)
 
 
-def _constant(table: Table, begin: int, size: int, is_elsewhere: bool) -> Constant:
-    number = table.number(1, "b")
-    if not 0 <= number < len(TYPES):
+def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool) -> Constant:
+    kind = table.number(1, "b")
+    if not 0 <= kind < len(TYPES):
         raise table.buffer.damaged(
-            f"{table.what} is of an unknown type", table.at, ", ".join(TYPES), str(number)
+            f"{table.what} is of an unknown type", table.at, ", ".join(TYPES), str(kind)
         )
-    dtype = TYPES[number]
+    dtype = TYPES[kind]
     shape = tuple(table.numbers(0, "i4").tolist())
     itemsize = max(1, DTYPES[dtype].itemsize)
     if (
@@ -156,12 +156,16 @@ def _constant(table: Table, begin: int, size: int, is_elsewhere: bool) -> Consta
         raise table.buffer.damaged(
             f"{table.what} has no valid shape", table.at, f"up to {_MOST_AXES} sizes", str(shape)[:80]
         )
-    spec = TensorSpec(table.text(3), shape, dtype)
-    obstacle = None
+    spec = TensorSpec(name, shape, dtype)
+    obstacle = sparsity = None
     if is_elsewhere:
         obstacle = "its values are in another file"
-    elif table.has(6):
-        obstacle = "its values are sparse"
+    elif (sparse := table.table(6, f"the sparsity of {table.what}")) is not None:
+        sparsity = read_sparsity(sparse, spec)
+        if sparsity is None:
+            obstacle = "its values are sparse, in a way that does not fit its shape"
+        elif dtype in PACKED or not DTYPES[dtype].itemsize:
+            obstacle = f"its values are sparse, and of {dtype}"
     elif DTYPES[dtype].numpy is None:
         obstacle = f"it is a {dtype}"
     elif dtype != "string":
@@ -172,7 +176,7 @@ def _constant(table: Table, begin: int, size: int, is_elsewhere: bool) -> Consta
             )
         size = expected
     quantisation = read_quantisation(table.table(4, f"the quantisation of {table.what}"), spec)
-    return Constant(spec, begin, size, quantisation, obstacle)
+    return Constant(spec, begin, size, quantisation, obstacle, sparsity)
 
 
 def packed_size(spec: TensorSpec) -> int:
