@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -127,3 +129,61 @@ def test_a_saved_model_says_how_it_is_called(tmp_path):
 def test_safetensors_say_their_metadata(tmp_path):
     save_file({"w": np.zeros(2, np.float32)}, tmp_path / "w.safetensors", metadata={"format": "pt"})
     assert inspect(tmp_path / "w.safetensors").details == ("format: pt",)
+
+
+def test_values_near_the_limits_of_float64_have_finite_statistics():
+    most = np.finfo(np.float64).max
+    found = statistics_of(np.array([most, -most, most, -most, 0.0]))
+    assert (found.minimum, found.maximum, found.mean) == (-most, most, 0)
+    assert found.std == pytest.approx(np.sqrt(0.8) * most)
+    assert statistics_of(np.full(3, most)).mean == pytest.approx(most)
+
+
+def test_where_no_value_is_a_number_json_says_null(tmp_path):
+    save_file({"w": np.full(3, np.nan, np.float32), "v": np.float32([np.inf])}, tmp_path / "w.safetensors")
+    found = inspect(tmp_path / "w.safetensors", stats=True)
+    text = json.dumps(found.to_json(), allow_nan=False)
+    values = {tensor["name"]: tensor["statistics"] for tensor in json.loads(text)["tensors"]}
+    assert values["w"] == {"min": None, "max": None, "mean": None, "std": None, "nan": 3, "inf": 0}
+    assert values["v"]["inf"] == 1
+
+
+@pytest.fixture
+def halved(tmp_path):
+    """A checkpoint of two data files, of which the second is gone: what is in it, and in which file."""
+    values = {f"w{at}": np.full(3, at, np.float32) for at in range(6)} | {
+        "words": np.array([b"a", b"bcd"], object)
+    }
+    write_bundle(tmp_path / "m", values, num_shards=2)
+    (tmp_path / "m.data-00001-of-00002").unlink()
+    return tmp_path / "m", values
+
+
+def test_tensors_whose_data_file_is_missing_are_marked_and_the_others_measured(halved):
+    path, values = halved
+    found = inspect(path, stats=True)
+    assert set(found.specs) == set(values)
+    assert found.unreadable
+    assert set(found.unreadable.values()) == {"the data file m.data-00001-of-00002 is missing"}
+    numbers = {name for name in values if name != "words"}
+    assert set(found.statistics) == numbers - set(found.unreadable)
+    assert all(found.statistics[name].mean == values[name][0] for name in found.statistics)
+    marked = {tensor["name"] for tensor in found.to_json()["tensors"] if "unreadable" in tensor}
+    assert marked == set(found.unreadable) == set(inspect(path).unreadable)
+
+
+def test_a_damaged_tensor_is_marked_and_the_others_measured(tmp_path):
+    write_bundle(tmp_path / "m", {"a": np.float32([1, 2]), "b": np.float32([3, 5])})
+    data = tmp_path / "m.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[content.index(np.float32([1, 2]).tobytes())] ^= 1
+    data.write_bytes(content)
+    found = inspect(tmp_path / "m", stats=True)
+    assert found.statistics["b"].mean == 4
+    assert "checksum" in found.unreadable["a"]
+
+
+def test_strings_have_a_size(checkpoint):
+    found = inspect(checkpoint[0])
+    assert found.sizes["words"] >= len(b"abc")
+    assert found.by_dtype["string"] == (1, found.sizes["words"])

@@ -6,16 +6,17 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tfpt.errors import TfptError
+from tfpt.errors import SourceError, TfptError
 from tfpt.sources import Source, open_source
 from tfpt.sources.roles import roles_of
-from tfpt.sources.source import Role
+from tfpt.sources.source import Quantised, Role
 from tfpt.tensors import DTYPES, TensorSpec
 
 # Values looked at together: keeps float64 temporaries under some 25 MB.
@@ -24,7 +25,10 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the values of one tensor look like; NaN and infinite values are counted and left out of the rest."""
+    """What the values of one tensor look like; NaN and infinite values are counted and left out of the rest.
+
+    Where no value is left, the rest is NaN, and null in JSON.
+    """
 
     minimum: float
     maximum: float
@@ -33,15 +37,20 @@ class Statistics:
     nans: int
     infinities: int
 
-    def to_json(self) -> dict[str, float | int]:
+    def to_json(self) -> dict[str, float | int | None]:
         return {
-            "min": self.minimum,
-            "max": self.maximum,
-            "mean": self.mean,
-            "std": self.std,
+            "min": _or_none(self.minimum),
+            "max": _or_none(self.maximum),
+            "mean": _or_none(self.mean),
+            "std": _or_none(self.std),
             "nan": self.nans,
             "inf": self.infinities,
         }
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,11 @@ class Inspection:
         statistics: Of each tensor of numbers, where asked for.
         roles: What the tensors that are no weights are for: optimizer slots, moving averages, counters.
         details: What else the file says of itself, in words: signatures, metadata.
+        skipped: What the file holds and `specs` leaves out, by name, each with the reason.
+        unreadable: Tensors that are listed and whose values cannot be read, by name, each with the reason: those known
+            without reading, and with `stats` all.
+        quantised: Tensors whose integers stand for real numbers, by name, and how.
+        sizes: Bytes in the file of tensors of strings, by name, where the format tells.
     """
 
     path: str
@@ -67,6 +81,10 @@ class Inspection:
     statistics: Mapping[str, Statistics]
     roles: Mapping[str, Role]
     details: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    quantised: Mapping[str, Quantised] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
@@ -83,7 +101,7 @@ class Inspection:
         sizes: Counter[str] = Counter()
         for spec in self.specs.values():
             counts[key(spec)] += 1
-            sizes[key(spec)] += spec.nbytes
+            sizes[key(spec)] += self.sizes.get(spec.name, spec.nbytes)
         return {name: (counts[name], size) for name, size in sizes.most_common()}
 
     def to_json(self) -> dict[str, Any]:
@@ -97,15 +115,28 @@ class Inspection:
                     "shape": list(spec.shape),
                     "dtype": spec.dtype,
                     "role": self.roles.get(name, "weight"),
+                    **({"bytes": self.sizes[name]} if name in self.sizes else {}),
+                    **({"quantised": _quantised(self.quantised[name])} if name in self.quantised else {}),
+                    **({"unreadable": self.unreadable[name]} if name in self.unreadable else {}),
                     **({"statistics": self.statistics[name].to_json()} if name in self.statistics else {}),
                 }
                 for name, spec in self.specs.items()
             ],
             "total": self.total,
+            "skipped": dict(self.skipped),
             "details": list(self.details),
             "dtypes": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_dtype.items()},
             "roles": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_role.items()},
         }
+
+
+def _quantised(how: Quantised) -> dict[str, Any]:
+    return {
+        "scheme": how.scheme,
+        "axis": how.axis,
+        "scales": [_or_none(scale) for scale in how.scales],
+        "zero_points": list(how.zero_points),
+    }
 
 
 def inspect(
@@ -146,20 +177,24 @@ def inspect_source(
 
     Raises:
         TfptError: `grep` is not a regular expression.
-        SourceError: A tensor cannot be read.
+        SourceError: The file cannot be read. Tensors that cannot are in `unreadable`.
     """
     try:
         wanted = re.compile(grep or "")
     except re.error as error:
         raise TfptError("--grep is not a regular expression", got=f"{grep}: {error}") from error
     specs = {name: spec for name, spec in source.specs.items() if wanted.search(name)}
+    unreadable = {name: why for name, why in getattr(source, "unavailable", {}).items() if name in specs}
     statistics = {}
     for name, spec in specs.items() if stats else ():
         held = DTYPES[spec.dtype].numpy
-        if held is None or held.kind in "Oc" or not spec.size:
+        if held is None or held.kind in "Oc" or not spec.size or name in unreadable:
             continue
-        statistics[name] = statistics_of(source.read(name))
-        source.release(name)
+        # One damaged tensor among thousands is told, and does not hide the others.
+        with _noting(unreadable, name):
+            statistics[name] = statistics_of(source.read(name))
+        with suppress(SourceError):
+            source.release(name)
     return Inspection(
         path=path or source.location,
         format=source.format,
@@ -169,7 +204,19 @@ def inspect_source(
         statistics=statistics,
         roles={name: role for name, role in roles_of(source).items() if name in specs},
         details=tuple(getattr(source, "details", ())),
+        skipped={name: why for name, why in source.skipped.items() if wanted.search(name)},
+        unreadable=unreadable,
+        quantised={name: how for name, how in source.quantised.items() if name in specs},
+        sizes={name: size for name, size in getattr(source, "sizes", {}).items() if name in specs},
     )
+
+
+@contextmanager
+def _noting(reasons: dict[str, str], name: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        reasons[name] = error.what
 
 
 def statistics_of(array: np.ndarray) -> Statistics:
@@ -180,28 +227,33 @@ def statistics_of(array: np.ndarray) -> Statistics:
         Statistics(minimum=1.0, maximum=3.0, mean=2.0, std=1.0, nans=1, infinities=1)
     """
     flat = array.reshape(-1)
-    # The first value as origin: squares of what is left lose no digits where all values lie far from zero.
-    origin: float | None = None
     low, high = np.inf, -np.inf
     count = nans = infinities = 0
-    total = squares = unit = 0.0
-    for start in range(0, flat.size, _CHUNK):
-        values = flat[start : start + _CHUNK].astype(np.float64)
+    for values in _chunks(flat):
         finite = values[np.isfinite(values)]
         nans += int(np.isnan(values).sum())
         infinities += int(np.isinf(values).sum())
-        if not finite.size:
-            continue
-        origin = float(finite[0]) if origin is None else origin
-        low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-        apart = finite - origin
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            count += finite.size
+    if not count:
+        return Statistics(math.nan, math.nan, math.nan, math.nan, nans, infinities)
+    # Values are taken in a unit of their own size, a power of two, so that neither sums nor squares overflow; and less
+    # the smallest, so that squares of what is left lose no digits where all values lie far from zero.
+    unit = 2.0 ** min(math.frexp(max(-low, high))[1], 1023)
+    spread = (high / unit - low / unit) or 1.0
+    total = squares = 0.0
+    for values in _chunks(flat):
+        apart = (values[np.isfinite(values)] / unit - low / unit) / spread
         total += float(apart.sum())
-        # Squares are taken in a unit of the values' own size, a power of two: 1e200 has no square in float64.
-        unit = unit or 2.0 ** (math.frexp(float(np.abs(apart).max()))[1] - 1)
-        squares += float(np.dot(apart / unit, apart / unit))
-        count += finite.size
-    if not count or origin is None:
-        return Statistics(0.0, 0.0, 0.0, 0.0, nans, infinities)
+        squares += float(np.dot(apart, apart))
     mean = total / count
-    variance = max(squares / count - (mean / unit) ** 2, 0.0)
-    return Statistics(low, high, origin + mean, unit * math.sqrt(variance), nans, infinities)
+    variance = max(squares / count - mean**2, 0.0)
+    return Statistics(
+        low, high, (low / unit + mean * spread) * unit, math.sqrt(variance) * spread * unit, nans, infinities
+    )
+
+
+def _chunks(flat: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, flat.size, _CHUNK):
+        yield flat[start : start + _CHUNK].astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def test_statistics_stand_beside_the_names(checkpoint):
 
 def test_an_index_alone_is_enough_without_statistics(shared):
     prefix = shared / "real/i3d/rgb_imagenet/model.ckpt"
-    assert lines(prefix)[-2] == "230 tensors: 230 float32 (50.8 MB)"
-    assert "a data file of this checkpoint is missing" in refused("inspect", "--stats", prefix)
+    missing = "230 tensors cannot be read: the data file model.ckpt.data-00000-of-00001 is missing"
+    assert lines(prefix)[-3:-1] == ["230 tensors: 230 float32 (50.8 MB)", missing]
+    assert lines("--stats", prefix)[-2] == missing
 
 
 def test_weights_of_pytorch_are_inspected_too(tmp_path):
@@ -141,3 +143,42 @@ def test_quantised_weights_are_what_they_stand_for_on_request(tmp_path):
     assert {meant[name]["dtype"] for name in quantised} == {"float32"}
     # The kernels are normal with deviation 1: as whole numbers they would reach from -127 to 127.
     assert all(meant[name]["statistics"]["max"] < 10 for name in quantised)
+
+
+def test_scales_and_what_is_skipped_are_printed(tmp_path):
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from tfpt.inspection import inspect_source
+    from tfpt.report.inspections import print_inspection
+    from tfpt.sources.source import Quantised
+    from tfpt.tensors import TensorSpec
+
+    names = ["conv/w", "conv/b", "a/x;b/y/z", "model_" + "1" * 5000]
+    source = SimpleNamespace(
+        location="m",
+        format="f",
+        specs={name: TensorSpec(name, (3,), "int8") for name in names},
+        roles={},
+        skipped={f"sparse{at}": "sparse_coo tensor" for at in range(12)},
+        quantised={"conv/w": Quantised((0.5,), (-3,))},
+        unavailable={"conv/b": "its values are in another file"},
+        fingerprint=lambda: "0" * 32,
+    )
+    found = inspect_source(source)
+    held = io.StringIO()
+    print_inspection(Console(width=200, file=held), found)
+    text = held.getvalue()
+    assert "scale 0.5, zero point -3" in text
+    assert "1 tensor cannot be read: its values are in another file: conv/b" in text
+    assert "12 tensors skipped: sparse_coo tensor: sparse0, " in text
+    assert "sparse7 and 4 more" in text
+    assert "\na/x;b/y/z " in text  # one line, not a tree
+    assert found.to_json()["skipped"]["sparse11"] == "sparse_coo tensor"
+    assert found.to_json()["tensors"][0]["quantised"] == {
+        "scheme": "affine",
+        "axis": None,
+        "scales": [0.5],
+        "zero_points": [-3],
+    }

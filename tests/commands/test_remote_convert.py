@@ -54,7 +54,8 @@ def test_looking_and_planning_read_no_data(web, tmp_path):
 
 
 def test_flaws_of_the_line_do_not_show(web, tmp_path):
-    web.faults = [("cut", 2000), 503, 503, ("cut", 0), 503]
+    # The index is one request, which succeeds at its fourth try; then the values.
+    web.faults = [("cut", 2000), 503, ("cut", 0), None, 503, ("cut", 7)]
     assert convert(web, tmp_path / "a.safetensors").code == 0
 
 

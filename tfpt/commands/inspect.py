@@ -21,6 +21,7 @@ def command(path: str, grep: str | None, stats: bool, dequantise: bool, as_json:
 
     Takes whatever tfpt reads, by path or URL: checkpoints (an index alone is enough without --stats),
     SavedModels, graphs, files of Keras, TensorFlow Lite, numpy and PyTorch.
+    What cannot be read is marked, and --stats goes on with the rest.
     """
     from tfpt.inspection import inspect
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -25,6 +26,9 @@ _ROLES = {
     "record": ("record", "records"),
 }
 
+# Names told for each reason why tensors are left out.
+_NAMED = 8
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -45,6 +49,9 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
         out.print(
             ", ".join(_role_total(role, *of) for role, of in inspection.by_role.items()), soft_wrap=True
         )
+    asides = _asides("cannot be read", inspection.unreadable, len(specs))
+    for line in asides + _asides("skipped", inspection.skipped):
+        out.print(escape(line), style="yellow", soft_wrap=True)
     for line in inspection.details:
         out.print(escape(line), soft_wrap=True)
     out.print(f"fingerprint {inspection.fingerprint}")
@@ -52,6 +59,8 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
 
 def _lines(inspection: Inspection) -> Text:
     """The tree in columns. Laid out here: of a thousand names a table of rich takes half a second."""
+    some = 0 < len(inspection.unreadable) < len(inspection.specs)
+    notes = bool(inspection.quantised or some or inspection.sizes)
     rows: list[tuple[list[str], bool]] = []
     for indent, label, spec in _tree(inspection.specs.values()):
         cells = [f"{'  ' * indent}{visible(label)}"]
@@ -62,23 +71,58 @@ def _lines(inspection: Inspection) -> Text:
             found = inspection.statistics.get(spec.name)
             if found is not None:
                 values = (found.minimum, found.maximum, found.mean, found.std)
-                cells += [*map(figure, values), str(found.nans), str(found.infinities)]
+                cells += [*map(_figure, values), str(found.nans), str(found.infinities)]
+            elif inspection.statistics and notes:
+                cells += [""] * 6
+            cells += [_note(inspection, spec.name)] if notes else []
         rows.append((cells, role is not None))
     left = 4 if inspection.roles else 3
-    header = [""] * left + ["min", "max", "mean", "std", "nan", "inf"]
+    header = [""] * left
     if inspection.statistics:
+        header += ["min", "max", "mean", "std", "nan", "inf"]
         rows.insert(0, (header, False))
+    # What is noted comes last, and takes what room it needs.
     widths = [
         max((len(cells[at]) for cells, _ in rows if at < len(cells)), default=0) for at in range(len(header))
-    ]
+    ] + [0]
     text = Text()
     for number, (cells, aside) in enumerate(rows):
         padded = [
-            cell.ljust(widths[at]) if at < left else cell.rjust(widths[at]) for at, cell in enumerate(cells)
+            cell.rjust(widths[at]) if left <= at < len(header) else cell.ljust(widths[at])
+            for at, cell in enumerate(cells)
         ]
         text.append("\n" if number else "")
         text.append("  ".join(padded).rstrip(), "dim" if aside else None)
     return text
+
+
+def _figure(value: float) -> str:
+    return figure(value) if math.isfinite(value) else "–"
+
+
+def _note(inspection: Inspection, name: str) -> str:
+    """What is to be known of one tensor beyond its columns."""
+    # Why is said once for all, below the tree.
+    notes = ["cannot be read"] if name in inspection.unreadable else []
+    notes += [str(inspection.quantised[name])] if name in inspection.quantised else []
+    notes += [size(inspection.sizes[name])] if name in inspection.sizes else []
+    return "; ".join(notes)
+
+
+def _asides(what: str, reasons: Mapping[str, str], total: int = -1) -> list[str]:
+    """Names by reason, one line for each reason; of many names the first few, and none where it is all of them."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    lines = []
+    for reason, of in names.items():
+        line = f"{count(len(of), 'tensor')} {what}: {reason}"
+        if len(of) != total:
+            line += f": {', '.join(of[:_NAMED])}" + (
+                f" and {len(of) - _NAMED:,} more" if len(of) > _NAMED else ""
+            )
+        lines.append(line)
+    return lines
 
 
 def _role_total(role: str, number: int, nbytes: int) -> str:
@@ -86,14 +130,19 @@ def _role_total(role: str, number: int, nbytes: int) -> str:
     return f"{number} {one if number == 1 else many} ({size(nbytes)})"
 
 
-def natural(name: str) -> list[tuple[int, int | str]]:
-    """A key by which layer_10 comes after layer_9.
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key by which layer_10 comes after layer_9: a number goes by its length, whatever its length, then its digits.
 
     Example:
         >>> sorted(["layer_10/w", "layer_9/w"], key=natural)
         ['layer_9/w', 'layer_10/w']
     """
-    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in _DIGITS.split(name) if piece]
+    pieces = [piece for piece in _DIGITS.split(name) if piece]
+    numbers = [piece.lstrip("0") if piece.isdecimal() else None for piece in pieces]
+    return [
+        (1, 0, piece) if number is None else (0, len(number), number)
+        for piece, number in zip(pieces, numbers, strict=True)
+    ]
 
 
 def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None]]:
@@ -101,7 +150,8 @@ def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None
     lines: list[tuple[int, str, TensorSpec | None]] = []
     before: list[str] = []
     for spec in sorted(specs, key=lambda spec: natural(spec.name)):
-        components = _SEPARATORS.split(spec.name)
+        # TensorFlow Lite joins the names of what it fused by semicolons: several paths make no tree.
+        components = [spec.name] if ";" in spec.name else _SEPARATORS.split(spec.name)
         shared = 0
         while shared < min(len(before), len(components) - 1) and before[shared] == components[shared]:
             shared += 1
