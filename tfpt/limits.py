@@ -91,3 +91,41 @@ LARGEST_V1_GROWTH = 22
 
 # Bytes of a remote checkpoint's index that are fetched at once: an index of 100,000 tensors has 8 MB.
 LARGEST_FETCHED_INDEX = 64 << 20
+# ── HDF5 ──
+# Blocks of one object's header: each holds a message, and those are counted in 16 bits.
+HDF5_HEADER_BLOCKS = 1 << 16
+# Levels of a tree of links or chunks: a full one of this depth has more entries than a disk has bytes.
+HDF5_TREE_LEVELS = 32
+# Groups in groups: deeper than any model nests.
+HDF5_DEPTH = 100
+# Characters of all paths together, for each byte of the file: several groups may share their names' bytes.
+HDF5_NAMES_PER_BYTE = 4
+# Bytes of the texts of one attribute: the configuration of a model is the longest there is.
+HDF5_ATTRIBUTE_BYTES = 256 << 20
+# Texts of one dataset: vocabularies have some hundred thousand.
+HDF5_TEXTS = 1 << 20
+# The HDF5 library, which reads files of other kinds in a process of its own: memory beside that of the values read, and
+# seconds of processor time for a list of everything; for values, as much again for each 64 MiB of them.
+HDF5_MEMORY = 1 << 30
+HDF5_SECONDS = 60
+# Bytes that it may ask for, for each byte of the file, to answer a question.
+HDF5_READS_PER_BYTE = 8
+
+# ── Keras ──
+# Bytes of the configuration of a model. Those of the largest models have some megabytes; parsed, lists without
+# elements take thirty times as many.
+KERAS_CONFIG = 16 << 20
+
+# ── packed values ──
+# Up to a size that does no harm any claim is taken: Keras 3 leaves a dataset of zeros unwritten.
+CLAIMED_FREELY = 64 << 20
+
+
+def most_unpacked(claimed: int, stored: int) -> int:
+    """How many bytes `stored` bytes may be unpacked to, where they claim to be `claimed`.
+
+    Example:
+        >>> most_unpacked(1000, 10), most_unpacked(8 << 30, 8 << 20) >> 20
+        (67108864, 800)
+    """
+    return max(CLAIMED_FREELY, stored * (TIGHTEST if claimed <= LARGE_MEMBER else TIGHTEST_OF_LARGE))

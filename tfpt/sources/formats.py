@@ -75,7 +75,7 @@ CHECKPOINT = Format("a TensorFlow checkpoint", "tfpt.sources.tensorflow.checkpoi
 SAVED_MODEL = Format("a SavedModel", "tfpt.sources.tensorflow.saved_model", "SavedModelSource", True, True)
 GRAPH = Format("a TensorFlow graph", "tfpt.sources.tensorflow.graph", "open_graph", True, True)
 HDF5 = Format("a Keras HDF5 file", "tfpt.sources.keras.hdf5", "open_hdf5")
-KERAS_ARCHIVE = Format("a .keras archive", "tfpt.sources.keras.archive", "ArchiveSource")
+KERAS_ARCHIVE = Format("a .keras archive", "tfpt.sources.keras.archive", "ArchiveSource", True)
 KERAS_SHARDS = Format("sharded Keras weights", "tfpt.sources.keras.shards", "ShardedWeightsSource")
 TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource", quantised=True)
 NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")

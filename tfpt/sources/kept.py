@@ -1,11 +1,11 @@
-"""Bytes of a remote file that are looked at in small pieces, each block of them fetched once."""
+"""Bytes of a file that are looked at in small pieces, each block of them read once."""
 
 from __future__ import annotations
 
 from typing import overload
 
 from tfpt.limits import MOST_KEPT_BLOCKS
-from tfpt.sources.storage import MappedFile, Storage
+from tfpt.sources.storage import LocalFile, Storage
 
 # As large as the blocks of `tfpt.sources.remote`, and at the same places: a piece of one is never fetched twice.
 BLOCK = 256 << 10
@@ -77,8 +77,12 @@ class KeptBytes:
 View = memoryview | KeptBytes
 
 
+# Files on this machine of up to this size are read as a whole: to walk over bytes in memory is several times faster.
+_SMALL = 16 << 20
+
+
 def view_of(storage: Storage) -> View:
-    """The bytes of a file to walk over: a mapped one as it is, a remote one block by block."""
-    if isinstance(storage, MappedFile):
-        return memoryview(storage.data.data)
+    """The bytes of a file to walk over: a small one on this machine as a whole, another one block by block."""
+    if isinstance(storage, LocalFile) and storage.size <= _SMALL:
+        return memoryview(storage.data[:].data)
     return KeptBytes(storage)

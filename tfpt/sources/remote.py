@@ -102,6 +102,12 @@ class RemoteFile:
         """The file as a file object; each reads and seeks by itself."""
         return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK // 4))
 
+    def close(self) -> None:
+        """Drop the blocks that are kept, and the copy of the whole file if there is one."""
+        with self._lock:
+            self._blocks.clear()
+            self._whole = None
+
     def _from_blocks(self, start: int, stop: int) -> bytes:
         first, last = start // BLOCK, (stop - 1) // BLOCK
         joined = b"".join(self._block(number) for number in range(first, last + 1))

@@ -76,7 +76,7 @@ class Source(Protocol):
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: C-contiguous, native byte order, of the shape and dtype of `specs[name]`.
 
-        The array may be a read-only view of the mapped file. Safe to call from several threads.
+        The array may be not writable. Safe to call from several threads.
 
         Raises:
             SourceError: There is no such tensor, its bytes are missing, or they fail their checksum.
@@ -84,7 +84,7 @@ class Source(Protocol):
         ...
 
     def release(self, name: str) -> None:
-        """Say that the pages of this tensor are not needed again soon, so that memory stays bounded."""
+        """Say that this tensor is not needed again soon, so that memory stays bounded."""
         ...
 
     def fingerprint(self) -> str:
@@ -92,7 +92,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Unmap the files. Arrays that were read stay valid."""
+        """Let go of the files. Arrays that were read stay valid."""
         ...
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
+import io
 import os
-from typing import BinaryIO, Protocol
+import threading
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,10 @@ class Storage(Protocol):
         """The file as a seekable binary file object, for libraries that want one; the caller closes it."""
         ...
 
+    def close(self) -> None:
+        """Let go of the file. Arrays that were taken stay valid, and no more can be taken."""
+        ...
+
 
 def open_storage(location: str) -> Storage:
     """The file at `location`.
@@ -62,41 +67,147 @@ def open_storage(location: str) -> Storage:
         from tfpt.sources.remote import RemoteFile
 
         return RemoteFile(location)
-    return MappedFile(location)
+    return LocalFile(location)
 
 
-class MappedFile:
-    """A read-only mapping of a whole file on this machine.
+class LocalFile:
+    """A file on this machine, read where a slice of it is taken.
 
-    It lasts as long as this object or any array made from it; there is nothing to close.
+    Slices are copies, not views of a mapping: a mapping ends the process (SIGBUS) where somebody makes the file shorter
+    while it is read. It is open until `close`, or as long as this object lives; arrays that were read stay valid.
+
+    Args:
+        location: Its path.
+        descriptor: The file, where it is open and has no name; it is closed with this.
 
     Raises:
-        SourceError: The file cannot be read, with the system's reason.
+        SourceError: The file cannot be read, with the system's reason; also while slices are taken.
     """
 
-    def __init__(self, location: str | os.PathLike[str]) -> None:
+    def __init__(self, location: str | os.PathLike[str], descriptor: int | None = None) -> None:
         self.location = os.fspath(location)
-        self._map: mmap.mmap | None = None
+        self._is_named = descriptor is None
+        self._handle: _Handle | None = None
         try:
-            with open(self.location, "rb") as file:
-                # Nothing of no bytes can be mapped.
-                if file.seek(0, os.SEEK_END):
-                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+            self._handle = _Handle(os.open(self.location, flags) if descriptor is None else descriptor)
+            self._size = os.fstat(self._handle.descriptor).st_size
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SourceError(f"cannot read the file: {reason}", where=self.location) from None
-        self.data: npt.NDArray[np.uint8] = np.frombuffer(b"" if self._map is None else self._map, np.uint8)
+
+    @property
+    def data(self) -> LocalBytes:
+        """The file's bytes, read when a slice of them is taken."""
+        return LocalBytes(self)
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes, as it was when it was opened."""
+        return self._size
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The bytes from `start` to `stop`, which lie in the file; not writable."""
+        # A reader that is at work keeps the file open while another thread closes it: the number of a closed file may
+        # be that of another one in the next moment.
+        handle = self._handle
+        if handle is None:
+            raise SourceError("the file was closed", where=self.location)
+        content = np.empty(max(0, stop - start), np.uint8)
+        reached = 0
+        while reached < len(content):
+            try:
+                count = handle.read_into(content[reached:].data, start + reached)
+            except OSError as error:
+                raise SourceError(
+                    f"cannot read the file: {error.strerror or error}",
+                    where=f"{self.location}, byte {start + reached:,}",
+                ) from None
+            if not count:
+                raise SourceError(
+                    "the file became shorter while it was read",
+                    where=self.location,
+                    expected=f"{self._size:,} bytes, as when it was opened",
+                    got=f"{start + reached:,} bytes",
+                    hint="wait until nobody writes to it, and run the same command again",
+                )
+            reached += count
+        content.flags.writeable = False
+        return content
 
     def release(self, offset: int, size: int) -> None:
-        """Let go of the pages of these bytes."""
-        if self._map is None or not hasattr(self._map, "madvise"):
-            return
-        # Both ends rounded down: the page shared with what comes before goes too, that with what follows stays.
-        start = offset // mmap.PAGESIZE * mmap.PAGESIZE
-        length = min(offset + size, len(self.data)) // mmap.PAGESIZE * mmap.PAGESIZE - start
-        if length > 0:
-            self._map.madvise(mmap.MADV_DONTNEED, start, length)
+        """Nothing: slices are copies, which go when nobody looks at them."""
 
     def open(self) -> BinaryIO:
         """The file as a file object."""
-        return open(self.location, "rb")
+        return open(self.location, "rb") if self._is_named else file_over(self.data)
+
+    def close(self) -> None:
+        """Let go of the file, as soon as no other thread reads from it."""
+        self._handle = None
+
+
+class LocalBytes:
+    """A file's bytes: ``len(data)``, and slices of step 1, as arrays of uint8 that are not writable."""
+
+    def __init__(self, file: LocalFile) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return self._file.size
+
+    def __getitem__(self, key: slice, /) -> npt.NDArray[np.uint8]:
+        start, stop, step = key.indices(self._file.size)
+        if step != 1:
+            raise ValueError("only slices of step 1 are read")
+        return self._file.read(start, stop)
+
+
+class _Handle:
+    """An open file, closed with the last reference to it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self.descriptor, [buffer], offset)
+        with self._lock:  # Windows reads at the place where it is, which all threads share
+            os.lseek(self.descriptor, offset, os.SEEK_SET)
+            content = os.read(self.descriptor, min(len(buffer), 1 << 24))
+            buffer[: len(content)] = content
+            return len(content)
+
+
+def file_over(data: Bytes) -> BinaryIO:
+    """A file object that reads and seeks over bytes."""
+    return cast(BinaryIO, io.BufferedReader(_Reader(data)))
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, data: Bytes) -> None:
+        self._data, self._at = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        if base + offset < 0:
+            raise OSError("seek before the start of the file")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        content = self._data[self._at : self._at + len(view)]
+        view[: len(content)] = content.data
+        self._at += len(content)
+        return len(content)

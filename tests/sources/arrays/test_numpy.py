@@ -97,13 +97,12 @@ def test_every_dtype_order_and_rank(tmp_path: Path, packed: bool) -> None:
         assert_same(source.read(name), values)
 
 
-def test_stored_arrays_that_are_aligned_are_views_that_outlive_the_source(tmp_path: Path) -> None:
+def test_stored_arrays_outlive_the_source(tmp_path: Path) -> None:
     values = np.arange(100_003, dtype="<i4")
     np.save(tmp_path / "w.npy", values)
     source = open_numpy(str(tmp_path / "w.npy"))
     assert list(source.specs) == ["w"]
     read = source.read("w")
-    assert np.shares_memory(read, source.read("w"))
     source.release("w")
     source.close()
     assert np.array_equal(read, values)

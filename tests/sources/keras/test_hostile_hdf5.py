@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import sys
-import time
+import importlib.util
+import struct
 from pathlib import Path
 
 import h5py
@@ -13,10 +12,8 @@ import numpy as np
 import pytest
 
 import tfpt
+from tests.growth import cpu_budget
 from tfpt.errors import SourceError
-from tfpt.sources.keras.opening import Opened
-from tfpt.sources.keras.references import _messages
-from tfpt.sources.storage import open_storage
 
 
 @pytest.fixture
@@ -35,77 +32,52 @@ def read_all(path: Path, name: str | None = None) -> None:
 
 
 def refused(path: Path, name: str | None = None) -> SourceError:
-    """The error of opening a file, or of reading a tensor of it; in bounded time."""
-    start = time.perf_counter()
-    with pytest.raises(SourceError) as caught:
+    """The error of opening a file, or of reading a tensor of it; in bounded processor time."""
+    with cpu_budget(5), pytest.raises(SourceError) as caught:
         read_all(path, name) if name else tfpt.open_source(path)
-    assert time.perf_counter() - start < 5
     assert caught.value.where
     return caught.value
 
 
-def test_links_to_other_files_are_refused(tmp_path: Path, secret: Path) -> None:
+def test_links_are_left_out_with_a_reason(tmp_path: Path, secret: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["layers/dense/vars/0"] = h5py.ExternalLink(str(secret), "/key")
-    error = refused(tmp_path / "m.h5")
-    assert "ExternalLink" in str(error.got)
+        file["layers/dense/vars/1"] = h5py.SoftLink("/layers/dense/vars/2")
+        file["layers/dense/vars/2"] = np.ones(3)
+    source = tfpt.open_source(tmp_path / "m.h5")
+    assert list(source.specs) == ["layers/dense/vars/2"]
+    assert set(source.skipped) == {"layers/dense/vars/0", "layers/dense/vars/1"}
+    error = refused(tmp_path / "m.h5", "layers/dense/vars/0")
+    assert error.got == "a link to another file"
+    source.close()
 
 
-@pytest.mark.parametrize("target", ["/a/loop", "/nowhere", "/a"])
-def test_soft_links_are_refused(tmp_path: Path, target: str) -> None:
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file["a/x"] = np.ones(3)
-        file["a/loop"] = h5py.SoftLink(target)
-    assert "SoftLink" in str(refused(tmp_path / "m.h5").got)
-
-
-def test_groups_that_hold_themselves_are_refused(tmp_path: Path) -> None:
+def test_groups_that_hold_themselves_are_listed_once(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["a/b/x"] = np.ones(3)
         file["a/b/again"] = file["a"]
-    assert "several places" in refused(tmp_path / "m.h5").what
+    source = tfpt.open_source(tmp_path / "m.h5")
+    assert list(source.specs) == ["a/b/x"]
+    assert source.skipped == {"a/b/again": "the group /a once more"}
 
 
-def test_groups_that_multiply_are_refused(tmp_path: Path) -> None:
+def test_groups_that_multiply_are_listed_once(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         group = file.create_group("start")
         for number in range(60):  # 2 ** 60 paths
             inner = file.create_group(f"level{number}")
             group["left"] = group["right"] = inner
             group = inner
-    refused(tmp_path / "m.h5")
+        group["x"] = np.ones(3)
+    source = tfpt.open_source(tmp_path / "m.h5")
+    assert len(source.specs) == 1
+    assert len(source.skipped) == 120
 
 
 def test_groups_without_end_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["/".join("a" * 2000)] = np.ones(3)
     assert "deep" in refused(tmp_path / "m.h5").what
-
-
-def test_values_in_other_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "passwords").write_bytes(b"0123456789abcdef")
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.create_dataset("w", (4,), "f4", external=[(str(tmp_path / "passwords"), 0, 16)])
-    assert "other files" in refused(tmp_path / "m.h5").what
-
-
-def test_virtual_datasets_are_refused(tmp_path: Path, secret: Path) -> None:
-    layout = h5py.VirtualLayout((10,), "i8")
-    layout[:] = h5py.VirtualSource(str(secret), "key", (10,))
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.create_virtual_dataset("w", layout)
-    assert "virtual" in refused(tmp_path / "m.h5").what
-
-
-def test_references_are_not_followed(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file["x"] = np.ones(3)
-        file.create_dataset("refs", data=np.array([file["x"].ref], h5py.ref_dtype))
-        file.create_dataset("regions", data=np.array([file["x"].regionref[:2]], h5py.regionref_dtype))
-    source = tfpt.open_source(tmp_path / "m.h5")
-    assert source.roles == {"refs": "record", "regions": "record"}
-    for name in source.roles:
-        assert "neither numbers nor text" in refused(tmp_path / "m.h5", name).what
 
 
 @pytest.mark.parametrize(
@@ -117,8 +89,7 @@ def test_a_size_that_no_bytes_fill_is_refused(tmp_path: Path, options: dict) -> 
     source = tfpt.open_source(tmp_path / "m.h5")
     assert source.specs["w"].shape == (1 << 44,)
     assert "cannot fill" in refused(tmp_path / "m.h5", "w").what
-    with pytest.raises(SourceError, match="cannot fill"):
-        source.fingerprint()
+    assert len(source.fingerprint()) == 32
 
 
 def test_a_chunk_larger_than_its_dataset_is_refused(tmp_path: Path) -> None:
@@ -138,7 +109,7 @@ def test_zeros_that_pack_well_are_read(tmp_path: Path) -> None:
 
 def test_a_long_text_that_many_share_is_bounded(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.create_dataset("words", (1 << 21,), h5py.string_dtype(), chunks=(1 << 10,))
+        file.create_dataset("words", (1 << 21,), h5py.string_dtype())
     assert "more texts" in refused(tmp_path / "m.h5", "words").what
 
 
@@ -206,19 +177,15 @@ def test_a_user_block_in_front_shifts_nothing(tmp_path: Path) -> None:
 
 
 def test_without_h5py_the_command_to_install_it_is_named(tmp_path: Path, monkeypatch) -> None:
-    with h5py.File(tmp_path / "m.h5", "w") as file:
+    with h5py.File(tmp_path / "usual.h5", "w") as file:
         file["w"] = np.ones(3)
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "h5py":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.delitem(sys.modules, "h5py")
-    monkeypatch.setattr(builtins, "__import__", without)
+    with h5py.File(tmp_path / "newer.h5", "w", libver="latest") as file:
+        file["w"] = np.ones(3)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "h5py" else real(name))
+    assert tfpt.open_source(tmp_path / "usual.h5").read("w").tolist() == [1, 1, 1]
     with pytest.raises(SourceError, match="h5py") as caught:
-        tfpt.open_source(tmp_path / "m.h5")
+        tfpt.open_source(tmp_path / "newer.h5")
     assert caught.value.hint == "pip install tfpt[keras]"
 
 
@@ -242,15 +209,13 @@ def test_a_text_that_claims_more_than_its_heap_holds_is_refused(tmp_path: Path) 
     with h5py.File(path, "w") as file:
         file["layer/w"] = np.ones(3)
         file.attrs["layer_names"] = ["layer"]
-    opened = Opened(open_storage(str(path)))
-    ((at, count),) = _messages(opened, b"layer_names\0")
-    opened.close()
-    assert count == 1
     content = bytearray(path.read_bytes())
-    assert content[at : at + 4] == len("layer").to_bytes(4, "little")
+    # The reference: a length, the heap's address, the first object of it.
+    heap = content.index(b"GCOL")
+    at = content.index(struct.pack("<IQI", len("layer"), heap, 1))
     content[at : at + 4] = (1 << 20).to_bytes(4, "little")
     path.write_bytes(content)
-    assert "the texts of attribute 'layer_names' are damaged" in refused(path).what
+    assert "longer than what holds it" in refused(path).what
 
 
 def test_a_chunk_that_is_smaller_than_it_must_be_is_refused(tmp_path: Path) -> None:

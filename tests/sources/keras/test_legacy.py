@@ -125,7 +125,8 @@ def test_an_hdf5_file_of_anything_else_is_read_by_paths(tmp_path: Path) -> None:
     expected = datasets_in(tmp_path / "any.h5")
     for name in ("a/b", "packed", "flags", "complex", "scalar", "zero"):
         assert_same(source.read(name), expected[name])
-    assert source.roles == {"none": "record", "pairs": "record"}
-    with pytest.raises(SourceError, match="neither numbers nor text"):
+    assert source.skipped == {"none": "a dataset without elements", "pairs": "records of several fields"}
+    with pytest.raises(SourceError, match="cannot be read") as caught:
         source.read("pairs")
+    assert caught.value.got == "records of several fields"
     assert len(source.fingerprint()) == 32

@@ -72,13 +72,11 @@ def test_specs_come_in_the_order_of_the_data(everything: tuple[Path, dict[str, t
     assert list(SafetensorsSource(path).specs) == list(header)
 
 
-def test_arrays_are_read_only_views_that_outlive_the_source(tmp_path: Path) -> None:
+def test_arrays_are_read_only_and_outlive_the_source(tmp_path: Path) -> None:
     save_file({"a": torch.arange(100_003)}, tmp_path / "w")
     source = SafetensorsSource(tmp_path / "w")
     values = source.read("a")
-    assert not values.flags.owndata
     assert not values.flags.writeable
-    assert np.shares_memory(values, source.read("a"))
     source.release("a")
     source.close()
     assert np.array_equal(values, np.arange(100_003))

@@ -67,7 +67,7 @@ class NumpySource:
         self.format: str = "NumPy array"
         self._skipped: dict[str, str] = {}
         self.skipped = MappingProxyType(self._skipped)
-        storage = open_storage(self.location)
+        storage = self._storage = open_storage(self.location)
         self._entries: dict[str, Entry] = {}
         self._closed = False
         self._fill(storage)
@@ -81,7 +81,7 @@ class NumpySource:
         self.roles: Mapping[str, Role] = MappingProxyType(roles)
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one array: a read-only view of the file where it is stored plainly and in order, or a copy.
+        """The values of one array; not writable.
 
         Raises:
             SourceError: There is no such array, its bytes fail their checksum, or its elements are no numbers.
@@ -99,7 +99,7 @@ class NumpySource:
         return layout.decode(entry.blob.load()[entry.begin :])
 
     def release(self, name: str) -> None:
-        """Let go of the array's pages; its arrays stay valid, their bytes are read again when looked at."""
+        """Say that the array is not needed again soon; its arrays stay valid."""
         self._find(name).blob.release()
 
     def fingerprint(self) -> str:
@@ -114,7 +114,8 @@ class NumpySource:
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the file; it stays mapped as long as an array of it lives."""
+        """Let go of the file. Arrays that were read stay valid."""
+        self._storage.close()
         self._entries, self._closed = {}, True
 
     def _find(self, name: str) -> Entry:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from tfpt.sources.hdf5.opening import HDF5File
 from tfpt.sources.keras.attributes import names_of
-from tfpt.sources.keras.datasets import list_datasets
 from tfpt.sources.keras.legacy import legacy_source
-from tfpt.sources.keras.opening import Opened, damage
 from tfpt.sources.keras.tensors import HDF5Source, Tensor
 from tfpt.sources.keras.weights import is_keras3, weight_tensors
 from tfpt.sources.storage import open_storage
@@ -19,26 +18,24 @@ def open_hdf5(location: str) -> HDF5Source:
     file every dataset is a tensor under its path.
 
     Raises:
-        SourceError: The file is damaged, or leads elsewhere (`tfpt.sources.keras.datasets`); or h5py is missing.
+        SourceError: The file is damaged; or it is of a kind that needs h5py, which is missing.
     """
-    opened = Opened(open_storage(location))
+    file = HDF5File(open_storage(location))
     try:
-        entries = list_datasets(opened)
-        with opened.lock, damage(location, "the file's attributes cannot be read"):
-            group = opened.file
-            if names_of(opened, group, "layer_names") is None and "model_weights" in group:
-                group = group["model_weights"]
-            legacy = hasattr(group, "attrs") and names_of(opened, group, "layer_names") is not None
-            if legacy:
-                return legacy_source(location, opened, group, entries)
+        root = ""
+        if names_of(file, "", "layer_names") is None and "model_weights" in file.groups:
+            root = "model_weights"
+        if names_of(file, root, "layer_names") is not None:
+            return legacy_source(location, file, root)
+        keras3 = is_keras3(file.datasets)
         tensors = (
-            weight_tensors(opened, entries)
-            if is_keras3(entries)
-            else [Tensor(path, entry, opened) for path, entry in entries.items()]
+            weight_tensors(file)
+            if keras3
+            else [Tensor(path, each, file) for path, each in file.datasets.items()]
         )
-        source = HDF5Source(location, tensors)
-        source.format = "Keras 3 weights (HDF5)" if is_keras3(entries) else "HDF5"
+        source = HDF5Source(location, tensors, files=[file])
+        source.format = "Keras 3 weights (HDF5)" if keras3 else "HDF5"
         return source
     except BaseException:
-        opened.close()
+        file.close()
         raise

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from tfpt.errors import SourceError
+from tfpt.sources.hdf5.blocks import FETCH_AGAIN
+from tfpt.sources.hdf5.dataset import Tree
 from tfpt.sources.keras.attributes import json_of, names_of, text_of
-from tfpt.sources.keras.datasets import Entry
-from tfpt.sources.keras.opening import FETCH_AGAIN, Opened, import_h5py
 from tfpt.sources.keras.tensors import HDF5Source, Tensor
 from tfpt.sources.source import Role
 
@@ -24,7 +23,7 @@ _OPTIMIZER = "optimizer_weights"
 _COUNTER = re.compile(r"(^|/)(iter|iterations?)(_\d+)?(:0)?$")
 
 
-def legacy_source(location: str, opened: Opened, group: Any, entries: dict[str, Entry]) -> HDF5Source:
+def legacy_source(location: str, file: Tree, root: str) -> HDF5Source:
     """The tensors of an open file of this format.
 
     Names are the paths of datasets as they lie below the weights group, in the order of ``layer_names`` and
@@ -33,56 +32,50 @@ def legacy_source(location: str, opened: Opened, group: Any, entries: dict[str, 
 
     Args:
         location: Where the file is.
-        opened: The file; whoever calls holds its lock.
-        group: The weights group.
-        entries: All datasets of the file.
+        file: The file.
+        root: The path of the weights group.
 
     Raises:
         SourceError: The lists name a weight that is not there.
     """
-    root = group.name.strip("/")
     prefix = f"{root}/" if root else ""
-    listed = list(_listed(opened, group, prefix, entries))
-    order = dict.fromkeys([*listed, *entries])
+    # Of a weight that the file holds and that cannot be read, `skipped` says why.
+    listed = [path for path in _listed(file, root, prefix) if path in file.datasets]
     tensors: dict[str, Tensor] = {}
-    for path in order:
+    for path in dict.fromkeys([*listed, *file.datasets]):
         role = _role(path) if path.startswith(f"{_OPTIMIZER}/") else None
         inside = path.startswith(prefix)
         name = path[len(prefix) :] if inside else path
         # A dataset outside of the weights group under a name that is taken inside.
         name = f"/{name}" if name in tensors else name
-        tensors[name] = Tensor(name, entries[path], opened, role)
-    source = HDF5Source(location, list(tensors.values()))
+        tensors[name] = Tensor(name, file.datasets[path], file, role)
+    source = HDF5Source(location, list(tensors.values()), files=[file])
+    source.skipped = {path.removeprefix(prefix): reason for path, reason in file.skipped.items()}
     source.format = "Keras model (HDF5)" if root else "Keras weights (HDF5)"
-    source.config = json_of(opened, opened.file, "model_config")
-    source.keras_version = text_of(opened, group, "keras_version") or text_of(
-        opened, opened.file, "keras_version"
-    )
-    source.backend = text_of(opened, group, "backend") or text_of(opened, opened.file, "backend")
+    source.config = json_of(file, "", "model_config")
+    source.keras_version = text_of(file, root, "keras_version") or text_of(file, "", "keras_version")
+    source.backend = text_of(file, root, "backend") or text_of(file, "", "backend")
     return source
 
 
-def _listed(opened: Opened, group: Any, prefix: str, entries: dict[str, Entry]) -> Iterator[str]:
+def _listed(file: Tree, root: str, prefix: str) -> Iterator[str]:
     """The paths of the weights that the attributes name, in their order; those of the optimizer last."""
-    h5py = import_h5py(opened.storage.location)
     # Weights of the model itself, in no layer: Keras lists their group nowhere.
-    layers = [*(names_of(opened, group, "layer_names") or []), "top_level_model_weights"]
-    for layer in layers:
-        inner = group.get(layer) if layer else None
-        if isinstance(inner, h5py.Group):
-            for weight in names_of(opened, inner, "weight_names") or []:
-                yield _present(opened, prefix + _plain(f"{layer}/{weight}"), entries)
-    optimizer = opened.file.get(_OPTIMIZER)
-    if isinstance(optimizer, h5py.Group):
-        for weight in names_of(opened, optimizer, "weight_names") or []:
-            yield _present(opened, _plain(f"{_OPTIMIZER}/{weight}"), entries)
+    for layer in [*(names_of(file, root, "layer_names") or []), "top_level_model_weights"]:
+        group = _plain(prefix + layer)
+        if layer and group in file.groups:
+            for weight in names_of(file, group, "weight_names") or []:
+                yield _present(file, _plain(f"{group}/{weight}"))
+    if _OPTIMIZER in file.groups:
+        for weight in names_of(file, _OPTIMIZER, "weight_names") or []:
+            yield _present(file, _plain(f"{_OPTIMIZER}/{weight}"))
 
 
-def _present(opened: Opened, path: str, entries: dict[str, Entry]) -> str:
-    if path not in entries:
+def _present(file: Tree, path: str) -> str:
+    if path not in file.datasets and path not in file.skipped:
         raise SourceError(
             "the file names a weight that it does not hold",
-            where=opened.storage.location,
+            where=file.location,
             expected=f"a dataset at /{path}",
             hint=FETCH_AGAIN,
         )

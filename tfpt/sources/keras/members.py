@@ -2,56 +2,95 @@
 
 from __future__ import annotations
 
-import io
-import mmap
+import os
 import tempfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.sources.keras.opening import FETCH_AGAIN
-from tfpt.sources.keras.values import FLOOR, MOST_DENSE
-from tfpt.sources.storage import Bytes, Storage
+from tfpt.sources.arrays.blobs import Blob, Stored
+from tfpt.sources.hdf5.blocks import FETCH_AGAIN
+from tfpt.sources.places import is_remote
+from tfpt.sources.storage import Bytes, LocalFile, Storage, file_over
+from tfpt.sources.zips import UnreadableError, blob, damaged
 
-# The fixed part of a member's own header, and where in it the lengths of the name and of what follows stand:
-# PKWARE's APPNOTE.TXT, 4.3.7.
-_LOCAL_HEADER = 30
-_STORED = 0
 _BLOCK = 1 << 20
+_PIECE = 16 << 20
 
 
-class Section:
-    """A part of a file as a `Storage` of its own.
+class Member:
+    """A stored member as a `Storage` of its own.
 
     Args:
-        whole: The file.
-        start: The byte where the part begins.
+        whole: The archive.
+        start: The byte where the member begins.
         size: Its length.
+        checksum: The CRC-32 of its bytes.
         location: Where it is, for errors.
     """
 
-    def __init__(self, whole: Storage, start: int, size: int, location: str) -> None:
+    def __init__(self, whole: Storage, start: int, size: int, checksum: int, location: str) -> None:
         self.location = location
         self._whole, self._start, self._size = whole, start, size
+        self._checksum = checksum
+        self._lock = threading.Lock()
+        self._checked = False
 
     @property
     def data(self) -> Bytes:
-        """The part's bytes; slices of it are slices of the file."""
+        """The member's bytes; slices of it are slices of the archive."""
         return _Slices(self._whole.data, self._start, self._size)
 
+    def verify(self) -> None:
+        """Compare all bytes with their checksum, once. Of an archive elsewhere they are fetched to a temporary file.
+
+        Raises:
+            SourceError: They are others.
+        """
+        with self._lock:
+            if self._checked:
+                return
+            keep = tempfile.TemporaryFile() if is_remote(self._whole.location) else None  # noqa: SIM115
+            try:
+                computed = 0
+                for begin in range(0, self._size, _PIECE):
+                    piece = self.data[begin : begin + _PIECE]
+                    computed = zlib.crc32(piece.data, computed)
+                    if keep is not None:
+                        keep.write(piece.data)
+                if computed != self._checksum:
+                    raise SourceError(
+                        "an archive's member fails its checksum",
+                        where=self.location,
+                        expected=f"CRC-32 {self._checksum:08x}",
+                        got=f"{computed:08x}",
+                        hint=FETCH_AGAIN,
+                    )
+                if keep is not None:
+                    keep.flush()
+                    self._whole.close()
+                    self._whole, self._start = LocalFile(self.location, os.dup(keep.fileno())), 0
+            finally:
+                if keep is not None:
+                    keep.close()
+            self._checked = True
+
     def release(self, offset: int, size: int) -> None:
-        """Let go of the pages of these bytes."""
+        """Say that these bytes are not needed again soon."""
         self._whole.release(self._start + offset, size)
 
     def open(self) -> BinaryIO:
-        """The part as a file object."""
-        return io.BufferedReader(_File(self.data))
+        """The member as a file object."""
+        return file_over(self.data)
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        self._whole.close()
 
 
 class _Slices:
@@ -66,129 +105,56 @@ class _Slices:
         return self._whole[self._start + start : self._start + max(start, stop)]
 
 
-class Unpacked:
-    """A compressed member, unpacked into a temporary file without a name that is mapped.
-
-    Raises:
-        SourceError: The member is damaged, or holds more than it declares.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, location: str) -> None:
-        self.location = location
-        with tempfile.TemporaryFile() as file:
-            with damaged_member(location), archive.open(member) as packed:
-                # zipfile reads no more than the declared size, and compares the checksum at the end.
-                while block := packed.read(_BLOCK):
-                    file.write(block)
-            size = file.tell()
-            file.flush()
-            self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
-        self.data: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
-
-    def release(self, offset: int, size: int) -> None:
-        """Nothing: the system may write these pages to the temporary file by itself."""
-
-    def open(self) -> BinaryIO:
-        """The content as a file object."""
-        return io.BufferedReader(_File(self.data))
-
-
-class _File(io.RawIOBase):
-    """A file object over bytes."""
-
-    def __init__(self, data: Bytes) -> None:
-        self._data, self._at = data, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        if base + offset < 0:
-            raise OSError("seek before the start of the file")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: object, /) -> int:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        content = self._data[self._at : self._at + len(view)]
-        view[: len(content)] = content.tobytes()
-        self._at += len(content)
-        return len(content)
-
-
-@contextmanager
-def damaged_member(location: str) -> Iterator[None]:
-    """Turns what zipfile raises inside it into a SourceError."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        what = f"the archive cannot be read: {error}"
-        raise SourceError(what, where=location, hint=FETCH_AGAIN) from None
-
-
-def open_member(storage: Storage, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Storage:
+def open_member(storage: Storage, info: zipfile.ZipInfo) -> Storage:
     """A member's bytes, in place where the archive stores them as they are (as Keras does).
 
     Raises:
-        SourceError: It declares a size that its bytes cannot fill, or is damaged.
+        SourceError: It claims a size that its bytes cannot fill, or is damaged or encrypted.
     """
-    location = f"{storage.location}, {member.filename}"
-    refuse_bomb(member, location)
-    if member.compress_type != _STORED or member.flag_bits & 1:
-        return Unpacked(archive, member, location)
-    header = storage.data[member.header_offset : member.header_offset + _LOCAL_HEADER].tobytes()
-    start = member.header_offset + _LOCAL_HEADER
-    start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    if header[:4] != b"PK\3\4" or start + member.file_size > len(storage.data):
-        raise SourceError(
-            "the archive's member is not where its directory says",
-            where=location,
-            expected=f"{member.file_size:,} bytes behind a header at byte {member.header_offset:,}",
-            got=f"an archive of {len(storage.data):,} bytes",
-            hint=FETCH_AGAIN,
-        )
-    return Section(storage, start, member.file_size, location)
+    found = _blob(storage, info)
+    location = f"{storage.location}, {info.filename}"
+    if isinstance(found, Stored):
+        return Member(storage, found.begin, found.size, info.CRC, location)
+    unpacked = _unpacked(storage, info, location)
+    storage.close()
+    return unpacked
 
 
-def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, location: str) -> bytes:
+def read_member(storage: Storage, info: zipfile.ZipInfo, largest: int) -> bytes:
     """A small member's bytes, whole.
 
     Raises:
-        SourceError: It declares a size that its bytes cannot fill, or is damaged.
+        SourceError: It has more than `largest` bytes, claims a size that its bytes cannot fill, or is damaged or
+            encrypted.
     """
-    where = f"{location}, {member.filename}"
-    refuse_bomb(member, where)
-    with damaged_member(where):
-        return archive.read(member)
-
-
-def refuse_bomb(member: zipfile.ZipInfo, where: str) -> None:
-    """Refuse a member that claims more than 64 MiB and 1,100 times its packed bytes, or is stored and differs at all.
-
-    Raises:
-        SourceError: It does.
-    """
-    stored = member.compress_type == _STORED
-    limit = member.compress_size if stored else max(FLOOR, MOST_DENSE * member.compress_size)
-    if member.file_size > limit:
-        raise SourceError(
-            "an archive's member claims a size that its bytes cannot fill",
-            where=where,
-            expected=f"{limit:,} bytes at most, of {member.compress_size:,} packed",
-            got=f"{member.file_size:,} bytes",
-            hint="the archive is damaged or forged: do not trust it",
+    found = _blob(storage, info)
+    if info.file_size > largest:
+        raise damaged(
+            storage.location,
+            f"member {info.filename!r} is too large",
+            f"{largest:,} bytes at most",
+            f"{info.file_size:,} bytes",
         )
+    return found.load().tobytes()
+
+
+def _blob(storage: Storage, info: zipfile.ZipInfo) -> Blob:
+    try:
+        return blob(storage, info)
+    except UnreadableError as error:
+        raise damaged(storage.location, f"member {info.filename!r} {error}") from None
+
+
+def _unpacked(storage: Storage, info: zipfile.ZipInfo, location: str) -> Storage:
+    """A compressed member in a temporary file without a name; zipfile compares its checksum."""
+    with tempfile.TemporaryFile() as kept:
+        try:
+            with storage.open() as file, zipfile.ZipFile(file) as archive, archive.open(info) as packed:
+                # zipfile reads no more than the declared size.
+                while block := packed.read(_BLOCK):
+                    kept.write(block)
+        except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            what = f"the archive's member cannot be read: {error or type(error).__name__}"
+            raise SourceError(what, where=location, hint=FETCH_AGAIN) from None
+        kept.flush()
+        return LocalFile(location, os.dup(kept.fileno()))

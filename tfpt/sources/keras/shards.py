@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 
 from tfpt.errors import SourceError
-from tfpt.sources.keras.datasets import list_datasets
-from tfpt.sources.keras.opening import FETCH_AGAIN, Opened
+from tfpt.sources.hdf5.blocks import FETCH_AGAIN
+from tfpt.sources.hdf5.opening import HDF5File
 from tfpt.sources.keras.tensors import HDF5Source, Tensor
 from tfpt.sources.keras.weights import weight_tensors
 from tfpt.sources.places import folder_of, inside, is_file, name_of
@@ -32,34 +32,27 @@ class ShardedWeightsSource(HDF5Source):
     format = "Keras 3 weights in shards"
 
     def __init__(self, location: str) -> None:
-        opened: list[Opened] = []
+        files: list[HDF5File] = []
         tensors: dict[str, Tensor] = {}
         try:
             for name in shard_names(location):
-                shard = Opened(open_storage(_present(location, name)))
-                opened.append(shard)
-                for tensor in weight_tensors(shard, list_datasets(shard)):
+                shard = HDF5File(open_storage(_present(location, name)))
+                files.append(shard)
+                for tensor in weight_tensors(shard):
                     if tensor.name in tensors:
                         raise SourceError(
                             "two files of these weights hold the same variable",
-                            where=f"{shard.storage.location}, /{tensor.name}",
+                            where=f"{shard.location}, /{tensor.name}",
                             expected="each variable in one file",
-                            got=f"another in {tensors[tensor.name].opened.storage.location}",
+                            got=f"another in {tensors[tensor.name].file.location}",
                             hint="files of several models may be mixed up: fetch them again into a folder of their own",
                         )
                     tensors[tensor.name] = tensor
         except BaseException:
-            for shard in opened:
+            for shard in files:
                 shard.close()
             raise
-        super().__init__(location, list(tensors.values()))
-        self._opened = opened
-
-    def close(self) -> None:
-        """Close the files. Arrays that were read stay valid."""
-        super().close()
-        for shard in self._opened:
-            shard.close()
+        super().__init__(location, list(tensors.values()), files=files)
 
 
 def shard_names(location: str) -> list[str]:
@@ -73,7 +66,7 @@ def shard_names(location: str) -> list[str]:
         if len(data) > _LARGEST_INDEX:
             raise ValueError(f"{len(data):,} bytes")
         table = json.loads(data[: len(data)].tobytes())["weight_map"]
-        files = [name for value in table.values() for name in ([value] if isinstance(value, str) else value)]
+        files = [name for value in table.values() for name in (value if isinstance(value, list) else [value])]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f"the index of sharded weights cannot be read: {error!r:.200}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,11 +11,8 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
-from tfpt.sources.keras.datasets import Entry
-from tfpt.sources.keras.opening import Opened
-from tfpt.sources.keras.values import read_sample, read_values
-from tfpt.sources.pytorch.sampling import sample_hash
-from tfpt.sources.source import NO_ALIASES, NONE_QUANTISED, NOTHING_SKIPPED, Quantised, Role
+from tfpt.sources.hdf5.dataset import Dataset, Tree
+from tfpt.sources.source import NO_ALIASES, NONE_QUANTISED, Quantised, Role
 from tfpt.tensors import TensorSpec
 
 
@@ -24,14 +22,14 @@ class Tensor:
 
     Attributes:
         name: The name.
-        entry: The dataset.
-        opened: The file that it lies in.
+        dataset: The dataset.
+        file: The file that it lies in.
         role: What it is for; `None` for a weight.
     """
 
     name: str
-    entry: Entry
-    opened: Opened
+    dataset: Dataset
+    file: Tree
     role: Role | None = None
 
 
@@ -42,6 +40,7 @@ class HDF5Source:
         location: Where it is, as a person would name it.
         tensors: What it holds, in order; names are unique.
         aliases: Other names, alias to name.
+        files: The files that it lies in, which are closed with it.
 
     Attributes:
         config: The model's configuration as Keras saved it, parsed JSON; `None` where there is none.
@@ -51,55 +50,74 @@ class HDF5Source:
 
     side: Literal["tf", "pt"] = "tf"
     format: str = "HDF5"
-    skipped: Mapping[str, str] = NOTHING_SKIPPED
     quantised: Mapping[str, Quantised] = NONE_QUANTISED
     config: object = None
     keras_version: str | None = None
     backend: str | None = None
 
-    def __init__(self, location: str, tensors: list[Tensor], aliases: Mapping[str, str] = NO_ALIASES) -> None:
+    def __init__(
+        self,
+        location: str,
+        tensors: list[Tensor],
+        aliases: Mapping[str, str] = NO_ALIASES,
+        files: Sequence[Tree] = (),
+    ) -> None:
         self.location = location
         self._tensors = {tensor.name: tensor for tensor in tensors}
         assert len(self._tensors) == len(tensors), "names are unique"
         self.specs: Mapping[str, TensorSpec] = {
-            t.name: TensorSpec(t.name, t.entry.spec.shape, t.entry.spec.dtype) for t in tensors
+            t.name: TensorSpec(t.name, t.dataset.spec.shape, t.dataset.spec.dtype) for t in tensors
         }
         roles = {tensor.name: _role(tensor) for tensor in tensors}
         self.roles: Mapping[str, Role] = {name: role for name, role in roles.items() if role is not None}
         self.aliases: Mapping[str, str] = aliases
+        self.skipped: Mapping[str, str] = {
+            path: reason for file in files for path, reason in file.skipped.items()
+        }
+        self._files = list(files)
         self._closed = False
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor: a read-only view of the file, or a copy (`tfpt.sources.keras.values`)."""
+        """The values of one tensor; not writable."""
         tensor = self._find(name)
-        return read_values(tensor.opened, tensor.entry)
+        return tensor.file.read(tensor.dataset)
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages; its arrays stay valid."""
+        """Say that the tensor is not needed again soon; its arrays stay valid."""
         tensor = self._find(name)
-        if tensor.entry.offset is not None:
-            tensor.opened.storage.release(tensor.entry.offset, self.specs[tensor.name].nbytes)
+        tensor.file.release(tensor.dataset)
 
     def fingerprint(self) -> str:
-        """A hash of names, shapes and dtypes, and of up to 64 bytes of every tensor (`sample_hash`)."""
-
-        def sample(name: str) -> np.ndarray:
-            tensor = self._find(name)
-            return read_sample(tensor.opened, tensor.entry)
-
-        return sample_hash(self.specs.values(), sample)
+        """A hash of names, shapes and dtypes, and of up to 64 bytes that the file stores of every tensor."""
+        return self._hashed(lambda tensor: tensor.file.sample(tensor.dataset))
 
     def close(self) -> None:
-        """Close the files. Arrays that were read stay valid."""
+        """Let go of the files. Arrays that were read stay valid."""
         self._closed = True
-        for opened in {id(t.opened): t.opened for t in self._tensors.values()}.values():
-            opened.close()
+        for file in self._files:
+            file.close()
+
+    def _hashed(self, sample: Callable[[Tensor], bytes]) -> str:
+        digest = hashlib.sha256()
+        for spec in self.specs.values():
+            tensor = self._find(spec.name)
+            digest.update(f"{spec.name!r} {spec.shape} {spec.dtype}\n".encode(errors="surrogatepass"))
+            digest.update(sample(tensor))
+        return digest.hexdigest()[:32]
 
     def _find(self, name: str) -> Tensor:
         if self._closed:
             raise SourceError("the file was closed", where=self.location)
         tensor = self._tensors.get(self.aliases.get(name, name))
         if tensor is None:
+            if name in self.skipped:
+                raise SourceError(
+                    f"tensor {name!r} cannot be read",
+                    where=self.location,
+                    expected="numbers or text in the file itself",
+                    got=self.skipped[name],
+                    hint="leave it out; a model's weights are in other datasets",
+                )
             close = nearest(name, self.specs)
             raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
         return tensor
@@ -107,4 +125,4 @@ class HDF5Source:
 
 def _role(tensor: Tensor) -> Role | None:
     # Text and tables: vocabularies, notes of whoever wrote the file.
-    return "record" if tensor.entry.held is None else tensor.role
+    return "record" if tensor.dataset.held is None else tensor.role

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from tfpt.sources.keras.datasets import Entry
-from tfpt.sources.keras.opening import Opened
+from tfpt.sources.hdf5.dataset import Tree
 from tfpt.sources.keras.tensors import Tensor
 from tfpt.sources.source import Role
 
@@ -47,9 +46,11 @@ def role_of(path: str) -> Role | None:
     return "counter" if _RANDOM.search(path) else None
 
 
-def weight_tensors(
-    opened: Opened, entries: Mapping[str, Entry], names: Mapping[str, str] | None = None
-) -> list[Tensor]:
-    """The datasets of a file as tensors, under the names given for their paths, else under the paths."""
+def weight_tensors(file: Tree, names: Mapping[str, str] | None = None) -> list[Tensor]:
+    """The datasets of a file as tensors, under the names given for their paths, else under the paths.
+
+    Those that have a name come first, in the order of `names`.
+    """
     known = names or {}
-    return [Tensor(known.get(path, path), entry, opened, role_of(path)) for path, entry in entries.items()]
+    order = dict.fromkeys((*known, *file.datasets))
+    return [Tensor(known.get(path, path), file.datasets[path], file, role_of(path)) for path in order]

@@ -1,4 +1,4 @@
-"""Reads safetensors files: tensors as views of the mapped file."""
+"""Reads safetensors files, a tensor at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.sources.places import as_location
 from tfpt.sources.pytorch.safetensors_header import parse
-from tfpt.sources.pytorch.sampling import sample_hash
+from tfpt.sources.pytorch.sampling import middle_of, sample_hash
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, Quantised, Role
 from tfpt.sources.storage import Storage, open_storage
 from tfpt.tensors import TensorSpec, dtype
@@ -47,8 +47,8 @@ class SafetensorsSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.location = as_location(path)
-        self._mapped: Storage | None = open_storage(self.location)
-        header = parse(self.location, self._mapped.data)
+        self._file: Storage | None = open_storage(self.location)
+        header = parse(self.location, self._file.data)
         self.metadata: Mapping[str, str] = header.metadata
         self.specs: Mapping[str, TensorSpec] = header.specs
         self.skipped: Mapping[str, str] = header.skipped
@@ -60,32 +60,41 @@ class SafetensorsSource:
         return [f"{key}: {value}" for key, value in self.metadata.items()]
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor: a read-only view of the file, or a copy where the file does not align them."""
-        spec, mapped = self._find(name)
+        """The values of one tensor; not writable."""
+        spec, file = self._find(name)
         begin = self._offsets[name]
         held = dtype(spec.dtype).numpy
         assert held is not None
-        values = mapped.data[begin : begin + spec.nbytes]
+        values = file.data[begin : begin + spec.nbytes]
         # Headers are padded to 8 bytes today; files of other writers may start their data anywhere.
         if values.size and values.ctypes.data % held.alignment:
             values = values.copy()
         return values.view(held).reshape(spec.shape)
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
-        spec, mapped = self._find(name)
-        mapped.release(self._offsets[name], spec.nbytes)
+        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        spec, file = self._find(name)
+        file.release(self._offsets[name], spec.nbytes)
 
     def fingerprint(self) -> str:
         """A hash of the header's content and of 64 bytes of every tensor (`tfpt.sources.pytorch.sampling`)."""
-        return sample_hash(self.specs.values(), self.read)
+
+        def middle(name: str) -> np.ndarray:
+            spec, file = self._find(name)
+            begin, size = middle_of(spec.nbytes)
+            begin += self._offsets[name]
+            return file.data[begin : begin + size]
+
+        return sample_hash(self.specs.values(), middle)
 
     def close(self) -> None:
-        """Let go of the file; it stays mapped as long as an array of it lives."""
-        self._mapped = None
+        """Let go of the file. Arrays that were read stay valid."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def _find(self, name: str) -> tuple[TensorSpec, Storage]:
-        if self._mapped is None:
+        if self._file is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self.specs:
             reason = self.skipped.get(name)
@@ -94,4 +103,4 @@ class SafetensorsSource:
                 where=self.location,
                 nearest=() if reason else nearest(name, self.specs),
             )
-        return self.specs[name], self._mapped
+        return self.specs[name], self._file

@@ -21,7 +21,7 @@ def sample_hash(specs: Iterable[TensorSpec], read: Callable[[str], np.ndarray]) 
 
     Args:
         specs: The tensors, in the file's order.
-        read: Gives the values of one, C-contiguous and best as a view of a mapped file.
+        read: Gives the values of one, C-contiguous, or only those bytes of them that `middle_of` says.
 
     Returns:
         32 hexadecimal digits.
@@ -36,6 +36,17 @@ def sample_hash(specs: Iterable[TensorSpec], read: Callable[[str], np.ndarray]) 
     for spec in specs:
         digest.update(f"{spec.name!r} {spec.shape} {spec.dtype}\n".encode(errors="surrogatepass"))
         values = read(spec.name).reshape(-1).view(np.uint8)
-        middle = max(0, len(values) // 2 - _SAMPLE // 2)
-        digest.update(values[middle : middle + _SAMPLE].tobytes())
+        begin, size = middle_of(len(values))
+        digest.update(values[begin : begin + size].tobytes())
     return digest.hexdigest()[:32]
+
+
+def middle_of(size: int) -> tuple[int, int]:
+    """Where the sample of a tensor of `size` bytes begins, and how many bytes it has.
+
+    Example:
+        >>> middle_of(1000), middle_of(12)
+        ((468, 64), (0, 12))
+    """
+    begin = max(0, size // 2 - _SAMPLE // 2)
+    return begin, min(_SAMPLE, size - begin)

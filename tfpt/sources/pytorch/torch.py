@@ -94,7 +94,7 @@ class TorchSource:
             specs[name] = TensorSpec(name, specs[name].shape, "float32")
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor: a read-only view of the file, or a copy where the tensor is not contiguous."""
+        """The values of one tensor; not writable."""
         tensor, contents = self._find(name)
         try:
             values = values_of(tensor, contents.raw, swap=contents.swapped)

@@ -1,4 +1,4 @@
-"""TensorFlow's V2 checkpoint, also called a tensor bundle: an index, and data files that are mapped, not loaded.
+"""TensorFlow's V2 checkpoint, also called a tensor bundle: an index, and data files that are read a tensor at a time.
 
 ``X.index`` is a table (see `sstable`) from the empty key to a header and from each tensor's name to its dtype, shape,
 place and checksum (see `bundle_index`); ``X.data-00000-of-00001`` and its like hold the values, little-endian and one
@@ -61,7 +61,7 @@ def version_of(index: Bytes, location: str) -> Literal["V1", "V2"] | None:
 
 
 class BundleSource:
-    """The tensors of a V2 checkpoint, read one at a time from its mapped data files.
+    """The tensors of a V2 checkpoint, read one at a time from its data files.
 
     The index alone gives `specs` and `fingerprint`; a data file is needed, and opened, when a tensor in it is read.
     In `specs` are the names as they are in the file, in its order; the pieces of a partitioned variable are one
@@ -119,8 +119,7 @@ class BundleSource:
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
 
-        Numbers are a view of the mapped file where its alignment allows, and otherwise a copy; strings an array of
-        Python `bytes`. Safe to call from several threads.
+        Strings are an array of Python `bytes`. Safe to call from several threads.
 
         Raises:
             SourceError: There is no such tensor; its data file is absent, too short or damaged; or it is of a dtype
@@ -267,8 +266,10 @@ class BundleSource:
         return self._index.sha256[:32]
 
     def close(self) -> None:
-        """Let go of the data files. Arrays that were read keep theirs mapped; a later `read` maps them again."""
+        """Let go of the data files. Arrays that were read stay valid; a later `read` opens the files again."""
         with self._lock:
+            for shard in self._shards.values():
+                shard.close()
             self._shards.clear()
 
 

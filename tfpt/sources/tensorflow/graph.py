@@ -156,7 +156,7 @@ class GraphSource:
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one constant, by its name or an alias: C-contiguous, as in `specs`, not writable.
 
-        A view of the file where the values lie there aligned, and otherwise a copy. Safe to call from several threads.
+        Safe to call from several threads.
 
         Raises:
             SourceError: There is no such constant, its values do not fit its shape, or the source was closed.
@@ -206,7 +206,9 @@ class GraphSource:
         return fingerprint_of(self._view(), self._constants.spans)
 
     def close(self) -> None:
-        """Let go of the file; it stays mapped as long as an array of it lives."""
+        """Let go of the file. Arrays that were read stay valid."""
+        if self._storage is not None:
+            self._storage.close()
         self._data = self._storage = None
 
 

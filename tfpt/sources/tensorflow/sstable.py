@@ -46,13 +46,13 @@ def has_footer(tail: bytes) -> bool:
 
 
 class Table:
-    """A table in memory or mapped, read in the order of its keys, or by key.
+    """A table, read in the order of its keys, or by key.
 
     Iterating gives ``(key, value)`` pairs of bytes; keys increase strictly. Every block's checksum is verified when
     the block is reached, and no length in the file is believed before it is compared with what is there.
 
     Args:
-        data: The whole file, mapped or in memory.
+        data: The whole file.
         location: Where it is, for errors.
 
     Attributes:

@@ -122,7 +122,7 @@ class V1Source:
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
 
-        A view of the file where the values lie there aligned, and otherwise a copy. Safe to call from several threads.
+        Safe to call from several threads.
 
         Raises:
             SourceError: There is no such tensor, its block is damaged, or the source was closed.
@@ -187,7 +187,9 @@ class V1Source:
         return hashed.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the files; they stay mapped as long as an array of them lives."""
+        """Let go of the files. Arrays that were read stay valid."""
+        for storage in self._storages.values():
+            storage.close()
         self._tables = []
         self._storages = {}
         self._parts = {}

@@ -87,13 +87,13 @@ class TfliteSource:
         self.roles: Mapping[str, Role] = MappingProxyType(roles)
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor: a read-only view of the file where that is possible, or a copy.
+        """The values of one tensor; not writable.
 
         Raises:
             SourceError: There is no such tensor, its values are in another file, or they were to be dequantised and are
                 quantised in blocks, or by scales that do not fit.
         """
-        constant, raw = self._raw(name)
+        constant = self._constant(name)
         if (obstacle := self._obstacle(constant)) is not None:
             raise SourceError(
                 f"tensor {name!r} cannot be read: {obstacle}",
@@ -104,7 +104,7 @@ class TfliteSource:
                 else "convert the model again without external weights",
             )
         try:
-            values = self._decoded(constant, raw)
+            values = self._decoded(constant, self._bytes(constant))
         except ValueError as error:
             what = f"not a valid TensorFlow Lite model: of tensor {name!r} {error}"
             raise SourceError(what, where=f"{self.location}, byte {constant.begin}") from None
@@ -134,8 +134,8 @@ class TfliteSource:
         return constant.sparsity.dense(stored, constant.spec.shape)
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
-        constant, _ = self._raw(name)
+        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        constant = self._constant(name)
         if self._storage is not None:
             self._storage.release(constant.begin, constant.size)
 
@@ -147,14 +147,20 @@ class TfliteSource:
         return fingerprint_of(self._view, spans, "dequantised" if self._dequantise else "")
 
     def close(self) -> None:
-        """Let go of the file; it stays mapped as long as an array of it lives."""
+        """Let go of the file. Arrays that were read stay valid."""
+        if self._storage is not None:
+            self._storage.close()
         self._storage = self._view = None
 
-    def _raw(self, name: str) -> tuple[Constant, npt.NDArray[np.uint8]]:
+    def _constant(self, name: str) -> Constant:
         if self._storage is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self._constants:
             close = nearest(name, self.specs)
             raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
-        constant = self._constants[name]
-        return constant, self._storage.data[constant.begin : constant.begin + constant.size]
+        return self._constants[name]
+
+    def _bytes(self, constant: Constant) -> npt.NDArray[np.uint8]:
+        if self._storage is None:
+            raise SourceError("the file was closed", where=self.location)
+        return self._storage.data[constant.begin : constant.begin + constant.size]
