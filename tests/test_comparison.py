@@ -63,6 +63,31 @@ class TestValues:
         values = np.float32([1, np.nan, -2])
         found = apart(values, values.copy())
         assert (found.equal, found.max_abs, found.mean_abs, found.cosine) == (True, 0, 0, 1)
+        assert (found.identical, found.nan_bits) == (True, 0)
+
+    @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.complex64])
+    def test_that_are_equal_may_differ_in_their_bits(self, dtype):
+        left = np.array([0, np.nan, 1, -2, 0], np.float32).astype(dtype)
+        right = left.copy()
+        unit = right.view(f"u{np.zeros(1, dtype).real.itemsize}")
+        step = len(unit) // len(right)
+        unit[0] |= np.array(1 << (8 * unit.itemsize - 1), unit.dtype)  # the sign of the first zero
+        unit[step] ^= np.array(1, unit.dtype)  # the last bit of the NaN
+        found = apart(left, right)
+        assert (found.equal, found.identical, found.zero_signs, found.nan_bits) == (True, False, 1, 1)
+        same = apart(left, left.copy())
+        assert (same.equal, same.identical, same.zero_signs, same.nan_bits) == (True, True, 0, 0)
+
+    def test_of_other_dtypes_have_no_bits_in_common(self):
+        found = apart(np.float32([1, 0.5]), np.float64([1, 0.5]))
+        assert (found.equal, found.identical, found.zero_signs, found.nan_bits) == (True, False, 0, 0)
+
+    def test_far_into_a_tensor_differ_in_a_sign(self):
+        left = np.zeros((1 << 20) + 3, np.float32)
+        right = left.copy()
+        right[-1] = -0.0
+        found = apart(left, right)
+        assert (found.equal, found.identical, found.zero_signs) == (True, False, 1)
 
     @pytest.mark.parametrize(
         ("left", "right"),
@@ -81,7 +106,8 @@ class TestValues:
     def test_zeros_are_the_same_and_from_zeros_everything_is_infinitely_far_in_proportion(self):
         zeros = np.zeros(5, np.float32)
         assert apart(zeros, zeros).equal
-        assert apart(zeros, -zeros).equal
+        other = apart(zeros, -zeros)
+        assert (other.equal, other.identical, other.zero_signs, other.max_abs) == (True, False, 5, 0)
         found = apart(zeros, zeros + 2)
         assert (found.max_abs, found.relative, found.cosine) == (2, math.inf, 0)
 

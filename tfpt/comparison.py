@@ -36,7 +36,10 @@ class TensorDiff:
         relative: `max_abs` in proportion to the largest finite absolute value of the left side.
         cosine: The cosine of the angle between the two, as vectors of their finite values; 1 for two that are
             all zero.
-        equal: Whether every value is the same (two NaNs at one place are).
+        equal: Whether every value is the same number: 0 and -0 are, and two NaNs at one place.
+        identical: Whether every value is the same in every bit, in one dtype.
+        zero_signs: Places where one side has 0 and the other -0.
+        nan_bits: Places where both sides have a NaN, with other bits.
         work: What a mapping did to the left side first.
     """
 
@@ -47,6 +50,9 @@ class TensorDiff:
     relative: float
     cosine: float
     equal: bool
+    identical: bool
+    zero_signs: int = 0
+    nan_bits: int = 0
     work: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +65,9 @@ class TensorDiff:
             "relative": _number(self.relative),
             "cosine": _number(self.cosine),
             "equal": self.equal,
+            "identical": self.identical,
+            "zero_signs": self.zero_signs,
+            "nan_bits": self.nan_bits,
             "work": self.work,
         }
 
@@ -104,6 +113,7 @@ class Diff:
             "summary": {
                 "compared": len(self.tensors),
                 "equal": sum(tensor.equal for tensor in self.tensors),
+                "identical": sum(tensor.identical for tensor in self.tensors),
                 "different": len(self.different),
                 "findings": len(self.findings),
             },
@@ -249,13 +259,17 @@ def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "
     if left.dtype.kind == "O" or right.dtype.kind == "O":
         same = left.tolist() == right.tolist()
         apart = 0.0 if same else math.inf
-        return TensorDiff(spec.name, spec, apart, apart, apart, float(same), same, work)
+        return TensorDiff(spec.name, spec, apart, apart, apart, float(same), same, same, work=work)
     greatest = total = scale = product = left_square = right_square = 0.0
-    equal = True
+    equal, identical, zero_signs, nan_bits = True, left.dtype == right.dtype, 0, 0
     for first, second in _chunks(left, right):
         a, b = _wide(first), _wide(second)
         both = (a == b) | (np.isnan(a) & np.isnan(b))
         equal = equal and bool(both.all())
+        if not _same_bits(first, second):
+            identical = False
+            zero_signs += _other_zeros(a, b)
+            nan_bits += _other_nans(first, second)
         with np.errstate(invalid="ignore", over="ignore"):
             apart_values = np.where(both, 0.0, np.abs(a - b))
         apart_values[np.isnan(apart_values)] = math.inf
@@ -270,7 +284,44 @@ def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "
     cosine = product / norm if norm else float(left_square == right_square)
     relative = 0.0 if greatest == 0 else greatest / scale if scale else math.inf
     mean = total / left.size if left.size else 0.0
-    return TensorDiff(spec.name, spec, greatest, mean, relative, 1.0 if equal else cosine, equal, work)
+    cosine = 1.0 if equal else cosine
+    return TensorDiff(
+        spec.name, spec, greatest, mean, relative, cosine, equal, identical, zero_signs, nan_bits, work
+    )
+
+
+def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.dtype == second.dtype and np.array_equal(_bytes(first), _bytes(second))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(np.uint8)
+
+
+def _other_zeros(first: np.ndarray, second: np.ndarray) -> int:
+    """How many zeros have the other sign; of complex numbers each part counts for itself."""
+    count = 0
+    for a, b in _parts(first, second):
+        count += int(np.count_nonzero((a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))))
+    return count
+
+
+def _other_nans(first: np.ndarray, second: np.ndarray) -> int:
+    """How many NaNs on both sides have other bits; dtypes that differ have no bits in common."""
+    if first.dtype != second.dtype:
+        return 0
+    count = 0
+    for a, b in _parts(first, second):
+        bits = (np.ascontiguousarray(part).view(f"u{part.itemsize}") for part in (a, b))
+        count += int(np.count_nonzero(np.isnan(_wide(a)) & np.isnan(_wide(b)) & (next(bits) != next(bits))))
+    return count
+
+
+def _parts(first: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The numbers themselves, or real and imaginary parts."""
+    if first.dtype.kind != "c" and second.dtype.kind != "c":
+        return [(first, second)]
+    return [(first.real, second.real), (first.imag, second.imag)]
 
 
 def _wide(values: np.ndarray) -> np.ndarray:

@@ -131,9 +131,27 @@ def test_everything_is_json_too(tiny, weights):
     assert found.code == 0
     facts = found.json
     assert facts["same"] is True
-    assert facts["summary"] == {"compared": 4, "equal": 4, "different": 0, "findings": 0}
+    assert facts["summary"] == {"compared": 4, "equal": 4, "identical": 4, "different": 0, "findings": 0}
     assert {tensor["name"] for tensor in facts["tensors"]} == set(tiny.parameters)
     assert set(facts["tensors"][0]) >= {"shape", "dtype", "max_abs", "mean_abs", "relative", "cosine", "work"}
+
+
+def test_zeros_of_the_other_sign_are_equal_and_that_is_said(tmp_path):
+    zeros = {"a": np.zeros(3, np.float32), "b": np.float32([1, 0, np.nan])}
+    other = {"a": -zeros["a"], "b": zeros["b"].copy()}
+    other["b"].view(np.uint32)[2] ^= 1
+    save_file(zeros, tmp_path / "a.safetensors")
+    save_file(other, tmp_path / "b.safetensors")
+    found = run("diff", tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert found.code == 0
+    expected = "2 equal as numbers, 0 of them in every bit (3 zeros of the other sign, 1 NaN of other bits)"
+    assert expected in " ".join(found.out.split())
+    facts = run("diff", "--json", tmp_path / "a.safetensors", tmp_path / "b.safetensors").json
+    assert facts["summary"]["identical"] == 0
+    assert [(t["zero_signs"], t["nan_bits"]) for t in sorted(facts["tensors"], key=lambda t: t["name"])] == [
+        (3, 0),
+        (0, 1),
+    ]
 
 
 def test_the_program_ends_with_0_1_or_2(tiny, weights):

@@ -49,7 +49,7 @@ def summary(diff: Diff) -> str:
             else f"[red]{count(len(diff.findings), 'finding')}[/]"
         )
     equal = sum(tensor.equal for tensor in diff.tensors)
-    compared = f"{count(len(diff.tensors), 'tensor')} compared, {equal} equal in every bit"
+    compared = f"{count(len(diff.tensors), 'tensor')} compared, {_equality(diff)}"
     if not diff.tensors:
         compared = "no tensor in common"
     kept = sum(len(step.writes) for step in diff.plan.steps if step.keep) if diff.plan is not None else 0
@@ -62,6 +62,19 @@ def summary(diff: Diff) -> str:
     parts = [count(len(diff.different), "tensor") + " different"] if diff.different else []
     parts += [count(len(diff.findings), "finding")] if diff.findings else []
     return f"[red]different[/]: {compared}; {', '.join(parts)}"
+
+
+def _equality(diff: Diff) -> str:
+    """How many tensors are the same, in every bit or as numbers."""
+    equal = [tensor for tensor in diff.tensors if tensor.equal]
+    if all(tensor.identical for tensor in equal):
+        return f"{len(equal)} equal in every bit"
+    zeros, nans = sum(tensor.zero_signs for tensor in equal), sum(tensor.nan_bits for tensor in equal)
+    why = [f"{count(zeros, 'zero')} of the other sign"] if zeros else []
+    why += [f"{count(nans, 'NaN')} of other bits"] if nans else []
+    why += ["other dtypes"] if any(not (t.identical or t.zero_signs or t.nan_bits) for t in equal) else []
+    identical = sum(tensor.identical for tensor in equal)
+    return f"{len(equal)} equal as numbers, {identical} of them in every bit ({', '.join(why)})"
 
 
 def _work_table(diff: Diff) -> Table:
