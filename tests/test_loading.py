@@ -14,7 +14,7 @@ from torch import nn
 
 import tfpt
 from tests.conftest import DATA
-from tfpt.errors import ModelError, SourceError
+from tfpt.errors import DtypeError, ModelError, SourceError
 from tfpt.planning import PlanError
 from tfpt.sinks.bundle import write_bundle
 
@@ -323,3 +323,21 @@ def test_dtypes_that_numpy_has_from_elsewhere_are_filled_in(tmp_path, dtype, suf
     weight = tfpt.load(mapping, path, trust=True).weight
     assert weight.dtype == getattr(torch, dtype)
     np.testing.assert_array_equal(weight.float().numpy(), values.astype(np.float32))
+def test_a_model_in_a_narrower_dtype_takes_what_it_can_hold_and_nothing_else(tmp_path, monkeypatch):
+    module = "import torch\n\n\ndef network():\n    return torch.nn.Linear(3, 2).half()\n"
+    (tmp_path / "half_network.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "version: 1\nmodel: {factory: 'half_network:network'}\nweights: [{tf: k, pt: weight, dtype: float16}]"
+    )
+    (tmp_path / "m.yaml").write_text(text + "\n")
+    weights = {"weight": np.float32([[0.1, 2, 65504], [1, -3, 7]]), "bias": np.float32([1, 0.3])}
+    save_file(weights, tmp_path / "w.safetensors")
+    model = tfpt.load(tmp_path / "m.yaml", tmp_path / "w.safetensors", trust=True)
+    np.testing.assert_array_equal(model.weight.detach().numpy(), weights["weight"].astype(np.float16))
+    weights["weight"][1, 2] = -1e5
+    save_file(weights, tmp_path / "w.safetensors")
+    with pytest.raises(
+        DtypeError, match="float16, in which the model has weight, cannot hold 1 value of the file"
+    ):
+        tfpt.load(tmp_path / "m.yaml", tmp_path / "w.safetensors", trust=True)

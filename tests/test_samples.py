@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,39 @@ def test_a_row_that_leaves_sizes_open_is_refused_with_its_place(tiny, tmp_path):
     assert "tiny.yaml:10" in str(error.value)
     assert "axes:" in str(error.value)
     assert not (tmp_path / "m.index").exists()
+
+
+ROWS = """\
+  - {tf: a, pt: a, layout: "(n o) i -> (n o) i", axes: {n: 3}, slice: {n: "1:"}}
+  - {tf: b, pt: b, layout: "v d -> d v", slice: {v: "1:-1"}}
+  - {tf: c, pt: c, layout: "v d -> d v", slice: {v: "::2"}}
+  - {tf: d, pt: d, layout: "v d -> d v", slice: {v: "::-1"}, pad: {axis: v, multiple: 8, value: 0.5}}
+  - {tf: [q, k, v], pt: qkv, layout: "n i o -> (n o) i", scale: 1/7}
+  - {tf: [e1, e2], pt: e, layout: "v d -> v d", concat: v}
+  - {tf: f, pt: [f1, f2], layout: "i o -> o i", slice: {o: "-7:"}, split: {axis: o, sizes: [3, 4]}}
+  - {tf: "l{i:int}/w", pt: l, layout: "n i o -> n o i", slice: {n: "1:"}}
+  - {tf: all, pt: "m.{i:int}", layout: "l i o -> l o i", slice: {l: "1:-1"}}
+  - {tf: t, pt: t, add: 1, dtype: int32}
+"""
+SHAPES = {"a": (10, 7), "b": (3, 5), "c": (3, 5), "d": (3, 8), "qkv": (6, 5), "e": (11, 3), "f1": (3, 5), "f2": (4, 5),
+          "l": (2, 5, 3), "m.0": (5, 2), "m.1": (5, 2), "t": (3,)}  # fmt: skip
+
+
+def test_a_sample_of_slices_pads_and_joins_converts(tmp_path):
+    (tmp_path / "m.yaml").write_text(f"version: 1\nweights:\n{ROWS}")
+    manifest = {
+        name: {"dtype": "int32" if name == "t" else "float32", "shape": shape}
+        for name, shape in SHAPES.items()
+    }
+    (tmp_path / "m.manifest.json").write_text(json.dumps(manifest))
+    assert tfpt.sample(tmp_path / "m.yaml", tmp_path / "s") == 15
+    source = tfpt.open_source(tmp_path / "s")
+    assert source.specs["a"].shape == (15, 7)
+    assert source.specs["b"].shape == (7, 3)
+    assert [name for name in source.specs if name.startswith("l")] == ["l0/w", "l1/w", "l2/w"]
+    done = tfpt.convert(tmp_path / "m.yaml", tmp_path / "s", tmp_path / "w.safetensors")
+    assert done.plan.findings == ()
+    written = tfpt.open_source(tmp_path / "w.safetensors")
+    assert {name: spec.shape for name, spec in written.specs.items()} == SHAPES
+    np.testing.assert_array_equal(written.read("b"), source.read("b")[1:-1].T)
+    np.testing.assert_array_equal(written.read("a"), source.read("a")[5:])

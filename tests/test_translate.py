@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from tfpt import translate as module
-from tfpt.errors import ModelError, SourceError
+from tfpt.conversion import convert
+from tfpt.errors import DtypeError, ModelError, SourceError
 from tfpt.mapping.loading import load_mapping
 from tfpt.planning import Plan, PlanError, Step, make_plan
+from tfpt.sinks.bundle import write_bundle
 from tfpt.tensors import BY_NUMPY, TensorSpec
 from tfpt.translate import MemorySink, metadata_of, translate, translated, values_of
 
@@ -128,19 +130,87 @@ weights:
     assert sorted(source.released) == sorted(source.was_read)
 
 
-def test_pieces_of_several_dtypes_are_cast_each_from_the_source(planned: Planned) -> None:
-    array = np.random.default_rng(3).normal(size=(2, 101))
+def test_pieces_of_several_dtypes_are_cast_each_from_the_work(planned: Planned) -> None:
+    array = np.random.default_rng(3).normal(size=(2, 101)).astype(np.float32)
     targets = {"x": ((101,), "float64"), "y": ((101,), "float32")}
-    plan, source = planned(
-        'weights: [{tf: a, pt: [x, y], layout: "n i -> n i", dtype: float64}]', {"a": array}, targets
-    )
-    assert plan.writes["y"].dtype == "float64"  # the row's dtype is for all
-    narrow = array.astype(np.float32)
-    plan, source = planned('weights: [{tf: a, pt: [x, y], layout: "n i -> n i"}]', {"a": narrow}, targets)
-    written = translated(plan, source)
-    np.testing.assert_array_equal(written["x"], narrow[0].astype(np.float64))
-    np.testing.assert_array_equal(written["y"], narrow[1])
+    row = 'weights: [{tf: a, pt: [x, y], layout: "n i -> n i", scale: 0.1%s}]'
+    written = translated(*planned(row % "", {"a": array}, targets))
     assert [written[name].dtype for name in "xy"] == [np.float64, np.float32]
+    product = array.astype(np.float64) * 0.1
+    # Rounded to float32 on the way, x would be another.
+    assert (product[0] != product[0].astype(np.float32)).mean() > 0.5
+    np.testing.assert_array_equal(written["x"], product[0])
+    np.testing.assert_array_equal(written["y"], product[1].astype(np.float32))
+    everywhere = translated(*planned(row % ", dtype: float64", {"a": array}, targets))
+    np.testing.assert_array_equal(everywhere["y"], product[1])
+
+
+@pytest.mark.parametrize(
+    ("array", "asked", "row", "what", "got"),
+    [
+        (np.float32([1, 1e5, -7e4]), "float16", None, "2 values", "100000.0 among them"),
+        (np.float32([1, 1000]), "float8_e4m3fn", None, "1 value", "1000.0"),
+        (np.float64([1e300]), None, "float32", "1 value", "1e+300"),
+        (np.int64([2**40, 3]), None, "float16", "1 value", "1099511627776"),
+        (np.int64([-1, 300, 7]), None, "uint8", "2 values", "300 among them"),
+        (np.float32([np.nan, 3]), None, "int32", "1 value", "nan"),
+        (np.complex64([1, 2j]), None, "float32", "1 value", "2j"),
+        (np.float32([0, 1, 0.5]), None, "bool", "1 value", "0.5"),
+    ],
+)
+def test_values_that_the_dtype_cannot_hold_stop_the_work(
+    planned: Planned, array: np.ndarray, asked: str | None, row: str | None, what: str, got: str
+) -> None:
+    text = f"weights: [{{tf: a, pt: b{f', dtype: {row}' if row else ''}}}]"
+    targets = {"b": (array.shape, BY_NUMPY[array.dtype].name)}
+    plan, source = planned(text, {"a": array}, targets, dtype=asked)
+    assert plan.ok, plan.findings
+    with pytest.raises(DtypeError) as caught:
+        translate(plan, source, MemorySink())
+    error = caught.value
+    assert error.what == f"{asked or row} cannot hold {what} of b"
+    assert got in str(error.got)
+    assert "from a" in str(error.expected)
+    assert str(error.where).endswith("m.yaml:2")
+
+
+def test_nothing_appears_where_a_value_cannot_be_held(tiny: Any, tmp_path: Path) -> None:
+    tiny.variables["net/dense/kernel"][1, 2] = 1e5
+    write_bundle(tiny.checkpoint, tiny.variables, write_state=False)
+    for name in ("w.safetensors", "w.pth"):
+        with pytest.raises(DtypeError, match=r"float16 cannot hold 1 value of fc\.weight"):
+            convert(tiny.mapping, tiny.checkpoint, tmp_path / name, dtype="float16")
+    assert [*tmp_path.rglob("w.*")] == []
+    done = convert(tiny.mapping, tiny.checkpoint, tmp_path / "w.safetensors", dtype="bfloat16")
+    assert done.path.exists()
+
+
+def test_what_is_kept_must_fit_the_dtype_as_well(planned: Planned) -> None:
+    plan, source = planned("weights: [{pt: t, keep: true}]", {}, {"t": ((2,), "float32")}, dtype="float16")
+    with pytest.raises(DtypeError, match="float16 cannot hold 1 value of t"):
+        values_of(plan.steps[0], source, {"t": torch.tensor([1e5, 2])})
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype"),
+    [(0.1, "float16"), (0.1, "bfloat16"), (7, "complex64"), (2**63 - 1, "int64"), (True, "bool")],
+)
+def test_constants_are_torchs(planned: Planned, fill: Any, dtype: str) -> None:
+    plan, source = planned(
+        f"weights: [{{tf: a, pt: a}}, {{pt: c, fill: {fill}}}]",
+        {"a": values(1)},
+        {"a": ((1,), "float32"), "c": ((2, 3), dtype)},
+    )
+    (array,) = values_of(next(step for step in plan.steps if not step.reads), source)
+    expected = torch.full((2, 3), fill, dtype=getattr(torch, dtype))
+    assert array.tobytes() == expected.view(torch.uint8).numpy().tobytes()
+
+
+def test_what_is_scaled_counts_with_what_it_takes_in_float64(planned: Planned) -> None:
+    rows = "weights: [{tf: a, pt: x}, {tf: b, pt: y, scale: 2}]"
+    arrays = {"a": values(5, 7), "b": values(5, 7)}
+    plan, _ = planned(rows, arrays, dict.fromkeys("xy", ((5, 7), "float32")))
+    assert [step.memory for step in plan.steps] == [4 * 35, 4 * 35 + 8 * 35]
 
 
 def test_a_plan_with_findings_is_not_begun(planned: Planned) -> None:
@@ -253,7 +323,7 @@ def test_what_is_kept_is_the_models_in_the_dtype_that_is_written(
 ) -> None:
     name = str(held).removeprefix("torch.")
     plan, source = planned("weights: [{pt: table, keep: true}]", {}, {"table": ((3, 2), name)}, dtype=asked)
-    (array,) = values_of(plan.steps[0], source, Sinusoids(held))
+    (array,) = values_of(plan.steps[0], source, Sinusoids(held).state_dict())
     assert BY_NUMPY[array.dtype].name == (asked or name)
     assert array.flags.c_contiguous
     np.testing.assert_array_equal(array.astype(np.float64), np.arange(6.0).reshape(2, 3).T / 8)
@@ -265,7 +335,7 @@ def test_what_is_kept_needs_the_model(planned: Planned) -> None:
         translate(plan, source, MemorySink())
     assert caught.value.what == "table keeps what the model itself generates, and there is no model"
     assert str(caught.value.where).endswith("m.yaml:2")
-    written = translated(plan, source, Sinusoids(torch.float32))
+    written = translated(plan, source, Sinusoids(torch.float32).state_dict())
     assert written["table"][2, 1] == 5 / 8
 
 

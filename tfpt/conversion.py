@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfpt.errors import SinkError, SourceError, TfptError
+from tfpt.kept import Kept, with_kept
 from tfpt.manifest import target_specs
 from tfpt.mapping.loading import load_mapping
 from tfpt.mapping.rows import Mapping as TfptMapping
@@ -42,6 +43,7 @@ class Job:
         out: The file to write.
         trust: Whether the model may come from outside the trusted packages.
         fetched: The copy of a published checkpoint that `source` is.
+        kept: Values of the model's own, for `keep` rows; None where there are no such rows, or no model was built.
     """
 
     mapping: TfptMapping
@@ -50,6 +52,7 @@ class Job:
     out: Path
     trust: bool = False
     fetched: Fetched | None = None
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,15 @@ def prepare(
             source=os.fspath(checkpoint),
             dtype=dtype,
             roles=roles_of(source),
+            quantised=source.quantised,
+            skipped=source.skipped,
         )
+        plan, kept = with_kept(plan, compiled, trust=trust)
     except BaseException:
         source.close()
         raise
     target = Path(os.path.expanduser(out)) if out else Path(f"{compiled.name}.safetensors")
-    return Job(compiled, source, plan, target, trust, fetched)
+    return Job(compiled, source, plan, target, trust, fetched, kept)
 
 
 def carry_out(
@@ -340,11 +346,12 @@ def _open(job: Job, overwrite: bool) -> FileSink:
 
 
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
-    kept = any(step.keep for step in job.plan.steps)
-    model = build_model(job.mapping, device="cpu", trust=job.trust) if kept else None
+    kept = None if job.kept is None else job.kept.values
+    if kept is None and any(step.keep for step in job.plan.steps):
+        kept = build_model(job.mapping, device="cpu", trust=job.trust).state_dict()
     advance = None if progress is None else (lambda step: progress(job, step))
     try:
-        translate(job.plan, job.source, sink, model=model, workers=workers, progress=advance)
+        translate(job.plan, job.source, sink, kept=kept, workers=workers, progress=advance)
     except SourceError as error:
         if job.fetched is None:
             raise

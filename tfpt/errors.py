@@ -102,6 +102,10 @@ class SourceError(TfptError):
     """A file to read that is absent, damaged, or of a kind tfpt does not know."""
 
 
+class DtypeError(TfptError):
+    """Values that the dtype to be written cannot hold."""
+
+
 class SinkError(TfptError):
     """A file that cannot be written; nothing of it is left behind."""
 

@@ -74,6 +74,7 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
             from tfpt.behaviour import check_behaviour
 
             found += check_behaviour(model, mapping)
+            found += _random(mapping, built, trust)
         except ModelError as error:
             unseen = isinstance(error.__cause__, ImportError) or (
                 isinstance(error, UntrustedError) and mapping.manifest_path.is_file()
@@ -128,6 +129,24 @@ def _unknown(mapping: Mapping) -> Finding:
         got=got,
         hint=hint,
     )
+
+
+def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> list[Finding]:
+    """A finding for each parameter that is kept and drawn at random; without such rows no model is built."""
+    names = NameIndex(built, PT_SEPARATOR)
+    rows = {
+        name: row.where
+        for row in mapping.alternatives[0].rows
+        if row.keep
+        for template in row.pt
+        for name, _ in names.matches(template)
+    }
+    if not rows:
+        return []
+    from tfpt.kept import kept_values, random_finding
+
+    kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows)
+    return [random_finding(name, where) for name, where in rows.items() if name in kept.random]
 
 
 def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Finding]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfpt.errors import ModelError, TfptError, UntrustedError
+from tfpt.casting import cast, loss
+from tfpt.errors import DtypeError, ModelError, TfptError, UntrustedError
+from tfpt.kept import kept_values, with_random
 from tfpt.mapping import rows
 from tfpt.mapping.loading import load_mapping
 from tfpt.model import build_model, model_specs
@@ -18,7 +20,7 @@ from tfpt.nearest import nearest
 from tfpt.planning import Finding, PlanError, make_plan
 from tfpt.sources import Source, open_source
 from tfpt.sources.roles import roles_of
-from tfpt.tensors import TensorSpec, format_shape
+from tfpt.tensors import DTYPES, TensorSpec, format_shape
 from tfpt.translate import translated
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def load(
     Raises:
         PlanError: The mapping does not fit the checkpoint.
         ModelError: The weights are not those of the model, or a layer contradicts the mapping.
+        DtypeError: The model has a parameter in a dtype that cannot hold its values.
 
     Example:
         >>> import tempfile, tfpt
@@ -106,14 +109,27 @@ def _filled(
             raise _contradiction(compiled.name, contradictions)
     if source.side == "pt":
         _check_fit(model, source.specs, path)
-        tensors: Mapping[str, np.ndarray] = {name: source.read(name) for name in source.specs}
+        wanted = model_specs(model)
+        tensors: Mapping[str, np.ndarray] = {
+            name: _as_the_model_has_it(source.read(name), wanted[name], path) for name in source.specs
+        }
     else:
-        plan = make_plan(compiled, source.specs, model_specs(model), source=path, roles=roles_of(source))
+        plan = make_plan(
+            compiled,
+            source.specs,
+            model_specs(model),
+            source=path,
+            roles=roles_of(source),
+            quantised=source.quantised,
+            skipped=source.skipped,
+        )
+        names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
+        kept = kept_values(lambda: build("cpu"), names) if names else None
+        if kept is not None:
+            plan = with_random(plan, kept.random)
         if not plan.ok:
             raise PlanError(plan)
-        if any(step.keep for step in plan.steps):
-            model = build("cpu")
-        tensors = translated(plan, source, model)
+        tensors = translated(plan, source, None if kept is None else kept.values)
     if not _is_made_of_its_state(model):
         model = build("cpu")
     _fill(model, {name: _tensor(array) for name, array in tensors.items()})
@@ -168,6 +184,23 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
                 return torch.from_numpy(array.astype(np.float32))
             return torch.from_numpy(array.view(f"i{array.dtype.itemsize}")).view(getattr(torch, kind))
         return torch.from_numpy(array)
+
+
+def _as_the_model_has_it(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
+    """A file's values in the dtype of the model's parameter, which may be a narrower one."""
+    held = DTYPES[spec.dtype].numpy if spec.dtype in DTYPES else None
+    if held is None or array.dtype.kind == "O":
+        return array
+    written = cast(array, held)
+    lost = loss(array, written)
+    if lost is not None:
+        raise DtypeError(
+            f"{spec.dtype}, in which the model has {spec.name}, cannot hold {_count(lost.count, 'value')} of the file",
+            where=path,
+            expected=f"values that {spec.dtype} can hold",
+            got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
+        )
+    return np.ascontiguousarray(written).reshape(array.shape)
 
 
 def _check_fit(model: torch.nn.Module, specs: Mapping[str, TensorSpec], path: str) -> None:

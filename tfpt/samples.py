@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.errors import MappingError, SinkError
+from tfpt.mapping.inversion import source_shapes
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Mapping as TfptMapping
 from tfpt.mapping.rows import Row
@@ -18,7 +19,7 @@ from tfpt.planning import PlanError, make_plan
 from tfpt.planning.instances import Instance, instances_of
 from tfpt.planning.names import NameIndex
 from tfpt.sinks.bundle import write_bundle
-from tfpt.tensors import TensorSpec, dtype
+from tfpt.tensors import TensorSpec, dtype, is_integer
 
 
 def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
@@ -83,7 +84,7 @@ def _invert(
     for instance in {id(instance): instance for instance in chosen.values()}.values():
         first = targets[instance.writes[0]]
         for name, shape in _sources(instance, [targets[name] for name in instance.writes]).items():
-            found.setdefault(name, (TensorSpec(name, shape, first.dtype), first))
+            found.setdefault(name, (TensorSpec(name, shape, _dtype(instance.row, first)), first))
     return dict(sorted(found.items()))
 
 
@@ -92,10 +93,18 @@ def _openness(row: Row) -> int:
     return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
 
 
+def _dtype(row: Row, parameter: TensorSpec) -> str:
+    """What is scaled or added to is a floating-point number, whatever is made of it in the end."""
+    whole = is_integer(parameter.dtype) or parameter.dtype == "bool"
+    return "float32" if row.transform.computes and whole else parameter.dtype
+
+
 def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
     row = instance.row
     try:
-        shapes = row.transform.source_shapes([spec.shape for spec in writes], len(row.tf))
+        shapes = source_shapes(
+            row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)
+        )
     except LayoutError as error:
         raise MappingError(
             f"the row does not say how large {' and '.join(template.text for template in row.tf)} is: {error.what}",
@@ -104,16 +113,10 @@ def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[in
         ) from error
     if not row.stacks:
         return {_name(template, instance): shape for template, shape in zip(row.tf, shapes, strict=True)}
-    count = _stack_length(row, writes[0].shape)
     return {
-        _name(row.tf[0], Instance(row, {**instance.values, row.index: position})): shapes[0]
-        for position in range(count)
+        _name(row.tf[0], Instance(row, {**instance.values, row.index: position})): shape
+        for position, shape in enumerate(shapes)
     }
-
-
-def _stack_length(row: Row, shape: tuple[int, ...]) -> int:
-    layout = row.transform.layout
-    return shape[0] if layout is None else layout.source_shape(shape)[0]
 
 
 def _name(template: Template, instance: Instance) -> str:

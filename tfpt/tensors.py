@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import ml_dtypes
@@ -107,6 +108,7 @@ def dtype(name: str) -> DType:
     return DTYPES[name]
 
 
+@cache  # asked for every tensor, of a few pairs
 def is_exact(source: str, target: str) -> bool:
     """Whether every value of dtype `source` is a value of dtype `target`.
 
@@ -122,14 +124,14 @@ def is_exact(source: str, target: str) -> bool:
     if held.kind == "b" or wanted.kind == "b":
         return held.kind == "b"
     # Worked out here: what numpy's can_cast says of the types of ml_dtypes is not so (uint8 to float8 is "safe").
-    if _is_integer(source):
+    if is_integer(source):
         values = _iinfo(held)
-        if _is_integer(target):
+        if is_integer(target):
             limits = _iinfo(wanted)
             return bool(limits.min <= values.min and values.max <= limits.max)
         room = _finfo(wanted)
         return bool(values.bits - (values.min < 0) <= room.nmant + 1 and values.max <= float(room.max))
-    if _is_integer(target) or (held.kind == "c" and wanted.kind != "c"):
+    if is_integer(target) or (held.kind == "c" and wanted.kind != "c"):
         return False
     have, room = _finfo(held), _finfo(wanted)
     return bool(
@@ -140,7 +142,13 @@ def is_exact(source: str, target: str) -> bool:
     )
 
 
-def _is_integer(name: str) -> bool:
+def is_integer(name: str) -> bool:
+    """Whether a dtype holds whole numbers; bool is none of these.
+
+    Example:
+        >>> is_integer("int8"), is_integer("quint8"), is_integer("bool"), is_integer("float16")
+        (True, True, False, False)
+    """
     return name.lstrip("qu").startswith("int")
 
 

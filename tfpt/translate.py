@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfpt._version import __version__
-from tfpt.errors import ModelError
+from tfpt.casting import Loss, cast, constant, loss
+from tfpt.errors import DtypeError, ModelError
+from tfpt.mapping.transform import CastError
 from tfpt.planning import Plan, PlanError, Step
 from tfpt.sinks.discarding import Discarding
 from tfpt.sinks.sink import Sink
@@ -37,7 +39,7 @@ def translate(
     source: Source,
     sink: Sink,
     *,
-    model: torch.nn.Module | None = None,
+    kept: Mapping[str, torch.Tensor] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -47,12 +49,13 @@ def translate(
         plan: What to do.
         source: The checkpoint that was planned for.
         sink: Where the parameters go.
-        model: The model with its own values, for the parameters of `keep` rows.
+        kept: Values of the model's own, for the parameters of `keep` rows.
         workers: Threads; by default one for each core, at most eight.
         progress: Called after each step, from any thread.
 
     Raises:
         PlanError: The plan has findings.
+        DtypeError: A dtype that is written cannot hold a value: it would become infinite, NaN or another number.
         ModelError: A parameter is to be kept from the model, and there is none.
         SourceError: A tensor cannot be read, or fails its checksum.
         SinkError: The output cannot be written.
@@ -63,11 +66,11 @@ def translate(
     stop = threading.Event()
 
     def run(step: Step) -> None:
-        with budget.hold(sum(spec.nbytes for spec in step.writes)):
+        with budget.hold(step.memory):
             if stop.is_set():
                 return
             try:
-                _run(step, source, sink, model)
+                _run(step, source, sink, kept)
             except BaseException:
                 stop.set()  # here, not in the thread that waits: no other step begins behind a failure
                 raise
@@ -87,19 +90,27 @@ def translate(
         future.result()
 
 
-def values_of(step: Step, source: Source, model: torch.nn.Module | None = None) -> list[np.ndarray]:
-    """What one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes."""
+def values_of(step: Step, source: Source, kept: Mapping[str, torch.Tensor] | None = None) -> list[np.ndarray]:
+    """What one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes.
+
+    Raises:
+        DtypeError: The dtype that is written cannot hold a value.
+        SourceError: A tensor cannot be read, or fails its checksum.
+    """
     if step.keep:
-        return [_kept(spec, step, model) for spec in step.writes]
-    if step.transform is None:
-        return [np.full(spec.shape, step.fill, _held_as(spec.dtype)) for spec in step.writes]
-    arrays = [source.read(spec.name) for spec in step.reads]
+        return [_kept(spec, step, kept) for spec in step.writes]
     dtypes = [_held_as(spec.dtype) for spec in step.writes]
-    if len(set(dtypes)) == 1:
-        return step.transform.apply(arrays, dtypes[0])
-    # Pieces of several dtypes are cast one by one, each straight from the dtype of the variables.
-    pieces = step.transform.apply(arrays, arrays[0].dtype)
-    return [piece.astype(held, copy=False) for piece, held in zip(pieces, dtypes, strict=True)]
+    if step.transform is None:
+        assert step.fill is not None
+        return [
+            np.full(spec.shape, constant(step.fill, held))
+            for spec, held in zip(step.writes, dtypes, strict=True)
+        ]
+    arrays = [source.read(spec.name) for spec in step.reads]
+    try:
+        return step.transform.apply(arrays, dtypes)
+    except CastError as error:
+        raise _unheld(step, step.writes[error.piece], error.loss) from error
 
 
 def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
@@ -137,34 +148,52 @@ class MemorySink(Discarding):
         pass
 
 
-def translated(plan: Plan, source: Source, model: torch.nn.Module | None = None) -> Mapping[str, np.ndarray]:
+def translated(
+    plan: Plan, source: Source, kept: Mapping[str, torch.Tensor] | None = None
+) -> Mapping[str, np.ndarray]:
     """Everything that a plan writes, in memory, by name."""
     sink = MemorySink()
-    translate(plan, source, sink, model=model)
+    translate(plan, source, sink, kept=kept)
     return sink.tensors
 
 
-def _run(step: Step, source: Source, sink: Sink, model: torch.nn.Module | None) -> None:
-    for spec, array in zip(step.writes, values_of(step, source, model), strict=True):
+def _run(step: Step, source: Source, sink: Sink, kept: Mapping[str, torch.Tensor] | None) -> None:
+    for spec, array in zip(step.writes, values_of(step, source, kept), strict=True):
         sink.write(spec.name, array)
     for read in step.reads:
         source.release(read.name)
 
 
-def _kept(spec: TensorSpec, step: Step, model: torch.nn.Module | None) -> np.ndarray:
-    if model is None:
+def _kept(spec: TensorSpec, step: Step, kept: Mapping[str, torch.Tensor] | None) -> np.ndarray:
+    if kept is None:
         raise ModelError(
             f"{spec.name} keeps what the model itself generates, and there is no model",
             where=step.where,
-            hint="pass the model, or give the mapping a model: factory",
+            hint="give the mapping a model: factory",
         )
     import torch
 
     # numpy has no bfloat16 or float8 of torch's: float32 holds their values.
-    values = model.state_dict()[spec.name].detach().cpu()
+    values = kept[spec.name].detach().cpu()
     narrow = values.is_floating_point() and values.element_size() < 4
     array: np.ndarray = (values.to(torch.float32) if narrow else values).numpy()
-    return np.ascontiguousarray(array.astype(_held_as(spec.dtype), copy=False)).reshape(spec.shape)
+    written = cast(array, _held_as(spec.dtype))
+    lost = loss(array, written)
+    if lost is not None:
+        raise _unheld(step, spec, lost)
+    return np.ascontiguousarray(written).reshape(spec.shape)
+
+
+def _unheld(step: Step, spec: TensorSpec, lost: Loss) -> DtypeError:
+    reads = ", ".join(read.name for read in step.reads[:3]) + (" …" if len(step.reads) > 3 else "")
+    plural = "values" if lost.count != 1 else "value"
+    return DtypeError(
+        f"{spec.dtype} cannot hold {lost.count:,} {plural} of {spec.name}",
+        where=step.where,
+        expected=f"values that {spec.dtype} can hold" + (f", from {reads}" if reads else ""),
+        got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
+        hint="a wider --dtype, or dtype: on the row",
+    )
 
 
 def _held_as(name: str) -> np.dtype:

@@ -77,3 +77,13 @@ def test_notes_are_marked_and_brackets_are_no_markup():
     note = Finding("dead-row", "the row [bold]x[/] matched nothing", where="m.yaml:1")
     assert printed(note)[1:] == ["note: dead-row  m.yaml:1", "  the row [bold]x[/] matched nothing"]
     assert printed() == []
+
+
+def test_of_many_rows_with_a_note_five_are_shown_and_errors_are_all():
+    notes = [Finding("unconfirmed-layout", f"row {n}", where=f"m.yaml:{n}") for n in range(40)]
+    lines = printed(*notes, Finding("dead-row", "x", where="m.yaml:1"))
+    assert sum("row " in line and "m.yaml" not in line and "more" not in line for line in lines) == 5
+    assert lines[-1] == "note: unconfirmed-layout  at 35 more rows (--all shows them)"
+    assert len(printed(*notes, everything=True)) == 3 * 40
+    errors = [Finding("shape", f"row {n}", where=f"m.yaml:{n}") for n in range(40)]
+    assert len(printed(*errors)) == 3 * 40

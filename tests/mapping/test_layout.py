@@ -245,23 +245,3 @@ def test_a_shape_that_does_not_fit_says_what_was_to_be_there(
     with pytest.raises(LayoutError) as caught:
         Layout.parse(pattern, axes).bind(shape)
     assert (caught.value.what, caught.value.expected, caught.value.got) == (what, expected, got)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "shape", "alike"),
-    [
-        ("i o -> o i", (5, 5), ("i", "o")),
-        ("i o -> o i", (5, 7), None),
-        ("i o -> o i", (1, 1), None),  # swapping axes of size 1 changes nothing
-        ("i o -> i o", (5, 5), None),  # nothing changes places
-        ("h w i o -> o i h w", (3, 3, 5, 7), None),  # h and w keep their order
-        ("h w i o -> o i h w", (3, 5, 7, 7), ("i", "o")),
-        ("h w i o -> o i h w", (3, 7, 2, 3), ("h", "o")),
-        ("a b c -> c a b", (2, 3, 2), ("a", "c")),
-        ("... c -> c", (1, 1, 3), None),
-    ],
-)
-def test_equal_axes_that_change_places_are_named(
-    pattern: str, shape: tuple[int, ...], alike: tuple[str, str] | None
-) -> None:
-    assert Layout.parse(pattern).bind(shape).unconfirmed == alike

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tfpt.planning import Finding, Plan
+from tfpt.sources.source import Quantised
 
 Planned = Callable[..., Plan]
 
@@ -143,6 +144,12 @@ def test_a_constant_of_another_shape_is_a_finding(
         ("true", "bool", True),
         ("0.1", "float32", True),
         (".inf", "float32", True),
+        ("100000", "float16", False),
+        ("1000", "float8_e4m3fn", False),
+        (".inf", "float8_e4m3fn", False),
+        (".nan", "float8_e4m3fn", True),
+        ("1.0e+39", "float32", False),
+        ("1.0e+39", "complex64", False),
     ],
 )
 def test_a_constant_must_be_a_value_of_its_dtype(plan: Planned, fill: str, dtype: str, ok: bool) -> None:
@@ -160,3 +167,105 @@ def test_pieces_may_be_written_in_several_dtypes(plan: Planned) -> None:
     found = plan(text, {"a": (2, 3)}, pt)
     assert found.ok
     assert [spec.dtype for spec in found.steps[0].writes] == ["float64", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "source", "target", "got"),
+    [
+        ("layout: 'v -> v', pad: {axis: v, to: 3, value: 0.5}", "int64", "int64", "pad: 0.5"),
+        ("layout: 'v -> v', pad: {axis: v, to: 3, value: 300}", "uint8", "uint8", "pad: 300"),
+        ("layout: 'v -> v', pad: {axis: v, to: 3, value: .nan}", "int32", "int32", "pad: nan"),
+        (
+            "layout: 'v -> v', pad: {axis: v, to: 3, value: 1.0e+5}, dtype: float16",
+            "float32",
+            "float32",
+            "pad: 100000.0",
+        ),
+        ("add: 1.0e+5, dtype: float16", "float32", "float32", "add: 100000.0"),
+        ("scale: 1e39", "float32", "float32", "scale: 1e+39"),
+        ("scale: 1000, dtype: float8_e4m3fn", "float32", "float32", "scale: 1000.0"),
+    ],
+)
+def test_constants_that_the_dtype_cannot_hold_are_findings(
+    plan: Planned, keys: str, source: str, target: str, got: str
+) -> None:
+    size = 3 if "pad" in keys else 2
+    found = plan(f"weights: [{{tf: a, pt: b, {keys}}}]", {"a": ((2,), source)}, {"b": ((size,), target)})
+    finding = only(found.findings)
+    written = keys.partition("dtype: ")[2] or target
+    assert finding.kind == "dtype"
+    assert finding.what == f"b is {written}, which cannot hold {got}"
+    assert found.steps == ()
+
+
+def test_a_constant_is_looked_at_in_the_dtype_asked_for(plan: Planned) -> None:
+    text = "weights: [{tf: w, pt: w}, {pt: c, fill: 100000}]"
+    table = {"w": (5,)}, {"w": (5,), "c": (2,)}
+    assert plan(text, *table).ok
+    assert plan(text, *table, dtype="bfloat16").ok
+    assert (
+        only(plan(text, *table, dtype="float16").findings).what
+        == "c is float16, which cannot hold fill: 100000"
+    )
+
+
+def test_what_is_cut_to_an_integer_may_be_scaled_by_a_fraction(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: b, scale: 1/7, dtype: int32}]"
+    assert plan(text, {"a": (2,)}, {"b": ((2,), "int32")}).ok
+
+
+HOW = Quantised((0.25, 0.5), (-3, 7), axis=0)
+
+
+@pytest.mark.parametrize("source", ["int8", "uint8", "int16", "int32", "int4"])
+@pytest.mark.parametrize("row", ["", ", dtype: float32", ", dtype: float16", ", dtype: bfloat16"])
+def test_quantised_integers_are_no_weights(plan: Planned, source: str, row: str) -> None:
+    for target in ("float32", "complex64"):
+        found = plan(
+            f"weights: [{{tf: a, pt: b{row}}}]",
+            {"a": ((2,), source)},
+            {"b": ((2,), target)},
+            quantised={"a": HOW},
+        )
+        finding = only(found.findings)
+        assert (finding.kind, finding.name, finding.stops) == ("quantised", "b", True)
+        assert finding.got == f"{source}, 2 scales along axis 0, 0.25 to 0.5, zero points -3 to 7"
+        assert finding.hint.startswith("--dequantise reads these numbers")
+        assert "dtype: float" not in finding.hint
+        assert found.steps == ()
+
+
+@pytest.mark.parametrize(("row", "target"), [("", "int8"), ("", "int32"), (", dtype: int8", "float32")])
+def test_integers_may_be_written_as_integers_and_the_plan_says_whose(
+    plan: Planned, row: str, target: str
+) -> None:
+    text = f"weights: [{{tf: a, pt: b{row}}}]"
+    found = plan(text, {"a": ((2,), "int8")}, {"b": ((2,), target)}, quantised={"a": HOW, "other": HOW})
+    assert found.ok
+    assert found.writes["b"].dtype == ("int8" if row else target)
+    assert found.to_json()["quantised"] == {"a": str(HOW)}
+
+
+def test_the_average_of_a_variable_may_be_the_quantised_one(plan: Planned) -> None:
+    text = 'source: {ema: {tf: "{path...}/ema", use: prefer}}\nweights: [{tf: a, pt: b}]'
+    tf = {"a": (2,), "a/ema": ((2,), "int8")}
+    assert only(plan(text, tf, {"b": (2,)}, quantised={"a/ema": HOW}).findings).kind == "quantised"
+    assert plan(text, {"a": ((2,), "int8"), "a/ema": (2,)}, {"b": (2,)}, quantised={"a": HOW}).ok
+
+
+@pytest.mark.parametrize("source", ["qint8", "quint8", "qint32"])
+def test_tensorflows_own_quantised_dtypes_lack_their_scale(plan: Planned, source: str) -> None:
+    found = only(plan("weights: [{tf: a, pt: b}]", {"a": ((2,), source)}, {"b": (2,)}).findings)
+    assert (found.kind, found.hint) == (
+        "quantised",
+        f"dtype: {source[1:]} on the row writes the integers themselves",
+    )
+
+
+def test_a_scheme_that_nobody_reads_is_not_to_be_dequantised(plan: Planned) -> None:
+    quantised = {"a": Quantised(scheme="blockwise")}
+    found = only(
+        plan("weights: [{tf: a, pt: b}]", {"a": ((2,), "int8")}, {"b": (2,)}, quantised=quantised).findings
+    )
+    assert (found.kind, found.got) == ("quantised", "int8, by blockwise")
+    assert "--dequantise" not in found.hint

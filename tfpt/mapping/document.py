@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -226,9 +227,11 @@ class _Converter:
             value = self.loader.construct_object(node)
             if isinstance(value, int) and value.bit_length() > limits.NUMBER_BITS:
                 raise ValueError("a number of too many digits")
+            if isinstance(value, float) and math.isinf(value) and any(c.isdigit() for c in node.value):
+                raise ValueError("beyond float64")
             return Node(value, position)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # PyYAML's own errors for 2024-13-01, which looks like a date, or for an integer of 5,000 digits.
+            # PyYAML's own errors for 2024-13-01, which looks like a date, for an integer of 5,000 digits; and 1.0e+400.
             raise MappingError(
                 "a value cannot be read", where=str(position), got=node.value[:60], hint="quotes make it text"
             ) from error

@@ -106,7 +106,18 @@ class Layout:
             >>> Layout.parse("h w i o -> o i t h w", {"t": 7}).source_shape((64, 3, 7, 5, 3))
             (5, 3, 3, 64)
         """
-        sizes = _solve(self.right, tuple(shape), dict(self.sizes), self.pattern, "right")
+        return self.left_shape(self.right_sizes(shape, dict(self.sizes)))
+
+    def right_sizes(self, shape: Sequence[int], known: Mapping[str, int]) -> dict[str, int]:
+        """The size of every elementary axis of a result of this shape, some of them being `known`.
+
+        Raises:
+            LayoutError: The shape does not fit the right side, or leaves a size open.
+        """
+        return _solve(self.right, tuple(shape), known, self.pattern, "right")
+
+    def left_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of a variable whose elementary axes have these sizes; a dropped ``...`` is taken as empty."""
         return grouped_shape(_spell(self.left, sizes), sizes)
 
     def __str__(self) -> str:
@@ -122,36 +133,19 @@ class BoundLayout:
         left: Name and size of each elementary axis, in the order of the left side.
         right: The same, in the order of the right side.
         groups: The right side's groups, with ``...`` spelt out.
+        left_groups: The left side's.
     """
 
     layout: Layout
     left: tuple[tuple[str, int], ...]
     right: tuple[tuple[str, int], ...]
     groups: Groups
+    left_groups: Groups
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
         return grouped_shape(self.groups, dict(self.right))
-
-    @cached_property
-    def unconfirmed(self) -> tuple[str, str] | None:
-        """Two axes of equal size that change places: swapping them would give the same shape, so no shape
-        can confirm the layout. ``None`` if every exchange shows.
-
-        Example:
-            >>> Layout.parse("i o -> o i").bind((64, 64)).unconfirmed
-            ('i', 'o')
-            >>> Layout.parse("i o -> o i").bind((64, 32)).unconfirmed is None
-            True
-        """
-        place = {name: index for index, (name, _) in enumerate(self.right)}
-        axes = [(name, size) for name, size in self.left if size > 1 and name in place]
-        for index, (first, size) in enumerate(axes):
-            for second, other in axes[index + 1 :]:
-                if size == other and place[first] > place[second]:
-                    return first, second
-        return None
 
     def split(self, array: np.ndarray) -> np.ndarray:
         """The array with one dimension for each elementary axis of the left side."""
@@ -218,6 +212,7 @@ def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
         tuple((name, sizes[name]) for name in _names(left)),
         tuple((name, sizes[name]) for name in _names(right)),
         right,
+        left,
     )
 
 

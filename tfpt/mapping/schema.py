@@ -5,6 +5,7 @@ These classes describe the YAML as it is written (docs/language.md); `loading` t
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from pydantic import (
 
 from tfpt.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.errors import SourceError
+from tfpt.mapping.operations import Scale
 from tfpt.tensors import DTYPES, Role
 
 
@@ -28,24 +30,42 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _fraction(value: Any) -> Any:
+def _number(value: Any) -> float:
+    """A finite number, or a fraction such as 1/7."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("expected a number or a fraction such as 1/7")
     try:
-        if isinstance(value, int) or "/" in str(value):
-            return Fraction(value)
-        # By way of a float: of 1e999999999, Fraction would write out every digit.
-        return Fraction(repr(float(value)))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        number = float(Fraction(value) if isinstance(value, str) and "/" in value else value)
+    except (ValueError, ZeroDivisionError):
         raise ValueError("expected a number or a fraction such as 1/7") from None
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("expected a number or a fraction, finite and within float64")
+    return number
+
+
+def _scale(value: Any) -> Any:
+    number = _number(value)
+    if number == 0:
+        raise ValueError("expected a number other than 0, in float64; fill: 0 writes zeros")
+    if isinstance(value, str) and "/" in value:
+        fraction = Fraction(value)
+        # What float64 does not hold exactly is no better than the nearest number to the fraction.
+        if max(abs(fraction.numerator), fraction.denominator) <= 1 << 53:
+            return Scale(fraction.numerator, fraction.denominator)
+    return Scale(number)
 
 
 def _constant(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return float(value)  # YAML 1.1 takes 1e-3 for text
+            number = float(value)  # YAML 1.1 takes 1e-3 for text
         except ValueError:
-            pass
+            raise ValueError("expected a number, true or false") from None
+        if math.isinf(number) and any(letter.isdigit() for letter in value):
+            raise ValueError("expected a number that float64 holds")
+        return number
     if value is not None and not isinstance(value, bool | int | float):
         raise ValueError("expected a number, true or false")
     return value
@@ -61,7 +81,8 @@ def _dtype_name(value: Any) -> Any:
 _ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
 Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_ONE_OR_MORE)]
-Number = Annotated[Fraction, BeforeValidator(_fraction), WithJsonSchema({"type": ["number", "string"]})]
+Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": ["number", "string"]})]
+ScaleNumber = Annotated[Scale, BeforeValidator(_scale), WithJsonSchema({"type": ["number", "string"]})]
 DtypeName = Annotated[str, BeforeValidator(_dtype_name)]
 Constant = Annotated[
     Any, BeforeValidator(_constant), WithJsonSchema({"type": ["number", "boolean", "string"]})
@@ -140,7 +161,7 @@ class PadEntry(AxisEntry):
 
     to: Annotated[int | None, Field(gt=0)] = None
     multiple: Annotated[int | None, Field(gt=0)] = None
-    value: float = 0.0
+    value: Constant = 0
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PadEntry:
@@ -172,7 +193,7 @@ class RowEntry(_Strict):
     concat: AxisEntry | None = None
     split: SplitEntry | None = None
     reorder: ReorderEntry | None = None
-    scale: Number | None = None
+    scale: ScaleNumber | None = None
     add: AddEntry | None = None
     pad: PadEntry | None = None
     zero: ZeroEntry | None = None

@@ -1,4 +1,4 @@
-"""What a row does to values: join, slice, layout, reorder, scale, add, pad, zero, cast, split, in that order.
+"""What a row does to values: join, slice, layout, reorder, scale, add, pad, zero, split, cast, in that order.
 
 A `Transform` is what the row says; bound to the shapes of its variables it knows the shapes it will write
 (`BoundTransform`), and only `apply` touches values.
@@ -8,17 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 
+from tfpt.casting import Loss, carrier, cast, computing, constant, loss
+from tfpt.errors import TfptError
 from tfpt.mapping.layout import BoundLayout, Layout, LayoutError, grouped_shape
-from tfpt.mapping.operations import Add, Pad, Reorder, Slice, Split, Zero
+from tfpt.mapping.operations import Add, Pad, Reorder, Scale, Slice, Split, Zero, number_text
 from tfpt.strided import contiguous
 from tfpt.tensors import format_shape
 
 Shape = tuple[int, ...]
+
+
+class CastError(TfptError):
+    """Values that the dtype written cannot hold.
+
+    Attributes:
+        piece: Which of the parameters written, by its place.
+        loss: How many values, and the largest of them.
+    """
+
+    def __init__(self, piece: int, found: Loss) -> None:
+        self.piece = piece
+        self.loss = found
+        super().__init__(
+            "values that the dtype written cannot hold", got=f"{found.count}, up to {found.largest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,6 @@ class Transform:
     Attributes:
         join: How several variables become one tensor: ``stack`` on a new first axis, or ``concat``.
         concat: The axis of the left side along which ``concat`` joins.
-        scale: Multiplied by the numerator, then divided by the denominator, each where it is not 1.
 
     Example:
         >>> fused = Transform(layout=Layout.parse("qkv i o -> (qkv o) i"), join="stack")
@@ -41,11 +57,16 @@ class Transform:
     concat: str | None = None
     slices: tuple[Slice, ...] = ()
     reorder: Reorder | None = None
-    scale: Fraction | None = None
+    scale: Scale | None = None
     add: Add | None = None
     pad: Pad | None = None
     zero: Zero | None = None
     split: Split | None = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether it makes new numbers, rather than moving those of the variables."""
+        return self.scale is not None or self.add is not None
 
     def bind(self, shapes: Sequence[Shape], pieces: int = 1) -> BoundTransform:
         """The transform for variables of these shapes, written as `pieces` parameters.
@@ -101,45 +122,11 @@ class Transform:
         after = len(self.layout.left) - index
         return index if ("...",) not in self.layout.left[:index] else rank - after
 
-    def source_shapes(self, shapes: Sequence[Shape], count: int) -> list[Shape]:
-        """Shapes of `count` variables that this transform would write as parameters of `shapes`.
-
-        Raises:
-            LayoutError: The row does not say enough: sizes of joined pieces, or of axes that it merges.
-        """
-        whole = self._unsplit(shapes)
-        if self.layout is None:
-            joined = whole
-        else:
-            joined = self.layout.source_shape(whole)
-            sizes = {group[0]: index for index, group in enumerate(self.layout.left) if len(group) == 1}
-            grown = list(joined)
-            for cut in self.slices:
-                if cut.stop is not None and cut.stop > 0:
-                    grown[sizes[cut.axis]] = cut.stop
-                elif cut.start is not None and cut.start > 0:
-                    grown[sizes[cut.axis]] += cut.start
-            joined = tuple(grown)
-        if self.join is None:
-            return [joined]
-        if self.join == "stack":
-            return [joined[1:]] * count
-        raise LayoutError("the sizes of the joined pieces are not in the mapping", expected=str(self.layout))
-
-    def _unsplit(self, shapes: Sequence[Shape]) -> Shape:
-        if self.split is None:
-            return shapes[0]
-        if self.split.axis is None:
-            return (len(shapes), *shapes[0])
-        assert self.layout is not None
-        axis = self.layout.right.index((self.split.axis,))
-        return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
-
     def describe(self) -> str:
         """The work in a few words, in the order in which it is done.
 
         Example:
-            >>> Transform(layout=Layout.parse("i o -> o i"), scale=Fraction(1, 7)).describe()
+            >>> Transform(layout=Layout.parse("i o -> o i"), scale=Scale(1, 7)).describe()
             'layout i o -> o i, scale 1/7'
         """
         words = [
@@ -148,8 +135,8 @@ class Transform:
             (self.slices, f"slice {', '.join(map(str, self.slices))}"),
             (self.layout, f"layout {self.layout}"),
             (self.reorder, f"reorder {self.reorder and self.reorder.axis}"),
-            (self.scale is not None, f"scale {self.scale}"),
-            (self.add, f"add {self.add and ', '.join(f'{value:g}' for value in self.add.values)}"),
+            (self.scale, f"scale {self.scale}"),
+            (self.add, f"add {self.add and ', '.join(map(number_text, self.add.values))}"),
             (self.pad, f"pad {self.pad and self.pad.axis}"),
             (self.zero, f"zero {self.zero and f'{self.zero.axis} at {self.zero.at}'}"),
             (self.split, f"split {(self.split and self.split.axis) or 'the first axis'}"),
@@ -176,7 +163,7 @@ class BoundTransform:
     @cached_property
     def whole(self) -> Shape:
         """The shape of the result before it is split."""
-        return self.joined if self.layout is None else grouped_shape(self.layout.groups, self._sizes)
+        return self.joined if self.layout is None else grouped_shape(self.layout.groups, self.sizes)
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -209,7 +196,7 @@ class BoundTransform:
         return self.layout.groups.index((str(self.transform.split.axis),))
 
     @cached_property
-    def _sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """The size of each elementary axis once everything is done."""
         assert self.layout is not None
         sizes = dict(self.layout.right)
@@ -244,21 +231,48 @@ class BoundTransform:
             )
         return sizes
 
-    def apply(self, arrays: Sequence[np.ndarray], dtype: np.dtype) -> list[np.ndarray]:
-        """The values of the parameters: C-contiguous, of `dtype`; a view of the input where nothing is to be done."""
-        array = self._join(_alike(arrays))
+    def carrier(self, dtypes: Sequence[np.dtype]) -> np.dtype | None:
+        """The dtype in which the values of such variables go through the work; None where there is none.
+
+        What is scaled or added to is computed in float64, or complex128. All else is moved in a dtype that holds every
+        value of the variables and of `pad`.
+        """
+        do = self.transform
+        if do.computes:
+            return computing(dtypes)
+        return carrier(dtypes, () if do.pad is None else (do.pad.value,))
+
+    def apply(self, arrays: Sequence[np.ndarray], dtypes: Sequence[np.dtype]) -> list[np.ndarray]:
+        """The values of the parameters: C-contiguous, each of its dtype; a view of the input where nothing is done.
+
+        Every value is rounded once, when it is cast to the dtype that is written.
+
+        Raises:
+            CastError: A dtype cannot hold a value.
+        """
+        work = self.carrier([array.dtype for array in arrays])
+        assert work is not None  # the planner refuses such variables
+        array = self._join([cast(array, work) for array in arrays])
         if self.layout is not None:
             array = self.layout.split(array)
             if self.transform.slices:
                 array = array[self._index()]
             array = self.layout.permute(array)
-        array = self._compute(array)
-        if array.dtype != dtype:
-            array = array.astype(dtype, order="K")
+        own = array.flags.writeable and not any(np.may_share_memory(array, given) for given in arrays)
+        array = self._compute(array, own)
+        if len(set(dtypes)) == 1:
+            written = cast(array, dtypes[0])
+            if loss(array, written) is None:
+                return self._take_apart(self._grouped(written))
+        pieces = self._take_apart(self._grouped(array))
+        return [
+            _checked(piece, held, index)
+            for index, (piece, held) in enumerate(zip(pieces, dtypes, strict=True))
+        ]
+
+    def _grouped(self, array: np.ndarray) -> np.ndarray:
         array = contiguous(array)
-        if self.layout is not None:
-            array = array.reshape(grouped_shape(self.layout.groups, self._sizes))
-        return self._take_apart(array)
+        return array if self.layout is None else array.reshape(grouped_shape(self.layout.groups, self.sizes))
 
     def _join(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         if self.transform.join is None:
@@ -276,40 +290,37 @@ class BoundTransform:
         assert self.layout is not None
         return next(index for index, (axis, _) in enumerate(self.layout.right) if axis == name)
 
-    def _compute(self, array: np.ndarray) -> np.ndarray:
+    def _compute(self, array: np.ndarray, own: bool) -> np.ndarray:
         do = self.transform
         if do.reorder:
             axis = self._axis(do.reorder.axis)
             groups = np.split(array, len(do.reorder.order), axis)
             array = np.concatenate([groups[index] for index in do.reorder.order], axis)
-        if do.scale is not None or do.add:
-            array = self._scale_and_add(array)
+        if do.computes:
+            array = self._scale_and_add(array if own else array.copy(order="K"))
         if do.pad:
             axis = self._axis(do.pad.axis)
             widths = [(0, 0)] * array.ndim
             widths[axis] = (0, do.pad.of(array.shape[axis]) - array.shape[axis])
-            array = np.pad(array, widths, constant_values=np.asarray(do.pad.value).astype(array.dtype))
+            array = np.pad(array, widths, constant_values=constant(do.pad.value, array.dtype))
         if do.zero:
-            array = array.copy()
+            array = array.copy(order="K")
             array[(slice(None),) * self._axis(do.zero.axis) + (do.zero.at,)] = 0
         return array
 
-    def _scale_and_add(self, array: np.ndarray) -> np.ndarray:
-        # Two-byte and one-byte floats would lose bits in between: they are computed in float32.
-        narrow = array.dtype.itemsize < 4
-        values = array.astype(np.float32 if narrow else array.dtype)
+    def _scale_and_add(self, values: np.ndarray) -> np.ndarray:
         scale, add = self.transform.scale, self.transform.add
-        if scale is not None and scale.numerator != 1:
-            values *= scale.numerator
-        if scale is not None and scale.denominator != 1:
-            values /= scale.denominator
+        if scale is not None:
+            scale.multiply(values.real)
+            if values.dtype.kind == "c":
+                scale.multiply(values.imag)
         if add and add.axis is None:
             values += add.values[0]
         elif add:
             axis = self._axis(str(add.axis))
             for group, value in zip(np.split(values, len(add.values), axis), add.values, strict=True):
                 group += value
-        return values.astype(array.dtype) if narrow else values
+        return values
 
     def _take_apart(self, array: np.ndarray) -> list[np.ndarray]:
         split = self.transform.split
@@ -322,10 +333,9 @@ class BoundTransform:
         return [np.ascontiguousarray(piece) for piece in pieces]
 
 
-def _alike(arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """Arrays that numpy can join: it knows no common dtype of bfloat16 and float16, which float32 holds both."""
-    dtypes = {array.dtype for array in arrays}
-    if len(dtypes) < 2 or not any(dtype.itemsize < 4 and dtype.kind in "fV" for dtype in dtypes):
-        return arrays
-    widest = np.result_type(np.float32, *(dtype for dtype in dtypes if dtype.kind not in "V"))
-    return [array.astype(widest) for array in arrays]
+def _checked(piece: np.ndarray, held: np.dtype, index: int) -> np.ndarray:
+    written = cast(piece, held)
+    lost = loss(piece, written)
+    if lost is not None:
+        raise CastError(index, lost)
+    return np.ascontiguousarray(written).reshape(piece.shape)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from tfpt.mapping.layout import LayoutError
 from tfpt.mapping.rows import Row
 from tfpt.mapping.transform import BoundTransform
 from tfpt.planning.averages import Variables
+from tfpt.planning.constants import unheld_constants
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.planning.plan import Step, shapes_text
-from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact
+from tfpt.planning.symmetry import exchangeable
+from tfpt.sources.source import NONE_QUANTISED, Quantised
+from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact, is_integer
+
+# Of TensorFlow Lite; no reader knows what numbers their integers stand for.
+_UNKNOWN_SCHEMES = ("custom", "blockwise", "unknown")
 
 
 def fit(
-    instance: Instance, variables: Variables, targets: Mapping[str, TensorSpec], dtype: str | None = None
+    instance: Instance,
+    variables: Variables,
+    targets: Mapping[str, TensorSpec],
+    dtype: str | None = None,
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED,
 ) -> tuple[Step | None, list[Finding]]:
     """The step of an instance all of whose variables are there.
 
@@ -27,6 +34,7 @@ def fit(
         variables: The variables' shapes and dtypes.
         targets: The model's parameters.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
+        quantised: Tensors whose integers stand for real numbers, by the name under which they are read.
     """
     row = instance.row
     if row.fill is not None or row.keep:
@@ -46,13 +54,11 @@ def fit(
     for name, shape in zip(instance.writes, bound.shapes, strict=True):
         target = targets.get(name)
         written = _written_dtype(row, target.dtype if target else reads[0].dtype, dtype)
-        findings += _dtype_findings(instance, name, reads, written, dtype)
+        findings += _dtype_findings(instance, name, read_as, written, dtype, quantised)
+        findings += unheld_constants(instance, name, written)
         writes.append(TensorSpec(name, shape, written))
-    return Step(read_as, tuple(writes), bound, row.where, alike=_alike(bound)), findings
-
-
-def _alike(bound: BoundTransform) -> tuple[str, str] | None:
-    return bound.layout.unconfirmed if bound.layout is not None else None
+    findings += _common_findings(instance, bound, read_as)
+    return Step(read_as, tuple(writes), bound, row.where, alike=exchangeable(bound)), findings
 
 
 def _constant(
@@ -62,7 +68,8 @@ def _constant(
     target = targets.get(name)
     if target is None:
         return None, []  # reported as extra
-    findings = _fill_findings(instance, name, target, dtype)
+    written = _written_dtype(row, target.dtype, dtype)
+    findings = unheld_constants(instance, name, written)
     shape = target.shape
     if row.shape is not None:
         shape = row.shape
@@ -80,30 +87,8 @@ def _constant(
         shape = targets[model].shape
     if shape != target.shape:
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
-    spec = TensorSpec(name, shape, _written_dtype(row, target.dtype, dtype))
+    spec = TensorSpec(name, shape, written)
     return Step((), (spec,), None, row.where, fill=row.fill, keep=row.keep), findings
-
-
-def _fill_findings(instance: Instance, name: str, target: TensorSpec, dtype: str | None) -> list[Finding]:
-    row = instance.row
-    written = _written_dtype(row, target.dtype, dtype)
-    held = DTYPES[written].numpy
-    if row.fill is None or held is None or held.kind not in "iub":
-        return []
-    low, high = (0, 1) if held.kind == "b" else (int(np.iinfo(held).min), int(np.iinfo(held).max))
-    if math.isfinite(row.fill) and int(row.fill) == row.fill and low <= row.fill <= high:
-        return []
-    return [
-        Finding(
-            "dtype",
-            f"{name} is {written}, and is to be filled with {row.fill}",
-            name=name,
-            where=row.where,
-            row=str(row),
-            expected=f"a constant that {written} can hold",
-            got=str(row.fill),
-        )
-    ]
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:
@@ -117,18 +102,27 @@ def _is_float(name: str) -> bool:
 
 
 def _dtype_findings(
-    instance: Instance, name: str, reads: list[TensorSpec], written: str, dtype: str | None
+    instance: Instance,
+    name: str,
+    reads: Sequence[TensorSpec],
+    written: str,
+    dtype: str | None,
+    quantised: Mapping[str, Quantised],
 ) -> list[Finding]:
     row = instance.row
     chosen = row.dtype is not None or (written == dtype and all(_is_float(spec.dtype) for spec in reads))
     found = []
     for spec in reads:
         held = DTYPES[spec.dtype].numpy
-        computes = row.transform.scale is not None or row.transform.add is not None
+        how = quantised.get(spec.name)
+        hint = f"dtype: {written} on the row, if the loss is wanted"
         if held is None or held.kind == "O":
-            expected = "a variable of numbers"
-        elif computes and not (_is_float(spec.dtype) or spec.dtype.startswith("complex")):
-            expected = "a floating-point variable, since the row scales or adds"
+            expected, hint = "a variable of numbers", ""
+        elif _stands_for_another(spec, how) and _is_real(written):
+            found.append(_quantised(instance, name, spec, written, how))
+            continue
+        elif row.transform.computes and not _is_real(spec.dtype):
+            expected, hint = "a floating-point variable, since the row scales or adds", ""
         elif chosen or is_exact(spec.dtype, written):
             continue
         else:
@@ -142,12 +136,57 @@ def _dtype_findings(
                 row=str(row),
                 expected=expected,
                 got=spec.dtype,
-                hint=""
-                if held is None or held.kind == "O"
-                else f"dtype: {written} on the row, if the loss is wanted",
+                hint=hint,
             )
         )
     return found
+
+
+def _stands_for_another(spec: TensorSpec, how: Quantised | None) -> bool:
+    # TensorFlow's own quantised dtypes come without their scale, which is in other tensors of the graph.
+    return spec.dtype.startswith(("qint", "quint")) or (how is not None and is_integer(spec.dtype))
+
+
+def _is_real(name: str) -> bool:
+    return _is_float(name) or name.startswith("complex")
+
+
+def _quantised(
+    instance: Instance, name: str, spec: TensorSpec, written: str, how: Quantised | None
+) -> Finding:
+    """Integers that stand for real numbers, on their way into a parameter of real numbers."""
+    known = how is not None and how.scheme not in _UNKNOWN_SCHEMES
+    integers = spec.dtype.removeprefix("q")
+    return Finding(
+        "quantised",
+        f"{spec.name} holds integers that stand for other numbers, and {name} is {written}",
+        name=name,
+        where=instance.row.where,
+        row=str(instance.row),
+        expected="the numbers that they stand for" if known else "weights that are not quantised",
+        got=f"{spec.dtype}, {how if how is not None else 'without the scale that belongs to it'}",
+        hint=("--dequantise reads these numbers; " if known else "")
+        + f"dtype: {integers} on the row writes the integers themselves",
+    )
+
+
+def _common_findings(instance: Instance, bound: BoundTransform, reads: Sequence[TensorSpec]) -> list[Finding]:
+    """Variables that are joined and have no dtype in common that holds every value of each."""
+    held = [DTYPES[spec.dtype].numpy for spec in reads]
+    numbers = [dtype for dtype in held if dtype is not None and dtype.kind != "O"]
+    if len(numbers) < len(held) or bound.carrier(numbers) is not None:
+        return []
+    return [
+        Finding(
+            "dtype",
+            f"the variables that are joined to {instance.writes[0]} have no dtype in common",
+            name=instance.writes[0],
+            where=instance.row.where,
+            row=str(instance.row),
+            expected="dtypes of which one holds all values of the others",
+            got=", ".join(dict.fromkeys(spec.dtype for spec in reads)),
+        )
+    ]
 
 
 def _misfit(instance: Instance, reads: list[TensorSpec], error: LayoutError) -> Finding:

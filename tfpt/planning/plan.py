@@ -11,6 +11,7 @@ from typing import Any
 from tfpt.errors import TfptError
 from tfpt.mapping.transform import BoundTransform
 from tfpt.planning.findings import Finding
+from tfpt.planning.symmetry import Alike
 from tfpt.tensors import TensorSpec, format_shape
 
 
@@ -25,7 +26,7 @@ class Step:
         fill: The constant that is written.
         keep: The values are those of the model itself.
         where: File and line of the row.
-        alike: The two axes of equal size that the layout exchanges, where no shape can confirm it.
+        alike: Sets of axes that could have been exchanged without a shape showing it: see `tfpt.planning.symmetry`.
     """
 
     reads: tuple[TensorSpec, ...]
@@ -34,7 +35,7 @@ class Step:
     where: str
     fill: bool | int | float | None = None
     keep: bool = False
-    alike: tuple[str, str] | None = None
+    alike: tuple[Alike, ...] = ()
 
     @property
     def work(self) -> str:
@@ -42,6 +43,15 @@ class Step:
         if self.transform is not None:
             return self.transform.transform.describe()
         return "keep" if self.keep else f"fill {self.fill}"
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes the work holds at once, beside the variables that are read."""
+        written = sum(spec.nbytes for spec in self.writes)
+        if self.transform is None or not self.transform.transform.computes:
+            return written
+        # Scaled and added to in float64.
+        return written + 8 * sum(spec.size for spec in self.writes)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -68,6 +78,7 @@ class Plan:
         notes: What is worth knowing.
         ignored: Variables left out by name, with the mapping's reason for each.
         shadows: Variables whose exponential moving average is read in their place, with the shadow's name.
+        quantised: Variables whose integers stand for real numbers and are written as they are, and what they stand for.
     """
 
     mapping: str
@@ -81,6 +92,7 @@ class Plan:
     notes: tuple[Finding, ...]
     ignored: Mapping[str, str]
     shadows: Mapping[str, str]
+    quantised: Mapping[str, str]
 
     @property
     def ok(self) -> bool:
@@ -129,6 +141,7 @@ class Plan:
             "notes": [finding.to_json() for finding in self.notes],
             "ignored": dict(self.ignored),
             "shadows": dict(self.shadows),
+            "quantised": dict(self.quantised),
             "steps": [step.to_json() for step in self.steps],
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,8 +22,13 @@ from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
 from tfpt.planning.names import NameIndex
 from tfpt.planning.plan import Plan, Step
 from tfpt.planning.scopes import choose_scope
+from tfpt.planning.unreadable import unreadable
 from tfpt.sources.roles import roles_by_name
+from tfpt.sources.source import NONE_QUANTISED, NOTHING_SKIPPED, Quantised
 from tfpt.tensors import Role, TensorSpec, format_shape
+
+# Sets of equal axes that the note of one row names.
+_SETS = 4
 
 
 def make_plan(
@@ -33,6 +39,8 @@ def make_plan(
     source: str = "",
     dtype: str | None = None,
     roles: Mapping[str, Role] | None = None,
+    quantised: Mapping[str, Quantised] = NONE_QUANTISED,
+    skipped: Mapping[str, str] = NOTHING_SKIPPED,
 ) -> Plan:
     """Plan a translation from names, shapes and dtypes alone.
 
@@ -43,13 +51,15 @@ def make_plan(
         source: What to call the checkpoint in reports.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         roles: What the variables that are no weights are for; by default what their names tell.
+        quantised: Variables whose integers stand for real numbers, and how.
+        skipped: What the checkpoint holds beside `specs` and cannot be read, each with the reason.
     """
     row_set, finding = choose_scope(mapping, specs)
     if finding is not None:
-        return _plan(mapping, source, row_set.scope, specs, [], [finding], [], {}, {})
+        return _plan(mapping, source, row_set.scope, specs, [], [finding], [], {}, {}, {})
     known = roles_by_name(specs) if roles is None else roles
     row_set = replace(row_set, ignore=tuple(_with_names(entry, known) for entry in row_set.ignore))
-    return _Planner(mapping, row_set, specs, targets, source, dtype).plan()
+    return _Planner(mapping, row_set, specs, targets, source, dtype, quantised, skipped).plan()
 
 
 def _with_names(entry: Ignore, roles: Mapping[str, Role]) -> Ignore:
@@ -67,6 +77,8 @@ class _Planner:
         targets: Mapping[str, TensorSpec],
         source: str,
         dtype: str | None,
+        quantised: Mapping[str, Quantised],
+        skipped: Mapping[str, str],
     ) -> None:
         self.mapping = mapping
         self.row_set = row_set
@@ -74,6 +86,8 @@ class _Planner:
         self.targets = targets
         self.source = source
         self.dtype = dtype
+        self.quantised = quantised
+        self.skipped = skipped
         self.findings: list[Finding] = []
         self.notes: list[Finding] = []
         self.nearest = NearestNames()
@@ -85,9 +99,8 @@ class _Planner:
         names, parameters = NameIndex(variables.specs, TF_SEPARATOR), NameIndex(self.targets, PT_SEPARATOR)
         by_row = self._instances(names, variables, parameters)
         place_constants(by_row)
-        claims = settle(
-            [instance for _, found in by_row for instance in found], self.row_set.ignore, variables.specs
-        )
+        instances = [instance for _, found in by_row for instance in found]
+        claims = settle(instances, self.row_set.ignore, variables.specs)
         self.findings += claims.findings
         steps = self._fit(claims, variables)
         claimed = claimed_by(claims.active)
@@ -100,6 +113,9 @@ class _Planner:
         if self.row_set.ema is not None and self.row_set.ema.use == "require":
             used = [name for name in claimed if name in variables.specs]
             self.findings += require_averages(used, variables, self.row_set.ema)
+        self.findings = unreadable(
+            instances, claims, self.row_set, self.skipped, variables.specs, self.findings
+        )
         self.notes += note_defaults(self.mapping)
         self.notes += [_dead(row) for row, found in by_row if not row.optional and not found]
         self.notes += _unconfirmed(steps)
@@ -122,6 +138,7 @@ class _Planner:
             self.notes,
             ignored,
             shadows,
+            self._integers(steps),
         )
 
     def _instances(
@@ -140,6 +157,11 @@ class _Planner:
                 )
         return found
 
+    def _integers(self, steps: list[Step]) -> dict[str, str]:
+        """What the quantised variables stand for that are written as the integers they are."""
+        read = {spec.name for step in steps for spec in step.reads}
+        return {name: str(how) for name, how in self.quantised.items() if name in read}
+
     def _fit(self, claims: Claims, variables: Variables) -> list[Step]:
         steps = []
         for instance in claims.active:
@@ -148,7 +170,7 @@ class _Planner:
             if instance.absent:
                 self.findings += [self._absent(instance, name, variables.specs) for name in instance.absent]
                 continue
-            step, findings = fit(instance, variables, self.targets, self.dtype)
+            step, findings = fit(instance, variables, self.targets, self.dtype, self.quantised)
             self.findings += map(self._with_hint, findings)
             if step is not None and not extra and not findings:
                 steps.append(step)
@@ -197,6 +219,7 @@ def _plan(
     notes: list[Finding],
     ignored: Mapping[str, str],
     shadows: Mapping[str, str],
+    quantised: Mapping[str, str],
 ) -> Plan:
     return Plan(
         mapping=mapping.name,
@@ -210,6 +233,7 @@ def _plan(
         notes=tuple(notes),
         ignored=ignored,
         shadows=shadows,
+        quantised=quantised,
     )
 
 
@@ -218,24 +242,30 @@ def _dead(row: Row) -> Finding:
 
 
 def _unconfirmed(steps: list[Step]) -> list[Finding]:
-    """One note for each row: how many of its tensors have equal axes that change places."""
+    """One note for each row: how many of its tensors have axes that could have been exchanged, and which."""
     by_row: dict[str, list[Step]] = {}
     for step in steps:
-        if step.alike is not None:
+        if step.alike:
             by_row.setdefault(step.where.partition(" (in")[0], []).append(step)
-    notes = []
-    for where, found in by_row.items():
-        first = found[0]
-        assert first.alike is not None
-        notes.append(
-            Finding(
-                "unconfirmed-layout",
-                f"{len(found)} tensor{'s' * (len(found) != 1)}, {first.reads[0].name} first, "
-                f"{'have' if len(found) != 1 else 'has'} equal axes "
-                f"{' and '.join(first.alike)}: the shapes cannot confirm the layout",
-                name=first.writes[0].name,
-                where=where,
-                got=f"{first.work} on {format_shape(first.reads[0].shape)}",
-            )
-        )
-    return notes
+    return [_unconfirmed_row(where, found) for where, found in by_row.items()]
+
+
+def _unconfirmed_row(where: str, found: list[Step]) -> Finding:
+    first, number = found[0], len(found)
+    assert first.transform is not None
+    sets = Counter(names for step in found for names in step.alike)
+    axes = "; ".join(
+        f"{', '.join(names[:-1])} and {names[-1]}" + (f" (in {count})" if count < number else "")
+        for names, count in sets.most_common(_SETS)
+    ) + ("; …" if len(sets) > _SETS else "")
+    name = first.reads[0].name
+    tensors = f"{number} tensors, {name} first, have" if number > 1 else f"1 tensor, {name} first, has"
+    layout = first.transform.layout
+    return Finding(
+        "unconfirmed-layout",
+        f"{tensors} equal axes {axes}: the shapes cannot confirm "
+        + ("the layout" if layout is not None else "that none are to be exchanged"),
+        name=first.writes[0].name,
+        where=where,
+        got=f"{first.work} on {format_shape(first.reads[0].shape)}",
+    )

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tfpt.planning import Finding, Plan, Step
+from tfpt.planning import KINDS, Finding, Plan, Step
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 
 # How many findings of one row are spelt out; the rest are counted and named.
 SHOWN_PER_ROW = 3
+# How many rows with a note of one kind are shown: a mapping may have a row for each tensor.
+SHOWN_NOTES = 5
 
 
 def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: bool = False) -> None:
@@ -47,6 +49,7 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.kind, finding.where.partition(" (in")[0]), []).append(finding)
+    hidden = {} if everything else _hide_notes(groups)
     # Groups that follow one another often have the same way out: it is said once, after the last of them.
     hints = [next((finding.hint for finding in group if finding.hint), "") for group in groups.values()]
     for ((kind, where), group), hint, later in zip(groups.items(), hints, [*hints, ""][1:], strict=True):
@@ -65,6 +68,23 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
             out.print(f"  … and {len(group) - len(shown):,} more (--all shows them)")
         if hint and hint != later:
             out.print(f"  next      {escape(hint)}", soft_wrap=True)
+    for kind, more in hidden.items():
+        out.print()
+        out.print(f"[yellow]note: {kind}[/]  at {more:,} more rows (--all shows them)")
+
+
+def _hide_notes(groups: dict[tuple[str, str], list[Finding]]) -> dict[str, int]:
+    """Take out the notes of a kind at all but the first rows, and say at how many more rows there are any."""
+    rows: dict[str, int] = {}
+    for (kind, where), group in list(groups.items()):
+        rows[kind] = rows.get(kind, 0) + 1
+        if rows[kind] > SHOWN_NOTES and not group[0].stops:
+            del groups[kind, where]
+    return {
+        kind: number - SHOWN_NOTES
+        for kind, number in rows.items()
+        if number > SHOWN_NOTES and not KINDS[kind]
+    }
 
 
 def _row(finding: Finding) -> str:

@@ -1,0 +1,69 @@
+"""Which axes of a tensor no shape can tell apart: exchanged, they would give the same shapes on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from tfpt.mapping.layout import ELLIPSIS, Groups
+from tfpt.mapping.transform import BoundTransform
+
+# Axes of one size, by their letters in the layout, or by their numbers where a row has no layout.
+Alike = tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)  # thousands of tensors have a few shapes
+def exchangeable(bound: BoundTransform) -> tuple[Alike, ...]:
+    """The sets of axes that could have been exchanged without a shape showing it.
+
+    Axes of equal size, and axes that are composed of several, such as ``(h d)``, with an equal product. Axes of size 1
+    do not count, nor those along which values are repeated.
+
+    Example:
+        >>> from tfpt.mapping.layout import Layout
+        >>> from tfpt.mapping.transform import Transform
+        >>> exchangeable(Transform(layout=Layout.parse("h w i o -> o i h w")).bind([(3, 3, 5, 7)]))
+        (('h', 'w'),)
+        >>> exchangeable(Transform(layout=Layout.parse("h d o -> (h d) o")).bind([(3, 2, 6)]))
+        (('(h d)', 'o'),)
+        >>> exchangeable(Transform().bind([(7, 7)]))
+        (('0', '1'),)
+    """
+    if bound.layout is None:
+        return tuple(_classes({str(axis): size for axis, size in enumerate(bound.joined)}))
+    before, after = dict(bound.layout.left), bound.sizes
+    kept = [name for name in before if name in after]
+    found = [
+        *_classes({_spelt(name): before[name] for name in kept}),
+        *_classes({_spelt(name): after[name] for name in kept}),
+        *_classes(_composed(bound.layout.left_groups, before, kept)),
+        *_classes(_composed(bound.layout.groups, after, kept)),
+    ]
+    distinct: dict[frozenset[str], Alike] = {}
+    for names in found:
+        distinct.setdefault(frozenset(names), names)
+    return tuple(names for key, names in distinct.items() if not any(key < other for other in distinct))
+
+
+def _classes(sizes: Mapping[str, int]) -> list[Alike]:
+    by_size: dict[int, list[str]] = {}
+    for name, size in sizes.items():
+        if size > 1:
+            by_size.setdefault(size, []).append(name)
+    return [tuple(names) for names in by_size.values() if len(names) > 1]
+
+
+def _composed(groups: Groups, sizes: Mapping[str, int], kept: Iterable[str]) -> dict[str, int]:
+    """Each axis of one side with its size; those that hold nothing of the variable are left out."""
+    found = {}
+    for group in groups:
+        names = [name for name in group if sizes[name] > 1]
+        if set(names) & set(kept):
+            text = " ".join(map(_spelt, names))
+            found[text if len(names) == 1 else f"({text})"] = math.prod(sizes[name] for name in names)
+    return found
+
+
+def _spelt(name: str) -> str:
+    return f"{ELLIPSIS}[{name.removeprefix(ELLIPSIS)}]" if name.startswith(ELLIPSIS) else name

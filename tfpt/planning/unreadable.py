@@ -1,0 +1,111 @@
+"""Variables that a file holds and that cannot be read: a plan that would have used one says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tfpt.mapping.rows import Ema, RowSet
+from tfpt.mapping.template import TF_SEPARATOR, join
+from tfpt.planning.claims import Claims
+from tfpt.planning.findings import Finding
+from tfpt.planning.instances import Instance
+from tfpt.tensors import TensorSpec
+
+
+def unreadable(
+    instances: Iterable[Instance],
+    claims: Claims,
+    row_set: RowSet,
+    skipped: Mapping[str, str],
+    specs: Mapping[str, TensorSpec],
+    findings: Iterable[Finding],
+) -> list[Finding]:
+    """The findings, with one for each skipped variable that a row, or a moving average, would have read.
+
+    An optional row is no way around it: the file has the variable.
+
+    Args:
+        instances: Every instance of every row.
+        claims: What became of them.
+        row_set: The rows, with what they ignore.
+        skipped: What the file holds and cannot be read, each with the reason.
+        specs: The variables that can be read.
+        findings: Those so far; what they say less of the same variables, or of their parameters, is left out.
+    """
+    if not skipped:
+        return list(findings)
+    held = {
+        name: reason
+        for name, reason in skipped.items()
+        if not any(entry.covers(name) for entry in row_set.ignore)
+    }
+    written = {name for instance in claims.active for name in instance.writes if not instance.row.fallback}
+    found: dict[str, Finding] = {}
+    said: set[str] = set()
+    for instance in instances:
+        if not instance.absent or (instance.row.fallback and written.issuperset(instance.writes)):
+            continue
+        for name in _held(instance, held):
+            found.setdefault(name, _finding(name, held[name], instance))
+            said.update(instance.absent, instance.writes)
+    if row_set.ema is not None and row_set.ema.use != "ignore":
+        for name, base in _averages(held, row_set.ema):
+            if base in specs:
+                found.setdefault(name, _average(name, base, held[name], row_set.ema))
+    kept = [
+        finding
+        for finding in findings
+        if finding.kind not in ("absent", "missing") or finding.name not in said
+    ]
+    return [*kept, *found.values()]
+
+
+def _held(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
+    """Which of the variables that an instance wants the file holds all the same."""
+    found = [name for name in instance.absent if name in skipped]
+    for template in instance.row.tf:
+        if template.renders:
+            continue
+        # A field that carries nothing: the name could not be written from the parameter's.
+        for name in skipped:
+            values = template.match(name)
+            if values is not None and all(
+                instance.values.get(key, value) == value for key, value in values.items()
+            ):
+                found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _averages(skipped: Mapping[str, str], ema: Ema) -> Iterable[tuple[str, str]]:
+    for name in skipped:
+        values = ema.tf.match(name) or {}
+        path = next((value for value in values.values() if isinstance(value, tuple)), None)
+        if path is not None:
+            base = join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)
+            if not any(template.match(base) is not None for template in ema.exclude):
+                yield name, base
+
+
+def _finding(name: str, reason: str, instance: Instance) -> Finding:
+    return Finding(
+        "absent",
+        f"the variable {name} cannot be read: {reason}",
+        name=name,
+        where=instance.row.where,
+        row=str(instance.row),
+        expected=f"{name}, for {', '.join(instance.writes[:3])}",
+        got=f"the file holds it, but it cannot be read: {reason}",
+        hint="a file that holds its values plainly, or an entry under source.ignore",
+    )
+
+
+def _average(name: str, base: str, reason: str, ema: Ema) -> Finding:
+    return Finding(
+        "absent",
+        f"the moving average {name} cannot be read: {reason}",
+        name=name,
+        where=ema.position.row,
+        expected=f"the average of {base}",
+        got=f"the file holds it, but it cannot be read: {reason}",
+        hint="use: ignore takes the variable itself",
+    )
