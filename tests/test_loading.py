@@ -323,6 +323,8 @@ def test_dtypes_that_numpy_has_from_elsewhere_are_filled_in(tmp_path, dtype, suf
     weight = tfpt.load(mapping, path, trust=True).weight
     assert weight.dtype == getattr(torch, dtype)
     np.testing.assert_array_equal(weight.float().numpy(), values.astype(np.float32))
+
+
 def test_a_model_in_a_narrower_dtype_takes_what_it_can_hold_and_nothing_else(tmp_path, monkeypatch):
     module = "import torch\n\n\ndef network():\n    return torch.nn.Linear(3, 2).half()\n"
     (tmp_path / "half_network.py").write_text(module)

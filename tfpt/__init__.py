@@ -27,7 +27,7 @@ from tfpt._version import __version__
 if TYPE_CHECKING:
     from tfpt.comparison import diff
     from tfpt.conversion import convert, plan, sample
-    from tfpt.errors import MappingError, ModelError, SinkError, SourceError, TfptError
+    from tfpt.errors import DtypeError, MappingError, ModelError, SinkError, SourceError, TfptError
     from tfpt.inspection import inspect
     from tfpt.loading import load
     from tfpt.mapping.loading import load_mapping
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # No module is called as a function is: importing the module would put it in the function's place.
 _HOME = {
+    "DtypeError": "tfpt.errors",
     "MappingError": "tfpt.errors",
     "ModelError": "tfpt.errors",
     "Plan": "tfpt.planning",
@@ -67,6 +68,7 @@ _HOME = {
 }
 
 __all__ = [
+    "DtypeError",
     "MappingError",
     "ModelError",
     "Plan",

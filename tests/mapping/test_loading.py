@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.growth import cpu_budget
 from tfpt.errors import MappingError
 from tfpt.limits import MAPPING_CHAIN
 from tfpt.mapping.configuration import read_config
@@ -373,7 +372,9 @@ NO_SCALES += ["1/2/3", "seven", f"{HUGE}", f"{HUGE}/3", f"1/{HUGE}"]
 @pytest.mark.parametrize("scale", NO_SCALES)
 def test_a_scale_is_a_finite_number_other_than_zero(load: Load, scale: str) -> None:
     error = refused(load, f"version: 1\nweights:\n  - {{tf: a, pt: b, scale: {scale}}}")
-    assert error.what.startswith("weights.scale: expected a number")
+    # Whole numbers of more than 256 bits are refused before anybody asks what they are for.
+    expected = "a value cannot be read" if scale == str(HUGE) else "weights.scale: expected a number"
+    assert error.what.startswith(expected)
     assert error.where == "m.yaml:3:27"
 
 

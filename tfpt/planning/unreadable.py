@@ -9,6 +9,7 @@ from tfpt.mapping.template import TF_SEPARATOR, join
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
+from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec
 
 
@@ -34,11 +35,8 @@ def unreadable(
     """
     if not skipped:
         return list(findings)
-    held = {
-        name: reason
-        for name, reason in skipped.items()
-        if not any(entry.covers(name) for entry in row_set.ignore)
-    }
+    ignored = left_out(row_set.ignore, NameIndex(skipped, TF_SEPARATOR))
+    held = {name: reason for name, reason in skipped.items() if name not in ignored}
     written = {name for instance in claims.active for name in instance.writes if not instance.row.fallback}
     found: dict[str, Finding] = {}
     said: set[str] = set()
