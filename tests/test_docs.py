@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import runpy
@@ -366,6 +367,17 @@ def test_the_dtypes_are_those_of_the_table() -> None:
     }
 
 
+def tfjs(shard: str, content: bytes | None) -> Path:
+    """A TensorFlow.js model of eight bytes, and its shard, if it is to be there."""
+    weights = [{"name": "w", "shape": [2], "dtype": "float32"}]
+    model = {"format": "layers-model", "weightsManifest": [{"paths": [shard], "weights": weights}]}
+    Path("tfjs").mkdir()
+    Path("tfjs/model.json").write_text(json.dumps(model))
+    if content is not None:
+        Path("tfjs", shard).write_bytes(content)
+    return Path("tfjs/model.json")
+
+
 def damage(name: str) -> None:
     """Make, in the working folder, what a row of the table of refusals speaks of, and read or write it."""
     import numpy as np
@@ -426,6 +438,12 @@ def damage(name: str) -> None:
 
             torch.jit.save(torch.jit.script(torch.nn.Identity()), "program.pt")
             tfpt.open_source("program.pt")
+        case "a manifest of TensorFlow.js without any of its shards":
+            tfpt.open_source(tfjs("w.bin", None))
+        case "shards of TensorFlow.js that were cut off":
+            tfpt.open_source(tfjs("w.bin", bytes(5)))
+        case "a shard of TensorFlow.js outside its folder":
+            tfpt.open_source(tfjs("../w.bin", bytes(8)))
         case "a folder with several files of weights":
             for file in ("several/a.npz", "several/b.npz"):
                 Path(file).parent.mkdir(exist_ok=True)

@@ -129,3 +129,10 @@ def most_unpacked(claimed: int, stored: int) -> int:
         (67108864, 800)
     """
     return max(CLAIMED_FREELY, stored * (TIGHTEST if claimed <= LARGE_MEMBER else TIGHTEST_OF_LARGE))
+# ── TensorFlow.js ──
+# A model.json holds the graph, too: the largest have some 10 MB, and Python makes of 1 MB up to 40.
+TFJS_MANIFEST = 32 << 20
+# Shards are of 4 MB; each is a file to ask for.
+TFJS_SHARDS = 10_000
+# Strings of a tensor lie behind each other, each behind its length: they are counted one by one.
+TFJS_STRINGS = 1 << 22

@@ -36,6 +36,10 @@ _BESIDE = re.compile(
 )
 # What says which files beside it hold the weights: it is meant, not they.
 _INDEX = re.compile(r".+\.weights\.json")
+# The same of TensorFlow.js, if it is one: Keras calls a model without weights model.json, too.
+_MANIFEST = re.compile(r"model\.json|(?:.+[-_.])?weights_manifest\.json")
+# Its shards, and the graph of 2018.
+_OF_MANIFEST = re.compile(r".+\.bin|tensorflowjs_model\.pb", re.IGNORECASE)
 _OF_CHECKPOINT = re.compile(r"checkpoint|.+\.index|.+-\d{5,}-of-\d{5,}")
 
 # An HDF5 superblock stands at byte 0, or at 512 times a power of two behind a user block.
@@ -78,6 +82,7 @@ HDF5 = Format("a Keras HDF5 file", "tfpt.sources.keras.hdf5", "open_hdf5")
 KERAS_ARCHIVE = Format("a .keras archive", "tfpt.sources.keras.archive", "ArchiveSource", True)
 KERAS_SHARDS = Format("sharded Keras weights", "tfpt.sources.keras.shards", "ShardedWeightsSource")
 TFLITE = Format("a TensorFlow Lite model", "tfpt.sources.tflite.model", "TfliteSource", quantised=True)
+TFJS = Format("a TensorFlow.js model", "tfpt.sources.tfjs.source", "TfjsSource", quantised=True)
 NUMPY = Format("a numpy file", "tfpt.sources.arrays.numpy", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.sources.pytorch.safetensors", "SafetensorsSource")
 TORCH = Format("PyTorch weights", "tfpt.sources.pytorch.torch", "TorchSource", True, True)
@@ -94,6 +99,7 @@ FORMATS = (
     KERAS_ARCHIVE,
     KERAS_SHARDS,
     TFLITE,
+    TFJS,
     NUMPY,
     SAFETENSORS,
     TORCH,
@@ -166,6 +172,7 @@ def weights_in(location: str) -> str:
     found = [name for name in names if _INDEX.fullmatch(name)]
     if len(found) != 1:
         found = [name for name in names if _WEIGHTS.search(name) and not _BESIDE.fullmatch(name)]
+        found = _manifests(location, names, found)
     if len(found) == 1:
         return inside(location, found[0])
     if not found:
@@ -177,6 +184,21 @@ def weights_in(location: str) -> str:
         got=", ".join(found[:20]) + (f" and {len(found) - 20:,} more" if len(found) > 20 else ""),
         hint=f"name it: {inside(location, found[0])}",
     )
+
+
+def _manifests(folder: str, names: list[str], weights: list[str]) -> list[str]:
+    """The manifests of TensorFlow.js in a folder and the files of weights that are no shards; without one `weights`."""
+    from tfpt.sources.tfjs.manifest import is_tfjs
+
+    others = [name for name in weights if not _OF_MANIFEST.fullmatch(name)]
+    found = [
+        name
+        for name in names
+        # Under any name where nothing else in the folder holds weights.
+        if (name.endswith(".json") and not others) or _MANIFEST.fullmatch(name)
+        if is_tfjs(open_storage(inside(folder, name)).data[:_HEAD].tobytes())
+    ]
+    return found + others if found else weights
 
 
 def _of_folder(folder: str) -> Format:
@@ -217,7 +239,7 @@ def _of_bytes(storage: Storage) -> Format | None:
     if is_pickle(data):
         return PICKLE
     # A graph may begin as JSON does: a first node of 123 bytes is announced by a line feed and a brace.
-    if head.lstrip()[:1] == b"{" and (found := _of_json(storage)) is not None:
+    if head.lstrip()[:1] in (b"{", b"[") and (found := _of_json(storage)) is not None:
         return found
     if is_flax(data):
         return FLAX
@@ -242,12 +264,19 @@ def _of_zip(storage: Storage) -> Format:
 
 
 def _of_json(storage: Storage) -> Format | None:
+    from tfpt.sources.tfjs.manifest import is_tfjs
+
+    # Told by its first key, whatever its size: its reader has its own limit, and fetches it once.
+    if is_tfjs(storage.data[:_HEAD].tobytes()):
+        return TFJS
     if len(storage.data) > SHARD_INDEX:
         return None
     try:
         content = json.loads(storage.data[:].tobytes())
     except (ValueError, RecursionError):
         return None
+    if isinstance(content, dict) and "weightsManifest" in content:
+        return TFJS
     table = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(table, dict):
         return None

@@ -13,25 +13,31 @@ from tfpt.tensors import Role, TensorSpec
 
 @dataclass(frozen=True)
 class Quantised:
-    """How the integers of a tensor stand for real numbers: ``(integer - zero point) * scale``.
+    """How the integers of a tensor stand for real numbers: ``(integer - zero point) * scale``, mostly.
 
     Attributes:
         scales: One for the tensor, or one for each index of `axis`.
         zero_points: As many: the integers that stand for 0.
         axis: The axis along which they differ; None where one pair is for the whole tensor.
-        scheme: ``affine``, as above, or the name of another rule.
+        scheme: ``affine``, as above; ``minimum``: ``integer * scale + minimum``; or the name of another rule.
+        minimums: As many as scales where the scheme is ``minimum``: the numbers that 0 stands for.
 
     Example:
         >>> str(Quantised((0.05,), (-3,))), str(Quantised((0.1, 0.2), (0, 0), axis=1))
         ('scale 0.05, zero point -3', '2 scales along axis 1, 0.1 to 0.2, zero point 0')
+        >>> str(Quantised((0.05,), scheme="minimum", minimums=(-1.5,)))
+        'scale 0.05, minimum -1.5'
     """
 
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
     axis: int | None = None
     scheme: str = "affine"
+    minimums: tuple[float, ...] = ()
 
     def __str__(self) -> str:
+        if self.scheme == "minimum" and len(self.scales) == len(self.minimums) == 1:
+            return f"scale {self.scales[0]:.6g}, minimum {self.minimums[0]:.6g}"
         if self.scheme != "affine" or not self.scales:
             return f"by {self.scheme}"
         low, high = min(self.zero_points, default=0), max(self.zero_points, default=0)

@@ -1,0 +1,1 @@
+"""The reader of TensorFlow.js models."""
