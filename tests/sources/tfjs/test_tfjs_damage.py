@@ -328,3 +328,23 @@ def test_no_damage_of_a_manifest_or_a_shard_escapes(data: st.DataObject, tmp_pat
         for name in inner.specs:
             inner.read(name)
     shutil.rmtree(folder)
+
+
+def test_strings_are_counted_through_windows_and_in_proportion(tmp_path: Path) -> None:
+    def model(count: int) -> Callable[[], object]:
+        words = [b"x" * (n % 37) for n in range(count)] + [b"y" * 200_000]
+        content = b"".join(len(word).to_bytes(4, "little") + word for word in words)
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        entry = {"name": "w", "shape": [count + 1], "dtype": "string"}
+        shards = {f"s{at}": content[at : at + 99_991] for at in range(0, len(content), 99_991)}
+        path = save(folder, [entry, FOUR[0]], {**shards, "last": VALUES[:12]})
+
+        def read() -> None:
+            source = TfjsSource(str(path))
+            assert source.read("w").tolist() == words
+            assert source.read("a").tolist() == [0, 1, 2]
+
+        return read
+
+    assert_linear(model(10_000), model(40_000))

@@ -26,6 +26,8 @@ _BEGINS = re.compile(
     re.VERBOSE,
 )
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z][A-Za-z0-9+.-]*:")
+# Lines of what a file says of itself; models have a few inputs and outputs.
+_MOST_LINES = 64
 _HINT = "fetch model.json and its shards again, of one version"
 
 
@@ -146,7 +148,11 @@ def _details(content: dict[str, object]) -> list[str]:
             tensors = signature.get(side)
             if isinstance(tensors, dict):
                 lines += [f"{side[:-1]} {key}: {_described(tensor)}" for key, tensor in tensors.items()]
-    return lines
+    return (
+        lines
+        if len(lines) <= _MOST_LINES
+        else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES:,} more"]
+    )
 
 
 def _described(tensor: object) -> str:
