@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,18 +87,45 @@ def test_tensors_of_a_missing_shard_are_skipped(gone: str, skipped: str, tmp_pat
         source.read(skipped[0])
 
 
-def test_what_lies_behind_a_missing_shard_is_not_guessed(tmp_path: Path) -> None:
-    # s1 and s3 are of unequal sizes and s3 is not the last: how long s2 was nobody knows.
-    parts = {"s1": VALUES[:12], "s2": VALUES[12:24], "s3": VALUES[24:40], "s4": VALUES[40:]}
-    path = save(tmp_path, FOUR, parts)
-    (tmp_path / "s2").unlink()
+@pytest.mark.parametrize(
+    ("sizes", "gone", "changed"),
+    [
+        ([3, 3, 4, 2], (1,), {}),  # of unequal sizes
+        ([5, 5, 2], (1,), {2: 1}),  # the last one cut off: it does not add up
+        ([5, 5, 5, 2], (1,), {0: 4}),  # the first one cut off
+        ([3, 2, 3, 4, 2], (1, 3), {}),  # two of three would add up, and be wrong
+        ([3, 3, 3, 3, 2], (1, 3), {}),
+        ([5, 2], (0,), {}),  # nothing to compare with
+    ],
+)
+def test_what_lies_behind_a_missing_shard_is_not_guessed(
+    sizes: list[int], gone: tuple[int, ...], changed: dict[int, int], tmp_path: Path
+) -> None:
+    ends = np.cumsum([0, *sizes])
+    parts = [np.arange(begin, end, dtype="<f4") for begin, end in pairwise(ends)]
+    names = [f"w{n}" for n in range(ends[-1])]
+    path = save(
+        tmp_path,
+        floats(*names, size=1),
+        {f"s{n}": part[: changed.get(n)].tobytes() for n, part in enumerate(parts)},
+    )
+    for n in gone:
+        (tmp_path / f"s{n}").unlink()
     source = open_source(path)
-    assert list(source.specs) == ["a"]
-    assert source.skipped == dict.fromkeys("bcd", "in or behind s2, which is missing")
-    # Cut off, too: sizes do not add up any more, and nothing is read from a wrong place.
-    path = save(tmp_path, FOUR, {"s1": VALUES[:20], "s2": VALUES[20:40], "s3": VALUES[40:44]})
-    (tmp_path / "s2").unlink()
-    assert list(open_source(path).specs) == ["a"]
+    first = gone[0]
+    there = sum(changed.get(n, size) for n, size in enumerate(sizes[:first]))
+    assert list(source.specs) == names[:there]
+    assert [source.read(name).item() for name in source.specs] == list(range(there))
+    assert set(source.skipped.values()) == {f"in or behind s{first}, which is missing"}
+
+
+def test_a_missing_shard_of_the_usual_size_is_known_by_it(tmp_path: Path) -> None:
+    size = 1 << 20
+    path = save(tmp_path, [*floats("a", size=size), *FOUR[1:]], {"s0": b"", "s1": VALUES[:36]})
+    (tmp_path / "s0").unlink()
+    source = open_source(path)
+    assert source.skipped == {"a": "in s0, which is missing"}
+    assert [source.read(name)[0] for name in "bcd"] == [0, 3, 6]
 
 
 def test_too_long_shards_are_refused_though_one_is_missing(tmp_path: Path) -> None:
@@ -277,6 +305,12 @@ def test_tensors_behind_strings_of_a_missing_shard_are_skipped(tmp_path: Path) -
     source = open_source(path)
     assert list(source.specs) == ["a"]
     assert set(source.skipped) == {"w", "b"}
+
+
+def test_any_byte_that_is_not_zero_is_true(tmp_path: Path) -> None:
+    entry = {"name": "w", "shape": [3], "dtype": "bool"}
+    values = open_source(save(tmp_path, [entry], {"w.bin": b"\2\0\1"})).read("w")
+    assert np.array_equal(values.view(np.uint8), [1, 0, 1])
 
 
 def test_strings_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

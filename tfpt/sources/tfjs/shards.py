@@ -39,8 +39,8 @@ class Shard:
 class Shards:
     """The bytes of a group: those of its shards, one after another.
 
-    Where a shard is missing, what lies behind it can be found only if its size is known. It is where all shards but
-    the last are of one size, as the writers make them, and sizes and weights then add up.
+    Where a shard is missing, what lies behind it can be found only if its size is known. It is where no other is
+    missing, all but the last are of one size, as the writers make them, and sizes and weights then add up.
 
     Args:
         shards: In the order of the manifest.
@@ -130,12 +130,14 @@ class Shards:
 
 
 def _presumed(sizes: list[int | None], total: int) -> list[int | None]:
-    """The sizes with those of missing shards, where sizes and weights add up; else as they are."""
-    whole = {size for size in sizes[:-1] if size is not None} or {_USUAL_SIZE}
-    if len(whole) > 1:
+    """The sizes with that of the one shard that is missing, where it follows; else as they are."""
+    if sizes.count(None) != 1:
         return sizes
-    size = whole.pop()
-    filled = [size if known is None else known for known in sizes[:-1]]
-    last = total - sum(filled)
-    fits = 0 < last <= size and sizes[-1] in (None, last)
-    return [*filled, last] if fits else sizes
+    missing = sizes.index(None)
+    known = [size for size in sizes if size is not None]
+    gap = total - sum(known)
+    whole = {size for size in sizes[:-1] if size is not None} or {_USUAL_SIZE}
+    # The last one may be of any size: nothing lies behind it. Of another the size has to be that of its neighbours,
+    # or the others may have been cut off, and all that follows would be read from a wrong place.
+    fits = gap >= 0 if missing == len(sizes) - 1 else whole == {gap} and known[-1] <= gap
+    return [*sizes[:missing], gap, *sizes[missing + 1 :]] if fits else sizes
