@@ -136,6 +136,7 @@ def _quantised(how: Quantised) -> dict[str, Any]:
         "axis": how.axis,
         "scales": [_or_none(scale) for scale in how.scales],
         "zero_points": list(how.zero_points),
+        **({"minimums": list(how.minimums)} if how.minimums else {}),
     }
 
 

@@ -129,6 +129,8 @@ def most_unpacked(claimed: int, stored: int) -> int:
         (67108864, 800)
     """
     return max(CLAIMED_FREELY, stored * (TIGHTEST if claimed <= LARGE_MEMBER else TIGHTEST_OF_LARGE))
+
+
 # ── TensorFlow.js ──
 # A model.json holds the graph, too: the largest have some 10 MB, and Python makes of 1 MB up to 40.
 TFJS_MANIFEST = 32 << 20

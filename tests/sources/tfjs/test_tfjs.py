@@ -6,6 +6,7 @@ The files in tests/data/tfjs were written, and the expected arrays computed, by 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from tests.conftest import DATA
 from tests.serving import serving
-from tfpt import open_source
+from tfpt import inspect, open_source
 from tfpt.sources.tfjs.source import TfjsSource
 
 TFJS = DATA / "tfjs"
@@ -195,6 +196,25 @@ def test_the_fingerprint_tells_contents_apart_and_reads_both_ends_of_a_shard(tmp
     for place in (0, count - 1):
         (tmp_path / "w").write_bytes(bytes(place) + b"\1" + bytes(count - 1 - place))
         assert open_source(tmp_path / "model.json").fingerprint() != first
+
+
+def test_inspect_shows_scale_and_minimum() -> None:
+    seen = inspect(TFJS / "quantised").to_json()
+    how = next(tensor["quantised"] for tensor in seen["tensors"] if tensor["name"] == "wide/bias")
+    entry = entry_of("wide/bias")["quantization"]
+    assert (how["scheme"], how["scales"], how["minimums"]) == ("minimum", [entry["scale"]], [entry["min"]])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_closed_source_has_no_file_open() -> None:
+    def held() -> list[str]:
+        links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+        return [link for link in links if link.startswith(str(TFJS.resolve()))]
+
+    source = TfjsSource(str(TFJS / "layers" / "model.json"))
+    source.read("dense/kernel")
+    source.close()
+    assert not held()
 
 
 def test_a_closed_source_is_closed_and_its_arrays_stay() -> None:

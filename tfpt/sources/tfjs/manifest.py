@@ -77,11 +77,13 @@ def read_manifest(location: str) -> Manifest:
     Raises:
         SourceError: The file is too large, no JSON, has no manifest, or one that contradicts itself.
     """
-    data = open_storage(location).data
+    storage = open_storage(location)
+    data = storage.data
     if len(data) > TFJS_MANIFEST:
         expected = f"at most {TFJS_MANIFEST:,} bytes"
         raise _damaged(location, "it is too large", expected, f"{len(data):,} bytes")
     text = data[:].tobytes()
+    storage.close()
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -103,6 +103,12 @@ class Shards:
             if shard.storage is not None:
                 shard.storage.release(at, to - at)
 
+    def close(self) -> None:
+        """Let go of the files."""
+        for shard in self.shards:
+            if shard.storage is not None:
+                shard.storage.close()
+
     def add_to(self, digest: hashlib._Hash) -> None:
         """Hash names and sizes, small shards in full, and of larger ones both ends."""
         for shard in self.shards:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 from tfpt.sources.places import as_location, folder_of, inside, is_file, is_remote
+from tfpt.sources.pointers import is_pointer
 from tfpt.sources.source import NO_ALIASES, Quantised, Role
 from tfpt.sources.storage import open_storage
 from tfpt.sources.tensorflow.constants import role_of
@@ -147,6 +148,8 @@ class TfjsSource:
 
     def close(self) -> None:
         """Let go of the shards; arrays that were read stay valid."""
+        for shards in self._groups or ():
+            shards.close()
         self._groups = None
         self._placed = {}
 
@@ -237,7 +240,7 @@ class TfjsSource:
     def _of_other_size(self, group: Group, shards: Shards, wanted: int) -> SourceError:
         hint = _HINT
         for shard in shards.shards:
-            if shard.storage is not None and shard.storage.data[:23].tobytes() == b"version https://git-lfs":
+            if shard.storage is not None and is_pointer(shard.storage.data):
                 hint = f"{shard.name} is a pointer of Git LFS, not the file itself: git lfs pull"
         files = ", ".join(group.paths[:8]) + (" …" if len(group.paths) > 8 else "")
         return SourceError(
