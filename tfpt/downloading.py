@@ -6,25 +6,30 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import quote
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
 
+from tfpt import limits
 from tfpt._version import __version__
 from tfpt.errors import SourceError, TfptError
 from tfpt.sources import failures, stores
+from tfpt.sources.pace import Pace
 
 # Called with the file's name, the bytes that are there, and the size of the whole where that is known.
 Progress = Callable[[str, int, "int | None"], None]
 
 _CHUNK = 1 << 18
 _PIECE = 8 << 20
-_TIMEOUT = 60.0
+
+# How often the room on the disk is looked at, in bytes that came.
+_LOOK = 64 << 20
 
 # What an attempt must bring for the next ones to be counted anew.
 _STEP = 1 << 20
@@ -32,6 +37,24 @@ _STEP = 1 << 20
 
 class _ChangedError(Exception):
     """What is there of the file is no part of what the store has now."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to other web addresses; urllib's own goes on to FTP, too."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise failures.AstrayError(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        # urllib's own check of the scheme raises an HTTPError that says neither what nor where.
+        said = headers.get("location") or headers.get("uri") or ""
+        if urlsplit(said).scheme not in ("", "http", "https"):
+            raise failures.AstrayError(said)
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def download(url: str, target: Path, progress: Progress | None = None) -> None:
@@ -126,31 +149,101 @@ def _from_web(url: str, part: Path, mark: Path, told: Progress) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     # Spaces and letters outside ASCII are legal in a mapping and not in a request.
     request = urllib.request.Request(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), headers=headers)
+    where = failures.shown(url)
     try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        answer = _answer(request, where)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
             raise _ChangedError from None
         raise
     with answer:
+        _check_encoding(answer, where)
         length = answer.headers.get("Content-Length")
         total = int(length) if length and length.isdigit() else None
         if answer.status == 206:
-            span = re.match(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-            if span is None or int(span[1]) != have:
+            span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", "").strip())
+            if span is None or int(span[1]) != have or _tag(answer) not in ("", tag):
                 raise _ChangedError
-            total = int(span[2])
+            total = int(span[3])
         else:
             have = 0  # the file is another one now, or the server knows no ranges: all of it comes
-            # A weak ETag promises the same meaning, not the same bytes (RFC 9110, section 8.8.1).
-            tag = answer.headers.get("ETag", "")
-            tag = answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+            tag = _tag(answer)
             _remember(url, tag, mark)
         with _opened(part, have, total) as file:
-            while content := answer.read(_CHUNK):
-                _write(file, content, part)
-                have += len(content)
-                told(part.name.removesuffix(".part"), have, total)
+            _copy(answer, file, part, have, total, where, told)
+
+
+def _answer(request: urllib.request.Request, where: str) -> Any:
+    """The head of the answer, within a time: urllib's own limit begins anew with every byte."""
+    opener = urllib.request.build_opener(_Redirects)
+    came: list[Any] = []
+
+    def ask() -> None:
+        try:
+            came.append(opener.open(request, timeout=limits.WEB_STALL))
+        except BaseException as error:
+            came.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True, name="tfpt-download")
+    thread.start()
+    thread.join(limits.WEB_ANSWER)
+    if not came:
+        raise SourceError(
+            "the server does not answer in time",
+            where=where,
+            expected=f"an answer within {limits.WEB_ANSWER:.0f} seconds",
+            hint="try again later",
+        )
+    if isinstance(came[0], BaseException):
+        raise came[0]
+    return came[0]
+
+
+def _check_encoding(answer: Any, where: str) -> None:
+    encoding = (answer.headers.get("Content-Encoding") or "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise SourceError(
+            "the server sends the file encoded, though it was asked for the bytes as they are",
+            where=where,
+            expected="no Content-Encoding",
+            got=f"Content-Encoding: {encoding[:100]}",
+            hint="download the file by other means and name the local copy",
+        )
+
+
+def _tag(answer: Any) -> str:
+    """What the server calls this version of the file, in words to ask by; nothing where it does not say."""
+    tag = answer.headers.get("ETag") or ""
+    # A weak ETag promises the same meaning, not the same bytes (RFC 9110, section 8.8.1).
+    return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
+
+
+def _copy(
+    answer: Any, file: BinaryIO, part: Path, have: int, total: int | None, where: str, told: Progress
+) -> None:
+    """Write what comes behind the `have` bytes that are there, `total` bytes at most."""
+    most = limits.DOWNLOAD_UNSIZED if total is None else total
+    pace, begun, looked = Pace(where), have, have
+    # Not `read`, which waits until all of a piece has come, however slowly.
+    while content := answer.read1(_CHUNK):
+        have += len(content)
+        if have > most:
+            file.close()
+            part.unlink(missing_ok=True)
+            raise SourceError(
+                "the server sends more than it said, or than one file may hold",
+                where=where,
+                expected=f"at most {most:,} bytes"
+                + ("" if total is not None else ", as it does not say how many"),
+                got="more",
+                hint="get the file by other means and name the local copy",
+            )
+        if have - looked >= _LOOK:
+            looked = have
+            _check_room(part, 0)
+        _write(file, content, part)
+        pace.check(have - begun)
+        told(part.name.removesuffix(".part"), have, total)
     _check_size(have, total)
 
 
@@ -160,9 +253,10 @@ def _from_store(url: str, part: Path, mark: Path, told: Progress) -> None:
     if known is None or known.get("type") == "directory":
         raise stores.absent(url)
     store, path = stores.store_of(url)
+    if known.get("size") is None:
+        raise SourceError("the store does not say how large this file is", where=failures.shown(url))
     total = int(known["size"])
-    keys = ("ETag", "etag", "md5Hash", "oid", "LastModified", "last_modified", "updated", "mtime", "created")
-    now = json.dumps([total, *(str(known[key]) for key in keys if key in known)])
+    now = stores.version(known)
     have, tag = _begun(url, part, mark)
     if tag != now or have > total:
         have = 0
@@ -176,6 +270,11 @@ def _from_store(url: str, part: Path, mark: Path, told: Progress) -> None:
             have += len(content)
             told(part.name.removesuffix(".part"), have, total)
     _check_size(have, total)
+    stores.forget()
+    after = stores.info(url)
+    if after is None or stores.version(after) != now:
+        part.unlink(missing_ok=True)
+        raise failures.replaced(url)
 
 
 def _check_size(have: int, total: int | None) -> None:
@@ -201,18 +300,22 @@ def _remember(url: str, tag: str, mark: Path) -> None:
 @contextmanager
 def _opened(part: Path, have: int, total: int | None) -> Iterator[BinaryIO]:
     """The partial file, open behind its first `have` bytes."""
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - have > free:
-        raise TfptError(
-            "there is no room for the file in the cache",
-            where=str(part.parent),
-            expected=f"{total - have:,} bytes",
-            got=f"{free:,} bytes free",
-            hint="TFPT_CACHE names another folder for it",
-        )
+    _check_room(part, 0 if total is None else total - have)
     with open(part, "ab") as file:
         file.truncate(have)
         yield file
+
+
+def _check_room(part: Path, wanted: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if wanted + limits.DISK_LEFT > free:
+        raise TfptError(
+            "there is no room for the file in the cache",
+            where=str(part.parent),
+            expected=f"{wanted:,} bytes, and {limits.DISK_LEFT >> 20} MB left for others",
+            got=f"{free:,} bytes free",
+            hint="TFPT_CACHE names another folder for it",
+        )
 
 
 def _write(file: BinaryIO, content: bytes, part: Path) -> None:

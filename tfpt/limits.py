@@ -138,3 +138,17 @@ TFJS_MANIFEST = 32 << 20
 TFJS_SHARDS = 10_000
 # Strings of a tensor lie behind each other, each behind its length: they are counted one by one.
 TFJS_STRINGS = 1 << 22
+# ── remote files ──
+# The largest file that a store may claim to hold, 64 TiB: above S3's largest object (50 TB), below what is made up.
+REMOTE_SIZE = 1 << 46
+# Seconds until a web server begins to answer, redirects included, and between two pieces of an answer.
+WEB_ANSWER = 60.0
+WEB_STALL = 30.0
+# An answer may take this long, and a second more for every 4 KB that came: slower is a server that holds us up.
+WEB_PATIENCE = 60.0
+WEB_SLOWEST = 4 << 10
+# What a server without ranges may send for one file while it is read.
+WEB_WHOLE = 64 << 20
+# A download whose size nobody says, and what any download leaves free on the disk.
+DOWNLOAD_UNSIZED = 32 << 30
+DISK_LEFT = 256 << 20

@@ -34,6 +34,10 @@ class CutOffError(Exception):
     """A store sent less than it was asked for."""
 
 
+class AstrayError(Exception):
+    """A web server redirects to an address of another kind; its text is that address."""
+
+
 class MissingError(SourceError):
     """There is no file of a name on a store that answers."""
 
@@ -112,6 +116,8 @@ def explained(error: BaseException, location: str) -> SourceError:
         return error
     where, scheme, status = shown(location), scheme_of(location), _status(error)
     reason = _reason(error)
+    if (astray := _astray(error, location)) is not None:
+        return astray
     if isinstance(error, ImportError):
         client = CLIENTS.get(scheme, "")
         return SourceError(
@@ -131,6 +137,15 @@ def explained(error: BaseException, location: str) -> SourceError:
     if is_missing(error):
         return missing(location)
     host = urlsplit(location).netloc.rpartition("@")[2]
+    if status is None and any(
+        isinstance(each, TimeoutError | asyncio.TimeoutError) for each in _chain(error)
+    ):
+        return SourceError(
+            f"{host or scheme + '://'} does not answer in time",
+            where=where,
+            got=reason,
+            hint="try again later",
+        )
     if status is None:
         what = f"cannot reach {host}" if is_http(location) else f"cannot read from {scheme}://{host}"
         return SourceError(
@@ -151,6 +166,37 @@ def missing(location: str, names: Iterable[str] = ()) -> MissingError:
         nearest=[f"{folder}/{name}" for name in near],
         hint="name a checkpoint by its prefix or one of its files" if is_http(location) else None,
     )
+
+
+def replaced(location: str, got: str | None = None, expected: str | None = None) -> SourceError:
+    """The file at `location` is another one than when it was opened: values of the two would be mixed."""
+    return SourceError(
+        "the file was replaced while it was read",
+        where=shown(location),
+        expected=expected,
+        got=got,
+        hint="start again: run the same command once more",
+    )
+
+
+def _astray(error: BaseException, location: str) -> SourceError | None:
+    """What is wrong with the redirects of a web server, if anything is; aiohttp's errors by name, as above."""
+    for each in _chain(error):
+        kinds = {kind.__name__ for kind in type(each).__mro__}
+        circle = "TooManyRedirects" in kinds or (
+            "HTTPError" in kinds and "infinite loop" in str(getattr(each, "msg", ""))
+        )
+        if circle:
+            what = "the server sends us from one address to another without end"
+        elif kinds & {"AstrayError", "NonHttpUrlClientError", "InvalidUrlRedirectClientError"}:
+            what = "the server sends us to an address that is not on the web"
+        else:
+            continue
+        got = None if circle else str(each)[:300]
+        return SourceError(
+            what, where=shown(location), got=got, hint="name the address that holds the file itself"
+        )
+    return None
 
 
 def _credentials(scheme: str) -> str:

@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 import io
-import mmap
-import re
-import tempfile
 import threading
-from collections import OrderedDict
-from concurrent.futures import Future
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from tfpt import limits
 from tfpt.errors import SourceError
 from tfpt.sources import failures, stores
+from tfpt.sources.blocks import Blocks
+from tfpt.sources.web import NoRangesError, WebFile
 
 # Small slices are served from blocks: one request (some 50 ms at a store) instead of one for each of the vectors
-# that stand side by side in a checkpoint. 8 MB of them are kept for each file.
-BLOCK = 256 << 10
-KEPT = 32
+# that stand side by side in a checkpoint. Who reads on behind a block gets two, then four, up to 4 MB a request.
+BLOCK = 64 << 10
+AHEAD = 64
 
-# A large slice is fetched in requests of this size, so that one that is cut off costs no more than this again.
+# A larger slice is fetched exactly, in requests of a size that one that is cut off costs no more than again.
+LARGE = 256 << 10
 PIECE = 16 << 20
 
-# A file of a server without ranges is fetched whole up to this size; above, the person downloads it knowingly.
-LARGEST_WHOLE = 64 << 20
+# Samples of many tensors: what lies between two of them is fetched too where that is less than a request costs.
+APART = 32 << 10
+REQUESTS = 8
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-
-class _NoRangesError(Exception):
-    """The server sends the whole file, whatever range it is asked for."""
+# Of all remote files together.
+BLOCKS = Blocks()
 
 
 class RemoteFile:
     """A `tfpt.sources.storage.Storage` over a URL that fsspec knows.
 
-    A slice of up to 256 KB comes from blocks of that size, 32 of which are kept; a larger one is fetched exactly, once,
-    and not kept. Slices may be taken from several threads at once. An answer that fails in passing is asked for again.
-    A file of up to 64 MB on a server that knows no ranges is fetched once, into a temporary file without a name.
+    A slice of up to 256 KB comes from blocks of 64 KB, which are kept; a larger one is fetched exactly, but for the
+    blocks of it that are there, and not kept. Slices may be taken from several threads at once. An answer that fails
+    in passing is asked for again. A file of up to 64 MB on a server that knows no ranges is fetched once, into a
+    temporary file without a name.
 
     Raises:
         SourceError: There is no such file, it may not be read, the store cannot be reached, or its server knows no
-            ranges and the file is large. Also while slices are taken.
+            ranges and the file is large. Also while slices are taken: then the file may have been replaced, too.
 
     Example:
         >>> import fsspec
@@ -62,12 +63,23 @@ class RemoteFile:
         if known.get("type") == "directory":
             raise SourceError("this is a folder, not a file", where=failures.shown(location))
         self._store, self._path = stores.store_of(location)
+        self._web = WebFile(self._store, self._path, known) if failures.is_http(location) else None
+        self._version = stores.version(known)
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._key = BLOCKS.new_file()
+        weakref.finalize(self, BLOCKS.forget, self._key)
         self._coming: dict[int, Future[bytes]] = {}
+        self._ahead: dict[int, int] = {}
         self._whole: npt.NDArray[np.uint8] | None = None
         # Without a size there is no end to count from: only the whole file tells.
         self._size = len(self._fetch_whole()) if known.get("size") is None else int(known["size"])
+        if not 0 <= self._size <= limits.REMOTE_SIZE:
+            raise SourceError(
+                "the store claims a size that no file has",
+                where=failures.shown(location),
+                expected=f"at most {limits.REMOTE_SIZE:,} bytes",
+                got=f"{self._size:,} bytes",
+            )
 
     @property
     def data(self) -> RemoteBytes:
@@ -86,21 +98,43 @@ class RemoteFile:
         if self._whole is not None:
             return self._whole[start:stop]
         try:
-            if stop - start <= BLOCK:
+            if stop - start <= LARGE:
                 return np.frombuffer(self._from_blocks(start, stop), np.uint8)
             return self._exactly(start, stop)
-        except _NoRangesError:
+        except NoRangesError:
             return self._fetch_whole()[start:stop]
 
+    def samples(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of many small spans, in their order; those that lie close together come in one request."""
+        if self._whole is not None:
+            return [self._whole[start:stop].tobytes() for start, stop in spans]
+        groups = _groups(spans, self._size)
+        found: list[bytes] = [b""] * len(spans)
+
+        def fetch(group: tuple[int, int, list[int]]) -> None:
+            start, stop, members = group
+            content = self._kept(start, stop) or self._request(start, stop)
+            self._keep(start, content)
+            for member in members:
+                first, last = spans[member]
+                found[member] = content[first - start : last - start]
+
+        try:
+            with ThreadPoolExecutor(min(REQUESTS, len(groups) or 1)) as pool:
+                for done in [pool.submit(fetch, group) for group in groups]:
+                    done.result()
+        except NoRangesError:
+            whole = self._fetch_whole()
+            return [whole[start:stop].tobytes() for start, stop in spans]
+        return found
+
     def release(self, offset: int, size: int) -> None:
-        """Drop the blocks that lie within these bytes."""
-        with self._lock:
-            for number in range(-(-offset // BLOCK), (offset + size) // BLOCK):
-                self._blocks.pop(number, None)
+        """Let the blocks that lie within these bytes be the next to go; until room is needed they are kept."""
+        BLOCKS.age(self._key, -(-offset // BLOCK), (offset + size) // BLOCK)
 
     def open(self) -> BinaryIO:
         """The file as a file object; each reads and seeks by itself."""
-        return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK // 4))
+        return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK))
 
     def close(self) -> None:
         """Drop the blocks that are kept, and the copy of the whole file if there is one."""
@@ -110,58 +144,134 @@ class RemoteFile:
 
     def _from_blocks(self, start: int, stop: int) -> bytes:
         first, last = start // BLOCK, (stop - 1) // BLOCK
-        joined = b"".join(self._block(number) for number in range(first, last + 1))
+        joined = b"".join(self._take(first, last + 1))
         return joined[start - first * BLOCK : stop - first * BLOCK]
 
-    def _block(self, number: int) -> bytes:
-        """One block; threads that want the same one wait for the one that fetches it."""
+    def _take(self, first: int, last: int) -> list[bytes]:
+        """The blocks from `first` to `last` (not included); threads that want one wait for the one that fetches it."""
+        found: dict[int, bytes | Future[bytes]] = {}
+        mine: list[int] = []
         with self._lock:
-            if number in self._blocks:
-                self._blocks.move_to_end(number)
-                return self._blocks[number]
-            coming = self._coming.get(number)
-            if coming is None:
-                mine = self._coming[number] = Future()
-        if coming is not None:
-            return coming.result()
+            for number in range(first, last):
+                block = BLOCKS.get(self._key, number) or self._coming.get(number)
+                if block is None:
+                    mine.append(number)
+                else:
+                    found[number] = block
+            if mine:
+                mine = self._with_ahead(mine)
+            for number in mine:
+                found[number] = self._coming[number] = Future()
+        for run in _runs(mine):
+            self._fetch_run(run, mine)
+        taken = (found[number] for number in range(first, last))
+        return [block.result() if isinstance(block, Future) else block for block in taken]
+
+    def _with_ahead(self, wanted: list[int]) -> list[int]:
+        """`wanted`, and the blocks behind them where the last requests show that the file is read on."""
+        run = list(_runs(wanted))[-1]
+        window = self._ahead.pop(run.start, 0)
+        stop = run.stop
+        while (
+            stop < run.start + window
+            and stop * BLOCK < self._size
+            and stop not in self._coming
+            and BLOCKS.get(self._key, stop) is None
+        ):
+            stop += 1
+        self._ahead[stop] = min(2 * (stop - run.start), AHEAD)
+        while len(self._ahead) > REQUESTS:
+            del self._ahead[next(iter(self._ahead))]
+        return [*wanted, *range(run.stop, stop)]
+
+    def _fetch_run(self, run: range, mine: list[int]) -> None:
         try:
-            block = self._request(number * BLOCK, min((number + 1) * BLOCK, self._size))
+            content = self._request(run.start * BLOCK, min(run.stop * BLOCK, self._size))
         except BaseException as error:
             with self._lock:
-                del self._coming[number]
-            mine.set_exception(error)
+                left = [self._coming.pop(number) for number in mine if number in self._coming]
+            for future in left:
+                if not future.done():
+                    future.set_exception(error)
             raise
-        with self._lock:
-            del self._coming[number]
-            self._blocks[number] = block
-            while len(self._blocks) > KEPT:
-                self._blocks.popitem(last=False)
-        mine.set_result(block)
-        return block
+        for at, number in enumerate(run):
+            block = content[at * BLOCK : (at + 1) * BLOCK]
+            BLOCKS.put(self._key, number, block)
+            with self._lock:
+                future = self._coming.pop(number)
+            future.set_result(block)
+
+    def _keep(self, start: int, content: bytes) -> None:
+        """Keep the blocks that are whole in `content`, the bytes from `start`."""
+        for number in range(-(-start // BLOCK), -(-(start + len(content)) // BLOCK)):
+            block = content[number * BLOCK - start : (number + 1) * BLOCK - start]
+            if len(block) == min(BLOCK, self._size - number * BLOCK):
+                BLOCKS.put(self._key, number, block)
+
+    def _kept(self, start: int, stop: int) -> bytes | None:
+        """The bytes from `start` to `stop`, if they lie in blocks that are kept."""
+        first = start // BLOCK
+        blocks = [BLOCKS.get(self._key, number) for number in range(first, (stop - 1) // BLOCK + 1)]
+        if None in blocks:
+            return None
+        return b"".join(cast("list[bytes]", blocks))[start - first * BLOCK : stop - first * BLOCK]
 
     def _exactly(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        if stop - start <= PIECE:
-            return np.frombuffer(self._request(start, stop), np.uint8)
-        values = np.empty(stop - start, np.uint8)
-        for begin in range(start, stop, PIECE):
-            end = min(begin + PIECE, stop)
-            values[begin - start : end - start] = np.frombuffer(self._request(begin, end), np.uint8)
+        values: npt.NDArray[np.uint8] | None = None
+        for begin, end, kept in self._pieces(start, stop):
+            content = kept if kept is not None else self._request(begin, end)
+            if (begin, end) == (start, stop):
+                return np.frombuffer(content, np.uint8)
+            if values is None:
+                # Only when something has come: a size that is claimed takes no memory.
+                values = self._room(stop - start)
+            values[begin - start : end - start] = np.frombuffer(content, np.uint8)
+        assert values is not None
         values.flags.writeable = False
         return values
 
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, bytes | None]]:
+        """Where to cut the bytes from `start` to `stop`: into what is kept, and requests for the rest."""
+        at = start
+        for number in BLOCKS.numbers(self._key):
+            begin, end = max(start, number * BLOCK), min(stop, (number + 1) * BLOCK)
+            block = BLOCKS.get(self._key, number) if begin < end else None
+            if block is None:
+                continue
+            yield from _cut(at, begin)
+            yield begin, end, block[begin - number * BLOCK : end - number * BLOCK]
+            at = end
+        yield from _cut(at, stop)
+
+    def _room(self, size: int) -> npt.NDArray[np.uint8]:
+        try:
+            return np.empty(size, np.uint8)
+        except (MemoryError, ValueError):
+            raise SourceError(
+                "there is no memory for so large a part of the file",
+                where=failures.shown(self.location),
+                got=f"{size:,} bytes at once",
+                hint="the size may be a false claim of the file or of its server",
+            ) from None
+
     def _request(self, start: int, stop: int) -> bytes:
         def once() -> bytes:
-            if failures.is_http(self.location):
-                content = _http_range(self._store, self._path, start, stop, self._size)
+            if self._web is not None:
+                content = self._web.part(start, stop)
             else:
                 content = self._store.cat_file(self._path, start=start, end=stop)
+                self._check_version()
             if len(content) != stop - start:
                 raise failures.CutOffError(f"{len(content)} bytes of {stop - start}")
             return content
 
         try:
             return stores.attempted(once)
-        except (_NoRangesError, SourceError):
+        except NoRangesError:
+            raise
+        except SourceError:
+            # Whoever starts again is not to be told what was known of a file that was replaced.
+            stores.forget()
             raise
         except failures.CutOffError as error:
             raise SourceError(
@@ -174,21 +284,36 @@ class RemoteFile:
         except Exception as error:
             raise failures.explained(error, self.location) from error
 
+    def _check_version(self) -> None:
+        """Whether the store still has the version that was opened; it is asked every few seconds, not each time."""
+        known = stores.info(self.location)
+        if known is None or stores.version(known) != self._version:
+            raise failures.replaced(self.location)
+
     def _fetch_whole(self) -> npt.NDArray[np.uint8]:
         with self._lock:
             if self._whole is None:
-                try:
-                    self._whole = stores.attempted(lambda: _http_whole(self._store, self._path))
-                except _NoRangesError:
-                    raise SourceError(
-                        "the server knows no ranges, so that this file can only be fetched whole",
-                        where=failures.shown(self.location),
-                        expected=f"an answer 206 to a request for a part, or {LARGEST_WHOLE >> 20} MB at most",
-                        hint="download the file, with those beside it, and name the local copy",
-                    ) from None
-                except Exception as error:
-                    raise failures.explained(error, self.location) from error
+                self._whole = self._copied()
             return self._whole
+
+    def _copied(self) -> npt.NDArray[np.uint8]:
+        if self._web is None:
+            raise SourceError(
+                "the store does not say how large this file is",
+                where=failures.shown(self.location),
+                hint="download the file and name the local copy",
+            )
+        try:
+            return stores.attempted(self._web.whole)
+        except NoRangesError:
+            raise SourceError(
+                "the server knows no ranges, so that this file can only be fetched whole",
+                where=failures.shown(self.location),
+                expected=f"an answer 206 to a request for a part, or {limits.WEB_WHOLE >> 20} MB at most",
+                hint="download the file, with those beside it, and name the local copy",
+            ) from None
+        except Exception as error:
+            raise failures.explained(error, self.location) from error
 
 
 class RemoteBytes:
@@ -237,60 +362,40 @@ class _RawFile(io.RawIOBase):
         return len(content)
 
 
-def _http_range(store: Any, url: str, start: int, stop: int, size: int) -> bytes:
-    """A part of a file on a web server.
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Ascending numbers as ranges of neighbours."""
+    start = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield range(numbers[start], numbers[at - 1] + 1)
+            start = at
 
-    fsspec's own `cat_file` takes the whole file for the part where a server ignores the range, and lets the server
-    compress what it sends.
+
+def _cut(start: int, stop: int) -> Iterator[tuple[int, int, None]]:
+    for begin in range(start, stop, PIECE):
+        yield begin, min(begin + PIECE, stop), None
+
+
+def _groups(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int, list[int]]]:
+    """Spans that lie close together, as first byte, last byte and the places of the members in `spans`.
+
+    A group of more than a block takes in all of its blocks, so that what came is of use to whoever reads it next.
     """
-    from fsspec.asyn import sync
-
-    async def fetch() -> bytes:
-        async with await _get(store, url, {"Range": f"bytes={start}-{stop - 1}"}) as answer:
-            answer.raise_for_status()
-            if answer.status != 206:
-                raise _NoRangesError
-            found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
-            if found and (int(found[1]) != start or found[3] not in ("*", str(size))):
-                raise SourceError(
-                    "the file on the server changed while it was read",
-                    where=failures.shown(url),
-                    expected=f"bytes from {start} of {size}",
-                    got=found[0],
-                    hint="run the same command again",
-                )
-            return cast(bytes, await answer.read())
-
-    return cast(bytes, sync(store.loop, fetch))
-
-
-def _http_whole(store: Any, url: str) -> npt.NDArray[np.uint8]:
-    """All of a file on a web server, mapped from a temporary file; `_NoRangesError` where it is too large for that."""
-    from fsspec.asyn import sync
-
-    async def fetch(into: BinaryIO) -> None:
-        async with await _get(store, url, {}) as answer:
-            answer.raise_for_status()
-            promised = int(answer.headers.get("Content-Length", 0))
-            if promised > LARGEST_WHOLE:
-                raise _NoRangesError
-            async for content in answer.content.iter_chunked(1 << 20):
-                if into.tell() + len(content) > LARGEST_WHOLE:
-                    raise _NoRangesError
-                into.write(content)
-            if promised and into.tell() != promised:
-                raise failures.CutOffError(f"{into.tell()} bytes of {promised}")
-
-    with tempfile.TemporaryFile() as file:
-        sync(store.loop, fetch, file)
-        file.flush()
-        if not file.tell():
-            return np.frombuffer(b"", np.uint8)
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-async def _get(store: Any, url: str, headers: dict[str, str]) -> Any:
-    session = await store.set_session()
-    options = dict(store.kwargs)
-    options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity", **headers}
-    return session.get(store.encode_url(url), **options)
+    groups: list[tuple[int, int, list[int]]] = []
+    for place in sorted(
+        (place for place, span in enumerate(spans) if span[0] < span[1]), key=lambda p: spans[p]
+    ):
+        start, stop = spans[place]
+        if groups:
+            first, last, members = groups[-1]
+            if start - last <= APART and max(stop, last) - first <= PIECE:
+                members.append(place)
+                groups[-1] = (first, max(stop, last), members)
+                continue
+        groups.append((start, stop, [place]))
+    return [
+        (first // BLOCK * BLOCK, min(-(-last // BLOCK) * BLOCK, size), members)
+        if last - first > BLOCK
+        else (first, last, members)
+        for first, last, members in groups
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
@@ -68,6 +69,25 @@ def open_storage(location: str) -> Storage:
 
         return RemoteFile(location)
     return LocalFile(location)
+
+
+def samples(storage: Storage, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The bytes of many small spans, first byte and one behind the last, in their order.
+
+    Where each look costs a request, spans that lie close together are fetched together.
+
+    Example:
+        >>> import tempfile
+        >>> path = f"{tempfile.mkdtemp()}/a.bin"
+        >>> with open(path, "wb") as file:
+        ...     _ = file.write(b"0123456789")
+        >>> samples(open_storage(path), [(7, 9), (0, 2)])
+        [b'78', b'01']
+    """
+    together: Callable[[Sequence[tuple[int, int]]], list[bytes]] | None = getattr(storage, "samples", None)
+    if together is not None:
+        return together(spans)
+    return [storage.data[start:stop].tobytes() for start, stop in spans]
 
 
 class LocalFile:

@@ -5,6 +5,7 @@ fsspec and its clients are imported when the first URL is asked for, never for a
 
 from __future__ import annotations
 
+import json
 import posixpath
 import threading
 import time
@@ -15,6 +16,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from tfpt import limits
 from tfpt.addresses import refuse_unknown_store
 from tfpt.errors import SourceError
 from tfpt.sources.failures import (
@@ -74,7 +76,12 @@ def _options(location: str) -> dict[str, Any]:
 
     # Proxies from the environment and passwords from ~/.netrc, as every other tool takes them.
     said = conf.get(scheme_of(location), {}).get("client_kwargs", {})
-    return {"client_kwargs": {"trust_env": True, **said}}
+    ours: dict[str, Any] = {"trust_env": True, "auto_decompress": False}
+    with suppress(ImportError):  # said by fsspec, in its own words, when it wants it
+        from aiohttp import ClientTimeout
+
+        ours["timeout"] = ClientTimeout(total=limits.WEB_ANSWER)
+    return {"client_kwargs": {**ours, **said}}
 
 
 def info(location: str) -> Mapping[str, Any] | None:
@@ -136,6 +143,20 @@ def names_in(folder: str) -> list[str]:
     return sorted(names)
 
 
+def version(entry: Mapping[str, Any]) -> str:
+    """What tells a file from the one that replaces it, as far as its store knows: size, tags and dates.
+
+    Example:
+        >>> version({"size": 3, "etag": "a", "name": "b"})
+        '[3, "a"]'
+    """
+    keys = ("ETag", "etag", "md5Hash", "generation", "oid", *_DATES)
+    return json.dumps([entry.get("size"), *(str(entry[key]) for key in keys if key in entry)])
+
+
+_DATES = ("mtime", "LastModified", "last_modified", "updated", "Last-Modified", "created")
+
+
 def modified(entry: Mapping[str, Any]) -> float:
     """When a file was last written, in seconds, from what its store knows; 0 where it does not say.
 
@@ -143,7 +164,7 @@ def modified(entry: Mapping[str, Any]) -> float:
         >>> modified({"Last-Modified": "Thu, 01 Jan 1970 00:01:00 GMT"}), modified({})
         (60.0, 0.0)
     """
-    for key in ("mtime", "LastModified", "last_modified", "updated", "Last-Modified", "created"):
+    for key in _DATES:
         value = entry.get(key)
         if isinstance(value, str):
             value = _date(value)

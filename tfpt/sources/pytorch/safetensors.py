@@ -14,7 +14,7 @@ from tfpt.sources.places import as_location
 from tfpt.sources.pytorch.safetensors_header import parse
 from tfpt.sources.pytorch.sampling import middle_of, sample_hash
 from tfpt.sources.source import NO_ALIASES, NO_ROLES, NONE_QUANTISED, Quantised, Role
-from tfpt.sources.storage import Storage, open_storage
+from tfpt.sources.storage import Storage, open_storage, samples
 from tfpt.tensors import TensorSpec, dtype
 
 
@@ -78,14 +78,14 @@ class SafetensorsSource:
 
     def fingerprint(self) -> str:
         """A hash of the header's content and of 64 bytes of every tensor (`tfpt.sources.pytorch.sampling`)."""
-
-        def middle(name: str) -> np.ndarray:
-            spec, file = self._find(name)
+        spans = []
+        for name, spec in self.specs.items():
             begin, size = middle_of(spec.nbytes)
-            begin += self._offsets[name]
-            return file.data[begin : begin + size]
-
-        return sample_hash(self.specs.values(), middle)
+            spans.append((self._offsets[name] + begin, self._offsets[name] + begin + size))
+        if self._file is None:
+            raise SourceError("the file was closed", where=self.location)
+        found = dict(zip(self.specs, samples(self._file, spans), strict=True))
+        return sample_hash(self.specs.values(), lambda name: np.frombuffer(found[name], np.uint8))
 
     def close(self) -> None:
         """Let go of the file. Arrays that were read stay valid."""

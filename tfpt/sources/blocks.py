@@ -1,0 +1,82 @@
+"""Blocks of remote files that are kept in memory, within one limit for all files together."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+
+# Blocks hold what is read in small slices: indexes, vectors, what lies between large tensors.
+KEPT = 64 << 20
+
+
+class Blocks:
+    """Blocks by file and number; those that were not looked at for longest go first.
+
+    Args:
+        limit: How many bytes are kept at most; the newest block is kept whatever its size.
+
+    Example:
+        >>> blocks = Blocks(limit=5)
+        >>> file = blocks.new_file()
+        >>> blocks.put(file, 0, b"abc"); blocks.put(file, 7, b"def")
+        >>> blocks.get(file, 0), blocks.get(file, 7), blocks.numbers(file)
+        (None, b'def', [7])
+    """
+
+    def __init__(self, limit: int = KEPT) -> None:
+        self.limit = limit
+        self._lock = threading.RLock()
+        self._files = itertools.count()
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._of_file: dict[int, set[int]] = {}
+        self._size = 0
+
+    def new_file(self) -> int:
+        """A number by which a file's blocks are known."""
+        return next(self._files)
+
+    def get(self, file: int, number: int) -> bytes | None:
+        """A block, if it is kept."""
+        with self._lock:
+            block = self._kept.get((file, number))
+            if block is not None:
+                self._kept.move_to_end((file, number))
+            return block
+
+    def put(self, file: int, number: int, block: bytes) -> None:
+        """Keep a block."""
+        with self._lock:
+            self._drop(file, number)
+            self._kept[file, number] = block
+            self._of_file.setdefault(file, set()).add(number)
+            self._size += len(block)
+            while self._size > self.limit and len(self._kept) > 1:
+                self._drop(*next(iter(self._kept)))
+
+    def age(self, file: int, first: int, last: int) -> None:
+        """Let the blocks from `first` to `last` (not included) be the next to go; they are of use until then."""
+        with self._lock:
+            for number in self.numbers(file):
+                if first <= number < last:
+                    self._kept.move_to_end((file, number), last=False)
+
+    def numbers(self, file: int) -> list[int]:
+        """Which blocks of a file are kept, in order."""
+        with self._lock:
+            return sorted(self._of_file.get(file, ()))
+
+    def forget(self, file: int) -> None:
+        """Drop all blocks of a file."""
+        with self._lock:
+            for number in self.numbers(file):
+                self._drop(file, number)
+
+    def _drop(self, file: int, number: int) -> None:
+        block = self._kept.pop((file, number), None)
+        if block is None:
+            return
+        self._size -= len(block)
+        self._of_file[file].discard(number)
+        if not self._of_file[file]:
+            del self._of_file[file]
