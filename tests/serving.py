@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,21 @@ class Asked:
 
 
 @dataclass
+class Answer:
+    """An answer other than the right one.
+
+    Attributes:
+        status: In place of the right one.
+        headers: In place of the right ones; None leaves one out.
+        body: Pieces in place of the right content, given that; without a Content-Length the connection ends them.
+    """
+
+    status: int | None = None
+    headers: dict[str, str | None] = field(default_factory=dict)
+    body: Callable[[bytes], Iterable[bytes]] | None = None
+
+
+@dataclass
 class Web:
     """What the server has and does.
 
@@ -35,7 +50,11 @@ class Web:
         files: Contents by path.
         ranges: Whether it knows ranges.
         etags: Whether it names versions.
-        faults: What happens to the next GET requests, in turn: a status, ``("cut", n)`` to close after n bytes.
+        faults: What happens to the next GET requests, in turn: a status, ``("cut", n)`` to close after n bytes, or an
+            `Answer`.
+        always: The answer to all GET requests without a fault of their own.
+        heads: Headers in place of the right ones in answers to HEAD; None leaves one out.
+        over: Set when the server ends; a body may wait for it.
         statuses: Paths that are always answered with a status.
         log: The requests.
     """
@@ -47,6 +66,9 @@ class Web:
     faults: list[Any] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     log: list[Asked] = field(default_factory=list)
+    always: Answer | None = None
+    heads: dict[str, str | None] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def add(self, *paths: Path, folder: str = "/m") -> None:
         """Hand out files of this machine."""
@@ -85,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         web.log.append(asked)
         content = web.files.get(self.path)
-        fault = web.faults.pop(0) if body and content is not None and web.faults else None
+        fault = (web.faults.pop(0) if web.faults else web.always) if body and content is not None else None
+        other = fault if isinstance(fault, Answer) else Answer(headers={} if body else web.heads)
         status = web.statuses.get(self.path) or (404 if content is None else 200)
         asked.status = fault if isinstance(fault, int) else status
         if asked.status != 200 or content is None:
@@ -99,24 +122,32 @@ class _Handler(BaseHTTPRequestHandler):
         if found and web.ranges and fits:
             start, stop = int(found[1]), min(int(found[2] or stop - 1) + 1, stop)
             asked.status = 206 if start < len(content) else 416
-        self.send_response(asked.status)
+        asked.status = other.status or asked.status
+        headers: dict[str, str | None] = {}
         if asked.status == 416:
             start = stop = 0
         if asked.status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
         if web.etags:
-            self.send_header("ETag", etag(content))
-        self.send_header("Content-Length", str(stop - start))
+            headers["ETag"] = etag(content)
+        headers["Content-Length"] = str(stop - start)
+        headers |= other.headers
+        self.send_response(asked.status)
+        for key, value in headers.items():
+            if value is not None:
+                self.send_header(key, value)
         self.end_headers()
         if not body:
             return
         end = min(stop, start + fault[1]) if isinstance(fault, tuple) else stop
+        pieces = [content[start:end]] if other.body is None else other.body(content[start:end])
         try:
-            self.wfile.write(content[start:end])
-            asked.sent = end - start
+            for piece in pieces:
+                self.wfile.write(piece)
+                asked.sent += len(piece)
         except OSError:
             pass  # the other side has seen enough
-        self.close_connection = self.close_connection or end < stop
+        self.close_connection = self.close_connection or end < stop or other.body is not None
 
 
 class _Server(ThreadingHTTPServer):
@@ -140,6 +171,7 @@ def serving() -> Iterator[Web]:
     try:
         yield web
     finally:
+        web.over.set()
         os.environ.pop("no_proxy")
         if before is not None:
             os.environ["no_proxy"] = before

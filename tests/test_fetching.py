@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import shutil
 import stat
 import sys
 import tarfile
@@ -16,13 +18,17 @@ import numpy as np
 import pytest
 
 import tfpt
-from tests.serving import etag, serving
+from tests.serving import Answer, etag, serving
 from tfpt import downloading, limits
 from tfpt.errors import SourceError, TfptError
 from tfpt.fetching import cache_folder, cache_path, fetch
-from tfpt.sources import stores
+from tfpt.sources import pace, stores
 
 CONTENT = bytes(np.random.default_rng(13).integers(0, 256, 3_000_017, dtype=np.uint8))
+
+
+def endless(content: bytes):
+    return itertools.repeat(bytes(1 << 16))
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +156,91 @@ class TestDownloads:
         downloading.download("memory://fetch/w.npz", cache / "w.npz")
         assert (cache / "w.npz").read_bytes() == CONTENT
         assert asked == [0, 1_000_000, 2_000_000, 2_000_000, 3_000_000]
+
+    @pytest.mark.parametrize(
+        ("answer", "why"),
+        [
+            (Answer(headers={"Content-Length": None}, body=endless), "sends more than it said"),
+            (Answer(headers={"Content-Length": str(10**15)}, body=endless), "no room for the file"),
+            (Answer(headers={"Content-Encoding": "gzip"}), "sends the file encoded"),
+            (Answer(status=302, headers={"Location": "/m/w.npz"}), "from one address to another"),
+            (Answer(status=302, headers={"Location": "file:///etc/passwd"}), "not on the web"),
+            (Answer(status=302, headers={"Location": "ftp://127.0.0.1/a"}), "not on the web"),
+        ],
+    )
+    def test_what_a_server_must_not_answer(self, web, cache, monkeypatch, answer, why):
+        monkeypatch.setattr(limits, "DOWNLOAD_UNSIZED", 4 << 20)
+        web.always = answer
+        with pytest.raises(TfptError, match=why):
+            fetch(f"{web.url}/m/w.npz")
+        assert "w.npz" not in parts(cache)
+        assert sum((cache / part).stat().st_size for part in cache.rglob("*.part")) == 0
+        assert all(asked.sent < 64 << 20 for asked in web.gets())
+
+    def test_more_than_the_rest_is_refused(self, web, cache):
+        chunked = {"Content-Length": None}
+        web.faults = [("cut", 1_000_000), Answer(headers=chunked, body=lambda rest: [rest, b"more"])]
+        with pytest.raises(SourceError, match="sends more than it said"):
+            fetch(f"{web.url}/m/w.npz")
+        assert not any(name.endswith((".npz", ".part")) for name in parts(cache))
+
+    def test_without_a_length_it_comes_all_the_same(self, web):
+        web.always = Answer(headers={"Content-Length": None}, body=lambda content: [content])
+        assert Path(fetch(f"{web.url}/m/w.npz").location).read_bytes() == CONTENT
+
+    def test_a_rest_of_another_version_is_not_joined(self, web):
+        newer = CONTENT[::-1]
+        span = {"Content-Range": f"bytes 1000000-{len(CONTENT) - 1}/{len(CONTENT)}", "ETag": etag(newer)}
+
+        def rest(content: bytes):
+            web.files["/m/w.npz"] = newer
+            return [newer[1_000_000:]]
+
+        # The server does not know If-Range: it sends the rest of the file that there is now.
+        web.faults = [("cut", 1_000_000), Answer(status=206, headers=span, body=rest)]
+        assert Path(fetch(f"{web.url}/m/w.npz").location).read_bytes() == newer
+
+    def test_a_file_of_another_store_that_is_replaced_meanwhile_is_refused(self, cache, monkeypatch):
+        fsspec = pytest.importorskip("fsspec")
+        store = fsspec.filesystem("memory")
+        store.pipe_file("/replaced/w.npz", CONTENT)
+        monkeypatch.setattr(downloading, "_PIECE", 1 << 20)
+        right = type(store).cat_file
+
+        def cat(self, path, start=None, end=None, **more):
+            content = right(self, path, start=start, end=end, **more)
+            if start == 0:
+                store.pipe_file("/replaced/w.npz", CONTENT[::-1])
+            return content
+
+        monkeypatch.setattr(type(store), "cat_file", cat)
+        with pytest.raises(SourceError, match="replaced while it was read"):
+            fetch("memory://replaced/w.npz")
+        assert "w.npz" not in parts(cache)
+
+    def test_a_few_bytes_now_and_then_are_too_slow(self, web, monkeypatch):
+        ticks = itertools.count(0, 100)
+        monkeypatch.setattr(pace, "clock", lambda: float(next(ticks)))
+        web.always = Answer(body=lambda content: (content[at : at + 1] for at in range(len(content))))
+        with pytest.raises(SourceError, match="sends too slowly"):
+            fetch(f"{web.url}/m/w.npz")
+        assert len(web.log) == 1
+
+    def test_a_server_that_does_not_begin_to_answer_is_left(self, web, monkeypatch):
+        monkeypatch.setattr(limits, "WEB_ANSWER", 0.1)
+        monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda *args, **more: web.over.wait(60))
+        with pytest.raises(SourceError, match="does not answer in time"):
+            fetch(f"{web.url}/m/w.npz")
+
+    def test_the_disk_is_not_filled(self, web, cache, monkeypatch):
+        monkeypatch.setattr(downloading, "_LOOK", 1 << 20)
+        web.always = Answer(headers={"Content-Length": None}, body=endless)
+        free = iter([1 << 40, 1 << 40, limits.DISK_LEFT - 1])
+        usage = shutil.disk_usage(cache.parent)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=next(free)))
+        with pytest.raises(TfptError, match="no room for the file"):
+            fetch(f"{web.url}/m/w.npz")
+        assert not any(name.endswith((".npz", ".part")) for name in parts(cache))
 
     def test_two_at_once_fetch_once(self, web):
         gate = threading.Barrier(4)

@@ -238,9 +238,14 @@ def _copy(
                 got="more",
                 hint="get the file by other means and name the local copy",
             )
-        if have - looked >= _LOOK:
+        if total is None and have - looked >= _LOOK:
             looked = have
-            _check_room(part, 0)
+            try:
+                _check_room(part, 0)
+            except TfptError:
+                file.close()
+                part.unlink(missing_ok=True)
+                raise
         _write(file, content, part)
         pace.check(have - begun)
         told(part.name.removesuffix(".part"), have, total)

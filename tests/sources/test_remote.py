@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.serving import Web, serving
+from tests.serving import Answer, Web, serving
+from tfpt import limits
 from tfpt.errors import SourceError
 from tfpt.sources import remote, stores
+from tfpt.sources.blocks import Blocks
 from tfpt.sources.remote import BLOCK, RemoteFile
 
 pytest.importorskip("aiohttp")
@@ -30,6 +32,9 @@ def web():
     with serving() as server:
         server.files["/a.bin"] = CONTENT
         yield server
+
+
+LONG = bytes(np.random.default_rng(8).integers(0, 256, 63 * BLOCK + 11, dtype=np.uint8))
 
 
 def opened(web: Web) -> RemoteFile:
@@ -51,8 +56,68 @@ def test_small_slices_side_by_side_are_one_request(web):
 def test_a_large_slice_is_fetched_exactly_and_not_kept(web):
     file = opened(web)
     for _ in range(2):
-        assert file.data[7 : 3 * BLOCK].tobytes() == CONTENT[7 : 3 * BLOCK]
-    assert [asked.range for asked in web.gets()] == [f"bytes=7-{3 * BLOCK - 1}"] * 2
+        assert file.data[7 : 5 * BLOCK].tobytes() == CONTENT[7 : 5 * BLOCK]
+    assert [asked.range for asked in web.gets()] == [f"bytes=7-{5 * BLOCK - 1}"] * 2
+
+
+def test_of_a_large_slice_what_is_kept_is_not_fetched_again(web):
+    file = opened(web)
+    _ = file.data[2 * BLOCK + 5 : 2 * BLOCK + 9]
+    found = file.data[100 : 5 * BLOCK]
+    assert found.tobytes() == CONTENT[100 : 5 * BLOCK]
+    assert not found.flags.writeable
+    assert sum(asked.sent for asked in web.gets()) == 5 * BLOCK - 100
+
+
+def test_who_reads_on_gets_more_at_a_time(web):
+    web.files["/a.bin"] = LONG
+    file = opened(web)
+    for start in range(0, len(LONG), 5000):
+        assert file.data[start : start + 5000].tobytes() == LONG[start : start + 5000]
+    sizes = [asked.sent // BLOCK for asked in web.gets()]
+    assert sizes[:5] == [1, 2, 4, 8, 16]
+    assert sum(asked.sent for asked in web.gets()) == len(LONG)
+
+
+def test_who_reads_here_and_there_gets_no_more_than_blocks(web):
+    web.files["/a.bin"] = LONG
+    file = opened(web)
+    for number in (9, 3, 41, 30, 17):
+        _ = file.data[number * BLOCK + 3 : number * BLOCK + 50]
+    assert [asked.sent for asked in web.gets()] == [BLOCK] * 5
+
+
+def test_samples_that_lie_together_come_together(web):
+    web.files["/a.bin"] = LONG
+    spans = [(start, start + 64) for start in range(1_000_000, 1_300_000, 997)]
+    spans = [(3_000_000, 3_000_064), *reversed(spans), (5, 5), (17, 40)]
+    found = opened(web).samples(spans)
+    assert found == [LONG[start:stop] for start, stop in spans]
+    assert len(web.gets()) == 3
+    assert sum(asked.sent for asked in web.gets()) < 300_000 + 2 * BLOCK + 100
+
+
+def test_what_samples_brought_is_not_fetched_again(web):
+    web.files["/a.bin"] = LONG
+    file = opened(web)
+    file.samples([(start, start + 64) for start in range(0, len(LONG), 20_011)])
+    assert file.data[:].tobytes() == LONG
+    assert len(web.gets()) == 2
+    assert sum(asked.sent for asked in web.gets()) == len(LONG)
+
+
+def test_opening_a_file_again_finds_what_is_kept(web):
+    assert [opened(web).data[:10].tobytes() for _ in range(3)] == [CONTENT[:10]] * 3
+    assert len(web.gets()) == 1
+
+
+@pytest.mark.parametrize("heads", [{"ETag": None}, {"ETag": 'W/"1"'}])
+def test_a_file_without_a_certain_version_is_not_kept_for_the_next(web, heads):
+    web.heads = heads
+    web.always = Answer(headers=heads)
+    assert opened(web).data[:10].tobytes() == CONTENT[:10]
+    web.files["/a.bin"] = CONTENT[::-1]
+    assert opened(web).data[:10].tobytes() == CONTENT[::-1][:10]
 
 
 def test_a_very_large_slice_is_fetched_in_pieces(web, monkeypatch):
@@ -66,14 +131,27 @@ def test_a_very_large_slice_is_fetched_in_pieces(web, monkeypatch):
     ]
 
 
-def test_blocks_are_kept_within_bounds_and_released(web, monkeypatch):
-    monkeypatch.setattr(remote, "KEPT", 2)
+def test_blocks_of_all_files_are_kept_within_one_limit(web, monkeypatch):
+    blocks = Blocks(limit=2 * BLOCK)
+    monkeypatch.setattr(remote, "BLOCKS", blocks)
+    web.files["/b.bin"] = CONTENT[::-1]
+    files = [opened(web), RemoteFile(f"{web.url}/b.bin")]
+    for number in (4, 2, 0):
+        for file in files:
+            _ = file.data[number * BLOCK : number * BLOCK + 10]
+    assert [blocks.numbers(file._key) for file in files] == [[0], [0]]
+
+
+def test_released_blocks_are_the_first_to_go_and_kept_until_then(web, monkeypatch):
+    blocks = Blocks(limit=2 * BLOCK)
+    monkeypatch.setattr(remote, "BLOCKS", blocks)
     file = opened(web)
-    for number in range(5):
+    for number in (0, 4):
         _ = file.data[number * BLOCK : number * BLOCK + 10]
-    assert list(file._blocks) == [3, 4]
-    file.release(3 * BLOCK - 5, BLOCK + 10)
-    assert list(file._blocks) == [4]
+    file.release(3 * BLOCK + 1, 2 * BLOCK)
+    assert blocks.numbers(file._key) == [0, 4]
+    _ = file.data[2 * BLOCK : 2 * BLOCK + 10]
+    assert blocks.numbers(file._key) == [0, 2]
 
 
 def test_threads_that_want_one_block_ask_once(web):
@@ -146,7 +224,7 @@ def test_a_small_file_of_a_server_without_ranges_is_fetched_once(web):
 
 
 def test_a_large_file_of_a_server_without_ranges_is_refused(web, monkeypatch):
-    monkeypatch.setattr(remote, "LARGEST_WHOLE", BLOCK)
+    monkeypatch.setattr(limits, "WEB_WHOLE", BLOCK)
     web.ranges = False
     with pytest.raises(SourceError, match="knows no ranges") as error:
         opened(web).data[:10]
@@ -156,7 +234,7 @@ def test_a_large_file_of_a_server_without_ranges_is_refused(web, monkeypatch):
 def test_a_file_that_changes_while_it_is_read_is_noticed(web):
     file = opened(web)
     web.files["/a.bin"] = CONTENT + b"more"
-    with pytest.raises(SourceError, match="changed while it was read"):
+    with pytest.raises(SourceError, match="was replaced while it was read"):
         file.data[:10]
 
 

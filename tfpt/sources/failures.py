@@ -232,6 +232,8 @@ def _status(error: BaseException) -> int | None:
         for holder in (each, getattr(each, "response", None)):
             for key in ("status", "status_code", "code"):
                 value = getattr(holder, key, None)
+                if value == 0:
+                    break  # aiohttp's, where the server is not to blame; its `code` is the same and deprecated
                 if isinstance(value, int | str) and re.fullmatch(r"[1-5]\d\d", str(value)):
                     return int(value)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
@@ -66,8 +66,10 @@ class RemoteFile:
         self._web = WebFile(self._store, self._path, known) if failures.is_http(location) else None
         self._version = stores.version(known)
         self._lock = threading.Lock()
-        self._key = BLOCKS.new_file()
-        weakref.finalize(self, BLOCKS.forget, self._key)
+        self._key: Hashable = (location, self._version)
+        if not stores.is_certain(location, known):
+            self._key = object()
+            weakref.finalize(self, BLOCKS.forget, self._key)
         self._coming: dict[int, Future[bytes]] = {}
         self._ahead: dict[int, int] = {}
         self._whole: npt.NDArray[np.uint8] | None = None

@@ -150,10 +150,23 @@ def version(entry: Mapping[str, Any]) -> str:
         >>> version({"size": 3, "etag": "a", "name": "b"})
         '[3, "a"]'
     """
-    keys = ("ETag", "etag", "md5Hash", "generation", "oid", *_DATES)
-    return json.dumps([entry.get("size"), *(str(entry[key]) for key in keys if key in entry)])
+    return json.dumps([entry.get("size"), *(str(entry[key]) for key in (*_TAGS, *_DATES) if key in entry)])
 
 
+def is_certain(location: str, entry: Mapping[str, Any]) -> bool:
+    """Whether two files of one `version` are the same bytes; the dates of web servers are of whole seconds.
+
+    Example:
+        >>> is_certain("http://a/b", {"ETag": "x"}), is_certain("http://a/b", {"Last-Modified": "today"})
+        (True, False)
+    """
+    tags = [str(entry[key]) for key in _TAGS if entry.get(key)]
+    if is_http(location):
+        return any(not tag.startswith("W/") for tag in tags)
+    return bool(tags) or any(entry.get(key) for key in _DATES)
+
+
+_TAGS = ("ETag", "etag", "md5Hash", "generation", "oid")
 _DATES = ("mtime", "LastModified", "last_modified", "updated", "Last-Modified", "created")
 
 
