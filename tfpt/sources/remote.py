@@ -67,7 +67,8 @@ class RemoteFile:
         self._version = stores.version(known)
         self._lock = threading.Lock()
         self._key: Hashable = (location, self._version)
-        if not stores.is_certain(location, known):
+        self._is_certain = stores.is_certain(location, known)
+        if not self._is_certain:
             self._key = object()
             weakref.finalize(self, BLOCKS.forget, self._key)
         self._coming: dict[int, Future[bytes]] = {}
@@ -139,9 +140,10 @@ class RemoteFile:
         return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK))
 
     def close(self) -> None:
-        """Drop the blocks that are kept, and the copy of the whole file if there is one."""
+        """Drop the copy of the whole file if there is one, and the blocks where a later file may be another."""
+        if not self._is_certain:
+            BLOCKS.forget(self._key)
         with self._lock:
-            self._blocks.clear()
             self._whole = None
 
     def _from_blocks(self, start: int, stop: int) -> bytes:
