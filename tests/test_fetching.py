@@ -214,8 +214,9 @@ class TestDownloads:
             return content
 
         monkeypatch.setattr(type(store), "cat_file", cat)
+        cache.mkdir()
         with pytest.raises(SourceError, match="replaced while it was read"):
-            fetch("memory://replaced/w.npz")
+            downloading.download("memory://replaced/w.npz", cache / "w.npz")
         assert "w.npz" not in parts(cache)
 
     def test_a_few_bytes_now_and_then_are_too_slow(self, web, monkeypatch):
