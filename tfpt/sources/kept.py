@@ -7,7 +7,7 @@ from typing import overload
 from tfpt.limits import MOST_KEPT_BLOCKS
 from tfpt.sources.storage import LocalFile, Storage
 
-# As large as the blocks of `tfpt.sources.remote`, and at the same places: a piece of one is never fetched twice.
+# A multiple of the blocks of `tfpt.sources.remote`, and at the same places: a piece of one is never fetched twice.
 BLOCK = 256 << 10
 
 
