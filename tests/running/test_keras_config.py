@@ -76,7 +76,7 @@ def test_code_written_out_is_refused(archive, twice):
             "config": {"value": ["4wAAAA==", None, None]},
         }
 
-    with pytest.raises(SourceError, match=r"code of its own|twice|several"):
+    with pytest.raises(SourceError, match=r"code of its own|twice|several|two members"):
         open_network(archive(change, twice=twice))
 
 
