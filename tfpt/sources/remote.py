@@ -16,6 +16,7 @@ from tfpt import limits
 from tfpt.errors import SourceError
 from tfpt.sources import failures, stores
 from tfpt.sources.blocks import Blocks
+from tfpt.sources.storage import FileBytes
 from tfpt.sources.web import NoRangesError, WebFile
 
 # Small slices are served from blocks: one request (some 50 ms at a store) instead of one for each of the vectors
@@ -85,9 +86,9 @@ class RemoteFile:
             )
 
     @property
-    def data(self) -> RemoteBytes:
+    def data(self) -> FileBytes:
         """The file's bytes, fetched when a slice of them is taken."""
-        return RemoteBytes(self)
+        return FileBytes(self)
 
     @property
     def size(self) -> int:
@@ -318,22 +319,6 @@ class RemoteFile:
             ) from None
         except Exception as error:
             raise failures.explained(error, self.location) from error
-
-
-class RemoteBytes:
-    """A file's bytes: ``len(data)``, and slices of step 1, as arrays of uint8 that are not writable."""
-
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-
-    def __len__(self) -> int:
-        return self._file.size
-
-    def __getitem__(self, key: slice, /) -> npt.NDArray[np.uint8]:
-        start, stop, step = key.indices(self._file.size)
-        if step != 1:
-            raise ValueError("only slices of step 1 are fetched")
-        return self._file.read(start, stop)
 
 
 class _RawFile(io.RawIOBase):

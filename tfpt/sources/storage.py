@@ -117,9 +117,9 @@ class LocalFile:
             raise SourceError(f"cannot read the file: {reason}", where=self.location) from None
 
     @property
-    def data(self) -> LocalBytes:
+    def data(self) -> FileBytes:
         """The file's bytes, read when a slice of them is taken."""
-        return LocalBytes(self)
+        return FileBytes(self)
 
     @property
     def size(self) -> int:
@@ -167,10 +167,19 @@ class LocalFile:
         self._handle = None
 
 
-class LocalBytes:
+class Sized(Protocol):
+    """What has a size in bytes, and reads those between two places."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, start: int, stop: int, /) -> npt.NDArray[np.uint8]: ...
+
+
+class FileBytes:
     """A file's bytes: ``len(data)``, and slices of step 1, as arrays of uint8 that are not writable."""
 
-    def __init__(self, file: LocalFile) -> None:
+    def __init__(self, file: Sized) -> None:
         self._file = file
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.growth import cpu_budget
 from tfpt import limits
 from tfpt.errors import SourceError
 from tfpt.sources.hdf5 import opening
@@ -107,7 +108,8 @@ def test_a_header_that_goes_on_in_itself(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[place + 8 : place + 24] = address(place) + address(24)
     path.write_bytes(content)
-    with contextlib.suppress(SourceError):  # it may go on until its messages are counted
+    # It may go on until its messages are counted.
+    with cpu_budget(20), contextlib.suppress(SourceError):
         everything(path)
 
 
@@ -213,7 +215,7 @@ def test_bytes_that_are_changed_raise_source_errors_or_nothing(
                 place -= place % 8
                 new[place : place + 8] = address(chance.choice([0, place, 2**64 - 1, chance.randrange(4096)]))
         path.write_bytes(new)
-        with contextlib.suppress(SourceError):
+        with cpu_budget(20), contextlib.suppress(SourceError):
             everything(path)
             read += 1
     assert 0 < read < 240
@@ -321,5 +323,5 @@ def test_changed_files_of_the_newer_kind(tmp_path: Path, monkeypatch) -> None:
         for _ in range(5):
             new[chance.randrange(48, len(content))] = chance.randrange(256)
         path.write_bytes(new)
-        with contextlib.suppress(SourceError):
+        with cpu_budget(20), contextlib.suppress(SourceError):
             everything(path)
