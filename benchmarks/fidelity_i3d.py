@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 import tfpt  # noqa: E402
 from tests.models.deepmind_i3d import channels_first, channels_last, seeded, seeded_clip  # noqa: E402
-from tfpt.manifest import target_specs  # noqa: E402
-from tfpt.samples import sample_specs  # noqa: E402
-from tfpt.sinks.bundle import write_bundle  # noqa: E402
+from tfpt.execution.samples import sample_specs  # noqa: E402
+from tfpt.execution.sinks.bundle import write_bundle  # noqa: E402
+from tfpt.targets.manifest import target_specs  # noqa: E402
 
 RECORDINGS = (
     ("rgb_f16_seed11", "i3d_rgb", 16, 3, 11),

@@ -27,7 +27,7 @@ from plain_i3d import PlainI3D  # noqa: E402
 
 from tests.models.deepmind_i3d import seeded_model  # noqa: E402
 from tfpt.models.i3d import I3D  # noqa: E402
-from tfpt.optimisation import optimize  # noqa: E402
+from tfpt.networks.optimization import optimize  # noqa: E402
 
 CPU_SHAPES = ((1, 16), (1, 64), (4, 16))
 GPU_SHAPES = ((1, 64), (8, 64))
@@ -45,16 +45,16 @@ def seconds(ways: list[Callable[[], object]], rounds: int, device: str) -> list[
     times: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds + 2):
         for way, spent in zip(ways, times, strict=True):
-            synchronise(device)
+            synchronize(device)
             begin = time.perf_counter()
             way()
-            synchronise(device)
+            synchronize(device)
             if turn >= 2:  # the first two warm up
                 spent.append(time.perf_counter() - begin)
     return [statistics.median(spent) for spent in times]
 
 
-def synchronise(device: str) -> None:
+def synchronize(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 

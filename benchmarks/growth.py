@@ -164,7 +164,7 @@ def _fields(folder: Path, n: int) -> None:
 
 
 def _bundle(folder: Path, n: int) -> None:
-    from tfpt.sinks.bundle import write_bundle
+    from tfpt.execution.sinks.bundle import write_bundle
 
     write_bundle(folder / "m.ckpt", {f"net/block_{i % 97}/unit_{i}/kernel": _ONE for i in range(n)})
 

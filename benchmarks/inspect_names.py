@@ -32,8 +32,8 @@ for name, shape in tf.train.list_variables(sys.argv[1]):
 def write_hollow(prefix: str, variables: int = VARIABLES, size: int = SIZE) -> None:
     """A checkpoint of about `size` bytes whose values are all zero and take no room on the disk."""
     # Not at the top: a process starts with the peak of the one that forked it, so this one has to stay small.
-    from tfpt.sinks.sstable import write_table
-    from tfpt.sources.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
+    from tfpt.execution.sinks.sstable import write_table
+    from tfpt.formats.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
 
     side = int((size / variables / 4 / 4) ** 0.5)
     names = sorted(

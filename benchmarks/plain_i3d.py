@@ -20,7 +20,7 @@ def fixed_pads(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> tu
 
 class Unit(nn.Module):
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, normalise: bool = True
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, normalize: bool = True
     ) -> None:
         super().__init__()
         pads = fixed_pads((kernel,) * 3, (stride,) * 3)
@@ -28,9 +28,9 @@ class Unit(nn.Module):
         self.pad = None if even else nn.ConstantPad3d(pads, 0)
         padding = pads[0] if even else 0
         self.conv3d = nn.Conv3d(
-            in_channels, out_channels, kernel, stride, padding=padding, bias=not normalise
+            in_channels, out_channels, kernel, stride, padding=padding, bias=not normalize
         )
-        self.batch3d = nn.BatchNorm3d(out_channels, eps=1e-3) if normalise else None
+        self.batch3d = nn.BatchNorm3d(out_channels, eps=1e-3) if normalize else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pad is not None:
@@ -80,7 +80,7 @@ class PlainI3D(nn.Module):
             ]
         )
         self.average = nn.AvgPool3d((2, 7, 7), 1)
-        self.conv3d_0c_1x1 = Unit(1024, num_classes, normalise=False)
+        self.conv3d_0c_1x1 = Unit(1024, num_classes, normalize=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pools[0](self.conv3d_1a_7x7(x))

@@ -1,4 +1,4 @@
-"""How fast a transposed view becomes contiguous: plain numpy, `tfpt.strided`, torch; one thread each.
+"""How fast a transposed view becomes contiguous: plain numpy, `tfpt.operations.strided`, torch; one thread each.
 
     python benchmarks/transpose.py [repeats]
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from tfpt.strided import copy_strided
+from tfpt.operations.strided import copy_strided
 
 CONV3D = "t h w i o -> o i t h w"
 CONV2D = "h w i o -> o i h w"

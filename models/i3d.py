@@ -37,7 +37,7 @@ MIXED = {
 
 
 class Unit3D(nn.Module):
-    """A convolution, batch normalisation and ReLU; without `normalise` a convolution with a bias, nothing else.
+    """A convolution, batch normalization and ReLU; without `normalize` a convolution with a bias, nothing else.
 
     Takes and gives (batch, channels, frames, height, width).
     """
@@ -50,13 +50,13 @@ class Unit3D(nn.Module):
         stride: int = 1,
         *,
         padding: str,
-        normalise: bool = True,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
-        self.conv3d = Conv3d(in_channels, out_channels, kernel, stride, padding, bias=not normalise)
+        self.conv3d = Conv3d(in_channels, out_channels, kernel, stride, padding, bias=not normalize)
         self.batch3d = (
             nn.BatchNorm3d(out_channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
-            if normalise
+            if normalize
             else None
         )
 
@@ -202,7 +202,7 @@ class I3D(nn.Module):
             self.add_module(name, Mixed(*channels, padding=padding))
         self.avgpool3d_0a_7x7 = AvgPool3d((2, 7, 7), 1, "valid")
         self.dropout = nn.Dropout(dropout)
-        self.conv3d_0c_1x1 = Unit3D(1024, num_classes, padding=padding, normalise=False)
+        self.conv3d_0c_1x1 = Unit3D(1024, num_classes, padding=padding, normalize=False)
         self.logits = MeanOverPositions()
         self.predictions = nn.Softmax(dim=1)
 

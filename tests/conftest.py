@@ -145,7 +145,7 @@ class Tiny:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
     """A mapping and a checkpoint of 5 variables, small enough to look at."""
-    from tfpt.sinks.bundle import write_bundle
+    from tfpt.execution.sinks.bundle import write_bundle
 
     random = np.random.default_rng(5)
     variables = {

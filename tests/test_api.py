@@ -1,4 +1,4 @@
-"""The functions of the API: every keyword is spelt out and documented, and files are let go of."""
+"""The functions of the API: every keyword is spelled out and documented, and files are let go of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import tfpt
 from tests.commands.running import run
-from tfpt.sinks.bundle import write_bundle
+from tfpt.execution.sinks.bundle import write_bundle
 
 FUNCTIONS = [name for name in tfpt.__all__ if inspect.isfunction(getattr(tfpt, name))]
 WEIGHTS = (
@@ -58,8 +58,8 @@ def test_an_unknown_keyword_is_told_by_the_function_that_was_called(name):
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_whatever_reads_weights_takes_quantised_ones(name):
-    assert inspect.signature(getattr(tfpt, name)).parameters["dequantise"].default is False
+def test_whatever_reads_weights_takes_quantized_ones(name):
+    assert inspect.signature(getattr(tfpt, name)).parameters["dequantize"].default is False
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ def linear(tmp_path):
     return mapping, tmp_path / "m"
 
 
-def test_loading_dequantises_as_tensorflow_lite_does(tmp_path, linear):
+def test_loading_dequantizes_as_tensorflow_lite_does(tmp_path, linear):
     pytest.importorskip("tensorflow")
     from tensorflow.lite.python import schema_py_generated as schema
 
-    from tests.sources.tflite.models import add_tensor, build
+    from tests.formats.tflite.models import add_tensor, build
 
     numbers = np.random.default_rng(3).integers(-128, 128, (3, 5)).astype(np.int8)
 
@@ -94,7 +94,7 @@ def test_loading_dequantises_as_tensorflow_lite_does(tmp_path, linear):
     path = build(tmp_path / "q.tflite", change)
     mapping = linear[0]
     mapping.write_text(mapping.read_text() + "source: {ignore: [{tf: unused, why: of no use}]}\n")
-    model = tfpt.load(mapping, path, dequantise=True)
+    model = tfpt.load(mapping, path, dequantize=True)
     expected = (numbers.astype(np.float32) + np.float32(7)) * np.float32(0.37)
     assert np.array_equal(model.weight.detach().numpy(), expected.T)
 
@@ -103,16 +103,16 @@ class _ReachedError(Exception):
     """Weights were opened as they were to be."""
 
 
-class TestDequantise:
+class TestDequantize:
     """Every command and function that loads weights hands the wish on to the reader."""
 
     @pytest.fixture(autouse=True)
     def watched(self, monkeypatch):
-        def opened(path, *, dequantise=False, **_):
-            assert dequantise
+        def opened(path, *, dequantize=False, **_):
+            assert dequantize
             raise _ReachedError
 
-        monkeypatch.setattr("tfpt.loading.open_source", opened)
+        monkeypatch.setattr("tfpt.networks.loading.open_source", opened)
 
     @pytest.mark.parametrize(
         "name", ["load", "verify", "profile", "draw_filters", "draw_activations", "predict"]
@@ -126,9 +126,9 @@ class TestDequantise:
         first = ("i3d_rgb", sampled_rgb)
         if name == "predict":
             np.save(tmp_path / "clip.npy", np.zeros((1, 9, 224, 224, 3), np.float32))
-            first = (tfpt.prediction.Stream("i3d_rgb", sampled_rgb), tmp_path / "clip.npy")
+            first = (tfpt.video.prediction.Stream("i3d_rgb", sampled_rgb), tmp_path / "clip.npy")
         with pytest.raises(_ReachedError):
-            getattr(tfpt, name)(*first, dequantise=True, **arguments)
+            getattr(tfpt, name)(*first, dequantize=True, **arguments)
 
     @pytest.mark.parametrize("name", ["verify", "profile", "filters", "activations", "predict"])
     def test_of_a_command(self, tmp_path, sampled_rgb, name):
@@ -142,7 +142,7 @@ class TestDequantise:
             "predict": ("predict", tmp_path / "clip.npy", *weights),
         }[name]
         with pytest.raises(AssertionError, match="_ReachedError"):
-            run(*words, "--dequantise")
+            run(*words, "--dequantize")
 
 
 def open_files(folder):
@@ -161,7 +161,7 @@ class TestFilesAreLetGo:
     def uncollected(self, monkeypatch):
         """Keeps every source alive, and looks after it whether it was closed."""
         opened = []
-        from tfpt.sources import open_source
+        from tfpt.formats import open_source
 
         def kept(*arguments, **options):
             source = open_source(*arguments, **options)
@@ -176,7 +176,7 @@ class TestFilesAreLetGo:
             return source
 
         self.opened, self.closed = opened, Counter()
-        for place in ("loading", "conversion", "comparison", "inspection"):
+        for place in ("networks.loading", "execution.jobs", "checking.comparison", "checking.inspection"):
             monkeypatch.setattr(f"tfpt.{place}.open_source", kept)
         yield
         assert opened
@@ -230,8 +230,8 @@ def test_comparing_releases_every_tensor_on_both_sides(linear, through, monkeypa
     if through:
         right = tfpt.convert(mapping, checkpoint, mapping.with_name("w.safetensors")).path
     released = Counter()
-    from tfpt.sources.pytorch.safetensors import SafetensorsSource
-    from tfpt.sources.tensorflow.bundle import BundleSource
+    from tfpt.formats.pytorch.safetensors import SafetensorsSource
+    from tfpt.formats.tensorflow.bundle import BundleSource
 
     for kind in (BundleSource, SafetensorsSource):
         real = kind.release

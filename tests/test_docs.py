@@ -29,12 +29,12 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import tfpt
-from tfpt.mapping import schema
-from tfpt.mapping.layout import Layout
-from tfpt.mapping.rows import Mapping
-from tfpt.mapping.template import pair
-from tfpt.model import TRUSTED
+from tfpt.language import schema
+from tfpt.language.mapping import Mapping
+from tfpt.language.templates import pair
+from tfpt.operations.layout import Layout
 from tfpt.planning.findings import KINDS
+from tfpt.targets.model import TRUSTED
 from tfpt.tensors import DTYPES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -382,8 +382,8 @@ def damage(name: str) -> None:
     """Make, in the working folder, what a row of the table of refusals speaks of, and read or write it."""
     import numpy as np
 
-    from tfpt.sinks import open_sink
-    from tfpt.sinks.bundle import write_bundle
+    from tfpt.execution.sinks import open_sink
+    from tfpt.execution.sinks.bundle import write_bundle
     from tfpt.tensors import TensorSpec
 
     data = Path("model.ckpt.data-00000-of-00001")
@@ -413,7 +413,7 @@ def damage(name: str) -> None:
             data.unlink()
             tfpt.open_source("model.ckpt").read("w")
         case "a graph whose values are in files of TensorFlow.js":
-            from tfpt.sources.tensorflow.tensorflow_pb2 import GraphDef
+            from tfpt.formats.tensorflow.tensorflow_pb2 import GraphDef
 
             graph = GraphDef()
             for name in ("a/w", "b/w"):
@@ -462,7 +462,7 @@ def damage(name: str) -> None:
             Path("w.pth").touch()
             open_sink("w.pth", [], {})
         case "an output that is the input":
-            from tfpt.sinks.file import refuse_input
+            from tfpt.io.output_file import refuse_input
 
             Path("w.pth").touch()
             refuse_input("w.pth", "w.pth")

@@ -95,7 +95,7 @@ def modules() -> list[tuple[str, ast.Module]]:
     ]
 
 
-def test_no_room_imports_another_that_imports_it():
+def test_no_package_imports_another_that_imports_it():
     """Imports go downwards: following them never leads back."""
     below: dict[str, set[str]] = {}
     for room, tree in modules():

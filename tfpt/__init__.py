@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 from tfpt._version import __version__
 
 if TYPE_CHECKING:
-    from tfpt.comparison import diff
-    from tfpt.conversion import convert, plan, sample
+    from tfpt.checking.comparison import diff
+    from tfpt.checking.inspection import inspect
     from tfpt.errors import DtypeError, MappingError, ModelError, SinkError, SourceError, TfptError
-    from tfpt.inspection import inspect
-    from tfpt.loading import load
-    from tfpt.mapping.loading import load_mapping
-    from tfpt.optimisation import optimize
+    from tfpt.execution.jobs import convert, plan, sample
+    from tfpt.formats import open_source
+    from tfpt.language.loader import load_mapping
+    from tfpt.networks.loading import load
+    from tfpt.networks.optimization import optimize
+    from tfpt.networks.recording import record
     from tfpt.planning import Plan, PlanError
-    from tfpt.prediction import predict
-    from tfpt.profiling import profile
-    from tfpt.recording import record
-    from tfpt.sources import open_source
     from tfpt.verification import verify
-    from tfpt.visualisation import draw_activations, draw_filters
+    from tfpt.video.prediction import predict
+    from tfpt.video.profiling import profile
+    from tfpt.video.visualization import draw_activations, draw_filters
 
 # No module is called as a function is: importing the module would put it in the function's place.
 _HOME = {
@@ -50,20 +50,20 @@ _HOME = {
     "SinkError": "tfpt.errors",
     "SourceError": "tfpt.errors",
     "TfptError": "tfpt.errors",
-    "convert": "tfpt.conversion",
-    "diff": "tfpt.comparison",
-    "draw_activations": "tfpt.visualisation",
-    "draw_filters": "tfpt.visualisation",
-    "inspect": "tfpt.inspection",
-    "load": "tfpt.loading",
-    "load_mapping": "tfpt.mapping.loading",
-    "open_source": "tfpt.sources",
-    "optimize": "tfpt.optimisation",
-    "plan": "tfpt.conversion",
-    "predict": "tfpt.prediction",
-    "profile": "tfpt.profiling",
-    "record": "tfpt.recording",
-    "sample": "tfpt.conversion",
+    "convert": "tfpt.execution.jobs",
+    "diff": "tfpt.checking.comparison",
+    "draw_activations": "tfpt.video.visualization",
+    "draw_filters": "tfpt.video.visualization",
+    "inspect": "tfpt.checking.inspection",
+    "load": "tfpt.networks.loading",
+    "load_mapping": "tfpt.language.loader",
+    "open_source": "tfpt.formats",
+    "optimize": "tfpt.networks.optimization",
+    "plan": "tfpt.execution.jobs",
+    "predict": "tfpt.video.prediction",
+    "profile": "tfpt.video.profiling",
+    "record": "tfpt.networks.recording",
+    "sample": "tfpt.execution.jobs",
     "verify": "tfpt.verification",
 }
 

@@ -16,7 +16,7 @@ _OPTIONAL = {
         "to compute TV-L1 flow",
         "video",
     ),
-    "matplotlib": ("matplotlib", "for its colour maps and its font", "pictures"),
+    "matplotlib": ("matplotlib", "for its color maps and its font", "pictures"),
     "PIL.Image": ("Pillow", "to read and write pictures", "pictures"),
     "PIL.ImageDraw": ("Pillow", "to draw pictures", "pictures"),
     "PIL.ImageFont": ("Pillow", "to draw pictures", "pictures"),

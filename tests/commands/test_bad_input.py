@@ -362,7 +362,7 @@ class TestOptions:
         assert found.code == 2
         assert "Usage: " in found.err
 
-    def test_a_command_that_is_misspelt_is_guessed(self):
+    def test_a_command_that_is_misspelled_is_guessed(self):
         assert "Did you mean 'convert'?" in run("convrt").err
 
     @pytest.mark.parametrize(

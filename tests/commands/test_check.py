@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from tests.commands.running import refused, run
-from tfpt.mapping.loading import bundled_mappings
+from tfpt.language.loader import bundled_mappings
 
 
 @pytest.fixture

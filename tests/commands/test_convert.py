@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from tests.commands.running import program, refused, run
 from tests.conftest import Tiny
 from tfpt._version import __version__
-from tfpt.mapping.loading import bundled_mappings
+from tfpt.language.loader import bundled_mappings
 
 
 def contents(folder: Path) -> list[str]:

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from benchmarks.inspect_names import write_hollow
 from tests.commands.running import refused, run
-from tests.sources.tflite.models import convert
-from tfpt.sinks.bundle import write_bundle
+from tests.formats.tflite.models import convert
+from tfpt.execution.sinks.bundle import write_bundle
 
 
 def lines(*words: object) -> list[str]:
@@ -132,17 +132,17 @@ def test_the_names_of_a_checkpoint_of_a_gigabyte_take_little_memory(tmp_path):
     assert int(done.stderr) < 150_000
 
 
-def test_quantised_weights_are_what_they_stand_for_on_request(tmp_path):
+def test_quantized_weights_are_what_they_stand_for_on_request(tmp_path):
     pytest.importorskip("tensorflow")
     model = convert(tmp_path / "m.tflite", "int8")
     stored = {tensor["name"]: tensor for tensor in run("inspect", "--json", model).json["tensors"]}
-    facts = run("inspect", "--json", "--dequantise", "--stats", model).json
+    facts = run("inspect", "--json", "--dequantize", "--stats", model).json
     meant = {tensor["name"]: tensor for tensor in facts["tensors"]}
-    quantised = [name for name, tensor in stored.items() if tensor["dtype"] == "int8"]
-    assert quantised
-    assert {meant[name]["dtype"] for name in quantised} == {"float32"}
+    quantized = [name for name, tensor in stored.items() if tensor["dtype"] == "int8"]
+    assert quantized
+    assert {meant[name]["dtype"] for name in quantized} == {"float32"}
     # The kernels are normal with deviation 1: as whole numbers they would reach from -127 to 127.
-    assert all(meant[name]["statistics"]["max"] < 10 for name in quantised)
+    assert all(meant[name]["statistics"]["max"] < 10 for name in quantized)
 
 
 def test_scales_and_what_is_skipped_are_printed(tmp_path):
@@ -150,9 +150,9 @@ def test_scales_and_what_is_skipped_are_printed(tmp_path):
 
     from rich.console import Console
 
-    from tfpt.inspection import inspect_source
+    from tfpt.checking.inspection import inspect_source
+    from tfpt.formats.source import Quantized
     from tfpt.report.inspections import print_inspection
-    from tfpt.sources.source import Quantised
     from tfpt.tensors import TensorSpec
 
     names = ["conv/w", "conv/b", "a/x;b/y/z", "model_" + "1" * 5000]
@@ -162,8 +162,10 @@ def test_scales_and_what_is_skipped_are_printed(tmp_path):
         specs={name: TensorSpec(name, (3,), "int8") for name in names},
         roles={},
         skipped={f"sparse{at}": "sparse_coo tensor" for at in range(12)},
-        quantised={"conv/w": Quantised((0.5,), (-3,))},
+        quantized={"conv/w": Quantized((0.5,), (-3,))},
         unavailable={"conv/b": "its values are in another file"},
+        sizes={},
+        details=(),
         fingerprint=lambda: "0" * 32,
     )
     found = inspect_source(source)
@@ -176,7 +178,7 @@ def test_scales_and_what_is_skipped_are_printed(tmp_path):
     assert "sparse7 and 4 more" in text
     assert "\na/x;b/y/z " in text  # one line, not a tree
     assert found.to_json()["skipped"]["sparse11"] == "sparse_coo tensor"
-    assert found.to_json()["tensors"][0]["quantised"] == {
+    assert found.to_json()["tensors"][0]["quantized"] == {
         "scheme": "affine",
         "axis": None,
         "scales": [0.5],

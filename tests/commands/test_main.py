@@ -54,7 +54,7 @@ def test_from_a_checkout_it_is_the_same(tiny, tmp_path):
     assert done.stdout == program("convert", *words, folder=ROOT).out
 
 
-def test_output_into_a_pipe_has_no_colours_and_long_names_whole(tiny, tmp_path):
+def test_output_into_a_pipe_has_no_colors_and_long_names_whole(tiny, tmp_path):
     name = "/".join(["a_rather_long_scope_name"] * 6)
     tiny.rewrite("tf: conv/w,", f"tf: {name}/w,")
     found = program("convert", "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint)
@@ -66,6 +66,6 @@ def test_an_interrupted_command_ends_with_130_and_not_with_a_verdict(monkeypatch
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tfpt.inspection.inspect", interrupted)
+    monkeypatch.setattr("tfpt.checking.inspection.inspect", interrupted)
     found = run("inspect", "anything")
     assert (found.code, found.out, found.err) == (130, "", "interrupted\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.commands.running import run
-from tfpt.mapping.loading import bundled_mappings
+from tfpt.language.loader import bundled_mappings
 
 
 def test_every_bundled_mapping_is_listed_with_what_it_is():

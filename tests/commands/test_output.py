@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.commands.running import program, refused, run, strict_json
-from tfpt.sinks.bundle import write_bundle
+from tfpt.execution.sinks.bundle import write_bundle
 
 TFPT = str(Path(sys.executable).with_name("tfpt"))
 
@@ -215,7 +215,7 @@ class TestPlacesThatCannotBeWritten:
         def fails(*_, **__):
             raise OSError(5, "Input/output error", str(tiny.checkpoint))
 
-        monkeypatch.setattr("tfpt.inspection.inspect", fails)
+        monkeypatch.setattr("tfpt.checking.inspection.inspect", fails)
         said = refused("inspect", tiny.checkpoint)
         assert said.startswith("error: the system refuses: Input/output error")
         assert str(tiny.checkpoint) in said

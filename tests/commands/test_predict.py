@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from tests.clips.footage import noise, write_folder, write_gif, write_sound, write_video
-from tests.clips.tiny_network import LABELS, SIZE, write_network
 from tests.commands.running import refused, run
+from tests.video.clips.footage import noise, write_folder, write_gif, write_sound, write_video
+from tests.video.clips.tiny_network import LABELS, SIZE, write_network
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.commands.running import program, refused, run
-from tests.running.graphs import Small
-from tfpt.recording.files import read_recording
+from tests.networks.running.graphs import Small
+from tfpt.networks.recording.files import read_recording
 
 tf = pytest.importorskip("tensorflow")
 

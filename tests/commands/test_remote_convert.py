@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.running import program, refused, run
 from tests.serving import serving
-from tfpt.sources import stores
+from tfpt.io import stores
 
 pytest.importorskip("aiohttp")
 

@@ -49,7 +49,7 @@ input: {{layout: "b h w c -> b c h w"}}
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with a mapping, a model, a checkpoint, and a recording of what TensorFlow's formulas give in numpy."""
-    from tfpt.sinks.bundle import write_bundle
+    from tfpt.execution.sinks.bundle import write_bundle
 
     def make(eps: str = "1e-3"):
         module = f"net_{eps.replace('-', '_').replace('.', '_')}"
@@ -112,7 +112,7 @@ def test_everything_is_json_too(project):
     assert diagnosis["places"] == [
         {"kind": "epsilon", "path": "norm", "has": "has eps 1e-05", "had": "eps 0.001", "row": "net.yaml:5"}
     ]
-    assert facts["findings"][0]["kind"] == "behaviour"
+    assert facts["findings"][0]["kind"] == "behavior"
 
 
 def test_json_has_no_number_that_is_none(project):
@@ -175,7 +175,7 @@ def test_bad_input_ends_with_2(project, words, message):
 
 
 def test_weights_that_the_mapping_does_not_fit_end_with_1(project):
-    from tfpt.sinks.bundle import write_bundle
+    from tfpt.execution.sinks.bundle import write_bundle
 
     folder = project()
     write_bundle(folder / "other.ckpt", {"conv/kernel": np.zeros((3, 3, 3, 5), np.float32)})

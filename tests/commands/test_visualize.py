@@ -20,8 +20,8 @@ def weights(tmp_path_factory):
     import torch
     from safetensors.torch import save_file
 
-    from tfpt.mapping.loading import load_mapping
-    from tfpt.model import build_model
+    from tfpt.language.loader import load_mapping
+    from tfpt.targets.model import build_model
 
     torch.manual_seed(0)
     model = build_model(load_mapping("i3d_flow"), device="cpu")

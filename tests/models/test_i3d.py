@@ -42,7 +42,7 @@ def test_its_examples_run():
     assert doctest.testmod(i3d).failed == 0
 
 
-def test_batch_normalisation_is_deepminds():
+def test_batch_normalization_is_deepminds():
     norms = [m for m in I3D(5, 3).modules() if isinstance(m, torch.nn.BatchNorm3d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 1e-3)}
     assert len(norms) == 57

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tfpt
-from tfpt.prediction import Stream, predict
+from tfpt.video.prediction import Stream, predict
 
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data/i3d/published_top20.json").read_text())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tfpt.mapping.loading import load_mapping
+from tfpt.language.loader import load_mapping
 from tfpt.planning import Plan, make_plan
 from tfpt.tensors import TensorSpec
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tfpt.formats.source import Quantized
 from tfpt.planning import Finding, Plan
-from tfpt.sources.source import Quantised
 
 Planned = Callable[..., Plan]
 
@@ -214,23 +214,23 @@ def test_what_is_cut_to_an_integer_may_be_scaled_by_a_fraction(plan: Planned) ->
     assert plan(text, {"a": (2,)}, {"b": ((2,), "int32")}).ok
 
 
-HOW = Quantised((0.25, 0.5), (-3, 7), axis=0)
+HOW = Quantized((0.25, 0.5), (-3, 7), axis=0)
 
 
 @pytest.mark.parametrize("source", ["int8", "uint8", "int16", "int32", "int4"])
 @pytest.mark.parametrize("row", ["", ", dtype: float32", ", dtype: float16", ", dtype: bfloat16"])
-def test_quantised_integers_are_no_weights(plan: Planned, source: str, row: str) -> None:
+def test_quantized_integers_are_no_weights(plan: Planned, source: str, row: str) -> None:
     for target in ("float32", "complex64"):
         found = plan(
             f"weights: [{{tf: a, pt: b{row}}}]",
             {"a": ((2,), source)},
             {"b": ((2,), target)},
-            quantised={"a": HOW},
+            quantized={"a": HOW},
         )
         finding = only(found.findings)
-        assert (finding.kind, finding.name, finding.stops) == ("quantised", "b", True)
+        assert (finding.kind, finding.name, finding.stops) == ("quantized", "b", True)
         assert finding.got == f"{source}, 2 scales along axis 0, 0.25 to 0.5, zero points -3 to 7"
-        assert finding.hint.startswith("--dequantise reads these numbers")
+        assert finding.hint.startswith("--dequantize reads these numbers")
         assert "dtype: float" not in finding.hint
         assert found.steps == ()
 
@@ -240,32 +240,32 @@ def test_integers_may_be_written_as_integers_and_the_plan_says_whose(
     plan: Planned, row: str, target: str
 ) -> None:
     text = f"weights: [{{tf: a, pt: b{row}}}]"
-    found = plan(text, {"a": ((2,), "int8")}, {"b": ((2,), target)}, quantised={"a": HOW, "other": HOW})
+    found = plan(text, {"a": ((2,), "int8")}, {"b": ((2,), target)}, quantized={"a": HOW, "other": HOW})
     assert found.ok
     assert found.writes["b"].dtype == ("int8" if row else target)
-    assert found.to_json()["quantised"] == {"a": str(HOW)}
+    assert found.to_json()["quantized"] == {"a": str(HOW)}
 
 
-def test_the_average_of_a_variable_may_be_the_quantised_one(plan: Planned) -> None:
+def test_the_average_of_a_variable_may_be_the_quantized_one(plan: Planned) -> None:
     text = 'source: {ema: {tf: "{path...}/ema", use: prefer}}\nweights: [{tf: a, pt: b}]'
     tf = {"a": (2,), "a/ema": ((2,), "int8")}
-    assert only(plan(text, tf, {"b": (2,)}, quantised={"a/ema": HOW}).findings).kind == "quantised"
-    assert plan(text, {"a": ((2,), "int8"), "a/ema": (2,)}, {"b": (2,)}, quantised={"a": HOW}).ok
+    assert only(plan(text, tf, {"b": (2,)}, quantized={"a/ema": HOW}).findings).kind == "quantized"
+    assert plan(text, {"a": ((2,), "int8"), "a/ema": (2,)}, {"b": (2,)}, quantized={"a": HOW}).ok
 
 
 @pytest.mark.parametrize("source", ["qint8", "quint8", "qint32"])
-def test_tensorflows_own_quantised_dtypes_lack_their_scale(plan: Planned, source: str) -> None:
+def test_tensorflows_own_quantized_dtypes_lack_their_scale(plan: Planned, source: str) -> None:
     found = only(plan("weights: [{tf: a, pt: b}]", {"a": ((2,), source)}, {"b": (2,)}).findings)
     assert (found.kind, found.hint) == (
-        "quantised",
+        "quantized",
         f"dtype: {source[1:]} on the row writes the integers themselves",
     )
 
 
-def test_a_scheme_that_nobody_reads_is_not_to_be_dequantised(plan: Planned) -> None:
-    quantised = {"a": Quantised(scheme="blockwise")}
+def test_a_scheme_that_nobody_reads_is_not_to_be_dequantized(plan: Planned) -> None:
+    quantized = {"a": Quantized(scheme="blockwise")}
     found = only(
-        plan("weights: [{tf: a, pt: b}]", {"a": ((2,), "int8")}, {"b": (2,)}, quantised=quantised).findings
+        plan("weights: [{tf: a, pt: b}]", {"a": ((2,), "int8")}, {"b": (2,)}, quantized=quantized).findings
     )
-    assert (found.kind, found.got) == ("quantised", "int8, by blockwise")
-    assert "--dequantise" not in found.hint
+    assert (found.kind, found.got) == ("quantized", "int8, by blockwise")
+    assert "--dequantize" not in found.hint

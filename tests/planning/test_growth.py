@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.growth import assert_linear
-from tfpt.mapping.loading import load_mapping
+from tfpt.language.loader import load_mapping
 from tfpt.planning import Plan, make_plan
 from tfpt.tensors import TensorSpec
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.growth import cpu_budget
-from tfpt.mapping.template import pair_lists, single
+from tfpt.language.templates import pair_lists, single
 from tfpt.planning import Finding, Plan
 from tfpt.planning.names import NameIndex
 

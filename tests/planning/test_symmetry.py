@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from einops import rearrange
 
-from tfpt.mapping.layout import Layout
-from tfpt.mapping.operations import Slice
-from tfpt.mapping.transform import Transform
+from tfpt.operations.layout import Layout
+from tfpt.operations.transform import Transform
+from tfpt.operations.values import Slice
 from tfpt.planning import Plan
 from tfpt.planning.symmetry import exchangeable
 

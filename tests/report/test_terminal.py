@@ -50,7 +50,7 @@ def test_a_console_prints_nothing_that_steers_whatever_it_is_given():
     out.print("[red]a\x1b[2Jb[/]", Text("c\x1bd"), "\ud800")
     assert "a\\x1b[2Jb" in stream.getvalue()
     assert r"c\x1bd \ud800" in stream.getvalue()
-    assert "\x1b[31m" in stream.getvalue()  # its own colours are left
+    assert "\x1b[31m" in stream.getvalue()  # its own colors are left
     assert isinstance(console(), _Console)
 
 

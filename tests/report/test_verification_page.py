@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tfpt.errors import SinkError, TfptError
-from tfpt.recording.recordings import RecordedEndpoint
-from tfpt.report.colours import Scale, data_uri
+from tfpt.networks.recording.recordings import RecordedEndpoint
+from tfpt.report.colors import Scale, data_uri
 from tfpt.report.verification_page import check_page, page, write_page
 from tfpt.verification import Closeup, Verification
 from tfpt.verification.agreement import Compared, Measure, judged, measure
@@ -136,7 +136,7 @@ def test_each_endpoint_has_a_row_a_mark_and_words():
     chart = text[text.index('<svg class="chart"') : text.index("</svg>")]
     titles = re.findall(r"<title>(.*?)</title>", chart)
     assert [title.split(":")[0] for title in titles] == ["first", "block/relu&lt;0&gt;", "later", "gone"]
-    # The verdicts are told apart by shapes, not by colours alone.
+    # The verdicts are told apart by shapes, not by colors alone.
     marks = dict(re.findall(r'class="mark ([\w-]+)" d="([^"]+)', chart))
     shapes = {re.sub(r"[\d. -]", "", mark) for mark in marks.values()}
     assert len(shapes) == len(marks) == 4
@@ -167,7 +167,7 @@ def test_whole_activations_are_shown_as_pictures_on_shared_scales():
         assert picture.size == (37, 41)
         decoded[name] = np.asarray(picture)
     same = decoded["difference, channel 0"]
-    assert (same == same[0, 0]).all()  # nothing differs: the middle colour
+    assert (same == same[0, 0]).all()  # nothing differs: the middle color
     assert not (decoded["difference, channel 3"] == same[0, 0]).all()
     assert (decoded["TensorFlow, channel 1"] == decoded["PyTorch, channel 1"]).all()
     assert not (decoded["TensorFlow, channel 3"] == decoded["PyTorch, channel 3"]).all()
@@ -210,11 +210,11 @@ def test_pictures_are_what_other_programs_read():
     assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) == pixels).all()
 
 
-def test_a_bar_beside_a_picture_has_the_colours_of_the_picture():
+def test_a_bar_beside_a_picture_has_the_colors_of_the_picture():
     for scale in (Scale(0.0, 7.0, False), Scale(-7.0, 7.0, True)):
         first, *_, last = re.findall("#([0-9a-f]{6})", scale.gradient)
-        ends = scale.colours(np.array([scale.low, scale.high]))
-        assert [first, last] == [bytes(colour).hex() for colour in ends]
+        ends = scale.colors(np.array([scale.low, scale.high]))
+        assert [first, last] == [bytes(color).hex() for color in ends]
 
 
 def test_without_the_packages_for_pictures_it_says_what_to_install_before_anything_runs(

@@ -9,7 +9,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tfpt.verification.diagnosis import chain, search
+    from tfpt.verification.diagnosis import repair_loop as chain
+    from tfpt.verification.diagnosis import search
 
     clock = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(chain, "time", clock)

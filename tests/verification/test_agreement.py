@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfpt.recording.recordings import RecordedEndpoint
+from tfpt.networks.recording.recordings import RecordedEndpoint
 from tfpt.verification.agreement import Compared, Measure, judged, measure
 
 SHAPE = (2, 3, 5)

@@ -15,9 +15,9 @@ import tfpt
 from tests.models.deepmind_i3d import channels_first, channels_last, seeded_clip, seeded_model
 from tfpt.errors import ModelError, SourceError, TfptError
 from tfpt.models.i3d import I3D
+from tfpt.networks.recording.files import read_recording, write_recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.nn import adapt
-from tfpt.recording.files import read_recording, write_recording
-from tfpt.recording.recordings import RecordedEndpoint, Recording
 
 DATA = Path(__file__).parents[1] / "data" / "i3d"
 RGB = DATA / "rgb_f16_seed11.npz"

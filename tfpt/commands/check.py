@@ -37,13 +37,13 @@ def command(
     """Check a mapping file without a checkpoint.
 
     Syntax with file:line, rows that reach no parameter, parameters that no row writes, a manifest that
-    is not what the model says, and layers that pad or normalise otherwise than the mapping says.
+    is not what the model says, and layers that pad or normalize otherwise than the mapping says.
 
     Exit code 0: fine; 1: findings, one of them where neither a manifest nor a model tells the parameters, so that no
     row could be checked; 2: the file cannot be read.
     """
-    from tfpt.lint import check_mapping
-    from tfpt.mapping.loading import load_mapping
+    from tfpt.checking.lint import check_mapping
+    from tfpt.language.loader import load_mapping
 
     compiled = load_mapping(mapping, parse_settings(settings), config)
     found = check_mapping(compiled, trust=trust, update_manifest=write_manifest)

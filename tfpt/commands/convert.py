@@ -15,7 +15,7 @@ from tfpt.commands.options import (
     checkpoint_help,
     checksums_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     json_option,
     mapping_help,
     name_of,
@@ -26,7 +26,7 @@ from tfpt.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tfpt.conversion import Conversion, Job
+    from tfpt.execution.jobs import Conversion, Job
 
 
 @click.command()
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @config_option
 @trust_option
 @checksums_option
-@dequantise_option
+@dequantize_option
 @all_option
 @json_option
 @reports_errors
@@ -69,7 +69,7 @@ def command(
     config: Path | None,
     trust: bool,
     verify_checksums: bool,
-    dequantise: bool,
+    dequantize: bool,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -81,7 +81,7 @@ def command(
     Without --checkpoint, the one that source.url of the mapping names is fetched into the cache
     ($TFPT_CACHE, else ~/.cache/tfpt).
     """
-    from tfpt.conversion import prepare
+    from tfpt.execution.jobs import prepare
     from tfpt.report.progress import fetching_progress
 
     sources = _pair(mappings, checkpoints)
@@ -97,7 +97,7 @@ def command(
                 dtype=dtype,
                 trust=trust,
                 verify_checksums=verify_checksums,
-                dequantise=dequantise,
+                dequantize=dequantize,
                 index_only=dry_run,
                 progress=progress,
             )
@@ -172,7 +172,7 @@ def _show_plans(jobs: Sequence[Job], dry_run: bool, everything: bool) -> None:
 
 
 def _carry_out(jobs: Sequence[Job], force: bool, workers: int | None, quiet: bool) -> list[Conversion]:
-    from tfpt.conversion import carry_out
+    from tfpt.execution.jobs import carry_out
 
     if quiet:
         return carry_out(jobs, overwrite=force, workers=workers)

@@ -12,7 +12,7 @@ from tfpt.commands.options import (
     all_option,
     checksums_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     json_option,
     mapping_help,
     parse_settings,
@@ -34,7 +34,7 @@ from tfpt.commands.options import (
 @config_option
 @trust_option
 @checksums_option
-@dequantise_option
+@dequantize_option
 @all_option
 @json_option
 @reports_errors
@@ -47,7 +47,7 @@ def command(
     config: Path | None,
     trust: bool,
     verify_checksums: bool,
-    dequantise: bool,
+    dequantize: bool,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -58,7 +58,7 @@ def command(
 
     Exit code 0: the same; 1: different; 2: error.
     """
-    from tfpt.comparison import diff
+    from tfpt.checking.comparison import diff
 
     result = diff(
         left,
@@ -66,7 +66,7 @@ def command(
         mapping=mapping,
         tolerance=tolerance,
         verify_checksums=verify_checksums,
-        dequantise=dequantise,
+        dequantize=dequantize,
         settings=parse_settings(settings),
         config=config,
         trust=trust,

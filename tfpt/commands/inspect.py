@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tfpt.commands.options import dequantise_option, json_option, reports_errors
+from tfpt.commands.options import dequantize_option, json_option, reports_errors
 
 
 @click.command()
@@ -13,19 +13,19 @@ from tfpt.commands.options import dequantise_option, json_option, reports_errors
 @click.option(
     "--stats", is_flag=True, help="Read the values: minimum, maximum, mean, deviation, NaN, infinity."
 )
-@dequantise_option
+@dequantize_option
 @json_option
 @reports_errors
-def command(path: str, grep: str | None, stats: bool, dequantise: bool, as_json: bool) -> None:
+def command(path: str, grep: str | None, stats: bool, dequantize: bool, as_json: bool) -> None:
     """Show what is in a file: names, shapes, dtypes, totals.
 
     Takes whatever tfpt reads, by path or URL: checkpoints (an index alone is enough without --stats),
     SavedModels, graphs, files of Keras, TensorFlow Lite, numpy and PyTorch.
     What cannot be read is marked, and --stats goes on with the rest.
     """
-    from tfpt.inspection import inspect
+    from tfpt.checking.inspection import inspect
 
-    found = inspect(path, grep=grep, stats=stats, dequantise=dequantise)
+    found = inspect(path, grep=grep, stats=stats, dequantize=dequantize)
     if as_json:
         from tfpt.report.terminal import print_json
 

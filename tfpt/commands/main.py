@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tfpt import interruption
+from tfpt.io import interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def main(
     """Run a command and exit with its code.
 
     Args:
-        words: The arguments; unless given, those of this process, which then handles signals as `tfpt.interruption`
+        words: The arguments; unless given, those of this process, which then handles signals as `tfpt.io.interruption`
             says.
         prog_name: What the program is called in its help.
         standalone_mode: Exit at the end; otherwise return, and raise what click raises.

@@ -17,7 +17,7 @@ def command(as_json: bool, schema: bool) -> None:
     from tfpt.report.terminal import console, print_json
 
     if schema:
-        from tfpt.mapping.schema import json_schema
+        from tfpt.language.schema import json_schema
 
         print_json(json_schema())
     elif as_json:

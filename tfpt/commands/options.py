@@ -34,8 +34,8 @@ checksums_option = click.option(
     "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
     help="Do not compare tensors with the checksums stored beside them.",
 )  # fmt: skip
-dequantise_option = click.option(
-    "--dequantise", is_flag=True, help="Take quantised weights as the float32 values that they stand for."
+dequantize_option = click.option(
+    "--dequantize", is_flag=True, help="Take quantized weights as the float32 values that they stand for."
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
@@ -148,7 +148,7 @@ def reports_errors(function: F) -> F:
 
 def _report(error: TfptError, as_json: bool) -> None:
     """The error, and the files that were written all the same: to standard output as JSON, or to standard error."""
-    from tfpt.interruption import finished
+    from tfpt.io.interruption import finished
     from tfpt.report.terminal import print_error, print_json
 
     if as_json:

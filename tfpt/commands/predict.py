@@ -11,7 +11,7 @@ import click
 from tfpt.commands.options import (
     check_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     device_option,
     json_option,
     mapping_help,
@@ -89,7 +89,7 @@ class _InOrder(click.Command):
 @check_option
 @settings_option
 @config_option
-@dequantise_option
+@dequantize_option
 @trust_option
 @json_option
 @reports_errors
@@ -116,9 +116,9 @@ def command(
     tfpt predict cricket.mp4 --mapping i3d_rgb --weights i3d_rgb.safetensors \\
                              --mapping i3d_flow --weights i3d_flow.safetensors
     """
-    from tfpt.prediction import Stream, predict
-    from tfpt.report.predictions import prediction_progress
     from tfpt.report.progress import fetching_progress
+    from tfpt.video.prediction import Stream, predict
+    from tfpt.video.reports.predictions import prediction_progress
 
     order = ctx.meta[_ORDER]
     streams = [
@@ -152,8 +152,8 @@ def command(
 
         print_json(found.to_json())
     else:
-        from tfpt.report.predictions import print_prediction
         from tfpt.report.terminal import console
+        from tfpt.video.reports.predictions import print_prediction
 
         print_prediction(console(), found)
 

@@ -10,7 +10,7 @@ import click
 from tfpt.commands.options import (
     all_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     device_option,
     json_option,
     mapping_help,
@@ -56,7 +56,7 @@ _positive = click.IntRange(min=1)
 @click.option("--depth", type=_positive, help="Sum up layers this many names down. [default: the leaves]")
 @settings_option
 @config_option
-@dequantise_option
+@dequantize_option
 @trust_option
 @all_option
 @json_option
@@ -84,7 +84,7 @@ def command(
     depth: int | None,
     settings: Sequence[str],
     config: Path | None,
-    dequantise: bool,
+    dequantize: bool,
     trust: bool,
     everything: bool,
     as_json: bool,
@@ -99,8 +99,8 @@ def command(
         raise click.UsageError("--forward-only and --train: give one of them, or neither for both")
     from contextlib import nullcontext
 
-    from tfpt.profiling import profile
     from tfpt.report.terminal import console, escape, print_json
+    from tfpt.video.profiling import profile
 
     # Some passes of a large network take their time, and a terminal is told that they run.
     status = nullcontext() if as_json else console(stderr=True).status(f"measuring {escape(mapping)} …")
@@ -126,14 +126,14 @@ def command(
             overwrite=force,
             settings=parse_settings(settings),
             config=str(config) if config else None,
-            dequantise=dequantise,
+            dequantize=dequantize,
             trust=trust,
         )
     if as_json:
         print_json({**found.to_json(), "trace": str(trace) if trace else None})
         return
 
-    from tfpt.report.profiles import print_profile
+    from tfpt.video.reports.profiles import print_profile
 
     out = console()
     print_profile(out, found, depth=depth, everything=everything)

@@ -104,7 +104,7 @@ def command(
         return
     if grep is not None:
         raise click.UsageError("--grep chooses from --list")
-    from tfpt.recording import record
+    from tfpt.networks.recording import record
 
     target = out or Path(f"{name_of(mapping) if mapping else Path(network.rstrip('/')).stem}.npz")
     result = record(
@@ -140,7 +140,7 @@ def _list(
     everything: bool,
     as_json: bool,
 ) -> None:
-    from tfpt.recording import recordable
+    from tfpt.networks.recording import recordable
     from tfpt.report.recordings import matching, print_recordable
 
     found = recordable(network, checkpoint=checkpoint, signature=signature, trust=trust)

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Write a TensorFlow checkpoint of random weights that fits a mapping."""
 
-    from tfpt.conversion import sample
+    from tfpt.execution.jobs import sample
     from tfpt.report.terminal import console, escape, print_json
 
     prefix = out or f"{name_of(mapping)}/model.ckpt"

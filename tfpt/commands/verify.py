@@ -12,7 +12,7 @@ import click
 from tfpt.commands.options import (
     all_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     device_option,
     json_option,
     mapping_help,
@@ -80,7 +80,7 @@ from tfpt.commands.options import (
 @click.option("--force", is_flag=True, help="Replace the report file.")
 @settings_option
 @config_option
-@dequantise_option
+@dequantize_option
 @trust_option
 @all_option
 @json_option

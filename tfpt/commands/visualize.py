@@ -12,7 +12,7 @@ from tfpt.commands.options import (
     F,
     check_option,
     config_option,
-    dequantise_option,
+    dequantize_option,
     device_option,
     json_option,
     mapping_help,
@@ -31,17 +31,17 @@ def _drawing_options(function: F) -> F:
     options: list[Callable[[Any], Any]] = [
         click.option(
             "--scale", type=click.Choice(["common", "each"]), default="common", show_default=True,
-            help="Full colour for the largest value of all tiles, or of each.",
+            help="Full color for the largest value of all tiles, or of each.",
         ),
         click.option(
             "--limit", type=click.FloatRange(min=0, min_open=True),
-            help="The value of full colour, in place of the largest.",
+            help="The value of full color, in place of the largest.",
         ),
         click.option("--zoom", type=click.IntRange(min=1), help="Pixels a value. [default: what fits]"),
         click.option("--force", is_flag=True, help="Replace pictures that exist."),
         settings_option,
         config_option,
-        dequantise_option,
+        dequantize_option,
         trust_option,
         json_option,
     ]  # fmt: skip
@@ -67,9 +67,9 @@ def command() -> None:
 @click.option("--sheet", type=_PATH, help="Also a PNG with the times from left to right.")
 @click.option("--filters", help="Which: 0,5,7-11, top 16 or all. [default: the first 256]")
 @click.option(
-    "--channels", type=click.Choice(["colour", "each", "norm"]),
-    help="Input channels as a colour (of two: a motion), each by itself, or their norm. "
-    "[default: colour for the first layer, else norm]",
+    "--channels", type=click.Choice(["color", "each", "norm"]),
+    help="Input channels as a color (of two: a motion), each by itself, or their norm. "
+    "[default: color for the first layer, else norm]",
 )  # fmt: skip
 @click.option("--input-channel", type=click.IntRange(min=0), help="Show this input channel alone.")
 @click.option(
@@ -94,17 +94,17 @@ def filters(
     force: bool,
     settings: Sequence[str],
     config: Path | None,
-    dequantise: bool,
+    dequantize: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
     """Draw the filters of a convolution, animated over the time of their kernel.
 
-    One tile for each filter. Three input channels are drawn as a colour, in which grey is 0; two
-    as a motion, in which white is 0 and the hue is the direction. Full colour is the largest
+    One tile for each filter. Three input channels are drawn as a color, in which gray is 0; two
+    as a motion, in which white is 0 and the hue is the direction. Full color is the largest
     weight, the same for all tiles and symmetric about 0, unless --scale says otherwise.
     """
-    from tfpt.visualisation import draw_filters
+    from tfpt.video.visualization import draw_filters
 
     drawing = draw_filters(
         mapping,
@@ -122,7 +122,7 @@ def filters(
         overwrite=force,
         settings=parse_settings(settings),
         config=str(config) if config else None,
-        dequantise=dequantise,
+        dequantize=dequantize,
         trust=trust,
     )
     _report(drawing, "filter", as_json)
@@ -171,7 +171,7 @@ def activations(
     force: bool,
     settings: Sequence[str],
     config: Path | None,
-    dequantise: bool,
+    dequantize: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -180,7 +180,7 @@ def activations(
     One tile for each channel. The model runs up to the layer and no further. Values from 0 on, as
     behind a ReLU, are drawn from 0 to the largest; where some are negative, symmetric about 0.
     """
-    from tfpt.visualisation import draw_activations
+    from tfpt.video.visualization import draw_activations
 
     drawing = draw_activations(
         mapping,
@@ -201,15 +201,15 @@ def activations(
         overwrite=force,
         settings=parse_settings(settings),
         config=str(config) if config else None,
-        dequantise=dequantise,
+        dequantize=dequantize,
         trust=trust,
     )
     _report(drawing, "channel", as_json)
 
 
 def _report(drawing: Any, noun: str, as_json: bool) -> None:
-    from tfpt.report.drawings import print_drawing
     from tfpt.report.terminal import console, print_json
+    from tfpt.video.reports.drawings import print_drawing
 
     if as_json:
         print_json(drawing.to_json())

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tfpt.mapping.rows import Ema, Ignore
-from tfpt.mapping.template import TF_SEPARATOR, Value, join
+from tfpt.language.mapping import Ema, Ignore
+from tfpt.language.templates import TF_SEPARATOR, Value, join
 from tfpt.planning.findings import Finding
 from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec

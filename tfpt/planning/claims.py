@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tfpt.mapping.rows import Ignore
-from tfpt.mapping.template import TF_SEPARATOR, Field
+from tfpt.language.mapping import Ignore
+from tfpt.language.templates import TF_SEPARATOR, Field
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.planning.names import NameIndex, left_out

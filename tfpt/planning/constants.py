@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tfpt.casting import holds
-from tfpt.mapping.transform import Transform
+from tfpt.operations.casting import holds
+from tfpt.operations.transform import Transform
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.tensors import is_integer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfpt.mapping.rows import Mapping
+from tfpt.language.mapping import Mapping
 from tfpt.planning.findings import Finding
 
 # So many are named.

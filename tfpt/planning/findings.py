@@ -15,10 +15,10 @@ KINDS = {
     "overlap": True,  # two rows claim one variable, or write one parameter
     "shape": True,  # shapes that do not fit
     "dtype": True,  # a dtype that would lose values
-    "quantised": True,  # integers that stand for real numbers, written as if they were these numbers
+    "quantized": True,  # integers that stand for real numbers, written as if they were these numbers
     "random": True,  # a value that the model draws at random, kept: every run would write another
     "ambiguous-ema": True,  # raw and averaged variables, and a mapping that does not choose
-    "behaviour": True,  # a module that does not compute what TensorFlow computes
+    "behavior": True,  # a module that does not compute what TensorFlow computes
     "drift": True,  # the manifest and the model do not list the same parameters
     "unknown-model": True,  # nothing says which parameters there are, so no row was checked
     "unconfirmed-layout": False,  # axes of equal size: the shapes cannot confirm the layout

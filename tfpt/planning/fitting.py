@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from tfpt.mapping.layout import LayoutError
-from tfpt.mapping.rows import Row
-from tfpt.mapping.transform import BoundTransform
+from tfpt.formats.source import Quantized
+from tfpt.language.mapping import Row
+from tfpt.operations.layout import LayoutError
+from tfpt.operations.transform import BoundTransform
 from tfpt.planning.averages import Variables
 from tfpt.planning.constants import unheld_constants
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.planning.plan import Step, shapes_text
 from tfpt.planning.symmetry import exchangeable
-from tfpt.sources.source import NONE_QUANTISED, Quantised
 from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact, is_integer
 
 # Of TensorFlow Lite; no reader knows what numbers their integers stand for.
@@ -25,7 +26,7 @@ def fit(
     variables: Variables,
     targets: Mapping[str, TensorSpec],
     dtype: str | None = None,
-    quantised: Mapping[str, Quantised] = NONE_QUANTISED,
+    quantized: Mapping[str, Quantized] = MappingProxyType({}),
 ) -> tuple[Step | None, list[Finding]]:
     """The step of an instance all of whose variables are there.
 
@@ -34,7 +35,7 @@ def fit(
         variables: The variables' shapes and dtypes.
         targets: The model's parameters.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
-        quantised: Tensors whose integers stand for real numbers, by the name under which they are read.
+        quantized: Tensors whose integers stand for real numbers, by the name under which they are read.
     """
     row = instance.row
     if row.fill is not None or row.keep:
@@ -54,7 +55,7 @@ def fit(
     for name, shape in zip(instance.writes, bound.shapes, strict=True):
         target = targets.get(name)
         written = _written_dtype(row, target.dtype if target else reads[0].dtype, dtype)
-        findings += _dtype_findings(instance, name, read_as, written, dtype, quantised)
+        findings += _dtype_findings(instance, name, read_as, written, dtype, quantized)
         findings += unheld_constants(instance, name, written)
         writes.append(TensorSpec(name, shape, written))
     findings += _common_findings(instance, bound, read_as)
@@ -107,19 +108,19 @@ def _dtype_findings(
     reads: Sequence[TensorSpec],
     written: str,
     dtype: str | None,
-    quantised: Mapping[str, Quantised],
+    quantized: Mapping[str, Quantized],
 ) -> list[Finding]:
     row = instance.row
     chosen = row.dtype is not None or (written == dtype and all(_is_float(spec.dtype) for spec in reads))
     found = []
     for spec in reads:
         held = DTYPES[spec.dtype].numpy
-        how = quantised.get(spec.name)
+        how = quantized.get(spec.name)
         hint = f"dtype: {written} on the row, if the loss is wanted"
         if held is None or held.kind == "O":
             expected, hint = "a variable of numbers", ""
         elif _stands_for_another(spec, how) and _is_real(written):
-            found.append(_quantised(instance, name, spec, written, how))
+            found.append(_quantized(instance, name, spec, written, how))
             continue
         elif row.transform.computes and not _is_real(spec.dtype):
             expected, hint = "a floating-point variable, since the row scales or adds", ""
@@ -142,8 +143,8 @@ def _dtype_findings(
     return found
 
 
-def _stands_for_another(spec: TensorSpec, how: Quantised | None) -> bool:
-    # TensorFlow's own quantised dtypes come without their scale, which is in other tensors of the graph.
+def _stands_for_another(spec: TensorSpec, how: Quantized | None) -> bool:
+    # TensorFlow's own quantized dtypes come without their scale, which is in other tensors of the graph.
     return spec.dtype.startswith(("qint", "quint")) or (how is not None and is_integer(spec.dtype))
 
 
@@ -151,21 +152,21 @@ def _is_real(name: str) -> bool:
     return _is_float(name) or name.startswith("complex")
 
 
-def _quantised(
-    instance: Instance, name: str, spec: TensorSpec, written: str, how: Quantised | None
+def _quantized(
+    instance: Instance, name: str, spec: TensorSpec, written: str, how: Quantized | None
 ) -> Finding:
     """Integers that stand for real numbers, on their way into a parameter of real numbers."""
     known = how is not None and how.scheme not in _UNKNOWN_SCHEMES
     integers = spec.dtype.removeprefix("q")
     return Finding(
-        "quantised",
+        "quantized",
         f"{spec.name} holds integers that stand for other numbers, and {name} is {written}",
         name=name,
         where=instance.row.where,
         row=str(instance.row),
-        expected="the numbers that they stand for" if known else "weights that are not quantised",
+        expected="the numbers that they stand for" if known else "weights that are not quantized",
         got=f"{spec.dtype}, {how if how is not None else 'without the scale that belongs to it'}",
-        hint=("--dequantise reads these numbers; " if known else "")
+        hint=("--dequantize reads these numbers; " if known else "")
         + f"dtype: {integers} on the row writes the integers themselves",
     )
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tfpt.mapping.document import Position
-from tfpt.mapping.layout import LayoutError
-from tfpt.mapping.rows import Row
-from tfpt.mapping.template import Value
+from tfpt.language.mapping import Row
+from tfpt.language.templates import Value
+from tfpt.language.tree import Position
+from tfpt.operations.layout import LayoutError
 from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
-from tfpt.mapping.document import display_path
-from tfpt.mapping.rows import Mapping as TfptMapping
-from tfpt.mapping.rows import Row, RowSet
-from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.mapping import Row, RowSet
+from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR
+from tfpt.language.tree import display_path
 from tfpt.nearest import Names
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
@@ -142,14 +142,14 @@ class LooseEnds:
             "missing",
             f"nothing writes the parameter {name}",
             name=name,
-            where=self._neighbour(name),
+            where=self._neighbor(name),
             expected=f"a row for {name} {format_shape(self.targets[name].shape)} {self.targets[name].dtype}",
             got=got,
             nearest=self.nearest(name.replace(PT_SEPARATOR, TF_SEPARATOR), candidates),
             hint=f"tfpt check {display_path(self.mapping.path)}",
         )
 
-    def _neighbour(self, name: str) -> str:
+    def _neighbor(self, name: str) -> str:
         """The row that writes the nearest names: beside it the missing one probably belongs."""
         closest = self.nearest(name, self._written, 1)
         if not closest:

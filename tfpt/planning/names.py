@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from tfpt.mapping.rows import Ignore
-from tfpt.mapping.template import Template, Value
+from tfpt.language.mapping import Ignore
+from tfpt.language.templates import Template, Value
 
 # Where a template's beginning or end leaves no more names than this, its middle need not be looked up.
 _FEW = 16
@@ -17,7 +17,7 @@ class NameIndex:
     """Names found by their beginnings, by their ends and by their components.
 
     Example:
-        >>> from tfpt.mapping.template import single
+        >>> from tfpt.language.templates import single
         >>> NameIndex(["net/a/w", "net/b/w", "net/a/v"], "/").matches(single("net/{x}/w"))
         [('net/a/w', {'x': 'a'}), ('net/b/w', {'x': 'b'})]
     """

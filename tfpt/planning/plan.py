@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tfpt.errors import TfptError
-from tfpt.mapping.transform import BoundTransform
+from tfpt.operations.transform import BoundTransform
 from tfpt.planning.findings import Finding
 from tfpt.planning.symmetry import Alike
 from tfpt.tensors import TensorSpec, format_shape
@@ -78,7 +78,7 @@ class Plan:
         notes: What is worth knowing.
         ignored: Variables left out by name, with the mapping's reason for each.
         shadows: Variables whose exponential moving average is read in their place, with the shadow's name.
-        quantised: Variables whose integers stand for real numbers and are written as they are, and what they stand for.
+        quantized: Variables whose integers stand for real numbers and are written as they are, and what they stand for.
     """
 
     mapping: str
@@ -92,7 +92,7 @@ class Plan:
     notes: tuple[Finding, ...]
     ignored: Mapping[str, str]
     shadows: Mapping[str, str]
-    quantised: Mapping[str, str]
+    quantized: Mapping[str, str]
 
     @property
     def ok(self) -> bool:
@@ -141,7 +141,7 @@ class Plan:
             "notes": [finding.to_json() for finding in self.notes],
             "ignored": dict(self.ignored),
             "shadows": dict(self.shadows),
-            "quantised": dict(self.quantised),
+            "quantized": dict(self.quantized),
             "steps": [step.to_json() for step in self.steps],
         }
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from tfpt import limits
 from tfpt.errors import TfptError
-from tfpt.mapping.document import display_path
-from tfpt.mapping.rows import Ignore, Row, RowSet
-from tfpt.mapping.rows import Mapping as TfptMapping
-from tfpt.mapping.template import PT_SEPARATOR, TF_SEPARATOR
+from tfpt.formats.roles import roles_by_name
+from tfpt.formats.source import Quantized
+from tfpt.io import limits
+from tfpt.language.mapping import Ignore, Row, RowSet
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR
+from tfpt.language.tree import display_path
 from tfpt.planning.averages import Variables, require_averages, resolve_averages
 from tfpt.planning.claims import Claims, claimed_by, settle
 from tfpt.planning.defaults import note_defaults
@@ -23,8 +26,6 @@ from tfpt.planning.names import NameIndex
 from tfpt.planning.plan import Plan, Step
 from tfpt.planning.scopes import choose_scope
 from tfpt.planning.unreadable import unreadable
-from tfpt.sources.roles import roles_by_name
-from tfpt.sources.source import NONE_QUANTISED, NOTHING_SKIPPED, Quantised
 from tfpt.tensors import Role, TensorSpec, format_shape
 
 # Sets of equal axes that the note of one row names.
@@ -39,8 +40,8 @@ def make_plan(
     source: str = "",
     dtype: str | None = None,
     roles: Mapping[str, Role] | None = None,
-    quantised: Mapping[str, Quantised] = NONE_QUANTISED,
-    skipped: Mapping[str, str] = NOTHING_SKIPPED,
+    quantized: Mapping[str, Quantized] = MappingProxyType({}),
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a translation from names, shapes and dtypes alone.
 
@@ -51,7 +52,7 @@ def make_plan(
         source: What to call the checkpoint in reports.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         roles: What the variables that are no weights are for; by default what their names tell.
-        quantised: Variables whose integers stand for real numbers, and how.
+        quantized: Variables whose integers stand for real numbers, and how.
         skipped: What the checkpoint holds beside `specs` and cannot be read, each with the reason.
     """
     row_set, finding = choose_scope(mapping, specs)
@@ -59,7 +60,7 @@ def make_plan(
         return _plan(mapping, source, row_set.scope, specs, [], [finding], [], {}, {}, {})
     known = roles_by_name(specs) if roles is None else roles
     row_set = replace(row_set, ignore=tuple(_with_names(entry, known) for entry in row_set.ignore))
-    return _Planner(mapping, row_set, specs, targets, source, dtype, quantised, skipped).plan()
+    return _Planner(mapping, row_set, specs, targets, source, dtype, quantized, skipped).plan()
 
 
 def _with_names(entry: Ignore, roles: Mapping[str, Role]) -> Ignore:
@@ -77,7 +78,7 @@ class _Planner:
         targets: Mapping[str, TensorSpec],
         source: str,
         dtype: str | None,
-        quantised: Mapping[str, Quantised],
+        quantized: Mapping[str, Quantized],
         skipped: Mapping[str, str],
     ) -> None:
         self.mapping = mapping
@@ -86,7 +87,7 @@ class _Planner:
         self.targets = targets
         self.source = source
         self.dtype = dtype
-        self.quantised = quantised
+        self.quantized = quantized
         self.skipped = skipped
         self.findings: list[Finding] = []
         self.notes: list[Finding] = []
@@ -158,9 +159,9 @@ class _Planner:
         return found
 
     def _integers(self, steps: list[Step]) -> dict[str, str]:
-        """What the quantised variables stand for that are written as the integers they are."""
+        """What the quantized variables stand for that are written as the integers they are."""
         read = {spec.name for step in steps for spec in step.reads}
-        return {name: str(how) for name, how in self.quantised.items() if name in read}
+        return {name: str(how) for name, how in self.quantized.items() if name in read}
 
     def _fit(self, claims: Claims, variables: Variables) -> list[Step]:
         steps = []
@@ -170,7 +171,7 @@ class _Planner:
             if instance.absent:
                 self.findings += [self._absent(instance, name, variables.specs) for name in instance.absent]
                 continue
-            step, findings = fit(instance, variables, self.targets, self.dtype, self.quantised)
+            step, findings = fit(instance, variables, self.targets, self.dtype, self.quantized)
             self.findings += map(self._with_hint, findings)
             if step is not None and not extra and not findings:
                 steps.append(step)
@@ -219,7 +220,7 @@ def _plan(
     notes: list[Finding],
     ignored: Mapping[str, str],
     shadows: Mapping[str, str],
-    quantised: Mapping[str, str],
+    quantized: Mapping[str, str],
 ) -> Plan:
     return Plan(
         mapping=mapping.name,
@@ -233,7 +234,7 @@ def _plan(
         notes=tuple(notes),
         ignored=ignored,
         shadows=shadows,
-        quantised=quantised,
+        quantized=quantized,
     )
 
 

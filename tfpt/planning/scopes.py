@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tfpt.mapping.document import display_path
-from tfpt.mapping.rows import Mapping as TfptMapping
-from tfpt.mapping.rows import RowSet
-from tfpt.mapping.template import TF_SEPARATOR, Template
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.mapping import RowSet
+from tfpt.language.templates import TF_SEPARATOR, Template
+from tfpt.language.tree import display_path
 from tfpt.nearest import nearest
 from tfpt.planning.averages import shadowed
 from tfpt.planning.findings import Finding

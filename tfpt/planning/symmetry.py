@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from tfpt.mapping.layout import ELLIPSIS, Groups
-from tfpt.mapping.transform import BoundTransform
+from tfpt.operations.layout import ELLIPSIS, Groups
+from tfpt.operations.transform import BoundTransform
 
 # Axes of one size, by their letters in the layout, or by their numbers where a row has no layout.
 Alike = tuple[str, ...]
@@ -21,8 +21,8 @@ def exchangeable(bound: BoundTransform) -> tuple[Alike, ...]:
     do not count, nor those along which values are repeated.
 
     Example:
-        >>> from tfpt.mapping.layout import Layout
-        >>> from tfpt.mapping.transform import Transform
+        >>> from tfpt.operations.layout import Layout
+        >>> from tfpt.operations.transform import Transform
         >>> exchangeable(Transform(layout=Layout.parse("h w i o -> o i h w")).bind([(3, 3, 5, 7)]))
         (('h', 'w'),)
         >>> exchangeable(Transform(layout=Layout.parse("h d o -> (h d) o")).bind([(3, 2, 6)]))
@@ -35,8 +35,8 @@ def exchangeable(bound: BoundTransform) -> tuple[Alike, ...]:
     before, after = dict(bound.layout.left), bound.sizes
     kept = [name for name in before if name in after]
     found = [
-        *_classes({_spelt(name): before[name] for name in kept}),
-        *_classes({_spelt(name): after[name] for name in kept}),
+        *_classes({_spelled(name): before[name] for name in kept}),
+        *_classes({_spelled(name): after[name] for name in kept}),
         *_classes(_composed(bound.layout.left_groups, before, kept)),
         *_classes(_composed(bound.layout.groups, after, kept)),
     ]
@@ -60,10 +60,10 @@ def _composed(groups: Groups, sizes: Mapping[str, int], kept: Iterable[str]) -> 
     for group in groups:
         names = [name for name in group if sizes[name] > 1]
         if set(names) & set(kept):
-            text = " ".join(map(_spelt, names))
+            text = " ".join(map(_spelled, names))
             found[text if len(names) == 1 else f"({text})"] = math.prod(sizes[name] for name in names)
     return found
 
 
-def _spelt(name: str) -> str:
+def _spelled(name: str) -> str:
     return f"{ELLIPSIS}[{name.removeprefix(ELLIPSIS)}]" if name.startswith(ELLIPSIS) else name

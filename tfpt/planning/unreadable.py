@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tfpt.mapping.rows import Ema, RowSet
-from tfpt.mapping.template import TF_SEPARATOR, join
+from tfpt.language.mapping import Ema, RowSet
+from tfpt.language.templates import TF_SEPARATOR, join
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance

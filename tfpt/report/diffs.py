@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tfpt.comparison import Diff, TensorDiff
+from tfpt.checking.comparison import Diff, TensorDiff
 from tfpt.report.plans import print_findings, print_headline
 from tfpt.report.terminal import count, escape, figure
 from tfpt.tensors import format_shape

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console
 from rich.text import Text
 
-from tfpt.inspection import Inspection
+from tfpt.checking.inspection import Inspection
 from tfpt.report.terminal import count, escape, figure, size
 from tfpt.tensors import TensorSpec, format_shape
 from tfpt.visible import visible
@@ -60,7 +60,7 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
 def _lines(inspection: Inspection) -> Text:
     """The tree in columns. Laid out here: of a thousand names a table of rich takes half a second."""
     some = 0 < len(inspection.unreadable) < len(inspection.specs)
-    notes = bool(inspection.quantised or some or inspection.sizes)
+    notes = bool(inspection.quantized or some or inspection.sizes)
     rows: list[tuple[list[str], bool]] = []
     for indent, label, spec in _tree(inspection.specs.values()):
         cells = [f"{'  ' * indent}{visible(label)}"]
@@ -104,7 +104,7 @@ def _note(inspection: Inspection, name: str) -> str:
     """What is to be known of one tensor beyond its columns."""
     # Why is said once for all, below the tree.
     notes = ["cannot be read"] if name in inspection.unreadable else []
-    notes += [str(inspection.quantised[name])] if name in inspection.quantised else []
+    notes += [str(inspection.quantized[name])] if name in inspection.quantized else []
     notes += [size(inspection.sizes[name])] if name in inspection.sizes else []
     return "; ".join(notes)
 

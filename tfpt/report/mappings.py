@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tfpt.lint import Check
-from tfpt.manifest import read_manifest
-from tfpt.mapping.loading import bundled_mappings, load_mapping
-from tfpt.mapping.rows import Mapping
+from tfpt.checking.lint import Check
+from tfpt.language.loader import bundled_mappings, load_mapping
+from tfpt.language.mapping import Mapping
 from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count, escape
+from tfpt.targets.manifest import read_manifest
 
 
 def mappings_to_json() -> list[dict[str, Any]]:

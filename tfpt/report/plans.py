@@ -11,7 +11,7 @@ from tfpt.planning import KINDS, Finding, Plan, Step
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 
-# How many findings of one row are spelt out; the rest are counted and named.
+# How many findings of one row are spelled out; the rest are counted and named.
 SHOWN_PER_ROW = 3
 # How many rows with a note of one kind are shown: a mapping may have a row for each tensor.
 SHOWN_NOTES = 5
@@ -37,11 +37,11 @@ def print_headline(out: Console, plan: Plan) -> None:
         variables += f", {len(plan.shadows)} read as moving averages"
     out.print(f"  {variables}" + (f" ({escape(ignored)})" if ignored else ""), soft_wrap=True)
     out.print(f"  {count(len(plan.writes), 'parameter')}: {translated} translated, {plan.filled} filled")
-    colour = "green" if plan.ok else "red"
+    color = "green" if plan.ok else "red"
     verdict = count(len(plan.findings), "finding") + (
         f", {count(len(plan.notes), 'note')}" if plan.notes else ""
     )
-    out.print(f"  [{colour}]{verdict}[/]")
+    out.print(f"  [{color}]{verdict}[/]")
 
 
 def print_findings(out: Console, findings: Sequence[Finding], *, everything: bool = False) -> None:
@@ -53,11 +53,11 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
     # Groups that follow one another often have the same way out: it is said once, after the last of them.
     hints = [next((finding.hint for finding in group if finding.hint), "") for group in groups.values()]
     for ((kind, where), group), hint, later in zip(groups.items(), hints, [*hints, ""][1:], strict=True):
-        colour = "red" if group[0].stops else "yellow"
+        color = "red" if group[0].stops else "yellow"
         label = "" if group[0].stops else "note: "
         out.print()
         number = f"  ({len(group):,})" if len(group) > 1 else ""
-        out.print(f"[{colour}]{label}{kind}[/]  [bold]{escape(where)}[/]{number}", soft_wrap=True)
+        out.print(f"[{color}]{label}{kind}[/]  [bold]{escape(where)}[/]{number}", soft_wrap=True)
         shown = group if everything else group[:SHOWN_PER_ROW]
         row = ""
         for finding in shown:

@@ -12,7 +12,7 @@ from tfpt.visible import visible
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from tfpt.conversion import Job
+    from tfpt.execution.jobs import Job
     from tfpt.planning import Step
 
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tfpt.errors import TfptError
-from tfpt.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.running.network import Recordable, format_open_shape
 from tfpt.report.terminal import count, escape, figure, size
-from tfpt.running.network import Recordable, format_open_shape
 from tfpt.tensors import format_shape
 
 SHOWN = 60

@@ -53,7 +53,7 @@ def print_json(values: Any) -> None:
     """The values as indented JSON on standard output, in what every reader of JSON takes.
 
     Numbers that JSON has not are texts: "nan", "inf", "-inf". Half a character (a lone surrogate, as in a file's name
-    that is no UTF-8) is spelt out.
+    that is no UTF-8) is spelled out.
     """
     print(json.dumps(_strict(values), indent=2, allow_nan=False))
 

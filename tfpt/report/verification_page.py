@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpt.errors import SinkError
+from tfpt.io.output_file import AtomicFile
 from tfpt.packages import package
 from tfpt.report.html import escape
 from tfpt.report.verification_pictures import closeup, depth_chart
@@ -23,7 +24,6 @@ from tfpt.report.verifications import (
     notes,
     short,
 )
-from tfpt.sinks.file import AtomicFile
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
 from tfpt.verification.agreement import VERDICTS, Compared

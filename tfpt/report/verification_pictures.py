@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfpt.report.colours import Scale, data_uri
+from tfpt.report.colors import Scale, data_uri
 from tfpt.report.html import escape
 from tfpt.report.verifications import short
 from tfpt.verification import Closeup, Verification
@@ -155,7 +155,7 @@ def _name(one: Compared) -> str:
 
 
 def _mark(verdict: str, x: float, y: float) -> str:
-    """A shape for each verdict, so that none is told by its colour alone."""
+    """A shape for each verdict, so that none is told by its color alone."""
     if verdict == "agrees":
         return f"M{x - 4.5:.1f} {y:.1f}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z"
     if verdict == "follows":
@@ -220,7 +220,7 @@ def _by_channel(channels: np.ndarray, apart: np.ndarray, number: int) -> str:
 
 
 def _tiles(found: Closeup) -> str:
-    """The channels that differ most, each as three pictures over one another, on shared scales of colour."""
+    """The channels that differ most, each as three pictures over one another, on shared scales of color."""
     truth = np.moveaxis(found.recorded.values.astype(np.float64), found.channel, -1)
     ours = np.moveaxis(found.computed.astype(np.float64), found.channel, -1)
     # Of a batch the one that differs most.
@@ -245,7 +245,7 @@ def _tiles(found: Closeup) -> str:
     cells = "".join(
         f"<tr><th>{name}</th>"
         + "".join(
-            f'<td><img alt="{name}, {escape(label)}" src="{data_uri(scale.colours(array[..., channel]))}"></td>'
+            f'<td><img alt="{name}, {escape(label)}" src="{data_uri(scale.colors(array[..., channel]))}"></td>'
             for channel, label in zip(chosen, names, strict=True)
         )
         + "</tr>"

@@ -23,7 +23,7 @@ _AROUND = 3
 _PLACES = 4
 _WIDE = 118
 
-_COLOURS = {
+_COLORS = {
     "agrees": "green",
     "departs": "bold red",
     "follows": "yellow",
@@ -64,9 +64,9 @@ def print_verification(out: Console, result: Verification, *, everything: bool =
     if result.findings and (everything or not proven(result)):
         print_findings(out, result.findings, everything=everything)
     out.print()
-    colour = "green" if result.agrees else "red"
+    color = "green" if result.agrees else "red"
     verdict, rest = headline(result)
-    out.print(f"[bold {colour}]{verdict}[/]{escape(rest)}", soft_wrap=True)
+    out.print(f"[bold {color}]{verdict}[/]{escape(rest)}", soft_wrap=True)
 
 
 def headline(result: Verification) -> tuple[str, str]:
@@ -270,15 +270,15 @@ def shown_endpoints(result: Verification, everything: bool) -> set[int]:
     if everything or number <= SHOWN:
         return set(range(number))
     first = result.first
-    centre = result.endpoints.index(first) if first is not None else 0
-    near = set(range(max(0, centre - _AROUND), min(number, centre + _AROUND + 1)))
+    center = result.endpoints.index(first) if first is not None else 0
+    near = set(range(max(0, center - _AROUND), min(number, center + _AROUND + 1)))
     own = {index for index, one in enumerate(result.endpoints) if one.departs}
     return near | own | set(range(_AROUND)) | set(range(number - _AROUND, number))
 
 
 def _row(one: Compared, wide: bool) -> Sequence[str]:
-    colour = _COLOURS[one.verdict]
-    verdict = f"[{colour}]{one.verdict}[/]" + (f" ({escape(one.note)})" if one.note else "")
+    color = _COLORS[one.verdict]
+    verdict = f"[{color}]{one.verdict}[/]" + (f" ({escape(one.note)})" if one.note else "")
     shape = _shape(one.shape if one.shape is not None else one.shape_tf)
     if one.verdict == "shape":
         shape = f"{shape}, recorded {_shape(one.shape_tf)}"
@@ -286,7 +286,7 @@ def _row(one: Compared, wide: bool) -> Sequence[str]:
     if wide:
         figures += [_figure(one.free, "max_abs"), f"{one.free.cosine:.6f}" if one.free else ""]
         figures += [_value(one.free, "mean_abs"), _value(one.free, "mean_abs_tf")]
-    return (f"[{colour}]{MARKS[one.verdict]}[/]", escape(one.name), escape(shape), *figures, verdict)
+    return (f"[{color}]{MARKS[one.verdict]}[/]", escape(one.name), escape(shape), *figures, verdict)
 
 
 def short(value: float) -> str:

@@ -5,6 +5,6 @@ says what counts as the same; `sides` and `refeeding` settle what is compared an
 cause by changing the model until it agrees.
 """
 
-from tfpt.verification.verifying import Closeup, Verification, verify
+from tfpt.verification.compare import Closeup, Verification, verify
 
 __all__ = ["Closeup", "Verification", "verify"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfpt.recording.recordings import RecordedEndpoint, mean_abs
+from tfpt.networks.recording.recordings import RecordedEndpoint, mean_abs
 
 # Two float32 implementations of one deep network lie about 2e-6 apart; a wrong layer moves activations by 1e-4 or more.
 DEFAULT_TOLERANCE = 1e-5

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tfpt.endpoints import Endpoint, Inputs, watch
 from tfpt.errors import ModelError, TfptError
-from tfpt.inputs import rearrange
-from tfpt.mapping.layout import Layout
 from tfpt.nearest import nearest
-from tfpt.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.endpoints import Endpoint, Inputs, watch
+from tfpt.networks.inputs import rearrange
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.operations.layout import Layout
 from tfpt.tensors import format_shape
 from tfpt.verification.agreement import Compared, Measure, judged, measure
 
@@ -44,7 +44,7 @@ class Replay:
         recording: What TensorFlow computed.
 
     Example:
-        >>> from tfpt.mapping.document import Position
+        >>> from tfpt.language.tree import Position
         >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
         >>> relu = Endpoint("relu", "relu", "0", None, Position("m.yaml", 1, 1))
         >>> recorded = RecordedEndpoint.of("relu", np.float32([[0, 2]]))
@@ -208,7 +208,7 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
         shape: What was recorded, which says how large the axes are that PyTorch has as one.
 
     Example:
-        >>> from tfpt.mapping.document import Position
+        >>> from tfpt.language.tree import Position
         >>> layout = Layout.parse("b h w c -> b c (h w)")
         >>> endpoint = Endpoint("x", "x", "x", layout, Position("m.yaml", 1, 1))
         >>> as_tf(torch.zeros(2, 7, 15), endpoint, (2, 5, 3, 7)).shape

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from tfpt._version import __version__
-from tfpt.behaviour import adapt_model
-from tfpt.devices import device_of
 from tfpt.errors import TfptError
-from tfpt.mapping import rows
-from tfpt.recording.recordings import Recording
+from tfpt.language import mapping as rows
+from tfpt.networks.behavior import adapt_model
+from tfpt.networks.devices import device_of
+from tfpt.networks.recording.recordings import Recording
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 

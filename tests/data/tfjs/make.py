@@ -79,9 +79,9 @@ strings = write(
 assert strings["dense/words"].tolist() == [[b"relu", b""], ["Grüße".encode(), b"a\0b"]]
 assert strings["other/no_words"].shape == (0,)
 
-# A manifest alone, quantised; `flat` has one value only, `high` does not reach zero, `whole` is not quantised.
+# A manifest alone, quantized; `flat` has one value only, `high` does not reach zero, `whole` is not quantized.
 write(
-    "quantised",
+    "quantized",
     [
         entries(
             wide__kernel=rng.normal(size=(5, 13)).astype(np.float32),

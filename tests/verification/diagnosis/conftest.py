@@ -11,7 +11,7 @@ import pytest
 
 import tfpt
 from tests.verification.diagnosis.small import Net, keras_model, port, write_mapping
-from tfpt.recording.recordings import Recording
+from tfpt.networks.recording.recordings import Recording
 from tfpt.verification import Verification
 
 

@@ -256,7 +256,7 @@ def test_a_missing_relu_is_found(small):
     # The recorded truth with a ReLU at the end of the mixed block, from numpy.
     import dataclasses
 
-    from tfpt.recording.recordings import RecordedEndpoint
+    from tfpt.networks.recording.recordings import RecordedEndpoint
 
     mixed = small.recording.endpoints["mixed"].values
     truth = np.maximum(mixed, 0)
@@ -323,7 +323,7 @@ class Norms(nn.Module):
 
 def verified(tmp_path, net, eps, **options):
     import tfpt
-    from tfpt.recording.recordings import RecordedEndpoint, Recording
+    from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 
     path = tmp_path / "norms.yaml"
     path.write_text("version: 1\nweights: [{tf: w, pt: w}]\nendpoints: [{tf: norms, pt: norms}]\n")
@@ -350,7 +350,7 @@ def test_all_places_that_are_wrong_are_named_even_where_some_would_do(tmp_path):
 
 def test_places_are_told_apart_no_longer_than_there_is_time(tmp_path, monkeypatch):
     from tfpt.verification.diagnosis import search
-    from tfpt.verification.diagnosis.bench import Bench
+    from tfpt.verification.diagnosis.trial import Bench
 
     now = [0.0]
     trial = Bench.trial
@@ -402,7 +402,7 @@ BOTH = '  - {tf: "{x}/kernel", pt: "{x}.weight", layout: "h w i o -> o i h w"}\n
 def advised(tmp_path, fault, rows):
     """What is advised where this was done to the weights of the two layers."""
     import tfpt
-    from tfpt.recording.recordings import RecordedEndpoint, Recording
+    from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 
     path = tmp_path / "twice.yaml"
     path.write_text(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tfpt.endpoints import activations
+from tfpt.networks.endpoints import activations
 from tfpt.verification.diagnosis.changes import Change, applied, moved
 from tfpt.verification.diagnosis.evidence import Difference, signs
 from tfpt.verification.diagnosis.trace import trace

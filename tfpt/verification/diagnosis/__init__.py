@@ -1,7 +1,7 @@
 """Diagnosis by trial: what makes an endpoint depart, shown by doing it otherwise."""
 
-from tfpt.verification.diagnosis.chain import explain, faster_form
 from tfpt.verification.diagnosis.evidence import Sign
+from tfpt.verification.diagnosis.repair_loop import explain, faster_form
 from tfpt.verification.diagnosis.result import Diagnosis, Explanation, Place
 
 __all__ = ["Diagnosis", "Explanation", "Place", "Sign", "explain", "faster_form"]

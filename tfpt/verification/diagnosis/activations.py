@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tfpt.verification.diagnosis.calls import ACTIVATIONS, CallKey
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, forward
-from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.trace import Called
 from tfpt.verification.diagnosis.windows import CONVS
 

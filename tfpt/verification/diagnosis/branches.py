@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.calls import CONCATENATIONS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, values
-from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.trace import Called
 
 # Every order of up to four branches; of more only those that exchange two.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfpt.endpoints import Endpoint
-from tfpt.recording.recordings import RecordedEndpoint
+from tfpt.networks.endpoints import Endpoint
+from tfpt.networks.recording.recordings import RecordedEndpoint
 from tfpt.verification.agreement import reals
 from tfpt.verification.diagnosis.trace import Called
 
@@ -213,12 +213,12 @@ def _by_channel(difference: Difference) -> Iterator[Sign]:
     if _accounts(scaled[used], apart):
         yield Sign(
             "each channel is the recorded one times a factor of its own",
-            "a normalisation's epsilon, variance or gamma",
+            "a normalization's epsilon, variance or gamma",
         )
     elif _accounts(moved[used], apart):
         yield Sign(
             "each channel lies a constant of its own off the recorded one",
-            "a bias, or a normalisation's beta or mean",
+            "a bias, or a normalization's beta or mean",
         )
     elif text := off_channels(difference):
         yield Sign(text, "one branch or group of filters")

@@ -1,4 +1,4 @@
-"""Normalisation as a cause: another epsilon, exchanged or missing statistics, or those of the batch (training mode)."""
+"""Normalization as a cause: another epsilon, exchanged or missing statistics, or those of the batch (training mode)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.behaviour.kinds import eps_name, eps_of
+from tfpt.networks.behavior.kinds import eps_name, eps_of
 from tfpt.verification.diagnosis.calls import NORMS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, moved, values
-from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.trace import Ran
 
 # Keras and TensorFlow; torch; Inception and EfficientNet variants; BERT; keras.applications' DenseNet.
@@ -41,14 +41,14 @@ def training_mode(scene: Scene) -> Iterator[Hypothesis]:
 
 def epsilons(scene: Scene) -> Iterator[Hypothesis]:
     """The mapping's epsilons first, then the usual ones."""
-    stated = [behaviour.eps for behaviour in scene.mapping.behaviours if behaviour.eps is not None]
+    stated = [behavior.eps for behavior in scene.mapping.behaviors if behavior.eps is not None]
     for eps in dict.fromkeys((*stated, *_USUAL)):
         changes = [*_of_modules(scene, eps), *_of_calls(scene, eps)]
         if changes:
             yield Hypothesis(
                 "epsilon",
                 f"{eps:g}",
-                "the epsilon of a normalisation is not TensorFlow's",
+                "the epsilon of a normalization is not TensorFlow's",
                 tuple((change,) for change in changes),
                 f"build it with eps={eps:g}",
                 stated=f"eps: {eps:g}",

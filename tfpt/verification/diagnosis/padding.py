@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute
-from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.trace import Called
 from tfpt.verification.diagnosis.windows import bound, windows_of
 

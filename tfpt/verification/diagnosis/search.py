@@ -14,15 +14,15 @@ from tfpt.verification.diagnosis.activations import (
     resizing,
     softmax_axes,
 )
-from tfpt.verification.diagnosis.bench import Bench
 from tfpt.verification.diagnosis.branches import exchanged_weights, orders
 from tfpt.verification.diagnosis.changes import Change, Hypothesis
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.evidence import constant
-from tfpt.verification.diagnosis.feeding import inputs
-from tfpt.verification.diagnosis.kernels import flattening, kernel_axes, mirrored_kernels, square_weights
+from tfpt.verification.diagnosis.inputs import inputs
 from tfpt.verification.diagnosis.norms import epsilons, statistics, training_mode
 from tfpt.verification.diagnosis.padding import counted_pads, paddings, zero_pads
-from tfpt.verification.diagnosis.scene import Scene
+from tfpt.verification.diagnosis.trial import Bench
+from tfpt.verification.diagnosis.weights import flattening, kernel_axes, mirrored_kernels, square_weights
 
 # The commonest and cheapest first: what ports get wrong, by how few trials it takes to say so.
 KINDS: dict[str, Callable[[Scene], Iterator[Hypothesis]]] = {

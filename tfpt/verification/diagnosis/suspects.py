@@ -10,8 +10,8 @@ from torch import nn
 from tfpt.verification.agreement import Compared
 from tfpt.verification.diagnosis.calls import ACTIVATIONS, CONCATENATIONS
 from tfpt.verification.diagnosis.changes import Hypothesis
+from tfpt.verification.diagnosis.context import Scene
 from tfpt.verification.diagnosis.evidence import Sign
-from tfpt.verification.diagnosis.scene import Scene
 from tfpt.verification.diagnosis.windows import CONVS, windows_of
 
 
@@ -59,7 +59,7 @@ def _of_layers(scene: Scene) -> list[str]:
     if len(strided) > 1:
         found.append(f"the stride on another layer of the block (here {', '.join(strided[:3])})")
     if any(isinstance(module, nn.modules.batchnorm._NormBase) for module in leaves):
-        found.append("the order of normalisation and activation, or statistics of another averaging")
+        found.append("the order of normalization and activation, or statistics of another averaging")
     if any(isinstance(module, CONVS) and module.groups > 1 for module in leaves):
         found.append("the order of the filters within the groups of a convolution")
     if any(isinstance(module, nn.RNNBase | nn.MultiheadAttention) for module in leaves):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tfpt.endpoints import Inputs, watch
+from tfpt.networks.endpoints import Inputs, watch
+from tfpt.verification.diagnosis.cache import Memory
 from tfpt.verification.diagnosis.calls import ACTIVATIONS, CONCATENATIONS, CallKey, watching_calls
-from tfpt.verification.diagnosis.memory import Memory
 
 Shape = tuple[int, ...]
 

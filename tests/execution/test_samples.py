@@ -1,0 +1,111 @@
+"""Sample checkpoints: they fit their mapping, TensorFlow reads them, and the seed decides every value."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import tfpt
+from tfpt.errors import MappingError
+from tfpt.language.loader import bundled_mappings
+
+SMALL_BERT = {"vocab_size": 11, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "intermediate_size": 6, "max_position_embeddings": 13}  # fmt: skip
+
+
+def options(name: str) -> dict[str, object]:
+    """Sizes that keep a sample small; BERT's needs transformers for it."""
+    if name != "bert":
+        return {}
+    pytest.importorskip("transformers")
+    return {"config": SMALL_BERT}
+
+
+@pytest.mark.parametrize("name", sorted(bundled_mappings()))
+def test_a_sample_of_every_bundled_mapping_converts_without_findings(name, tmp_path):
+    number = tfpt.sample(name, tmp_path / "m", **options(name))
+    done = tfpt.convert(name, tmp_path / "m", tmp_path / "w.safetensors", **options(name))
+    assert done.plan.findings == ()
+    assert len(done.plan.used) == done.plan.variables == number
+
+
+@pytest.mark.parametrize("name", ["i3d_rgb", "bert"])
+def test_tensorflow_reads_a_sample(name, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    tfpt.sample(name, tmp_path / "m", **options(name))
+    reader = tf.train.load_checkpoint(str(tmp_path))
+    shapes = reader.get_variable_to_shape_map()
+    source = tfpt.open_source(tmp_path / "m")
+    assert shapes == {name: list(spec.shape) for name, spec in source.specs.items()}
+    for variable in list(shapes)[::20]:
+        np.testing.assert_array_equal(reader.get_tensor(variable), source.read(variable))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tiny, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        tfpt.sample(tiny.mapping, tmp_path / name, seed=seed)
+    files = [(tmp_path / f"{name}.data-00000-of-00001").read_bytes() for name in "abc"]
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+    assert (tmp_path / "a.index").read_bytes() == (tmp_path / "b.index").read_bytes()
+    assert not tfpt.diff(tmp_path / "a", tmp_path / "c").same
+
+
+def test_variances_are_positive_and_kernels_keep_the_size_of_activations(sampled_rgb):
+    found = tfpt.inspect(sampled_rgb, stats=True).statistics
+    assert all(s.minimum >= 0.5 for name, s in found.items() if name.endswith("moving_variance"))
+    kernel = found["RGB/inception_i3d/Conv3d_2c_3x3/conv_3d/w"]
+    assert kernel.std == pytest.approx((2 / (64 * 27)) ** 0.5, rel=0.01)
+
+
+def test_variables_of_one_shape_have_values_of_their_own(sampled_rgb):
+    source = tfpt.open_source(sampled_rgb)
+    unit = "RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/batch_norm"
+    assert not np.array_equal(source.read(f"{unit}/beta"), source.read(f"{unit}/moving_mean"))
+
+
+def test_a_row_that_leaves_sizes_open_is_refused_with_its_place(tiny, tmp_path):
+    tiny.rewrite('"h w i o -> o i h w"', '"h w (i o) -> 1 (h w) i o"')
+    with pytest.raises(MappingError, match="does not say how large") as error:
+        tfpt.sample(tiny.mapping, tmp_path / "m")
+    assert "tiny.yaml:10" in str(error.value)
+    assert "axes:" in str(error.value)
+    assert not (tmp_path / "m.index").exists()
+
+
+ROWS = """\
+  - {tf: a, pt: a, layout: "(n o) i -> (n o) i", axes: {n: 3}, slice: {n: "1:"}}
+  - {tf: b, pt: b, layout: "v d -> d v", slice: {v: "1:-1"}}
+  - {tf: c, pt: c, layout: "v d -> d v", slice: {v: "::2"}}
+  - {tf: d, pt: d, layout: "v d -> d v", slice: {v: "::-1"}, pad: {axis: v, multiple: 8, value: 0.5}}
+  - {tf: [q, k, v], pt: qkv, layout: "n i o -> (n o) i", scale: 1/7}
+  - {tf: [e1, e2], pt: e, layout: "v d -> v d", concat: v}
+  - {tf: f, pt: [f1, f2], layout: "i o -> o i", slice: {o: "-7:"}, split: {axis: o, sizes: [3, 4]}}
+  - {tf: "l{i:int}/w", pt: l, layout: "n i o -> n o i", slice: {n: "1:"}}
+  - {tf: all, pt: "m.{i:int}", layout: "l i o -> l o i", slice: {l: "1:-1"}}
+  - {tf: t, pt: t, add: 1, dtype: int32}
+"""
+SHAPES = {"a": (10, 7), "b": (3, 5), "c": (3, 5), "d": (3, 8), "qkv": (6, 5), "e": (11, 3), "f1": (3, 5), "f2": (4, 5),
+          "l": (2, 5, 3), "m.0": (5, 2), "m.1": (5, 2), "t": (3,)}  # fmt: skip
+
+
+def test_a_sample_of_slices_pads_and_joins_converts(tmp_path):
+    (tmp_path / "m.yaml").write_text(f"version: 1\nweights:\n{ROWS}")
+    manifest = {
+        name: {"dtype": "int32" if name == "t" else "float32", "shape": shape}
+        for name, shape in SHAPES.items()
+    }
+    (tmp_path / "m.manifest.json").write_text(json.dumps(manifest))
+    assert tfpt.sample(tmp_path / "m.yaml", tmp_path / "s") == 15
+    source = tfpt.open_source(tmp_path / "s")
+    assert source.specs["a"].shape == (15, 7)
+    assert source.specs["b"].shape == (7, 3)
+    assert [name for name in source.specs if name.startswith("l")] == ["l0/w", "l1/w", "l2/w"]
+    done = tfpt.convert(tmp_path / "m.yaml", tmp_path / "s", tmp_path / "w.safetensors")
+    assert done.plan.findings == ()
+    written = tfpt.open_source(tmp_path / "w.safetensors")
+    assert {name: spec.shape for name, spec in written.specs.items()} == SHAPES
+    np.testing.assert_array_equal(written.read("b"), source.read("b")[1:-1].T)
+    np.testing.assert_array_equal(written.read("a"), source.read("a")[5:])

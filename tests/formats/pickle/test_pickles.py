@@ -1,0 +1,116 @@
+"""Pickles of arrays are read under any name, whoever wrote them; none is run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import DATA
+from tests.formats.numpy.test_damage import Runs
+from tests.formats.numpy.test_numpy import TREE, assert_same
+from tfpt import open_source
+from tfpt.errors import SourceError
+from tfpt.formats.pickle.source import PickleSource
+
+JAX = DATA / "jax"
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", ["w.pkl", "w.pickle", "w.ckpt", "weights"])
+def test_a_pickle_of_every_protocol_is_known_by_its_content(tmp_path: Path, protocol: int, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(TREE, protocol))
+    source = open_source(tmp_path / name)
+    assert source.format == "pickle"
+    assert_same(source.read("conv/w"), TREE["conv"]["w"])  # type: ignore[index]
+    assert_same(source.read("blocks/1/0"), np.arange(6).reshape(2, 3))
+    assert source.skipped == {"blocks/1/1": "None", "big": "an integer of more than 64 bits"}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_list_and_a_single_array(tmp_path: Path, protocol: int) -> None:
+    arrays = [np.arange(6, dtype="<f4").reshape(2, 3), np.arange(1_003)]
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(arrays, protocol))
+    assert list(open_source(tmp_path / "w.pkl").specs) == ["0", "1"]
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(arrays[1], protocol))
+    assert_same(open_source(tmp_path / "w.pkl").read("w"), arrays[1])
+
+
+def test_a_real_pickle(shared: Path) -> None:
+    path = shared / "wild" / "pkl-lingvo-mat" / "lingvo-test_mat_2.pickle"
+    expected = pickle.loads(path.read_bytes())  # known to be an array
+    assert_same(open_source(path).read("lingvo-test_mat_2"), expected)
+
+
+@pytest.mark.parametrize("name", ["plain", "zlib", "gzip", "bz2", "xz"])
+def test_what_joblib_dumped(name: str) -> None:
+    """As tests/data/jax/make.py gave it to joblib."""
+    source = open_source(JAX / f"{name}.joblib")
+    expected = {
+        "fortran": np.arange(15.0).reshape(3, 5),
+        "nested/0": np.arange(7, dtype=">i4"),
+        "nested/1/0": np.int64(1),
+        "nested/1/1": np.zeros(0),
+        "nested/1/2": np.float32(2),
+        "objects/0": np.ones(2),
+        "last": np.arange(3),
+    }
+    for key, values in expected.items():
+        assert_same(source.read(key), np.asarray(values))
+    assert set(source.specs) == {*expected, "objects/1"}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, protocol: int) -> None:
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"w": np.ones(2), "x": Runs(print, "here")}, protocol))
+    with pytest.raises(SourceError, match=r"would run code: .*print"):
+        open_source(tmp_path / "w.pkl")
+
+
+def test_a_pickle_without_arrays_says_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": None}))
+    with pytest.raises(SourceError, match="no array is in the pickle") as caught:
+        open_source(tmp_path / "w.pkl")
+    assert caught.value.got == "a: None"
+
+
+ENDLESS: list[object] = [np.ones(2)]
+ENDLESS.append(ENDLESS)
+JOBLIB = b"\x80\x03cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(X\5\0\0\0shapeK\x05\x85X\5\0\0\0order" + (
+    b"X\1\0\0\0CX\5\0\0\0dtypecnumpy\ndtype\nX\2\0\0\0f8\x85R(K\3X\1\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbub"
+)
+OBJECTS = JOBLIB.replace(b"f8", b"O8")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (pickle.dumps(ENDLESS), "too deep"),
+        (b"I" + b"9" * 4_301 + b"\n.", "not a valid pickle|no array"),
+        (pickle.dumps({"w": np.ones(9)}, 2)[:-20], "not a valid pickle"),
+        (JOBLIB + b"\0" * 39 + b".", "40 bytes, 40 are left|40 bytes, 39 are left|not a valid pickle"),
+        (JOBLIB.replace(b"K\x05\x85", b"\x8a\x08" + b"\xff" * 7 + b"\x0f\x85") + b".", "not a valid pickle"),
+        (OBJECTS * 3_000, "pickles in each other"),
+        (b"\x80\x03cjoblib.numpy_pickle\nNDArrayWrapper\n)\x81.", "in files of their own"),
+    ],
+    ids=["endless", "digits", "cut off", "joblib cut off", "joblib large", "joblib deep", "joblib of old"],
+)
+def test_a_hostile_pickle_is_refused(tmp_path: Path, raw: bytes, message: str) -> None:
+    (tmp_path / "w").write_bytes(raw)
+    with pytest.raises(SourceError, match=message):
+        PickleSource(str(tmp_path / "w"))
+
+
+def test_joblib_reads_its_array_from_behind_the_state(tmp_path: Path) -> None:
+    values = np.arange(5.0) / 3
+    (tmp_path / "w.joblib").write_bytes(JOBLIB + values.tobytes() + b".")
+    assert_same(open_source(tmp_path / "w.joblib").read("w"), values)
+
+
+def test_text_that_begins_as_an_old_pickle_is_none(tmp_path: Path) -> None:
+    for text in (b"(dull words end here.", b"}.", b"]]].", b"cfoo bar.\n", b"(d"):
+        (tmp_path / "t").write_bytes(text)
+        with pytest.raises(SourceError):
+            open_source(tmp_path / "t")

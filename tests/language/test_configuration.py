@@ -1,0 +1,126 @@
+"""A configuration is read for what it says, and what it does not say is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfpt.errors import MappingError
+from tfpt.language.configuration import Configuration, read_config
+from tfpt.language.mapping import Mapping
+
+Load = Callable[..., Mapping]
+
+TEXT = """\
+version: 1
+params:
+  layers: {from: num_layers, default: 12}
+  width: {from: hidden_size, default: 8}
+  heads: 4
+weights: [{tf: "l_${layers}/w", pt: "l_${width}"}]
+"""
+
+
+def refused(load: Load, config: Any, **options: Any) -> MappingError:
+    with pytest.raises(MappingError) as caught:
+        load(TEXT, config=config, **options)
+    return caught.value
+
+
+def test_a_key_within_another_table_is_named(load: Load) -> None:
+    error = refused(load, {"hidden_size": 3, "config": {"num_layers": 2}})
+    assert error.what == "the configuration has no key 'num_layers', and one that may be meant"
+    assert (error.where, error.nearest) == ("m.yaml:3:11", ("config.num_layers",))
+    assert "--set layers=VALUE" in str(error.hint)
+
+
+def test_the_file_is_named(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"config": {"num_layers": 2, "hidden_size": 3}}))
+    error = refused(load, tmp_path / "config.json")
+    assert error.what == "config.json lacks 2 keys of the mapping"
+    assert [cause.nearest for cause in error.causes] == [("config.num_layers",), ("config.hidden_size",)]
+
+
+@pytest.mark.parametrize("key", ["num_layer", "numLayers", "num-layers", "NUM_LAYERS", "num_layesr"])
+def test_a_key_spelt_almost_so_is_an_error(load: Load, key: str) -> None:
+    error = refused(load, {"hidden_size": 3, key: 2})
+    assert error.nearest == (key,)
+
+
+@pytest.mark.parametrize("key", ["num_heads", "layers", "num_layers_1", "num_labels_x", "vocab_size"])
+def test_another_key_is_no_slip_and_the_default_a_note(load: Load, key: str) -> None:
+    (default,) = load(TEXT, config={"hidden_size": 3, key: 2}).defaulted
+    assert (default.name, default.key, default.value, default.position.row) == (
+        "layers",
+        "num_layers",
+        12,
+        "m.yaml:3",
+    )
+
+
+def test_a_key_that_another_parameter_reads_is_not_meant(load: Load) -> None:
+    text = (
+        "version: 1\nparams: {a: {from: encoder_layers, default: 1}, b: {from: decoder_layers, default: 2}}"
+    )
+    (default,) = load(text, config={"encoder_layers": 3}).defaulted
+    assert default.name == "b"
+
+
+def test_a_configuration_that_says_nothing_is_an_error(load: Load) -> None:
+    error = refused(load, {"vocab_size": 3})
+    assert error.what == "the configuration has none of the keys that the mapping reads"
+    assert (error.where, error.expected, error.got) == ("m.yaml:3:3", "hidden_size, num_layers", "vocab_size")
+    assert refused(load, {}).got == "no key at all"
+
+
+def test_a_setting_needs_no_key(load: Load) -> None:
+    assert load(TEXT, config={"hidden_size": 3}, settings={"layers": 5}).defaulted == ()
+    assert load(TEXT, config={"x": 3}, settings={"layers": 5, "width": 7}).defaulted == ()
+
+
+def test_a_model_that_takes_the_configuration_may_be_all_that_does(load: Load) -> None:
+    text = f"{TEXT}model: {{factory: 'transformers:BertModel', config: 'transformers:BertConfig'}}"
+    assert len(load(text, config={"vocab_size": 3}).defaulted) == 2
+
+
+def test_dots_lead_into_tables_unless_the_key_has_them(load: Load) -> None:
+    text = TEXT.replace("from: num_layers", "from: text.num_layers")
+    rows = load(text, config={"text": {"num_layers": 2}, "hidden_size": 3}).alternatives[0].rows
+    assert rows[0].tf[0].text == "l_2/w"
+    rows = load(text, config={"text.num_layers": 5, "text": {}, "hidden_size": 3}).alternatives[0].rows
+    assert rows[0].tf[0].text == "l_5/w"
+
+
+def test_a_parameter_without_a_value_names_what_is_near(load: Load) -> None:
+    with pytest.raises(MappingError) as caught:
+        load(TEXT.replace(", default: 12", ""), config={"hidden_size": 3, "model": {"num_layers": 2}})
+    assert caught.value.what == "the parameter 'layers' has no value"
+    assert caught.value.nearest == ("model.num_layers",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a": ' * 100_000, '{"a": ' + "1" * 5000 + "}", '{"a": "b'],
+    ids=["lists", "tables", "digits", "cut off"],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(MappingError, match="the configuration is not JSON"):
+        read_config(tmp_path / "config.json")
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("there is no file without end here")
+    with pytest.raises(MappingError, match="the configuration is too large"):
+        read_config("/dev/zero")
+
+
+def test_tables_without_end_are_not_searched_to_their_end() -> None:
+    endless: dict[str, Any] = {f"k{i}": i for i in range(100)}
+    endless["again"] = endless
+    assert Configuration(endless).close_to("num_layers") == ()

@@ -1,0 +1,566 @@
+"""A mapping is found, put together, checked and compiled; every mistake names its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tfpt.errors import MappingError
+from tfpt.io.limits import MAPPING_CHAIN
+from tfpt.language.configuration import read_config
+from tfpt.language.loader import bundled_mappings, find_mapping, load_mapping
+from tfpt.language.mapping import Mapping
+
+Load = Callable[..., Mapping]
+
+
+def refused(load: Load, text: str, **options: object) -> MappingError:
+    with pytest.raises(MappingError) as caught:
+        load(text, **options)
+    return caught.value
+
+
+# -- the mappings that come with tfpt -------------------------------------------------------------------
+
+# Counted by hand in the YAML: rows of a layer once for each scope that has it, and the rows under weights:.
+ROWS = {
+    "bert": 10 * 2 + 6,
+    "i3d_rgb": 6 * 6 + 2,
+    "i3d_flow": 6 * 6 + 2,
+    "i3d_rgb_kinetics600": 6 * 6 + 2,
+    "i3d_rgb_piergiaj": 6 * 6 + 2,
+    "i3d_flow_piergiaj": 6 * 6 + 2,
+}
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_a_bundled_mapping_has_the_rows_that_its_file_lists(name: str) -> None:
+    mapping = load_mapping(name)
+    assert [len(alternative.rows) for alternative in mapping.alternatives] == [ROWS[name]] * len(
+        mapping.alternatives
+    )
+    assert mapping.summary
+    assert mapping.manifest_path.is_file()
+
+
+@pytest.mark.parametrize("name", sorted(bundled_mappings()))
+def test_every_bundled_mapping_loads(name: str) -> None:
+    assert load_mapping(name).alternatives[0].rows
+
+
+def test_the_flow_stream_is_the_rgb_stream_under_another_scope() -> None:
+    rgb, flow = load_mapping("i3d_rgb"), load_mapping("i3d_flow")
+    assert flow.model.kwargs == {"in_channels": 2, "num_classes": 400}
+    for first, second in zip(rgb.alternatives[0].rows, flow.alternatives[0].rows, strict=True):
+        assert [t.text.removeprefix("RGB/") for t in first.tf] == [
+            t.text.removeprefix("Flow/") for t in second.tf
+        ]
+        assert first.pt == second.pt
+
+
+def test_a_bundled_mapping_is_found_by_name_with_and_without_its_ending() -> None:
+    assert find_mapping("i3d_rgb") == find_mapping("i3d_rgb.yaml") == bundled_mappings()["i3d_rgb"]
+
+
+def test_a_file_in_the_working_folder_comes_before_a_bundled_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "i3d_rgb.yaml").write_text("version: 1")
+    assert find_mapping("i3d_rgb.yaml").resolve() == tmp_path / "i3d_rgb.yaml"
+
+
+def test_a_mapping_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(MappingError) as caught:
+        load_mapping("i3d_rbg")
+    assert caught.value.what == "there is no mapping 'i3d_rbg'"
+    assert caught.value.nearest[0] == "i3d_rgb"
+    with pytest.raises(MappingError) as caught:
+        load_mapping(tmp_path)
+    assert caught.value.got == "a folder"
+
+
+# -- extends ------------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_mappings_is_worked_in_from_the_base_up(load: Load) -> None:
+    files = {
+        "middle.yaml": "extends: base.yaml\nmodel: {kwargs: {b: 2}}\nweights: [{tf: y, pt: y}]",
+        "base.yaml": "version: 1\nsummary: s\nmodel: {kwargs: {a: 1, b: 1}}\nweights: [{tf: x, pt: x}]",
+    }
+    mapping = load("extends: middle.yaml\nweights: [{tf: z, pt: z}]", files)
+    assert mapping.summary == "s"
+    assert mapping.model.kwargs == {"a": 1, "b": 2}
+    rows = mapping.alternatives[0].rows
+    assert [(str(row), row.where) for row in rows] == [
+        ("x → x", "base.yaml:4"),
+        ("y → y", "middle.yaml:3"),
+        ("z → z", "m.yaml:2"),
+    ]
+
+
+def test_a_bundled_mapping_may_be_extended_by_name(load: Load) -> None:
+    assert load("extends: i3d_rgb\nsource: {scope: mine}").alternatives[0].scope == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "what", "where"),
+    [
+        ("extends: m.yaml", {}, "a mapping extends itself", "m.yaml:1:10"),
+        (
+            "version: 1\nextends: a.yaml",
+            {"a.yaml": "summary: s\nextends: m.yaml"},
+            "a mapping extends itself",
+            "a.yaml:2:10",
+        ),
+        ("extends: i3d_rbg", {}, "there is no mapping 'i3d_rbg' to extend", "m.yaml:1:10"),
+        ("extends: [a]", {}, "extends: takes one file", "m.yaml:1:10"),
+        ("extends: a.yaml", {"a.yaml": "- 1"}, "a mapping is a table of keys and values", "a.yaml:1:1"),
+        (
+            "extends: a.yaml",
+            {"a.yaml": "version: 1\nweights: [{tf: a}]"},
+            "the key 'pt' is missing",
+            "a.yaml:2:11",
+        ),
+    ],
+)
+def test_a_chain_that_does_not_hold_says_where(
+    load: Load, text: str, files: dict[str, str], what: str, where: str
+) -> None:
+    error = refused(load, text, other=files)
+    assert (error.what, error.where) == (what, where)
+
+
+def chain(count: int) -> tuple[str, dict[str, str]]:
+    files = {f"f{i}.yaml": f"extends: f{i + 1}.yaml" for i in range(count - 2)}
+    return "extends: f0.yaml", {**files, f"f{count - 2}.yaml": "version: 1\nsummary: s"}
+
+
+def test_a_chain_of_files_is_followed_so_far_and_no_farther(load: Load) -> None:
+    text, files = chain(MAPPING_CHAIN)
+    assert load(text, files).summary == "s"
+    for count in (MAPPING_CHAIN + 1, 1200):
+        text, files = chain(count)
+        error = refused(load, text, other=files)
+        assert error.what == f"more than {MAPPING_CHAIN} mappings extend one another"
+        assert error.where == f"f{MAPPING_CHAIN - 2}.yaml:1:10"
+
+
+def test_files_that_extend_one_another_have_room_for_one_mapping_together(load: Load) -> None:
+    values = f"endpoints: [0{', 0' * 110_000}]"
+    error = refused(load, f"extends: base.yaml\n{values}", other={"base.yaml": f"version: 1\n{values}"})
+    assert error.what == "the mapping has more than 200,000 values"
+    assert str(error.where).startswith("base.yaml:2:")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "rows", "sources", "length"),
+    [(3000, 100, 1, 1), (500, 200, 5, 1), (300, 100, 1, 5000)],
+    ids=["scopes of layers", "scopes of the source", "long names"],
+)
+def test_rows_that_multiply_are_refused(
+    load: Load, scopes: int, rows: int, sources: int, length: int
+) -> None:
+    text = f"""\
+version: 1
+source: {{scope: [{", ".join(f"s{i}" for i in range(sources))}]}}
+layers: {{l: {{weights: [{", ".join(f"{{tf: w{i}, pt: w{i}}}" for i in range(rows))}]}}}}
+scopes: [{", ".join(f"{{tf: {'s' * length}{i}, pt: s{i}, layer: l}}" for i in range(scopes))}]
+"""
+    error = refused(load, text)
+    assert error.what.startswith("the mapping has more than 200,000 rows")
+    assert str(error.where).startswith("m.yaml:4:")
+
+
+# -- mistakes and their places ------------------------------------------------------------------------
+
+ROW = "version: 1\nweights:\n  - {%s}"
+ROW_AT = "version: 1\nweights:\n  - »{%s}"  # » stands where the mistake is to be reported
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("»summary: s", "the key 'version' is missing"),
+        ("version: »2", "version: Input should be 1"),
+        ("version: 1\n»scope: x", "unknown key 'scope'"),
+        (ROW % "tf: a, pt: b, »layuot: i", "unknown key 'layuot'"),
+        (ROW % "tf: a, pt: b, reorder: {axis: i, as: [0], »order: [0]}", "unknown key 'order'"),
+        (ROW_AT % "tf: a", "the key 'pt' is missing"),
+        (ROW_AT % "pt: b", "weights: a row has one of tf:, fill: and keep: true"),
+        (ROW_AT % "tf: a, pt: b, fill: 1", "weights: a row has one of tf:, fill: and keep: true"),
+        (ROW_AT % "tf: a, pt: b, like: c", "weights: like: and shape: go with fill:"),
+        (ROW_AT % "fill: 1, pt: b, like: c, shape: [1]", "weights: expected either like: or shape:"),
+        (ROW_AT % "fill: 1, pt: b, scale: 2", "weights: scale: needs tf:"),
+        (ROW % "tf: »[], pt: b", "weights.tf: Value should have at least 1 item after validation, not 0"),
+        (ROW % "fill: »some, pt: b", "weights.fill: expected a number, true or false"),
+        (ROW % "tf: a, pt: b, dtype: »float23", "weights.dtype: expected one of float32"),
+        (ROW % "tf: a, pt: b, dtype: »[float32]", "weights.dtype: expected one of float32"),
+        (ROW % "tf: a, pt: b, dtype: »string", "weights.dtype: expected one of float32"),
+        (ROW % "tf: a, pt: b, scale: »x", "weights.scale: expected a number or a fraction such as 1/7"),
+        (ROW % "tf: a, pt: b, scale: »1/0", "weights.scale: expected a number or a fraction such as 1/7"),
+        (ROW % "tf: a, pt: b, scale: »1e999999999", "weights.scale: expected a number or a fraction"),
+        (ROW % "tf: a, pt: b, axes: {i: »0}", "weights.axes.i: Input should be greater than 0"),
+        (
+            ROW % 'tf: a, pt: b, layout: "o -> o", reorder: »{axis: o, groups: [i, f], as: [f, f]}',
+            "weights.reorder: as: must hold each of i, f once",
+        ),
+        (
+            ROW % 'tf: a, pt: b, layout: "o -> o", add: »{axis: o, groups: [i, f], values: {g: 1}}',
+            "weights.add: values: names 'g', which is not among the groups",
+        ),
+        (
+            ROW % "tf: a, pt: b, add: »{values: {x: 1, y: 2}}",
+            "weights.add: axis: and groups: go together, and values: with both",
+        ),
+        (
+            ROW % 'tf: a, pt: b, layout: "v -> v", pad: »{axis: v}',
+            "weights.pad: expected either to: or multiple:",
+        ),
+        ("version: 1\nsource: {scope: »[]}", "source.scope: Value should have at least 1 item"),
+        (
+            "version: 1\nsource:\n  ema: {tf: '{p...}/E', use: »maybe}",
+            "source.ema.use: Input should be 'prefer', 'ignore' or 'require'",
+        ),
+        ("version: 1\nlayers: {weights: {weights: [»{}]}}", "the key 'pt' is missing"),
+    ],
+)
+def test_what_the_schema_refuses_stands_at_its_line_and_column(load: Load, text: str, what: str) -> None:
+    before, after = text.split("»")
+    error = refused(load, before + after)
+    assert error.what.startswith(what)
+    assert error.where == f"m.yaml:{before.count(chr(10)) + 1}:{len(before.rpartition(chr(10))[2]) + 1}"
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ('tf: a, pt: b, layout: "i o"', "a layout has two sides"),
+        ('tf: a, pt: b, layout: "i -> k"', "the axis 'k' stands only on the right and has no size"),
+        (
+            'tf: a, pt: b, layout: "i -> i", slice: {k: "1:"}',
+            "slice: names the axis 'k', which the left side of the layout does not have",
+        ),
+        (
+            'tf: a, pt: b, layout: "... i -> ... i", slice: {"...": "1:"}',
+            "slice: names the axis '...', which the left side of the layout does not have",
+        ),
+        (
+            'tf: a, pt: b, layout: "i -> i", pad: {axis: k, to: 3}',
+            "pad: names the axis 'k', which the right side of the layout does not have",
+        ),
+        (
+            'tf: a, pt: b, slice: {i: "1:"}',
+            "slice: names the axis 'i', so the row needs a layout that names its axes",
+        ),
+        ('tf: a, pt: b, layout: "i -> i", slice: {i: "1"}', "slice: of axis i cannot be read"),
+        ('tf: a, pt: b, layout: "i -> i", slice: {i: "::0"}', "slice: of axis i cannot be read"),
+        ('tf: a, pt: b, layout: "i -> i", concat: i', "concat: needs several names under tf:"),
+        ('tf: a, pt: b, layout: "i -> i", split: i', "split: needs several names under pt:"),
+        (
+            'tf: a, pt: [b, c], layout: "i -> i", split: {axis: i, sizes: [1, 2, 3]}',
+            "split: has not as many sizes as pt: has names",
+        ),
+        (
+            'tf: a, pt: [b, c], layout: "i o -> (i o)", split: i',
+            "split: needs an axis that stands alone",
+        ),
+        (
+            'tf: a, pt: [b, c], layout: "i o -> (i o)"',
+            "the right side of the layout must begin with the axis to split on",
+        ),
+        ('tf: "a/{x}", pt: b', "{x} stands on one side of the row only"),
+        ('tf: "a/{x}", pt: "b.{y}"', "{x}, {y} stands on one side of the row only"),
+        ('tf: "a/{i:int}/{j:int}", pt: b', "{i}, {j} stands on one side of the row only"),
+        ('tf: ["a/{x}", b], pt: "b.{x}"', "the names of one side of a row must have the same fields"),
+        ('tf: ["a{i:int}", "b{i}"], pt: b', "the index {i} stacks variables already, so tf: has one name"),
+        (
+            'tf: a, pt: ["b.{i:int}", "c.{i}"]',
+            "the index {i} takes the variable apart already, so pt: has one name",
+        ),
+        ('tf: "a/{_}", pt: "b.{_}"', "{_} carries nothing, so no name can be written from it"),
+        ('pt: "b.{x}", fill: 1, like: "c.{y}"', "like: has a field that pt: has not"),
+        ('tf: "a/{i:int", pt: b', "a { without its }"),
+    ],
+)
+def test_what_the_compiler_refuses_stands_at_its_row(load: Load, row: str, what: str) -> None:
+    error = refused(load, ROW % row)
+    assert (error.what, error.where) == (what, "m.yaml:3:5")
+
+
+def test_an_unknown_key_names_the_nearest_and_all_that_are_known(load: Load) -> None:
+    error = refused(load, "version: 1\nlayers:\n  layers:\n    pading: same")
+    assert error.where == "m.yaml:4:5"
+    assert error.nearest == ("padding",)
+    assert error.expected == "padding, eps, weights"
+    error = refused(load, "version: 1\nextend: x")
+    assert error.nearest[0] == "extends"
+
+
+def test_a_layer_that_is_not_there_is_named_where_the_scope_asks_for_it(load: Load) -> None:
+    error = refused(load, "version: 1\nlayers: {dense: {}}\nscopes:\n  - {tf: a, pt: b, layer: dens}")
+    assert (error.what, error.where, error.nearest) == ("there is no layer 'dens'", "m.yaml:4:27", ("dense",))
+
+
+def test_a_mistake_between_a_layer_and_its_scope_names_both_once(load: Load) -> None:
+    text = """\
+version: 1
+layers:
+  l:
+    weights:
+      - {tf: w, pt: w}
+scopes:
+  - {tf: "x_{i}", pt: y, layer: l}
+  - {tf: "z_{i}", pt: z, layer: l}
+"""
+    error = refused(load, text)
+    assert (error.what, error.where) == ("{i} stands on one side of the row only", "m.yaml:5:9")
+    assert error.hint == "the row stands in the scope at m.yaml:7"
+    assert error.causes == ()
+
+
+def test_a_layer_that_no_scope_uses_is_checked_too(load: Load) -> None:
+    error = refused(load, "version: 1\nlayers:\n  l: {weights: [{tf: 'a{', pt: b}]}")
+    assert (error.what, error.where) == ("a { without its }", "m.yaml:3:17")
+
+
+def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(load: Load) -> None:
+    text = "version: 1\nbogus: 1\nweights:\n  - {tf: a}\n  - {tf: a, pt: b, fill: x, scale: y}"
+    error = refused(load, text)
+    assert error.what == "4 mistakes in the mapping"
+    assert [cause.where for cause in error.causes] == [
+        "m.yaml:2:1",
+        "m.yaml:4:5",
+        "m.yaml:5:26",
+        "m.yaml:5:36",
+    ]
+    text = 'version: 1\nweights:\n  - {tf: "a{", pt: b}\n  - {tf: a, pt: b, layout: "i -> k"}'
+    error = refused(load, text)
+    assert error.what == "2 mistakes in the mapping"
+    assert [cause.where for cause in error.causes] == ["m.yaml:3:5", "m.yaml:4:5"]
+    assert "a { without its }" in str(error)
+
+
+def test_a_fraction_of_a_thousand_million_digits_is_not_written_out(load: Load) -> None:
+    # Written out, neither would end.
+    assert "expected a number" in refused(load, ROW % "tf: a, pt: b, scale: 1e999999999").what
+    assert "expected a number" in refused(load, ROW % "tf: a, pt: b, scale: 1e-999999999").what
+
+
+HUGE = 10**400
+NO_SCALES = [
+    "0",
+    "0.0",
+    "-0.0",
+    "0/3",
+    ".inf",
+    "-.inf",
+    ".nan",
+    "nan",
+    "inf",
+    "1e400",
+    "1e-400",
+    "1/0",
+    "true",
+]
+NO_SCALES += ["1/2/3", "seven", f"{HUGE}", f"{HUGE}/3", f"1/{HUGE}"]
+
+
+@pytest.mark.parametrize("scale", NO_SCALES)
+def test_a_scale_is_a_finite_number_other_than_zero(load: Load, scale: str) -> None:
+    error = refused(load, f"version: 1\nweights:\n  - {{tf: a, pt: b, scale: {scale}}}")
+    # Whole numbers of more than 256 bits are refused before anybody asks what they are for.
+    expected = "a value cannot be read" if scale == str(HUGE) else "weights.scale: expected a number"
+    assert error.what.startswith(expected)
+    assert error.where == "m.yaml:3:27"
+
+
+BEYOND = [
+    "scale: 1.0e+400",
+    "add: 1.0e+400",
+    "add: .inf",
+    "add: nan",
+    "fill: 1e400",
+    "fill: -1e400",
+    "fill: 1.0e+400",
+]
+BEYOND += ['layout: "v -> v", pad: {axis: v, to: 3, value: 1e400}']
+
+
+@pytest.mark.parametrize("key", BEYOND)
+def test_numbers_beyond_float64_are_refused_where_they_stand(load: Load, key: str) -> None:
+    row = f"pt: b, {key}" if "fill" in key else f"tf: a, pt: b, {key}"
+    error = refused(load, f"version: 1\nweights:\n  - {{{row}}}")
+    assert error.where.startswith("m.yaml:3:")
+    assert "number" in error.what or error.what == "a value cannot be read"
+
+
+def test_infinity_and_nan_may_fill_what_has_them(load: Load) -> None:
+    text = "version: 1\nweights: [{pt: a, fill: .inf}, {pt: b, fill: -.inf}, {pt: c, fill: nan}]"
+    assert [str(row.fill) for row in load(text).alternatives[0].rows] == ["inf", "-inf", "nan"]
+
+
+# -- what a mapping says ------------------------------------------------------------------------------
+
+
+def test_names_stand_under_the_sources_scope_and_their_layers(load: Load) -> None:
+    text = """\
+version: 1
+source:
+  scope: [a/b/, ""]
+  ignore: [{tf: "{p...}/m", why: w}, {tf: /step, why: w}]
+layers: {l: {weights: [{tf: w, pt: w}, {tf: /shared, pt: s}]}}
+scopes:
+  - {tf: c, pt: m.c, layer: l}
+  - {tf: /d, pt: m.d, layer: l}
+weights: [{tf: x, pt: y}, {tf: /z, pt: z}]
+"""
+    below, root = load(text).alternatives
+    assert [str(row) for row in below.rows] == [
+        "a/b/c/w → m.c.w",
+        "shared → m.c.s",
+        "d/w → m.d.w",
+        "shared → m.d.s",
+        "a/b/x → y",
+        "z → z",
+    ]
+    assert [entry.tf.text for entry in below.ignore] == ["a/b/{p...}/m", "step"]
+    assert [row.tf[0].text for row in root.rows] == ["c/w", "shared", "d/w", "shared", "x", "z"]
+
+
+def test_parameters_reach_templates_and_layouts(load: Load) -> None:
+    text = """\
+version: 1
+params: {layers: {from: depth, default: 12}, groups: 3}
+weights:
+  - {tf: "up_{${layers}-1-i}/w", pt: "up.{i:int}.w"}
+  - {tf: "s_{i//${groups}}/b_{i%${groups}}/w", pt: "b.{i:int}.w"}
+  - {tf: a, pt: b, layout: "i o -> o i n", axes: {n: "${groups}"}}
+"""
+    up, blocks, fused = load(text, config={"depth": 7}).alternatives[0].rows
+    assert up.tf[0].match("up_2/w") == {"i": 4}  # 7 - 1 - 4
+    assert blocks.tf[0].match("s_2/b_1/w") == {"i": 7}
+    assert fused.transform.bind([(2, 5)]).shapes == ((5, 2, 3),)
+
+
+def test_a_setting_marks_the_mapping_as_adapted_and_changes_its_digest(load: Load) -> None:
+    text = "version: 1\nparams: {n: 3}\nmodel: {kwargs: {n: '${n}'}}"
+    plain, again, adapted = load(text), load(text), load(text, settings={"n": 5})
+    assert (plain.adapted, adapted.adapted) == (False, True)
+    assert adapted.model.kwargs == {"n": 5}
+    assert plain.digest == again.digest != adapted.digest
+
+
+def test_behavior_belongs_to_the_modules_that_hold_a_layers_weights(load: Load) -> None:
+    text = """\
+version: 1
+layers:
+  unit: {padding: same, weights: [{tf: w, pt: conv.weight}, {tf: b, pt: bn.bias}, {tf: g, pt: bn.weight}]}
+scopes:
+  - {tf: "Branch_{b:1|2}", pt: "branch_{b}", layer: unit}
+modules:
+  - {pt: "pool_{id}", padding: valid}
+"""
+    norm, conv, pool = load(text).behaviors
+    assert conv.pt.match("branch_2.conv") is not None
+    assert conv.pt.match("branch_3.conv") is None  # the scope lists 1 and 2
+    assert norm.pt.text == "branch_{b}.bn"
+    assert (conv.padding, pool.padding, str(pool.position)) == ("same", "valid", "m.yaml:7:5")
+
+
+def test_an_average_needs_one_path_to_what_it_shadows(load: Load) -> None:
+    error = refused(load, "version: 1\nsource:\n  ema: {tf: '{x}/EMA', use: prefer}")
+    assert (error.what, error.where) == ("ema: tf: needs one path field", "m.yaml:3:8")
+    error = refused(load, "version: 1\nsource:\n  ema: {tf: '{x.../EMA', use: prefer}")
+    assert (error.what, error.causes) == ("a { without its }", ())
+
+
+# -- the configuration that comes with a checkpoint -----------------------------------------------------
+
+
+def test_a_configuration_is_a_json_object(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"a": 3}))
+    assert read_config(path) == {"a": 3}
+    for text, what in (
+        ("[1]", "the configuration is not a JSON object"),
+        ("{", "the configuration is not JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(MappingError) as caught:
+            read_config(path)
+        assert (caught.value.what, caught.value.where) == (what, str(path))
+    with pytest.raises(MappingError, match="cannot read the configuration: No such file"):
+        read_config(tmp_path / "none.json")
+
+
+def test_a_configuration_that_a_mapping_has_no_use_for_is_refused(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nweights: [{tf: a, pt: a}]\n")
+    with pytest.raises(MappingError, match="has no use for a configuration"):
+        load_mapping(path, config={"hidden_size": 3})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "what"),
+    [
+        ("{tf: 'x{', pt: x}", "a { without its }"),
+        ("{tf: x, pt: x, layout: nonsense}", "a layout has two sides"),
+        ("{tf: 'x{a}', pt: x}", "need the same fields"),
+        ("{tf: 'x{a}', pt: 'x{a}', op: y}", "needs the fields of its names"),
+    ],
+)
+def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
+    path = tmp_path / "m.yaml"
+    path.write_text(f"version: 1\nendpoints:\n  - {endpoint}\n")
+    with pytest.raises(MappingError, match=what) as caught:
+        load_mapping(path)
+    assert str(caught.value.where).endswith("m.yaml:3:5")
+
+
+def test_labels_lie_beside_the_mapping_that_names_them_or_among_the_bundled(tmp_path):
+    (tmp_path / "own.txt").write_text("cat\ndog\n")
+    (tmp_path / "base.yaml").write_text("version: 1\nlabels: own.txt\n")
+    (tmp_path / "m.yaml").write_text("extends: base.yaml\n")
+    assert load_mapping(tmp_path / "m.yaml").labels == tmp_path / "own.txt"
+    (tmp_path / "m.yaml").write_text("version: 1\nlabels: kinetics600.txt\n")
+    assert load_mapping(tmp_path / "m.yaml").labels.read_text().count("\n") == 600
+    (tmp_path / "m.yaml").write_text("version: 1\n")
+    assert load_mapping(tmp_path / "m.yaml").labels is None
+
+
+def test_labels_that_are_not_there_are_refused_with_the_nearest(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nlabels: kinetics40.txt\n")
+    with pytest.raises(MappingError, match="no file of labels") as caught:
+        load_mapping(path)
+    assert "kinetics400.txt" in caught.value.nearest
+    assert str(caught.value.where).endswith("m.yaml:2:9")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("i3d_rgb", 400), ("i3d_flow", 400), ("i3d_rgb_kinetics600", 600)]
+)
+def test_the_labels_of_kinetics_are_as_many_as_the_logits(name, count):
+    mapping = load_mapping(name)
+    labels = mapping.labels.read_text(encoding="utf-8").splitlines()
+    assert len(labels) == len(set(labels)) == count == mapping.model.kwargs["num_classes"]
+    assert all(label == label.strip() != "" for label in labels)
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_mappings() if name.startswith("i3d")])
+def test_every_stream_says_what_kind_of_clip_it_takes(name):
+    mapping = load_mapping(name)
+    assert mapping.input.kind == ("flow" if "flow" in name else "rgb")
+    assert mapping.input.range == [-1, 1]
+    assert mapping.input.fps == 25
+
+
+def test_the_labels_are_the_published_ones(shared):
+    for name, published in (("kinetics400.txt", "label_map.txt"), ("kinetics600.txt", "label_map_600.txt")):
+        expected = (shared / "real/i3d/labels" / published).read_text().split("\n")
+        found = load_mapping("i3d_rgb").labels.with_name(name).read_text().split("\n")
+        assert found == [line.strip() for line in expected]

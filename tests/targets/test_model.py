@@ -1,0 +1,88 @@
+"""The model that a mapping names."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from tfpt.errors import ModelError
+from tfpt.language.loader import load_mapping
+from tfpt.targets.model import build_model, model_specs
+
+
+def mapping_of(tiny, model):
+    tiny.mapping.write_text(f"{tiny.mapping.read_text()}model: {model}\n")
+    return load_mapping(tiny.mapping)
+
+
+def test_is_built_on_the_meta_device_and_evaluates():
+    model = build_model(load_mapping("i3d_rgb"))
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert not model.training
+
+
+def test_its_specs_are_those_of_its_state_dict():
+    layer = torch.nn.Sequential(torch.nn.Linear(3, 5, dtype=torch.bfloat16), torch.nn.BatchNorm1d(5))
+    found = {name: (spec.shape, spec.dtype) for name, spec in model_specs(layer).items()}
+    assert list(found) == list(layer.state_dict())
+    assert found["0.weight"] == ((5, 3), "bfloat16")
+    assert found["1.num_batches_tracked"] == ((), "int64")
+
+
+def test_takes_the_configuration_that_came_with_a_checkpoint():
+    transformers = pytest.importorskip("transformers")
+    config = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 11}
+    model = build_model(load_mapping("bert", config=config))
+    assert isinstance(model, transformers.BertForPreTraining)
+    assert model.config.hidden_size == 8
+
+
+def test_a_mapping_that_names_none_is_refused():
+    with pytest.raises(ModelError, match="names no model") as error:
+        build_model(load_mapping("i3d_rgb_piergiaj"))
+    assert "package.module:Class" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("{factory: 'torch.nn:Nonesuch'}", "torch.nn has no Nonesuch to call"),
+        ("{factory: 'torch.nn:Linear', kwargs: {in_features: 3, out_features: -5}}", "refuses its arguments"),
+        ("{factory: 'torch.nn:Linear'}", "refuses its arguments"),
+        ("{factory: 'torch.nn.functional:relu', kwargs: {input: 3}}", "no class of layers"),
+        ("{factory: 'torch.nn:Parameter'}", "no class of layers"),
+        ("{factory: 'transformers:pipeline', kwargs: {task: nonesuch}}", "no class of layers"),
+        ("{factory: 'transformers:BertConfig'}", "no class of layers"),
+        ("{factory: 'transformers:BertModel', config: 'transformers:pipeline'}", "no class"),
+    ],
+)
+def test_what_makes_no_model_is_refused_with_its_place(tiny, model, says):
+    if "transformers" in model:
+        pytest.importorskip("transformers")
+    with pytest.raises(ModelError, match=says) as error:
+        build_model(mapping_of(tiny, model))
+    assert "tiny.yaml:12" in str(error.value)
+
+
+def test_a_trusted_model_may_lie_beside_its_mapping(tmp_path, monkeypatch):
+    (tmp_path / "beside_its_mapping.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Linear):\n    pass\n"
+    )
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "version: 1\nmodel: {factory: 'beside_its_mapping:Net', kwargs: {in_features: 3, out_features: 5}}\n"
+    )
+    before = list(sys.path)
+    model = build_model(load_mapping(path), trust=True)
+    assert tuple(model.weight.shape) == (5, 3)
+    assert sys.path == before
+
+
+def test_a_module_of_ones_own_that_is_not_found_is_not_to_be_fetched_from_an_index(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text("version: 1\nmodel: {factory: 'nowhere_to_be_found:Net'}\n")
+    with pytest.raises(ModelError) as caught:
+        build_model(load_mapping(path), trust=True)
+    assert caught.value.hint == "put nowhere_to_be_found.py beside the mapping, or its folder on PYTHONPATH"

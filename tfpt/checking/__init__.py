@@ -1,0 +1,1 @@
+"""What can be said of mappings and files without converting: lint, inspection, comparison."""

@@ -1,0 +1,386 @@
+"""Two sets of tensors side by side: through a mapping, or name by name."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tfpt.errors import TfptError
+from tfpt.execution.jobs import prepare
+from tfpt.execution.translate import values_of
+from tfpt.formats import Source, open_source
+from tfpt.nearest import nearest
+from tfpt.planning import Finding, Plan
+from tfpt.tensors import TensorSpec, format_shape
+
+# Values compared at a time: in float64 and with temporaries this keeps a comparison under some 50 MB.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class TensorDiff:
+    """How far two tensors of one name and shape lie apart.
+
+    Attributes:
+        name: The parameter, or the variable.
+        spec: Its shape and dtype on the left side.
+        max_abs: The largest absolute difference; infinite where only one side is NaN or infinite.
+        mean_abs: The mean absolute difference.
+        relative: `max_abs` in proportion to the largest finite absolute value of the left side.
+        cosine: The cosine of the angle between the two, as vectors of their finite values; 1 for two that are
+            all zero.
+        equal: Whether every value is the same number: 0 and -0 are, and two NaNs at one place.
+        identical: Whether every value is the same in every bit, in one dtype.
+        zero_signs: Places where one side has 0 and the other -0.
+        nan_bits: Places where both sides have a NaN, with other bits.
+        work: What a mapping did to the left side first.
+    """
+
+    name: str
+    spec: TensorSpec
+    max_abs: float
+    mean_abs: float
+    relative: float
+    cosine: float
+    equal: bool
+    identical: bool
+    zero_signs: int = 0
+    nan_bits: int = 0
+    work: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "shape": list(self.spec.shape),
+            "dtype": self.spec.dtype,
+            "max_abs": _number(self.max_abs),
+            "mean_abs": _number(self.mean_abs),
+            "relative": _number(self.relative),
+            "cosine": _number(self.cosine),
+            "equal": self.equal,
+            "identical": self.identical,
+            "zero_signs": self.zero_signs,
+            "nan_bits": self.nan_bits,
+            "work": self.work,
+        }
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What differs between two sides.
+
+    Attributes:
+        left, right: What was compared, as it was named; `right` is empty where no values were.
+        findings: Names, shapes and dtypes that do not agree, and what a plan found.
+        tensors: The values compared, worst first.
+        tolerance: The relative difference up to which two tensors count as the same.
+        plan: The plan behind a comparison through a mapping.
+    """
+
+    left: str
+    right: str
+    findings: tuple[Finding, ...]
+    tensors: tuple[TensorDiff, ...]
+    tolerance: float = 0.0
+    plan: Plan | None = None
+
+    @cached_property
+    def different(self) -> tuple[TensorDiff, ...]:
+        """The tensors that differ by more than the tolerance."""
+        return tuple(tensor for tensor in self.tensors if not self._agrees(tensor))
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.findings and not self.different
+
+    def _agrees(self, tensor: TensorDiff) -> bool:
+        return tensor.equal or tensor.relative <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "left": self.left,
+            "right": self.right,
+            "same": self.same,
+            "tolerance": _number(self.tolerance),
+            "summary": {
+                "compared": len(self.tensors),
+                "equal": sum(tensor.equal for tensor in self.tensors),
+                "identical": sum(tensor.identical for tensor in self.tensors),
+                "different": len(self.different),
+                "findings": len(self.findings),
+            },
+            "findings": [finding.to_json() for finding in self.findings],
+            "notes": [note.to_json() for note in self.plan.notes] if self.plan else [],
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+
+def diff(
+    left: str | os.PathLike[str],
+    right: str | os.PathLike[str] | None = None,
+    *,
+    mapping: str | os.PathLike[str] | None = None,
+    tolerance: float = 0.0,
+    verify_checksums: bool = True,
+    dequantize: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    trust: bool = False,
+) -> Diff:
+    """What differs between two files: through a mapping, or name by name.
+
+    Args:
+        left: A TensorFlow checkpoint; without a mapping, any file.
+        right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. Left out, only names,
+            shapes and dtypes are looked at, which needs a mapping.
+        mapping: A bundled name or a path.
+        tolerance: The relative difference up to which two tensors count as the same.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        settings: Values for the mapping's parameters.
+        config: The configuration of the mapping's model, as a dict or a JSON file.
+        trust: Import a model from outside the trusted packages, where one is needed.
+
+    Raises:
+        TfptError: A file cannot be read, or the two are not of one kind; or there is no mapping for what needs one.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> folder = tempfile.mkdtemp()
+        >>> for seed in (1, 2):
+        ...     _ = tfpt.sample("i3d_flow", f"{folder}/{seed}.ckpt", seed=seed)
+        >>> result = diff(f"{folder}/1.ckpt", f"{folder}/2.ckpt")
+        >>> result.same, len(result.different), result.findings
+        (False, 230, ())
+    """
+    if mapping is not None:
+        job = prepare(
+            mapping,
+            left,
+            settings=settings,
+            config=config,
+            trust=trust,
+            verify_checksums=verify_checksums,
+            dequantize=dequantize,
+        )
+        with closing(job.source):
+            if right is None:
+                return diff_plan(job.plan)
+            with closing(open_source(right, verify_checksums=verify_checksums)) as weights:
+                if weights.side != "pt":
+                    raise TfptError(
+                        "through a mapping, a checkpoint is compared with PyTorch weights",
+                        where=str(right),
+                        expected="a .safetensors, .pth or .pt file",
+                        got=weights.format,
+                    )
+                return diff_through(job.plan, job.source, weights, tolerance=tolerance)
+    if settings or config is not None:
+        raise TfptError(
+            f"{'settings are' if settings else 'a configuration is'} for a mapping, and none is named",
+            hint=f"tfpt diff --mapping MAPPING {left} {right or ''}".rstrip(),
+        )
+    if right is None:
+        raise TfptError(
+            "one file alone cannot be compared",
+            expected="a mapping, or a second file of the same kind",
+            got=str(left),
+            hint=f"tfpt diff --mapping MAPPING {left}",
+        )
+    opened = {"verify_checksums": verify_checksums, "dequantize": dequantize}
+    with closing(open_source(left, **opened)) as first, closing(open_source(right, **opened)) as second:
+        if first.side != second.side:
+            raise TfptError(
+                "names of TensorFlow and of PyTorch can only be compared through a mapping",
+                got=f"{left} ({first.format}) and {right} ({second.format})",
+                hint=f"tfpt diff --mapping MAPPING {left} {right}",
+            )
+        return diff_files(first, second, tolerance=tolerance)
+
+
+def diff_plan(plan: Plan) -> Diff:
+    """The findings of a plan, without values."""
+    return Diff(plan.source, "", plan.findings, (), plan=plan)
+
+
+def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: float = 0.0) -> Diff:
+    """What a plan would write against what a file holds.
+
+    Tensors whose names or shapes do not agree are findings; all others are compared value by value.
+    """
+    findings = [*plan.findings, *_names(plan.writes, weights.specs, "the mapping writes", weights.location)]
+    compared = []
+    for step in plan.steps:
+        comparable = [
+            (index, spec)
+            for index, spec in enumerate(step.writes)
+            if spec.name in weights.specs and weights.specs[spec.name].shape == spec.shape
+        ]
+        if step.keep or not comparable:
+            continue
+        values = values_of(step, source)
+        for index, spec in comparable:
+            compared.append(compare(spec, values[index], weights.read(spec.name), step.work))
+            weights.release(spec.name)
+        for read in step.reads:
+            source.release(read.name)
+    return _sorted(plan.source, weights.location, findings, compared, tolerance, plan)
+
+
+def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
+    """Two files of one kind, name by name."""
+    findings = _names(left.specs, right.specs, left.location, right.location)
+    compared = []
+    for name, spec in left.specs.items():
+        if name in right.specs and right.specs[name].shape == spec.shape:
+            compared.append(compare(spec, left.read(name), right.read(name)))
+            left.release(name)
+            right.release(name)
+    return _sorted(left.location, right.location, findings, compared, tolerance, None)
+
+
+def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "") -> TensorDiff:
+    """How far two arrays of one shape lie apart.
+
+    Example:
+        >>> spec = TensorSpec("w", (2,), "float32")
+        >>> result = compare(spec, np.float32([3, 4]), np.float32([3, 5]))
+        >>> result.max_abs, result.mean_abs, result.relative, round(result.cosine, 4)
+        (1.0, 0.5, 0.25, 0.9947)
+    """
+    if left.dtype.kind == "O" or right.dtype.kind == "O":
+        same = left.tolist() == right.tolist()
+        apart = 0.0 if same else math.inf
+        return TensorDiff(spec.name, spec, apart, apart, apart, float(same), same, same, work=work)
+    greatest = total = scale = product = left_square = right_square = 0.0
+    equal, identical, zero_signs, nan_bits = True, left.dtype == right.dtype, 0, 0
+    for first, second in _chunks(left, right):
+        a, b = _wide(first), _wide(second)
+        both = (a == b) | (np.isnan(a) & np.isnan(b))
+        equal = equal and bool(both.all())
+        if not _same_bits(first, second):
+            identical = False
+            zero_signs += _other_zeros(a, b)
+            nan_bits += _other_nans(first, second)
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart_values = np.where(both, 0.0, np.abs(a - b))
+        apart_values[np.isnan(apart_values)] = math.inf
+        greatest = max(greatest, float(apart_values.max(initial=0.0)))
+        total += float(apart_values.sum())
+        a, b = np.where(np.isfinite(a), a, 0), np.where(np.isfinite(b), b, 0)
+        scale = max(scale, float(np.abs(a).max(initial=0.0)))
+        product += float(np.real(np.vdot(a, b)))
+        left_square += float(np.real(np.vdot(a, a)))
+        right_square += float(np.real(np.vdot(b, b)))
+    norm = math.sqrt(left_square) * math.sqrt(right_square)
+    cosine = product / norm if norm else float(left_square == right_square)
+    relative = 0.0 if greatest == 0 else greatest / scale if scale else math.inf
+    mean = total / left.size if left.size else 0.0
+    cosine = 1.0 if equal else cosine
+    return TensorDiff(
+        spec.name, spec, greatest, mean, relative, cosine, equal, identical, zero_signs, nan_bits, work
+    )
+
+
+def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.dtype == second.dtype and np.array_equal(_bytes(first), _bytes(second))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(np.uint8)
+
+
+def _other_zeros(first: np.ndarray, second: np.ndarray) -> int:
+    """How many zeros have the other sign; of complex numbers each part counts for itself."""
+    count = 0
+    for a, b in _parts(first, second):
+        count += int(np.count_nonzero((a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))))
+    return count
+
+
+def _other_nans(first: np.ndarray, second: np.ndarray) -> int:
+    """How many NaNs on both sides have other bits; dtypes that differ have no bits in common."""
+    if first.dtype != second.dtype:
+        return 0
+    count = 0
+    for a, b in _parts(first, second):
+        bits = (np.ascontiguousarray(part).view(f"u{part.itemsize}") for part in (a, b))
+        count += int(np.count_nonzero(np.isnan(_wide(a)) & np.isnan(_wide(b)) & (next(bits) != next(bits))))
+    return count
+
+
+def _parts(first: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The numbers themselves, or real and imaginary parts."""
+    if first.dtype.kind != "c" and second.dtype.kind != "c":
+        return [(first, second)]
+    return [(first.real, second.real), (first.imag, second.imag)]
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """In float64 or complex128; integers beyond 2**53 in longdouble, so that none is taken for its neighbor."""
+    if values.dtype.kind == "c":
+        return values.astype(np.complex128)
+    return values.astype(
+        np.longdouble if values.dtype.kind in "iu" and values.dtype.itemsize == 8 else np.float64
+    )
+
+
+def _chunks(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    first, second = left.reshape(-1), right.reshape(-1)
+    for start in range(0, first.size, _CHUNK):
+        yield first[start : start + _CHUNK], second[start : start + _CHUNK]
+
+
+def _names(
+    left: Mapping[str, TensorSpec], right: Mapping[str, TensorSpec], left_name: str, right_name: str
+) -> list[Finding]:
+    findings = []
+    only_right = [name for name in right if name not in left]
+    for name, spec in left.items():
+        other = right.get(name)
+        if other is None:
+            close = tuple(nearest(name, only_right))
+            findings.append(
+                Finding("missing", f"{name} is not in {right_name}", name, got=str(spec), nearest=close)
+            )
+        elif other.shape != spec.shape:
+            findings.append(
+                _unlike("shape", name, format_shape(spec.shape), format_shape(other.shape), left_name)
+            )
+        elif other.dtype != spec.dtype:
+            findings.append(_unlike("dtype", name, spec.dtype, other.dtype, left_name))
+    only_left = [name for name in left if name not in right]
+    for name in only_right:
+        close = tuple(nearest(name, only_left))
+        what = f"{name} is only in {right_name}"
+        findings.append(Finding("extra", what, name, got=str(right[name]), nearest=close))
+    return findings
+
+
+def _unlike(kind: str, name: str, left: str, right: str, left_name: str) -> Finding:
+    return Finding(kind, f"{name} has another {kind}", name, expected=f"{left}, as in {left_name}", got=right)
+
+
+def _sorted(
+    left: str,
+    right: str,
+    findings: Iterable[Finding],
+    compared: list[TensorDiff],
+    tolerance: float,
+    plan: Plan | None,
+) -> Diff:
+    worst: Callable[[TensorDiff], tuple[bool, float, float]] = lambda t: (t.equal, -t.relative, t.cosine)  # noqa: E731
+    return Diff(left, right, tuple(findings), tuple(sorted(compared, key=worst)), tolerance, plan)
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else str(value)

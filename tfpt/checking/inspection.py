@@ -1,0 +1,260 @@
+"""What is in a file: its tensors, their sizes, and what their values look like."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfpt.errors import SourceError, TfptError
+from tfpt.formats import Source, open_source
+from tfpt.formats.roles import roles_of
+from tfpt.formats.source import Quantized, Role
+from tfpt.tensors import DTYPES, TensorSpec
+
+# Values looked at together: keeps float64 temporaries under some 25 MB.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the values of one tensor look like; NaN and infinite values are counted and left out of the rest.
+
+    Where no value is left, the rest is NaN, and null in JSON.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    nans: int
+    infinities: int
+
+    def to_json(self) -> dict[str, float | int | None]:
+        return {
+            "min": _or_none(self.minimum),
+            "max": _or_none(self.maximum),
+            "mean": _or_none(self.mean),
+            "std": _or_none(self.std),
+            "nan": self.nans,
+            "inf": self.infinities,
+        }
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a file.
+
+    Attributes:
+        path: The file, as it was named.
+        format: Its format.
+        fingerprint: A hash of its content, as written into converted files.
+        specs: The tensors looked at.
+        total: How many the file holds.
+        statistics: Of each tensor of numbers, where asked for.
+        roles: What the tensors that are no weights are for: optimizer slots, moving averages, counters.
+        details: What else the file says of itself, in words: signatures, metadata.
+        skipped: What the file holds and `specs` leaves out, by name, each with the reason.
+        unreadable: Tensors that are listed and whose values cannot be read, by name, each with the reason: those known
+            without reading, and with `stats` all.
+        quantized: Tensors whose integers stand for real numbers, by name, and how.
+        sizes: Bytes in the file of tensors of strings, by name, where the format tells.
+    """
+
+    path: str
+    format: str
+    fingerprint: str
+    specs: Mapping[str, TensorSpec]
+    total: int
+    statistics: Mapping[str, Statistics]
+    roles: Mapping[str, Role]
+    details: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    quantized: Mapping[str, Quantized] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def by_dtype(self) -> dict[str, tuple[int, int]]:
+        """For each dtype, how many tensors and how many bytes, largest first."""
+        return self._totals(lambda spec: spec.dtype)
+
+    @property
+    def by_role(self) -> dict[str, tuple[int, int]]:
+        """For weights and each other role, how many tensors and how many bytes, largest first."""
+        return self._totals(lambda spec: self.roles.get(spec.name, "weight"))
+
+    def _totals(self, key: Callable[[TensorSpec], str]) -> dict[str, tuple[int, int]]:
+        counts: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for spec in self.specs.values():
+            counts[key(spec)] += 1
+            sizes[key(spec)] += self.sizes.get(spec.name, spec.nbytes)
+        return {name: (counts[name], size) for name, size in sizes.most_common()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "format": self.format,
+            "fingerprint": self.fingerprint,
+            "tensors": [
+                {
+                    "name": spec.name,
+                    "shape": list(spec.shape),
+                    "dtype": spec.dtype,
+                    "role": self.roles.get(name, "weight"),
+                    **({"bytes": self.sizes[name]} if name in self.sizes else {}),
+                    **({"quantized": _quantized(self.quantized[name])} if name in self.quantized else {}),
+                    **({"unreadable": self.unreadable[name]} if name in self.unreadable else {}),
+                    **({"statistics": self.statistics[name].to_json()} if name in self.statistics else {}),
+                }
+                for name, spec in self.specs.items()
+            ],
+            "total": self.total,
+            "skipped": dict(self.skipped),
+            "details": list(self.details),
+            "dtypes": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_dtype.items()},
+            "roles": {name: {"tensors": n, "bytes": size} for name, (n, size) in self.by_role.items()},
+        }
+
+
+def _quantized(how: Quantized) -> dict[str, Any]:
+    return {
+        "scheme": how.scheme,
+        "axis": how.axis,
+        "scales": [_or_none(scale) for scale in how.scales],
+        "zero_points": list(how.zero_points),
+        **({"minimums": list(how.minimums)} if how.minimums else {}),
+    }
+
+
+def inspect(
+    path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantize: bool = False
+) -> Inspection:
+    """What is in a file that tfpt reads; no weight is read unless `stats` asks for it.
+
+    Args:
+        path: Anything that `tfpt.open_source` opens.
+        grep: Only tensors whose name holds this regular expression.
+        stats: Also read the values.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = tfpt.sample("i3d_rgb", checkpoint)
+        >>> inspect(checkpoint, grep="Logits").by_dtype
+        {'float32': (2, 1640000)}
+    """
+    source = open_source(path, dequantize=dequantize)
+    try:
+        return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))
+    finally:
+        source.close()
+
+
+def inspect_source(
+    source: Source, *, grep: str | None = None, stats: bool = False, path: str = ""
+) -> Inspection:
+    """Look into a file; no weight is read unless `stats` asks for it.
+
+    Args:
+        source: The opened file.
+        grep: Only tensors whose name holds this regular expression.
+        stats: Also read the values.
+        path: What to call the file.
+
+    Raises:
+        TfptError: `grep` is not a regular expression.
+        SourceError: The file cannot be read. Tensors that cannot are in `unreadable`.
+    """
+    try:
+        wanted = re.compile(grep or "")
+    except re.error as error:
+        raise TfptError("--grep is not a regular expression", got=f"{grep}: {error}") from error
+    specs = {name: spec for name, spec in source.specs.items() if wanted.search(name)}
+    unreadable = {name: why for name, why in source.unavailable.items() if name in specs}
+    statistics = {}
+    for name, spec in specs.items() if stats else ():
+        held = DTYPES[spec.dtype].numpy
+        if held is None or held.kind in "Oc" or not spec.size or name in unreadable:
+            continue
+        # One damaged tensor among thousands is told, and does not hide the others.
+        with _noting(unreadable, name):
+            statistics[name] = statistics_of(source.read(name))
+        with suppress(SourceError):
+            source.release(name)
+    return Inspection(
+        path=path or source.location,
+        format=source.format,
+        fingerprint=source.fingerprint(),
+        specs=specs,
+        total=len(source.specs),
+        statistics=statistics,
+        roles={name: role for name, role in roles_of(source).items() if name in specs},
+        details=tuple(source.details),
+        skipped={name: why for name, why in source.skipped.items() if wanted.search(name)},
+        unreadable=unreadable,
+        quantized={name: how for name, how in source.quantized.items() if name in specs},
+        sizes={name: size for name, size in source.sizes.items() if name in specs},
+    )
+
+
+@contextmanager
+def _noting(reasons: dict[str, str], name: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        reasons[name] = error.what
+
+
+def statistics_of(array: np.ndarray) -> Statistics:
+    """Minimum, maximum, mean, standard deviation, and how many values are no numbers.
+
+    Example:
+        >>> statistics_of(np.float32([1, 3, np.nan, np.inf]))
+        Statistics(minimum=1.0, maximum=3.0, mean=2.0, std=1.0, nans=1, infinities=1)
+    """
+    flat = array.reshape(-1)
+    low, high = np.inf, -np.inf
+    count = nans = infinities = 0
+    for values in _chunks(flat):
+        finite = values[np.isfinite(values)]
+        nans += int(np.isnan(values).sum())
+        infinities += int(np.isinf(values).sum())
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            count += finite.size
+    if not count:
+        return Statistics(math.nan, math.nan, math.nan, math.nan, nans, infinities)
+    # Values are taken in a unit of their own size, a power of two, so that neither sums nor squares overflow; and less
+    # the smallest, so that squares of what is left lose no digits where all values lie far from zero.
+    unit = 2.0 ** min(math.frexp(max(-low, high))[1], 1023)
+    spread = (high / unit - low / unit) or 1.0
+    total = squares = 0.0
+    for values in _chunks(flat):
+        apart = (values[np.isfinite(values)] / unit - low / unit) / spread
+        total += float(apart.sum())
+        squares += float(np.dot(apart, apart))
+    mean = total / count
+    variance = max(squares / count - mean**2, 0.0)
+    return Statistics(
+        low, high, (low / unit + mean * spread) * unit, math.sqrt(variance) * spread * unit, nans, infinities
+    )
+
+
+def _chunks(flat: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, flat.size, _CHUNK):
+        yield flat[start : start + _CHUNK].astype(np.float64)

@@ -1,0 +1,204 @@
+"""What can be said of a mapping without a checkpoint: rows that reach nothing, parameters that no row writes, drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+from typing import Any
+
+from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.language.mapping import Mapping
+from tfpt.language.templates import PT_SEPARATOR
+from tfpt.language.tree import display_path
+from tfpt.planning import Finding
+from tfpt.planning.defaults import note_defaults
+from tfpt.planning.loose_ends import NearestNames
+from tfpt.planning.names import NameIndex
+from tfpt.targets.manifest import read_manifest, write_manifest
+from tfpt.targets.model import build_model, model_specs
+from tfpt.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check of a mapping found.
+
+    Attributes:
+        mapping: The mapping.
+        parameters: How many parameters the manifest, or else the model, lists.
+        findings: What is wrong with it.
+        notes: What is worth knowing, and what could not be looked at.
+    """
+
+    mapping: Mapping
+    parameters: int
+    findings: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mapping": self.mapping.name,
+            "ok": not self.findings,
+            "rows": len(self.mapping.alternatives[0].rows),
+            "parameters": self.parameters,
+            "findings": [finding.to_json() for finding in self.findings],
+            "notes": [note.to_json() for note in self.notes],
+        }
+
+
+def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: bool = False) -> Check:
+    """Look at a mapping's rows, its manifest and its model together.
+
+    Args:
+        mapping: The compiled mapping.
+        trust: Import the model even from outside the trusted packages.
+        update_manifest: Write the manifest anew from the model.
+
+    Raises:
+        MappingError: The manifest cannot be read, or is to be written of a mapping that was set otherwise.
+        ModelError: The manifest is to be written and the model cannot be built, or the model refuses its arguments.
+    """
+    if update_manifest and mapping.adapted:
+        raise MappingError(
+            "a manifest is written of the mapping as it stands",
+            where=display_path(mapping.path),
+            expected="--write-manifest without --set and --config",
+        )
+    found: list[Finding] = []
+    listed: Table[str, TensorSpec] | None = None
+    built: Table[str, TensorSpec] | None = None
+    if mapping.model.factory is not None:
+        try:
+            model = build_model(mapping, trust=trust)
+            built = model_specs(model)
+            from tfpt.networks.behavior import check_behavior
+
+            found += check_behavior(model, mapping)
+            found += _random(mapping, built, trust)
+        except ModelError as error:
+            unseen = isinstance(error.__cause__, ImportError) or (
+                isinstance(error, UntrustedError) and mapping.manifest_path.is_file()
+            )
+            if update_manifest or not unseen:
+                raise
+            found.append(
+                Finding(
+                    "unchecked", f"the model: {error.what}", where=error.where or "", hint=error.hint or ""
+                )
+            )
+    elif update_manifest:
+        build_model(mapping)  # raises, saying that the mapping names no model
+    if update_manifest and built is not None:
+        write_manifest(mapping.manifest_path, built)
+    if mapping.manifest_path.is_file() and not mapping.adapted:
+        listed = read_manifest(mapping.manifest_path)
+        if built is not None:
+            found += _drift(mapping, listed, built)
+    elif not mapping.adapted and mapping.model.factory is not None:
+        where = display_path(mapping.path)
+        hint = f"tfpt check {where} --write-manifest"
+        found.append(Finding("unchecked", "there is no manifest beside the mapping", where=where, hint=hint))
+    parameters = listed if listed is not None else built
+    if parameters is None:
+        found.append(_unknown(mapping))
+    else:
+        found += _unreached(mapping, parameters)
+    found += note_defaults(mapping)
+    return Check(
+        mapping,
+        len(parameters or {}),
+        tuple(finding for finding in found if finding.stops),
+        tuple(finding for finding in found if not finding.stops),
+    )
+
+
+def _unknown(mapping: Mapping) -> Finding:
+    where = display_path(mapping.path)
+    if mapping.model.factory is None:
+        hint = f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}"
+        got = "no manifest and no model"
+    elif mapping.adapted and mapping.manifest_path.is_file():
+        got, hint = "a model that cannot be built, and a manifest of other settings", f"tfpt check {where}"
+    else:
+        got, hint = "no manifest, and a model that cannot be built", ""
+    return Finding(
+        "unknown-model",
+        "it is not known which parameters the model has, so no row was checked against them",
+        where=where,
+        expected="a manifest beside the mapping, or a model that can be built",
+        got=got,
+        hint=hint,
+    )
+
+
+def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> list[Finding]:
+    """A finding for each parameter that is kept and drawn at random; without such rows no model is built."""
+    names = NameIndex(built, PT_SEPARATOR)
+    rows = {
+        name: row.where
+        for row in mapping.alternatives[0].rows
+        if row.keep
+        for template in row.pt
+        for name, _ in names.matches(template)
+    }
+    if not rows:
+        return []
+    from tfpt.execution.kept_values import kept_values, random_finding
+
+    kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows)
+    return [random_finding(name, where) for name, where in rows.items() if name in kept.random]
+
+
+def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Finding]:
+    names = NameIndex(parameters, PT_SEPARATOR)
+    reached: set[str] = set()
+    found = []
+    for row in mapping.alternatives[0].rows:
+        matches = [name for template in row.pt for name, _ in names.matches(template)]
+        reached.update(matches)
+        if not matches:
+            found.append(
+                Finding(
+                    "dead-row",
+                    f"the row writes no parameter of the model: {row}",
+                    where=row.where,
+                    row=str(row),
+                )
+            )
+    texts = list(dict.fromkeys(template.text for row in mapping.alternatives[0].rows for template in row.pt))
+    nearest = NearestNames()
+    found += [
+        Finding(
+            "missing",
+            f"no row writes the parameter {name}",
+            name=name,
+            where=display_path(mapping.path),
+            expected=f"a row for {spec}",
+            nearest=nearest(name, texts),
+        )
+        for name, spec in parameters.items()
+        if name not in reached
+    ]
+    return found
+
+
+def _drift(mapping: Mapping, listed: Table[str, TensorSpec], built: Table[str, TensorSpec]) -> list[Finding]:
+    where = display_path(mapping.manifest_path)
+    hint = f"tfpt check {display_path(mapping.path)} --write-manifest, if the model is right"
+
+    def finding(name: str, expected: str, got: str) -> Finding:
+        what = f"the manifest and the model do not agree on {name}"
+        return Finding("drift", what, name=name, where=where, expected=expected, got=got, hint=hint)
+
+    found = [
+        finding(name, str(spec), "not in the manifest") for name, spec in built.items() if name not in listed
+    ]
+    found += [
+        finding(name, "not in the model", str(spec)) for name, spec in listed.items() if name not in built
+    ]
+    found += [
+        finding(name, str(spec), str(listed[name]))
+        for name, spec in built.items()
+        if name in listed and listed[name] != spec
+    ]
+    return found

@@ -1,0 +1,1 @@
+"""Carrying a plan out: read, transform, write, in parallel and in bounded memory."""

@@ -1,0 +1,361 @@
+"""From a mapping and a checkpoint to a file of PyTorch weights: plan, then translate, or refuse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfpt.errors import SinkError, SourceError, TfptError
+from tfpt.execution.kept_values import Kept, with_kept
+from tfpt.execution.sinks import open_sink
+from tfpt.execution.sinks.sink import FileSink, Sink
+from tfpt.execution.translate import metadata_of, translate
+from tfpt.formats import Source, open_source
+from tfpt.formats.roles import roles_of
+from tfpt.io.output_file import real_path, refuse_input
+from tfpt.io.publishing import publish
+from tfpt.language.loader import load_mapping
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.planning import Plan, PlanError, Step, make_plan
+from tfpt.targets.manifest import target_specs
+from tfpt.targets.model import build_model
+from tfpt.tensors import DTYPES
+
+if TYPE_CHECKING:
+    from tfpt.formats.published import Fetched
+
+# What --dtype may name: the floating-point types that PyTorch has.
+_FLOATS = tuple(name for name, held in DTYPES.items() if held.torch and name.startswith(("float", "bfloat")))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion, planned and not yet carried out.
+
+    Attributes:
+        mapping: The compiled mapping.
+        source: The opened checkpoint.
+        plan: What is to be done.
+        out: The file to write.
+        trust: Whether the model may come from outside the trusted packages.
+        fetched: The copy of a published checkpoint that `source` is.
+        kept: Values of the model's own, for `keep` rows; None where there are no such rows, or no model was built.
+    """
+
+    mapping: TfptMapping
+    source: Source
+    plan: Plan
+    out: Path
+    trust: bool = False
+    fetched: Fetched | None = None
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        plan: What was done.
+        nbytes: The size of the file.
+    """
+
+    path: Path
+    plan: Plan
+    nbytes: int
+
+
+def prepare(
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    verify_checksums: bool = True,
+    dequantize: bool = False,
+    index_only: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Job:
+    """Plan a conversion: read the mapping, the checkpoint's index and the manifest, and no weight.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names, which is fetched into the cache first.
+        out: The output file; by default the mapping's name with `.safetensors`, in the working folder.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        index_only: Of a published checkpoint fetch the index alone: the plan is not carried out.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+
+    Raises:
+        TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
+    """
+    if dtype is not None and dtype not in _FLOATS:
+        raise TfptError("parameters cannot be written in this dtype", expected=", ".join(_FLOATS), got=dtype)
+    compiled = load_mapping(
+        os.fspath(mapping), settings, os.fspath(config) if isinstance(config, os.PathLike) else config
+    )
+    fetched = None
+    if checkpoint is None:
+        # Imported here: most conversions are of a checkpoint that is at hand.
+        from tfpt.formats.published import published
+
+        fetched = published(compiled, index_only=index_only, progress=progress)
+        checkpoint = fetched.location
+    source = _opened(
+        checkpoint,
+        fetched,
+        verify_checksums=verify_checksums,
+        dequantize=dequantize,
+        by_path=compiled.names_are_paths,
+    )
+    try:
+        plan = make_plan(
+            compiled,
+            source.specs,
+            target_specs(compiled, trust=trust),
+            source=os.fspath(checkpoint),
+            dtype=dtype,
+            roles=roles_of(source),
+            quantized=source.quantized,
+            skipped=source.skipped,
+        )
+        plan, kept = with_kept(plan, compiled, trust=trust)
+    except BaseException:
+        source.close()
+        raise
+    target = Path(os.path.expanduser(out)) if out else Path(f"{compiled.name}.safetensors")
+    return Job(compiled, source, plan, target, trust, fetched, kept)
+
+
+def carry_out(
+    jobs: Sequence[Job],
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Callable[[Job, Step], None] | None = None,
+) -> list[Conversion]:
+    """Write the files of several plans: none is begun unless every plan is free of findings.
+
+    Raises:
+        PlanError: A plan has findings.
+        SinkError: Two jobs have one output, an output is a checkpoint, or a file cannot be written; no output has
+            changed, unless the message says that they are there.
+        SourceError: A tensor cannot be read, or fails its checksum; no output has changed.
+    """
+    for job in jobs:
+        if not job.plan.ok:
+            raise PlanError(job.plan)
+    outs = [real_path(job.out) for job in jobs]
+    for job in jobs:
+        refuse_input(job.out, job.source.location, *job.source.files)
+    for index, out in enumerate(outs):
+        if out in outs[:index]:
+            raise SinkError(
+                "two conversions would write one file", where=str(jobs[index].out), hint="--out FOLDER"
+            )
+    with ExitStack() as stack:
+        # Every output is begun before the first is filled, and finished after the last: all appear, or none.
+        sinks = [stack.enter_context(_open(job, overwrite)) for job in jobs]
+        for job, sink in zip(jobs, sinks, strict=True):
+            _fill(job, sink, workers, progress)
+        files = [sink.finish() for sink in sinks]
+        publish(files)
+    return [Conversion(job.out, job.plan, file.nbytes) for job, file in zip(jobs, files, strict=True)]
+
+
+def convert(
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    verify_checksums: bool = True,
+    dequantize: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Conversion:
+    """Translate a checkpoint into a file of PyTorch weights.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names, fetched into the cache.
+        out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
+        overwrite: Replace the file if it exists.
+        workers: Threads; by default one for each core, at most eight.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        verify_checksums: Whether to compare each tensor with its checksum when it is read.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+
+    Raises:
+        PlanError: The mapping does not fit: every finding is in it, and nothing was written.
+        TfptError: Something cannot be read or written; the output has not changed, unless the message says that it is
+            there.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = sample("i3d_flow", f"{folder}/model.ckpt")
+        >>> done = convert("i3d_flow", f"{folder}/model.ckpt", f"{folder}/flow.safetensors")
+        >>> len(done.plan.writes), done.path.name
+        (344, 'flow.safetensors')
+    """
+    job = prepare(
+        mapping,
+        checkpoint,
+        out,
+        settings=settings,
+        config=config,
+        dtype=dtype,
+        trust=trust,
+        verify_checksums=verify_checksums,
+        dequantize=dequantize,
+        progress=progress,
+    )
+    try:
+        return carry_out([job], overwrite=overwrite, workers=workers)[0]
+    finally:
+        job.source.close()
+
+
+def plan(
+    mapping: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
+    dequantize: bool = False,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Plan:
+    """What `convert` would do, with every finding; an index alone is enough.
+
+    Args:
+        mapping: A bundled name or a path.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
+            the mapping's `source.url` names; of its files only the index is fetched.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dtype: The dtype in which floating-point parameters are to be written, if not the model's.
+        trust: Import a model from outside the trusted packages, where one is needed.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+
+    Raises:
+        TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = sample("i3d_rgb", checkpoint)
+        >>> found = plan("i3d_flow", checkpoint)
+        >>> found.ok, found.findings[0].kind
+        (False, 'scope')
+    """
+    job = prepare(
+        mapping,
+        checkpoint,
+        settings=settings,
+        config=config,
+        dtype=dtype,
+        trust=trust,
+        dequantize=dequantize,
+        index_only=True,
+        progress=progress,
+    )
+    job.source.close()
+    return job.plan
+
+
+def sample(
+    mapping: str | os.PathLike[str],
+    prefix: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    trust: bool = False,
+) -> int:
+    """Write a TensorFlow checkpoint of random weights that fits a mapping; the same seed gives the same values.
+
+    Args:
+        mapping: A bundled name or a path.
+        prefix: The checkpoint's prefix; its folder is made if need be.
+        seed: The same seed gives the same values.
+        overwrite: Replace a checkpoint of that name.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        trust: Import a model from outside the trusted packages.
+
+    Returns:
+        The number of variables written.
+
+    Raises:
+        TfptError: The mapping does not say how large its variables are, the checkpoint exists or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> sample("i3d_rgb", f"{tempfile.mkdtemp()}/model.ckpt", seed=7)
+        230
+    """
+    from tfpt.execution.samples import write_sample
+
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    return write_sample(
+        compiled, target_specs(compiled, trust=trust), Path(prefix), seed=seed, overwrite=overwrite
+    )
+
+
+def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **options: bool) -> Source:
+    try:
+        return open_source(checkpoint, **options)
+    except SourceError as error:
+        if fetched is None:
+            raise
+        from tfpt.formats.published import kept
+
+        raise kept(error, fetched) from error
+
+
+def _open(job: Job, overwrite: bool) -> FileSink:
+    return open_sink(job.out, job.plan.writes.values(), metadata_of(job.plan, job.source), overwrite)
+
+
+def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
+    kept = None if job.kept is None else job.kept.values
+    if kept is None and any(step.keep for step in job.plan.steps):
+        kept = build_model(job.mapping, device="cpu", trust=job.trust).state_dict()
+    advance = None if progress is None else (lambda step: progress(job, step))
+    try:
+        translate(job.plan, job.source, sink, kept=kept, workers=workers, progress=advance)
+    except SourceError as error:
+        if job.fetched is None:
+            raise
+        from tfpt.formats.published import discarded
+
+        # A damaged copy must not be found in the cache for ever.
+        raise discarded(error, job.fetched) from error

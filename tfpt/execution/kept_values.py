@@ -1,0 +1,133 @@
+"""What a model generates itself, for rows that say `keep`: its values, and which of them it draws at random."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfpt.errors import ModelError
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.planning import Finding, Plan
+from tfpt.targets.model import build_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Values of a model's own.
+
+    Attributes:
+        values: Parameters and buffers by name, on the CPU.
+        random: Those that another seed makes otherwise.
+    """
+
+    values: Mapping[str, torch.Tensor]
+    random: frozenset[str]
+
+
+def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> Kept:
+    """The values of some parameters and buffers in a model as it is built.
+
+    The model is built twice, one after the other, from two seeds; what differs in any bit is drawn at random. The
+    generators of torch, numpy and Python are left as they were.
+
+    Example:
+        >>> import torch
+        >>> kept = kept_values(lambda: torch.nn.BatchNorm1d(3), ["weight", "running_var"])
+        >>> kept.values["running_var"].tolist(), sorted(kept.random)
+        ([1.0, 1.0, 1.0], [])
+        >>> sorted(kept_values(lambda: torch.nn.Linear(3, 2), ["weight"]).random)
+        ['weight']
+    """
+    wanted = list(names)
+    first = _built(build, wanted, 1)
+    second = _built(build, wanted, 2)
+    return Kept(first, frozenset(name for name in first if not _same(first[name], second.get(name))))
+
+
+def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple[Plan, Kept | None]:
+    """A plan that says which of the values to be kept are random, and those values; a plan without `keep` as it is.
+
+    Where the model cannot be built that is a note: whoever carries the plan out builds it again, and fails.
+    """
+    names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
+    if not names:
+        return plan, None
+    try:
+        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), names)
+    except ModelError as error:
+        note = Finding(
+            "unchecked",
+            f"whether the values to be kept are random: {error.what}",
+            where=error.where or "",
+            hint=error.hint or "",
+        )
+        return replace(plan, notes=(*plan.notes, note)), None
+    return with_random(plan, kept.random), kept
+
+
+def with_random(plan: Plan, drawn: Iterable[str]) -> Plan:
+    """The plan with a finding for each parameter to be kept that is drawn at random."""
+    rows = {spec.name: step.where for step in plan.steps if step.keep for spec in step.writes}
+    return replace(
+        plan,
+        findings=(*plan.findings, *(random_finding(name, rows[name]) for name in rows if name in set(drawn))),
+    )
+
+
+def random_finding(name: str, where: str) -> Finding:
+    """That a row keeps what the model draws at random.
+
+    Example:
+        >>> random_finding("conv.weight_v", "m.yaml:7").what
+        'conv.weight_v is to be kept, and the model draws it at random'
+    """
+    return Finding(
+        "random",
+        f"{name} is to be kept, and the model draws it at random",
+        name=name,
+        where=where,
+        expected="a value that the model makes the same every time, such as sinusoids or a mask",
+        got="other values from another seed: every run would write another file",
+        hint="a row that reads it from the checkpoint, or fill:, or a model without it",
+    )
+
+
+def _built(build: Callable[[], torch.nn.Module], names: list[str], seed: int) -> dict[str, torch.Tensor]:
+    with _seeded(seed):
+        state = build().state_dict()
+    # Copies, so that of two large models one alone is in memory.
+    return {name: state[name].detach().cpu().clone() for name in names if name in state}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _same(first: torch.Tensor, second: torch.Tensor | None) -> bool:
+    import torch
+
+    if second is None or first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    # As bytes: two NaNs are the same here, and 0 and -0 are not.
+    one, other = (value.contiguous().reshape(-1).view(torch.uint8) for value in (first, second))
+    return bool(torch.equal(one, other))

@@ -1,0 +1,146 @@
+"""A checkpoint of random weights that fits a mapping, to try things out without the published file."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfpt.errors import MappingError, SinkError
+from tfpt.execution.sinks.bundle import write_bundle
+from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.mapping import Row
+from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template
+from tfpt.operations.inversion import source_shapes
+from tfpt.operations.layout import LayoutError
+from tfpt.planning import PlanError, make_plan
+from tfpt.planning.instances import Instance, instances_of
+from tfpt.planning.names import NameIndex
+from tfpt.tensors import TensorSpec, dtype, is_integer
+
+
+def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Variables of which the mapping would write exactly `targets`, under its first scope.
+
+    Raises:
+        MappingError: The mapping does not say how large a variable is: it merges axes, or joins pieces, without sizes.
+    """
+    return {spec.name: spec for spec, _ in _invert(mapping, targets).values()}
+
+
+def write_sample(
+    mapping: TfptMapping,
+    targets: Mapping[str, TensorSpec],
+    prefix: Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> int:
+    """Write the checkpoint `prefix` in TensorFlow's V2 format; the same seed gives the same values.
+
+    Kernels are normal with variance 2 / fan-in, variances uniform in [0.5, 1.5], everything else small, so that
+    activations keep their size through the layers.
+
+    Returns:
+        The number of variables written.
+
+    Raises:
+        MappingError: See `sample_specs`.
+        SinkError: There is a checkpoint of that name already, or the files cannot be written.
+    """
+    if not overwrite and Path(f"{prefix}.index").exists():
+        raise SinkError("the checkpoint exists already", where=f"{prefix}.index", hint="--force replaces it")
+    found = _invert(mapping, targets)
+    specs = {spec.name: spec for spec, _ in found.values()}
+    plan = make_plan(mapping, specs, targets, source=str(prefix))
+    if not plan.ok:
+        raise PlanError(plan)
+
+    def maker(spec: TensorSpec, parameter: TensorSpec) -> Callable[[], np.ndarray]:
+        return lambda: _values(spec, parameter, seed)
+
+    rows = ((spec, maker(spec, parameter)) for spec, parameter in found.values())
+    write_bundle(prefix, rows, overwrite=overwrite)
+    return len(found)
+
+
+def _invert(
+    mapping: TfptMapping, targets: Mapping[str, TensorSpec]
+) -> dict[str, tuple[TensorSpec, TensorSpec]]:
+    """Variable name → the variable, and the first parameter that it feeds."""
+    parameters, nothing = NameIndex(targets, PT_SEPARATOR), NameIndex((), TF_SEPARATOR)
+    chosen: dict[str, Instance] = {}
+    for row in mapping.alternatives[0].rows:
+        if not row.tf or row.tied or row.fallback:
+            continue
+        for instance in instances_of(row, nothing, {}, parameters):
+            for name in instance.writes:
+                if name not in chosen or _openness(row) < _openness(chosen[name].row):
+                    chosen[name] = instance
+    found: dict[str, tuple[TensorSpec, TensorSpec]] = {}
+    for instance in {id(instance): instance for instance in chosen.values()}.values():
+        first = targets[instance.writes[0]]
+        for name, shape in _sources(instance, [targets[name] for name in instance.writes]).items():
+            found.setdefault(name, (TensorSpec(name, shape, _dtype(instance.row, first)), first))
+    return dict(sorted(found.items()))
+
+
+def _openness(row: Row) -> int:
+    """How much of a row's names is fields: of two rows that would write a parameter, the more literal one does."""
+    return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
+
+
+def _dtype(row: Row, parameter: TensorSpec) -> str:
+    """What is scaled or added to is a floating-point number, whatever is made of it in the end."""
+    whole = is_integer(parameter.dtype) or parameter.dtype == "bool"
+    return "float32" if row.transform.computes and whole else parameter.dtype
+
+
+def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    row = instance.row
+    try:
+        shapes = source_shapes(
+            row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)
+        )
+    except LayoutError as error:
+        raise MappingError(
+            f"the row does not say how large {' and '.join(template.text for template in row.tf)} is: {error.what}",
+            where=row.where,
+            expected="axes: with the size of every axis that the layout merges",
+        ) from error
+    if not row.stacks:
+        return {_name(template, instance): shape for template, shape in zip(row.tf, shapes, strict=True)}
+    return {
+        _name(row.tf[0], Instance(row, {**instance.values, row.index: position})): shape
+        for position, shape in enumerate(shapes)
+    }
+
+
+def _name(template: Template, instance: Instance) -> str:
+    """The variable's name; a field that carries nothing is written as 0."""
+    known = template.render(instance.values)
+    if known is not None:
+        return known
+    parts = [part if isinstance(part, str) or part.name else "0" for part in template.parts]
+    return Template(template.text, template.separator, tuple(parts)).render(instance.values) or template.text
+
+
+def _values(spec: TensorSpec, parameter: TensorSpec, seed: int) -> np.ndarray:
+    held = dtype(spec.dtype).numpy
+    assert held is not None
+    random = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
+    leaf = parameter.name.rpartition(PT_SEPARATOR)[2]
+    if held.kind in "iub":
+        values = np.zeros(spec.shape)
+    elif leaf == "running_var":
+        values = random.uniform(0.5, 1.5, spec.shape)
+    elif len(parameter.shape) > 1:
+        values = random.normal(0.0, math.sqrt(2 / max(1, math.prod(parameter.shape[1:]))), spec.shape)
+    elif leaf == "weight":
+        values = 1 + random.normal(0.0, 0.1, spec.shape)
+    else:
+        values = random.normal(0.0, 0.1, spec.shape)
+    return values.astype(held)

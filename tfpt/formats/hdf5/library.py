@@ -1,0 +1,287 @@
+"""The process in which the HDF5 library reads a file: with little memory, for a short time, without the file itself.
+
+It is started by `tfpt.formats.hdf5.subprocess_reader` and asks it for the bytes that it needs. Whatever a file makes
+the library do ends with this process.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tfpt.formats.hdf5.classic import natural
+from tfpt.formats.hdf5.frames import ANSWER, FAILURE, SPAN, WANT, receive, send
+from tfpt.io.limits import HDF5_DEPTH
+from tfpt.tensors import BY_NUMPY, DTYPES
+
+_BLOCK, _KEPT = 64 << 10, 512
+# Seconds of processor time are granted for so many bytes of values.
+_BYTES_A_TURN = 64 << 20
+
+
+def main(size: int, memory: int, seconds: int) -> None:
+    """Answer one question after another, until the other process has no more.
+
+    Args:
+        size: How many bytes the file has.
+        memory: How many bytes may be taken, beside what the packages take and the values that are read.
+        seconds: How many of processor time may be taken for a question; for values, as many for each 64 MiB.
+    """
+    import h5py
+
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    memory += _address_space()
+    _grant(memory, seconds)
+    try:
+        file = h5py.File(io.BufferedReader(_Asked(questions, answers, size)), "r")
+        send(answers, ANSWER, b"")
+    except Exception as error:
+        send(answers, FAILURE, _reason(error))
+        return
+    while True:
+        try:
+            question = json.loads(receive(questions)[1])
+        except EOFError:
+            return
+        values = question.get("size", 0)
+        _grant(memory + 4 * values, seconds * (1 + values // _BYTES_A_TURN))
+        try:
+            send(answers, ANSWER, _answered(h5py, file, question))
+        except Exception as error:
+            send(answers, FAILURE, _reason(error))
+
+
+def _grant(memory: int, seconds: int) -> None:
+    """Allow this process so much memory in all, and so much more time than it has taken."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds)
+    _limit(resource.RLIMIT_AS, memory)
+
+
+def _limit(what: int, value: int) -> None:
+    import resource
+
+    _, hard = resource.getrlimit(what)
+    # macOS takes some limits and does not keep to them, and refuses others.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _address_space() -> int:
+    """How many bytes of addresses this process has taken, where the system says so."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 2 << 30
+
+
+def _reason(error: Exception) -> bytes:
+    if isinstance(error, MemoryError):
+        return b"it asks for more memory than it may have"
+    # h5py's KeyError quotes its text.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    return f"{text or type(error).__name__}"[:1000].encode(errors="replace")
+
+
+def _answered(h5py: Any, file: Any, question: dict[str, Any]) -> bytes | memoryview:
+    path = question.get("path", "").encode("utf-8", "surrogateescape")
+    item = file[path] if path else file
+    match question["want"]:
+        case "list":
+            return json.dumps(_Listing(h5py, file).found).encode()
+        case "texts":
+            return json.dumps(_texts(h5py, item, question["attribute"])).encode()
+        case "stored":
+            return json.dumps([int(item.id.get_storage_size()), _unpacked(item)]).encode()
+        case "place":
+            return json.dumps(_place(item)).encode()
+        case "strings":
+            return json.dumps(_strings(item)).encode()
+    values = np.asarray(item[()])
+    native = values.astype(values.dtype.newbyteorder("="), order="C", copy=False)
+    return native.reshape(-1).view(np.uint8).data
+
+
+def _unpacked(dataset: Any) -> int:
+    """How many bytes all chunks take when they are unpacked."""
+    if dataset.chunks is None:
+        return 0
+    one = int(np.prod([float(size) for size in dataset.chunks])) * dataset.id.get_type().get_size()
+    return int(one * max(1, dataset.id.get_num_chunks()))
+
+
+def _place(dataset: Any) -> tuple[int, int] | None:
+    """Where in the file the values lie, or those of the chunk in the middle; `None` where it does not say."""
+    if dataset.chunks is None:
+        offset = dataset.id.get_offset()
+        return None if offset is None else (int(offset), int(dataset.id.get_storage_size()))
+    count = dataset.id.get_num_chunks()
+    if not count:
+        return None
+    chunk = dataset.id.get_chunk_info(count // 2)
+    return int(chunk.byte_offset), int(chunk.size)
+
+
+def _strings(dataset: Any) -> list[str]:
+    values = np.asarray(dataset[()], np.object_).reshape(-1).tolist()
+    texts = [
+        text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text) for text in values
+    ]
+    return [text.decode("latin-1") for text in texts]
+
+
+def _texts(h5py: Any, item: Any, attribute: str) -> list[str] | None:
+    if attribute not in item.attrs:
+        return None
+    kind = item.attrs.get_id(attribute).dtype
+    if kind.kind not in "iufSb" and h5py.check_string_dtype(kind) is None:
+        raise ValueError(f"attribute {attribute!r} is not text")
+    value = item.attrs[attribute]
+    if isinstance(value, h5py.Empty):
+        return []
+    values = np.asarray(value, np.object_).reshape(-1).tolist()
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
+
+
+class _Listing:
+    """Everything that a file holds, without following a link anywhere."""
+
+    def __init__(self, h5py: Any, file: Any) -> None:
+        self._h5py = h5py
+        self._seen: dict[int, str] = {}
+        self.found: dict[str, Any] = {"groups": [], "datasets": [], "skipped": []}
+        self._walk(file, "", 0)
+
+    def _walk(self, group: Any, path: str, depth: int) -> None:
+        h5py = self._h5py
+        if depth > HDF5_DEPTH:
+            raise ValueError(f"groups lie {HDF5_DEPTH} deep")
+        self._seen[int(h5py.h5o.get_info(group.id).addr)] = path
+        self.found["groups"].append(path)
+        for name in sorted(group, key=natural):
+            inner = f"{path}/{name}" if path else name
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                soft = isinstance(link, h5py.SoftLink)
+                self._skip(inner, f"a soft link to {link.path}" if soft else "a link to another file")
+                continue
+            item = group[name]
+            if isinstance(item, h5py.Dataset):
+                self._dataset(item, inner)
+            elif not isinstance(item, h5py.Group):
+                self._skip(inner, "neither a group nor a dataset")
+            elif (place := int(h5py.h5o.get_info(item.id).addr)) in self._seen:
+                self._skip(inner, f"the group /{self._seen[place]} once more")
+            else:
+                self._walk(item, inner, depth + 1)
+
+    def _skip(self, path: str, reason: str) -> None:
+        self.found["skipped"].append([path, reason])
+
+    def _dataset(self, dataset: Any, path: str) -> None:
+        h5py = self._h5py
+        name, reason = self._described(dataset)
+        if name is None:
+            self._skip(path, reason)
+        else:
+            shape = [int(size) for size in dataset.shape]
+            kind = dataset.id.get_type()
+            # In the file, a text of any length is a reference of 16 bytes.
+            size = 16 if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str() else kind.get_size()
+            self.found["datasets"].append([path, shape, name, size])
+
+    def _described(self, dataset: Any) -> tuple[str | None, str]:
+        """The name of the dtype; the reason where the dataset is left out."""
+        h5py = self._h5py
+        layout = dataset.id.get_create_plist()
+        if layout.get_external_count():
+            return None, "values in other files"
+        if layout.get_layout() == h5py.h5d.VIRTUAL:
+            return None, "values in other datasets"
+        if dataset.shape is None:
+            return None, "a dataset without elements"
+        name, reason = self._dtype(dataset)
+        if name == "string" and dataset.id.get_type().is_variable_str() and dataset.chunks is not None:
+            return None, "texts of any length in chunks"
+        return name, reason
+
+    def _dtype(self, dataset: Any) -> tuple[str | None, str]:
+        """The name of a dtype; the reason where there is none."""
+        h5py = self._h5py
+        if h5py.check_string_dtype(dataset.dtype) is not None:
+            return "string", ""
+        held = np.dtype(dataset.dtype)
+        if h5py.check_dtype(ref=held):
+            return None, "references to other objects"
+        if h5py.check_dtype(vlen=held):
+            return None, "runs of any length"
+        if held.kind == "V" and held.names is None and held.subdtype is None:
+            named = (_texts(h5py, dataset, "dtype") or ["bfloat16"])[0]
+            known = DTYPES.get(named)
+            if known is not None and known.numpy is not None and known.numpy.itemsize == held.itemsize:
+                return named, ""
+            return None, f"opaque elements of {held.itemsize} bytes"
+        if held.kind == "V":
+            return None, "elements that are arrays" if held.subdtype else "records of several fields"
+        known = BY_NUMPY.get(held.newbyteorder("="))
+        return (known.name, "") if known is not None else (None, f"elements of dtype {held}")
+
+
+class _Asked(io.RawIOBase):
+    """The file, whose bytes the other process sends."""
+
+    def __init__(self, questions: BinaryIO, answers: BinaryIO, size: int) -> None:
+        self._questions, self._answers, self._size = questions, answers, size
+        self._at = 0
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError("a place before the file's start")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        size = max(0, min(len(view), self._size - self._at))
+        if size > _BLOCK:
+            view[:size] = self._fetch(self._at, size)
+        elif size:
+            number = self._at // _BLOCK
+            block = self._block(number)
+            start = self._at - number * _BLOCK
+            size = min(size, len(block) - start)
+            view[:size] = block[start : start + size]
+        self._at += size
+        return size
+
+    def _block(self, number: int) -> bytes:
+        if number not in self._blocks:
+            start = number * _BLOCK
+            self._blocks[number] = self._fetch(start, min(_BLOCK, self._size - start))
+            while len(self._blocks) > _KEPT:
+                self._blocks.popitem(last=False)
+        return self._blocks[number]
+
+    def _fetch(self, start: int, size: int) -> bytes:
+        send(self._answers, WANT, SPAN.pack(start, size))
+        return receive(self._questions)[1]

@@ -1,0 +1,154 @@
+"""How numpy lays an array out in bytes: element type, byte order, order of axes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.formats.source import Role
+from tfpt.tensors import BY_NUMPY, TensorSpec
+
+# What numpy writes for an element type: byte order, kind, bytes of an element (characters for U).
+_DESCR = re.compile(r"([<>|=]?)([?biufcSUVOmM])(\d{0,9})(\[[^\]]*\])?")
+# numpy 1's limit; arrays of more axes cannot be made there.
+MOST_AXES = 32
+_MOST_BYTES = 2**63 - 1
+# Those of ml_dtypes are called by their names.
+_NAMED = {
+    known.name: held
+    for held, known in BY_NUMPY.items()
+    if held.kind == "V" or known.name.startswith("float8")
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of an array, and what its bytes are.
+
+    Attributes:
+        shape: The sizes of its axes.
+        descr: numpy's word for its elements, such as ``<f4``, or the name of one of ml_dtypes; empty for records
+            of several fields.
+        fortran: Whether the first axis varies fastest.
+
+    Example:
+        >>> layout = Layout((2, 3), ">i2", fortran=True)
+        >>> str(layout.spec("w")), layout.nbytes
+        ('w [2, 3] int16', 12)
+        >>> layout.decode(np.array([1, 4, 2, 5, 3, 6], ">i2").view(np.uint8)).tolist()
+        [[1, 2, 3], [4, 5, 6]]
+    """
+
+    shape: tuple[int, ...]
+    descr: str
+    fortran: bool = False
+
+    @property
+    def stored(self) -> np.dtype | None:
+        """The elements as they are in the file; None for objects, fields and whatever numpy cannot hold."""
+        if (named := _NAMED.get(self.descr.lstrip("<>|="))) is not None:
+            return named
+        match = _DESCR.fullmatch(self.descr)
+        if match is None or match[2] in "OmM":
+            return None
+        try:
+            found = np.dtype(match[1] + match[2] + match[3])
+        except (TypeError, ValueError):
+            return None
+        # Elements of no bytes: any number of them would fit into a file.
+        return found if found.itemsize else None
+
+    @property
+    def is_objects(self) -> bool:
+        """Whether the elements are Python objects, stored as a pickle."""
+        return self.descr.lstrip("<>|=")[:1] == "O"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the elements are strings of fixed width."""
+        return self.stored is not None and self.stored.kind in "SU"
+
+    @property
+    def held(self) -> np.dtype | None:
+        """The elements in memory, in native byte order; None where tfpt has no dtype for them."""
+        stored = self.stored
+        if stored is None or stored in BY_NUMPY:
+            return stored
+        # numpy has no bfloat16 and saves that of ml_dtypes as two bytes of nothing. Read as what big_vision and
+        # the Vision Transformer, whose files these are, read it as: `recover_dtype` in big_vision/utils.py. One
+        # byte of nothing stays unread: it may be any of the float8 types, or int4.
+        if stored.kind == "V":
+            return np.dtype(ml_dtypes.bfloat16) if stored.itemsize == 2 else None
+        native = stored.newbyteorder("=")
+        return native if native in BY_NUMPY else None
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the array in the file; None where that does not follow from its elements."""
+        stored = self.stored
+        return None if stored is None else self.size * stored.itemsize
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether numpy could hold an array of this shape."""
+        itemsize = max(1, 0 if self.stored is None else self.stored.itemsize)
+        return (
+            len(self.shape) <= MOST_AXES
+            and all(type(size) is int and size >= 0 for size in self.shape)
+            and math.prod(filter(None, self.shape)) * itemsize <= _MOST_BYTES
+        )
+
+    @property
+    def role(self) -> Role | None:
+        """What such an array is, where it is no weight."""
+        if self.is_text:
+            return "constant"
+        return None if self.held is not None else "record"
+
+    def spec(self, name: str) -> TensorSpec:
+        """The tensor that the array is: strings are ``string``, what tfpt cannot hold ``variant``."""
+        known = "string" if self.is_text else "variant" if self.held is None else BY_NUMPY[self.held].name
+        return TensorSpec(name, self.shape, known)
+
+    def decode(self, raw: npt.NDArray[np.uint8]) -> np.ndarray:
+        """The values: C-contiguous, native byte order, read-only; a view of `raw` where nothing need be moved.
+
+        Args:
+            raw: `nbytes` bytes; `held` or `is_text` says whether they can be decoded.
+        """
+        stored = self.stored
+        assert stored is not None
+        # Headers are padded so that data is aligned; zip archives put it anywhere.
+        if raw.size and raw.ctypes.data % stored.alignment:
+            raw = raw.copy()
+        values = _as_bytes(raw, stored) if self.is_text else raw.view(stored)
+        values = values.reshape(self.shape[::-1]).T if self.fortran else values.reshape(self.shape)
+        values = np.ascontiguousarray(values).reshape(self.shape)
+        if self.held is not None:
+            values = values.view(self.held) if stored.kind == "V" else values.astype(self.held, copy=False)
+        values.flags.writeable = False
+        return values
+
+
+def _as_bytes(raw: npt.NDArray[np.uint8], stored: np.dtype) -> np.ndarray:
+    """Strings of fixed width as an array of Python `bytes`, which is how tfpt holds strings."""
+    content, width = raw.tobytes(), stored.itemsize
+    found = np.empty(len(content) // width, np.object_)
+    # Decoded here: numpy raises what it pleases where a character is none of Unicode's.
+    encoding = "utf-32-be" if stored.byteorder == ">" else "utf-32-le"
+    for index in range(len(found)):
+        text = content[index * width : (index + 1) * width]
+        if stored.kind == "U":
+            text = text.decode(encoding, "replace").encode(errors="replace")
+        found[index] = text.rstrip(b"\0")
+    return found

@@ -1,0 +1,184 @@
+"""Reads what numpy saved: ``.npz`` archives of arrays, and ``.npy`` files of one array or of a dict of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.formats.numpy import header
+from tfpt.formats.numpy.archive import members
+from tfpt.formats.pickle.calls import CodeError
+from tfpt.formats.pickle.contents import read_pickle
+from tfpt.formats.pickle.naming import Entry, named
+from tfpt.formats.pickle.training import training_roles
+from tfpt.formats.source import Role, Source
+from tfpt.io.blobs import Blob, InMemory, Stored
+from tfpt.io.locations import as_location, name_of
+from tfpt.io.storage import Storage, open_storage
+from tfpt.nearest import nearest
+from tfpt.tensors import format_shape
+
+_ZIP = b"PK"
+
+
+def open_numpy(location: str) -> NumpySource:
+    """The arrays of an ``.npz`` or ``.npy`` file, told apart by how they begin.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/w.npz"
+        >>> np.savez(path, **{"root/kernel": np.ones((2, 3), "<f4"), "steps": np.int64(7)})
+        >>> source = open_numpy(path)
+        >>> source.format, [str(spec) for spec in source.specs.values()], int(source.read("steps"))
+        ('NumPy archive', ['root/kernel [2, 3] float32', 'steps [] int64'], 7)
+    """
+    return NumpySource(location)
+
+
+class NumpySource(Source):
+    """A `tfpt.formats.source.Source` over one file of numpy's.
+
+    An archive's arrays are called as its members. A single array is called as its file. Objects are dicts, lists
+    and numbers: the names in them are joined by slashes; no pickle is ever run (`tfpt.formats.pickle.contents`).
+    Strings are "constant", arrays that no tensor can hold (records of several fields, dates) are "record": they
+    are listed as `variant`, and cannot be read. Two bytes without a type are bfloat16 (`Layout.held`).
+
+    Attributes:
+        skipped: Members of the archive and values of dicts and lists that are no arrays, by name, with the reason.
+
+    Raises:
+        SourceError: The file cannot be read, is damaged, or would run code.
+    """
+
+    # Whether names are keys of dicts in each other, which tell what a tensor is for.
+    is_tree: bool = False
+
+    def __init__(self, location: str) -> None:
+        self.location = as_location(location)
+        self.format = "NumPy array"
+        self._skipped: dict[str, str] = {}
+        self.skipped = MappingProxyType(self._skipped)
+        storage = self._storage = open_storage(self.location)
+        self._entries: dict[str, Entry] = {}
+        self._closed = False
+        self._fill(storage)
+        self.specs = MappingProxyType(
+            {name: entry.layout.spec(name) for name, entry in self._entries.items()}
+        )
+        roles: dict[str, Role] = training_roles(self._entries) if self.is_tree else {}
+        for name, entry in self._entries.items():
+            if (role := entry.layout.role) is not None:
+                roles[name] = role
+        self.roles = MappingProxyType(roles)
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one array; not writable.
+
+        Raises:
+            SourceError: There is no such array, its bytes fail their checksum, or its elements are no numbers.
+        """
+        entry = self._find(name)
+        layout = entry.layout
+        if layout.held is None and not layout.is_text:
+            raise SourceError(
+                f"the elements of {name!r} are nothing that a tensor can hold",
+                where=self.location,
+                expected="numbers, or strings",
+                got=layout.descr or "records of several fields",
+                hint="leave it out, or save its fields as arrays of their own",
+            )
+        return layout.decode(entry.blob.load()[entry.begin :])
+
+    def release(self, name: str) -> None:
+        """Say that the array is not needed again soon; its arrays stay valid."""
+        self._find(name).blob.release()
+
+    def fingerprint(self) -> str:
+        """A hash of names, shapes and dtypes, and of the archive's checksums, or else of 64 bytes of every array."""
+        digest = hashlib.sha256()
+        for name, entry in self._entries.items():
+            layout = entry.layout
+            digest.update(
+                f"{name!r} {layout.shape} {layout.descr} {layout.fortran}\n".encode(errors="replace")
+            )
+            digest.update(entry.blob.digest())
+        return digest.hexdigest()[:32]
+
+    def close(self) -> None:
+        """Let go of the file. Arrays that were read stay valid."""
+        self._storage.close()
+        self._entries, self._closed = {}, True
+
+    def _find(self, name: str) -> Entry:
+        if self._closed:
+            raise SourceError("the file was closed", where=self.location)
+        if name not in self._entries:
+            close = nearest(name, self.specs)
+            raise SourceError(f"there is no array {name!r}", where=self.location, nearest=close)
+        return self._entries[name]
+
+    def _fill(self, storage: Storage) -> None:
+        """List what is in the file."""
+        if storage.data[: len(_ZIP)].tobytes() == _ZIP:
+            self.format = "NumPy archive"
+            self._add_members(storage)
+            return
+        name = name_of(self.location)
+        name = name[: -len(".npy")] if name.endswith(".npy") else name
+        self._add(self.location, name, Stored(storage, 0, len(storage.data)), alone=True)
+
+    def _add_members(self, storage: Storage) -> None:
+        blobs, skipped = members(storage)
+        self._skipped.update(skipped)
+        refused = [
+            error for name, blob in blobs.items() if (error := self._try_member(name, blob)) is not None
+        ]
+        if refused and not self._entries:
+            raise refused[0]
+
+    def _try_member(self, name: str, blob: Blob) -> CodeError | None:
+        """List a member; one that would run code is left out, and the error returned."""
+        try:
+            self._add(f"{self.location}, member {name}.npy", name, blob)
+        except CodeError as error:
+            self._skipped[name] = error.what
+            return error
+        return None
+
+    def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
+        """List the array that `blob` is; where it is one of objects, what is in it."""
+        found = header.parse(where, blob.head(header.READ_AT_MOST))
+        layout, begin = found.layout, found.begin
+        if not layout.is_objects:
+            size, expected = blob.size - begin, layout.nbytes
+            if expected is not None and size != expected:
+                raise header.damaged(
+                    where,
+                    "its data is of another size",
+                    f"{expected:,} bytes for {format_shape(layout.shape)} {layout.descr}",
+                    f"{size:,} bytes",
+                )
+            self._insert(where, {name: Entry(layout, blob, begin)})
+            return
+        loaded = blob.load()
+        if not isinstance(blob, Stored):
+            blob = InMemory(loaded)
+        content, _ = read_pickle(where, blob, begin)
+        # What a file of its own holds needs no name before its own.
+        is_tree = alone and not layout.shape
+        if is_tree:
+            self.is_tree = True
+            self.format = "NumPy file of objects"
+        entries, skipped = named(where, content, blob, "" if is_tree else name)
+        self._insert(where, {key or name: entry for key, entry in entries.items()})
+        self._skipped.update(skipped)
+
+    def _insert(self, where: str, entries: Mapping[str, Entry]) -> None:
+        for name, entry in entries.items():
+            if name in self._entries:
+                raise SourceError(f"two arrays are called {name!r}", where=where)
+            self._entries[name] = entry

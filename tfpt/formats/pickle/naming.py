@@ -1,0 +1,143 @@
+"""Names for arrays that lie in dicts and lists: the keys that lead to them, joined by slashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.formats.numpy.layout import Layout
+from tfpt.formats.pickle.calls import Array
+from tfpt.formats.pickle.opcodes import Payload
+from tfpt.io.blobs import Blob, InMemory, Joined, part_of
+from tfpt.io.limits import TREE_LEVELS, TREE_NAME, TREE_VALUES
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array: what it is, and where its bytes are.
+
+    Attributes:
+        layout: What it is.
+        blob: Bytes that end with it.
+        begin: Where in them it begins; a checksum is over a header as well.
+    """
+
+    layout: Layout
+    blob: Blob
+    begin: int = 0
+
+
+def named(
+    where: str, content: object, data: Blob, prefix: str = ""
+) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The arrays in the content of a pickle, by name, and what is beside them, with the reason.
+
+    Numbers are arrays without axes (int64, float64, complex128, bool), texts likewise, of strings. Items of lists,
+    and of arrays of objects, are named by their index.
+
+    Args:
+        where: The place, for errors.
+        content: What `tfpt.formats.pickle.contents.read_pickle` found.
+        data: The bytes that it was found in.
+        prefix: What all names begin with.
+
+    Raises:
+        SourceError: There are too many values or levels, or two of one name.
+
+    Example:
+        >>> entries, skipped = named("w", {"conv": [1.5, None], "n": 3}, InMemory(b""))
+        >>> list(entries), skipped
+        (['conv/0', 'n'], {'conv/1': 'None'})
+    """
+    entries: dict[str, Entry] = {}
+    skipped: dict[str, str] = {}
+    for name, value in _leaves(where, content, prefix):
+        found = _entry(value, data)
+        if name in entries or name in skipped:
+            raise SourceError(f"two values are called {name!r}", where=where)
+        if isinstance(found, str):
+            skipped[name] = found
+        else:
+            entries[name] = found
+    return entries, skipped
+
+
+def _leaves(where: str, content: object, prefix: str) -> Iterator[tuple[str, object]]:
+    """Depth first, in the order of the file."""
+    levels: list[Iterator[tuple[str, object]]] = [iter([(prefix, content)])]
+    visited = 0
+    while levels:
+        step = next(levels[-1], None)
+        if step is None:
+            levels.pop()
+            continue
+        name, value = step
+        visited += 1
+        below = _items(name, value)
+        if visited > TREE_VALUES or len(levels) > TREE_LEVELS or len(name) > TREE_NAME:
+            raise SourceError(
+                "the values of the pickle are too many, too deep, or too long of name",
+                where=where,
+                expected=f"at most {TREE_VALUES:,} values, {TREE_LEVELS} levels, names of {TREE_NAME:,} characters",
+                got=f"{visited:,} values, level {len(levels)}, a name of {len(name):,} characters",
+            )
+        if below is None:
+            yield name, value
+        else:
+            levels.append(below)
+
+
+def _items(name: str, value: object) -> Iterator[tuple[str, object]] | None:
+    """What is in a container, with its names; None where it is none."""
+    start = f"{name}/" if name else ""
+    if isinstance(value, Mapping):
+        return ((start + _key(key), item) for key, item in value.items())
+    if isinstance(value, Array) and isinstance(value.content, list) and value.layout is not None:
+        if not value.layout.shape:
+            return iter([(name, value.content[0])])
+        places = np.ndindex(*value.layout.shape)
+        items = value.content
+        return ((start + "/".join(map(str, at)), item) for at, item in zip(places, items, strict=True))
+    if isinstance(value, (list, tuple)):
+        return ((f"{start}{index}", item) for index, item in enumerate(value))
+    return None
+
+
+def _key(key: object) -> str:
+    # A long key of bytes was left in the file, and an unknown name is worth no look at it.
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)
+
+
+def _entry(value: object, data: Blob) -> Entry | str:
+    """The array that a value is, or why it is none."""
+    if isinstance(value, Array):
+        if value.layout is None:
+            return "an array without content"
+        content = value.content
+        if isinstance(content, Payload):
+            return Entry(value.layout, part_of(data, content.begin, content.size))
+        if isinstance(content, tuple):
+            return Entry(value.layout, Joined([part_of(data, part.begin, part.size) for part in content]))
+        assert isinstance(content, bytes)  # objects were taken apart by `_items`
+        return Entry(value.layout, InMemory(content))
+    if isinstance(value, Payload):
+        return _text(data[value.begin : value.begin + value.size].tobytes())
+    if isinstance(value, (str, bytes)):
+        return _text(value if isinstance(value, bytes) else value.encode(errors="replace"))
+    if value is None or not isinstance(value, (bool, int, float, complex)):
+        return "None" if value is None else type(value).__name__
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "an integer of more than 64 bits"
+    array = np.asarray(value)
+    if array.dtype == np.int32:  # numpy 1 on Windows
+        array = array.astype(np.int64)
+    return Entry(Layout((), array.dtype.str), InMemory(array.tobytes()))
+
+
+def _text(value: bytes) -> Entry:
+    # A width of nothing is no width; numpy as well gives an empty string one byte.
+    width = max(1, len(value))
+    return Entry(Layout((), f"|S{width}"), InMemory(value.ljust(width, b"\0")))

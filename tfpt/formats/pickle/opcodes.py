@@ -1,0 +1,213 @@
+"""The opcodes of a pickle and their arguments, without carrying any of them out.
+
+The table is that of Lib/pickletools.py, by the kind of argument that follows an opcode.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.io.limits import PICKLE_OPCODES, PICKLE_TEXT
+
+_LONGEST_LINE = 1 << 16
+# Longer strings of bytes stay where they are until they are asked for.
+_IN_PLACE = 256
+_WINDOW = 1 << 16
+
+_INTEGERS = {
+    "J": "<i",
+    "K": "<B",
+    "M": "<H",
+    "h": "<B",
+    "q": "<B",
+    "j": "<I",
+    "r": "<I",
+    "G": ">d",
+    "\x80": "<B",
+}
+_COUNTED = {
+    **dict.fromkeys("UC\x8c", 1),  # SHORT_BINSTRING, SHORT_BINBYTES, SHORT_BINUNICODE
+    **dict.fromkeys("TBX", 4),  # BINSTRING, BINBYTES, BINUNICODE
+    **dict.fromkeys("\x8d\x8e\x96", 8),  # BINUNICODE8, BINBYTES8, BYTEARRAY8
+    "\x8a": 1,  # LONG1
+    "\x8b": 4,  # LONG4
+}
+_LINES = {"I": 1, "L": 1, "F": 1, "S": 1, "V": 1, "g": 1, "p": 1, "c": 2, "i": 2}
+_ALONE = frozenset("N\x88\x89]ael)t\x85\x86\x87}dsu\x8f\x90\x91021(\x94\x93Rb\x81Q.")
+# Objects from outside the file, from a registry, or of classes: they are nothing without running code.
+_REFUSED = {
+    "P": "PERSID",
+    "\x82": "EXT1",
+    "\x83": "EXT2",
+    "\x84": "EXT4",
+    "o": "OBJ",
+    "\x92": "NEWOBJ_EX",
+    "\x97": "NEXT_BUFFER",
+    "\x98": "READONLY_BUFFER",
+}
+
+
+# How pickles begin: by their protocol since the second; before it with a dict, a list, a tuple or a callable.
+_START = re.compile(rb"\x80[\x02-\x05]|\([dlt]|[]})]|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
+_TRIED = 64
+
+
+class Sliceable(Protocol):
+    """Bytes that are brought in when a slice is taken."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: slice, /) -> npt.NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A string of bytes that was left where it is.
+
+    Attributes:
+        begin: Its place in the bytes that were parsed.
+        size: Its length.
+    """
+
+    begin: int
+    size: int
+
+
+class PickleDamageError(ValueError):
+    """Bytes that are no pickle, or one that asks for more than files of weights do."""
+
+
+class Opcodes:
+    """The opcodes of the pickle that begins at `begin`, each with its argument.
+
+    Numbers come as numbers; text as `str`; bytes, and the strings of Python 2, as `bytes`, or as `Payload` where
+    they are long; a global (GLOBAL, INST) as (module, name).
+
+    Attributes:
+        at: How far the bytes were read.
+
+    Example:
+        >>> import pickle
+        >>> raw = np.frombuffer(pickle.dumps([1, "a"], 2), np.uint8)
+        >>> [(code, argument) for code, argument in Opcodes(raw, 0) if argument is not None]
+        [('\\x80', 2), ('q', 0), ('K', 1), ('X', 'a'), ('q', 1)]
+    """
+
+    def __init__(self, data: Sliceable, begin: int, most: int = PICKLE_OPCODES) -> None:
+        self.at = begin
+        self._most = most
+        self._data = data
+        self._window = b""
+        self._window_at = begin
+
+    def __iter__(self) -> Iterator[tuple[str, object]]:
+        for _ in range(self._most):
+            code = chr(self._take(1)[0])
+            if code == "\x95":  # FRAME: the length of what follows, for readers of streams
+                self._take(8)
+                continue
+            yield code, self._argument(code)
+            if code == ".":
+                return
+        raise PickleDamageError(f"it has more than {self._most:,} opcodes")
+
+    def _argument(self, code: str) -> object:
+        if code in _ALONE:
+            return None
+        if code in _INTEGERS:
+            form = _INTEGERS[code]
+            value: object = struct.unpack(form, self._take(struct.calcsize(form)))[0]
+            return value
+        if code in _COUNTED:
+            return self._counted(code, int.from_bytes(self._take(_COUNTED[code]), "little"))
+        if code in _LINES:
+            return self._lines(code)
+        if code in _REFUSED:
+            raise PickleDamageError(f"it holds objects that only running code can make ({_REFUSED[code]})")
+        raise PickleDamageError(f"byte {self.at - 1} is no opcode: {code!r}")
+
+    def _counted(self, code: str, size: int) -> object:
+        if size > len(self._data) - self.at:
+            left = len(self._data) - self.at
+            raise PickleDamageError(f"at byte {self.at} a string of {size:,} bytes, {left:,} are left")
+        if code in "\x8a\x8b":
+            if size > 16:
+                raise PickleDamageError(f"at byte {self.at} an integer of {size:,} bytes")
+            return int.from_bytes(self._take(size), "little", signed=True)
+        if code in "X\x8c\x8d":
+            if size > PICKLE_TEXT:
+                raise PickleDamageError(f"at byte {self.at} a text of {size:,} bytes")
+            return self._take(size).decode("utf-8", "surrogatepass")
+        if size > _IN_PLACE:
+            found = Payload(self.at, size)
+            self.at += size
+            return found
+        return self._take(size)
+
+    def _lines(self, code: str) -> object:
+        line = self._line()
+        if code in "ci":
+            return line.decode(), self._line().decode()
+        if code == "I" and line in (b"00", b"01"):
+            return line == b"01"
+        if code in "ILgp":
+            return int(line.rstrip(b"L"))
+        if code == "F":
+            return float(line)
+        if code == "V":
+            return line.decode("raw-unicode-escape")
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+            raise PickleDamageError(f"before byte {self.at} a string without quotes")
+        return codecs.escape_decode(line[1:-1])[0]
+
+    def _line(self) -> bytes:
+        line = bytearray()
+        while len(line) < _LONGEST_LINE:
+            byte = self._take(1)
+            if byte == b"\n":
+                return bytes(line)
+            line += byte
+        raise PickleDamageError(f"before byte {self.at} a line of more than {_LONGEST_LINE:,} bytes")
+
+    def _take(self, size: int) -> bytes:
+        start = self.at - self._window_at
+        if not 0 <= start <= start + size <= len(self._window):
+            self._window = self._data[self.at : self.at + max(size, _WINDOW)].tobytes()
+            self._window_at, start = self.at, 0
+            if len(self._window) < size:
+                raise PickleDamageError(f"it ends at byte {len(self._data)}, within a value")
+        self.at += size
+        return self._window[start : start + size]
+
+
+def is_pickle(data: Sliceable) -> bool:
+    """Whether bytes begin as a pickle does; of those whose first byte does not say so, the end must, too.
+
+    Example:
+        >>> import pickle
+        >>> raw = [pickle.dumps({"w": 1.5}, 0), pickle.dumps({"w": 1.5}, 4), b"(dull)\\n."]
+        >>> [is_pickle(np.frombuffer(each, np.uint8)) for each in raw]
+        [True, True, False]
+    """
+    head = data[:256].tobytes()
+    if not _START.match(head):
+        return False
+    if head[:1] == b"\x80":
+        return True
+    if data[max(0, len(data) - 1) :].tobytes() != b".":
+        return False
+    try:
+        for count, _ in enumerate(Opcodes(data, 0)):
+            if count == _TRIED:
+                break
+    except (ValueError, struct.error, OverflowError):
+        return False
+    return True

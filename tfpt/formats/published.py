@@ -1,0 +1,292 @@
+"""Published checkpoints: what the `source.url` of a mapping names, fetched once into the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from tfpt.errors import SourceError, TfptError
+from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
+from tfpt.io.archives import ARCHIVES, unpack
+from tfpt.io.downloading import Progress, download, locked
+from tfpt.io.locations import as_location
+from tfpt.io.remote_errors import MissingError, is_http, shown
+from tfpt.language.mapping import Mapping
+
+# Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
+# both.
+_SINGLE = re.compile(
+    r"\.(?:h5|hdf5|keras|npz|npy|pb|pbtxt|safetensors|tflite|pth?|bin|json)$",
+    re.IGNORECASE,
+)
+
+# What a checkpoint's files have behind its prefix; a question mark may follow.
+_OF_CHECKPOINT = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})(?=\?|$)")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A published checkpoint on this machine.
+
+    Attributes:
+        location: What to open.
+        url: Where it was published.
+        root: The place in the cache of the file that the URL names; for a prefix, what its files begin with.
+        files: The files in the cache that it is made of, and for an archive the folder that it was unpacked to.
+    """
+
+    location: str
+    url: str
+    root: Path
+    files: tuple[Path, ...]
+
+    def discard(self, where: str = "") -> list[Path]:
+        """Remove the damaged copy, so that the next run fetches it again.
+
+        Args:
+            where: What the error says of the place. If it names one of several data files, the others stay.
+
+        Returns:
+            What was removed.
+        """
+        named = [path for path in self.files if str(path) in where and ".data-" in path.name]
+        # The index always goes with a data file: the two may be of different versions.
+        gone = [path for path in self.files if not named or path in named or path.name.endswith(".index")]
+        for path in gone:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return gone
+
+
+def cache_folder() -> Path:
+    """Where published checkpoints are kept: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
+    if named := os.environ.get("TFPT_CACHE"):
+        return Path(os.path.expanduser(named))
+    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "tfpt"
+
+
+def cache_path(url: str) -> Path:
+    """The place in the cache of the file at `url`: its host and path, below `cache_folder`.
+
+    Raises:
+        TfptError: The URL's path leads upwards, or names nothing.
+
+    Example:
+        >>> cache_path("https://example.org/bert/model.ckpt").relative_to(cache_folder()).as_posix()
+        'https/example.org/bert/model.ckpt'
+    """
+    parts = urlsplit(url)
+    names = [name for name in parts.path.split("/") if name]
+    host = parts.netloc.rpartition("@")[2]
+    if ".." in names or "." in names or not names:
+        raise TfptError("the published location names no file", where=shown(url))
+    if parts.query:
+        names[-1] = f"{hashlib.sha256(parts.query.encode()).hexdigest()[:12]},{names[-1]}"
+    # File systems end names at 255 bytes; the longest of ours adds .data-00000-of-00001.part.json.
+    kept = [quote(name, safe=" @+,=~()[]%") for name in [parts.scheme.lower(), host or "-", *names]]
+    short = [
+        name
+        if len(name) < 200
+        else f"{name[:100]}{hashlib.sha256(name.encode()).hexdigest()[:12]}{name[-60:]}"
+        for name in kept
+    ]
+    return cache_folder().joinpath(*short)
+
+
+def fetch(url: str, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
+    """The checkpoint published at `url`, from the cache, or fetched into it.
+
+    Args:
+        url: The URL of a checkpoint's prefix or ``.index``, of a file, or of an archive (``.zip``, ``.tar``,
+            ``.tar.gz``, ``.tgz``, ``.tar.bz2``, ``.tar.xz``); behind a ``#``, the path inside the archive.
+        index_only: Of a checkpoint of several files, fetch the index alone: enough to plan with.
+        progress: Told from time to time how far each file is.
+
+    Raises:
+        SourceError: `url` is none of a store that a mapping may name, or it cannot be fetched; says where to put it
+            by hand.
+        TfptError: The cache cannot be written.
+    """
+    address, _, inside = url.partition("#")
+    # A mapping names it, which may be a stranger's: no place on this machine, and no protocol that runs something.
+    refuse_unknown_store(address, PUBLISHED)
+    location = _OF_CHECKPOINT.sub("", as_location(address))  # some publishers name the prefix, some the index
+    root = cache_path(location)
+    archive = ARCHIVES.search(urlsplit(location).path) is not None
+    if inside and not archive:
+        raise TfptError("only of an archive can a part be named", where=url, expected="a .zip or a .tar.gz")
+    found = _in_cache(url, root, archive, inside, index_only)
+    if found is not None:
+        return found
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with locked(root.with_name(f"{root.name}.lock")):
+            # Another process may have fetched it while this one waited.
+            found = _in_cache(url, root, archive, inside, index_only)
+            if found is None:
+                _fetch(location, root, archive, index_only, progress)
+    except OSError as error:
+        raise TfptError(
+            f"cannot write into the cache: {error.strerror}",
+            where=str(root.parent),
+            hint="export TFPT_CACHE=…",
+        ) from error
+    found = found or _in_cache(url, root, archive, inside, index_only)
+    assert found is not None
+    return found
+
+
+def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress: Progress | None) -> None:
+    def get(ending: str) -> Path:
+        path = root.with_name(root.name + ending)
+        if not path.exists():
+            try:
+                download(_beside(location, ending), path, progress)
+            except SourceError as error:
+                raise _by_hand(error, location, root) from error
+        return path
+
+    if archive:
+        unpack(get(""), _unpacked(root))
+        root.unlink()
+        return
+    if _SINGLE.search(root.name):
+        get("")
+        return
+    try:
+        index = get(".index")
+    except SourceError as error:
+        if not isinstance(error.__cause__, MissingError):
+            raise
+        get("")  # a file of a format whose name says nothing
+        return
+    for shard in () if index_only else _shards(index):
+        get(shard.name.removeprefix(root.name))
+
+
+def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool) -> Fetched | None:
+    if archive:
+        folder = _unpacked(root)
+        return Fetched(_chosen(url, folder, inside), url, root, (folder,)) if folder.is_dir() else None
+    index = root.with_name(f"{root.name}.index")
+    if index.is_file():
+        # Without its data an index that cannot be read is still what there is: its reader says what is wrong.
+        files = [index, *_shards(index)]
+        if index_only or all(path.is_file() for path in files):
+            return Fetched(str(root), url, root, tuple(files))
+        return None
+    return Fetched(str(root), url, root, (root,)) if root.is_file() else None
+
+
+def _shards(index: Path) -> Sequence[Path]:
+    """The data files that an index speaks of; it is removed when it cannot be read."""
+    from tfpt.formats.tensorflow.bundle_index import read_index
+    from tfpt.formats.tensorflow.location import Location
+
+    prefix = str(index).removesuffix(".index")
+    try:
+        count = read_index(str(index)).shards
+    except SourceError as error:
+        index.unlink(missing_ok=True)
+        raise SourceError(
+            f"what was published as an index is none: {error.what}",
+            where=error.where,
+            got=error.got,
+            hint="it was removed from the cache: run the same command again",
+        ) from error
+    return [Path(Location(prefix, str(index)).shard(number, count)) for number in range(count)]
+
+
+def _chosen(url: str, folder: Path, inside: str) -> str:
+    """The checkpoint in an unpacked archive: the one named, or the only one there can be."""
+    if inside:
+        if ".." in inside.split("/") or inside.startswith("/"):
+            raise TfptError("the path inside the archive leads out of it", where=url)
+        return str(folder / inside)
+    # Most archives hold one folder, which holds the files.
+    while len(entries := sorted(folder.iterdir())) == 1 and entries[0].is_dir():
+        folder = entries[0]
+    if len(entries) == 1:
+        return str(entries[0])
+    indexes = [path for path in entries if path.name.endswith(".index")]
+    if len(indexes) == 1:
+        return str(indexes[0].with_suffix(""))
+    if len(indexes) > 1:
+        raise TfptError(
+            "the archive holds several checkpoints",
+            where=url,
+            got=", ".join(path.stem for path in indexes[:8]),
+            hint="name one behind a #, as in model.zip#folder/model.ckpt",
+        )
+    return str(folder)
+
+
+def _beside(location: str, ending: str) -> str:
+    """The URL of another file of the checkpoint: the ending stands before what follows a question mark."""
+    path, mark, query = location.partition("?") if is_http(location) else (location, "", "")
+    return f"{path}{ending}{mark}{query}"
+
+
+def _unpacked(root: Path) -> Path:
+    return root.with_name(f"{root.name}.unpacked")
+
+
+def published(mapping: Mapping, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
+    """The checkpoint that a mapping was published for.
+
+    Raises:
+        TfptError: The mapping names none, or it cannot be fetched.
+    """
+    if not mapping.url:
+        raise TfptError(
+            "the mapping does not say where its checkpoint was published",
+            where=mapping.named,
+            expected="a checkpoint, or url: under source: in the mapping",
+            got="neither",
+            hint="--checkpoint PATH",
+        )
+    return fetch(mapping.url, index_only=index_only, progress=progress)
+
+
+def discarded(error: SourceError, fetched: Fetched) -> SourceError:
+    """`error`, after the damaged copy that it tells of was removed, with what to do now."""
+    gone = fetched.discard(f"{error.where}")
+    if not gone:
+        return error
+    names = ", ".join(path.name for path in gone)
+    return error.with_hint(
+        f"the damaged copy was removed from the cache ({names}): run the same command again to fetch it anew"
+    )
+
+
+def kept(error: SourceError, fetched: Fetched) -> SourceError:
+    """`error`, met when the copy was opened: it may be damaged, or of a kind that tfpt does not read."""
+    places = " ".join(str(path) for path in fetched.files)
+    also = f"{error.hint}; " if error.hint else ""
+    if not places:
+        return error
+    return error.with_hint(
+        f"{also}if the copy in the cache is damaged, remove it and run again: rm -r {places}"
+    )
+
+
+def _by_hand(error: SourceError, location: str, root: Path) -> SourceError:
+    """The error, with what to do where there is no network."""
+    archive = ARCHIVES.search(root.name) or _SINGLE.search(root.name)
+    what = "it" if archive else "its files"
+    place = f"{root}" if archive else f"{root}.index, {root.name}.data-…"
+    return error.with_hint(
+        f"{error.hint + '; ' if error.hint else ''}"
+        f"without a network: fetch {what} elsewhere from {shown(location)}\n"
+        f"and put {what} at {place}\nor name the local copy with --checkpoint",
+    )

@@ -1,0 +1,138 @@
+"""Reads what `torch.save` wrote: a dict of tensors, perhaps inside a training checkpoint. It needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.formats.pytorch.contents import Contents, read_contents
+from tfpt.formats.pytorch.quantization import dequantized, quantized
+from tfpt.formats.pytorch.state_dict import find_tensors
+from tfpt.formats.pytorch.tensors import DTYPES, Sparse, Tensor, values_of
+from tfpt.formats.source import Source
+from tfpt.io import limits
+from tfpt.io.locations import as_location
+from tfpt.io.storage import open_storage
+from tfpt.nearest import nearest
+from tfpt.tensors import TensorSpec
+
+
+class TorchSource(Source):
+    """A `tfpt.formats.source.Source` over a `.pth`, `.pt` or `.bin` file.
+
+    Nothing in the file is run: its pickle is taken apart by a reader that knows tensors and plain containers only. A
+    training checkpoint such as `{"epoch": 3, "state_dict": {...}}` is unwrapped where one dict of tensors is in it.
+    Tensors are views of the file; the checksum of a storage is compared when the first tensor in it is read.
+
+    Quantized tensors are read as the integers that are stored, and sparse ones with their zeros. Tensors in a tuple or
+    a list are called by its key and their index: ``fc._packed_params.0``.
+
+    Args:
+        path: The file.
+        verify_checksums: Whether to compare the checksums of a zip archive.
+        dequantize: Read the float32 values that the integers of quantized tensors stand for.
+
+    Attributes:
+        inside: The keys that lead to the tensors, joined by dots ("state_dict"); empty where they are on top.
+        skipped: What is beside the tensors, by its path of keys, with the reason why it is none of them.
+
+    Raises:
+        SourceError: The file cannot be read, is damaged, would run code, or holds no dict of tensors, or several.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "w.pth"
+        >>> torch.save({"epoch": 3, "state_dict": {"bias": torch.tensor([1.0, 2.0])}}, path)
+        >>> source = TorchSource(path)
+        >>> source.inside, source.read("bias").tolist(), source.skipped
+        ('state_dict', [1.0, 2.0], {'epoch': 'int'})
+    """
+
+    side = "pt"
+    format = "PyTorch"
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, verify_checksums: bool = True, dequantize: bool = False
+    ) -> None:
+        self.location = as_location(path)
+        storage = open_storage(self.location)
+        contents = read_contents(storage, verify_checksums=verify_checksums)
+        self._contents: Contents | None = contents
+        skipped: dict[str, str] = {}
+        self.inside, entries = find_tensors(self.location, contents.content, skipped)
+        self._tensors: dict[str, Tensor | Sparse] = {}
+        specs: dict[str, TensorSpec] = {}
+        self.specs = specs
+        # Tied weights are several names of one storage.
+        budget = max(limits.EXPANDED_FREELY, limits.EXPANDED_GROWTH * len(storage.data))
+        for name, tensor in entries.items():
+            why = tensor.why
+            if why is None and tensor.nbytes > budget:
+                why = f"{tensor.nbytes:,} bytes, expanded from a file of {len(storage.data):,}"
+            if why is not None:
+                skipped[f"{self.inside}.{name}" if self.inside else name] = why
+                continue
+            budget -= tensor.nbytes
+            self._tensors[name] = tensor
+            known, _ = DTYPES[tensor.dtype]
+            assert known is not None
+            specs[name] = TensorSpec(name, tensor.shape, known)
+        self.skipped = skipped
+        found = quantized(self.location, self._tensors, contents.raw, swap=contents.swapped)
+        self._how = found
+        self._to_float = found if dequantize else {}
+        self.quantized = {} if dequantize else found
+        for name in self._to_float:
+            specs[name] = TensorSpec(name, specs[name].shape, "float32")
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one tensor; not writable."""
+        tensor, contents = self._find(name)
+        try:
+            values = values_of(tensor, contents.raw, swap=contents.swapped)
+        except ValueError as error:
+            raise SourceError(f"tensor {name!r} cannot be read: {error}", where=self.location) from None
+        if name in self._to_float:
+            values = dequantized(values, self._to_float[name])
+        values.flags.writeable = False
+        return values
+
+    def release(self, name: str) -> None:
+        """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
+        tensor, contents = self._find(name)
+        for part in tensor.parts if isinstance(tensor, Sparse) else (tensor,):
+            contents.release(part.storage.key)
+
+    def fingerprint(self) -> str:
+        """A hash of names, shapes and dtypes, and of the checksum of every storage, or else of 64 bytes of it."""
+        digest = hashlib.sha256()
+        for name in self.specs:
+            tensor, contents = self._find(name)
+            digest.update(f"{name!r} {tensor.shape} {self._how.get(name)!r}\n".encode(errors="surrogatepass"))
+            for part in tensor.parts if isinstance(tensor, Sparse) else (tensor,):
+                # The key of a storage may be its address in the process that saved it.
+                place = (part.dtype, part.shape, part.storage.first, part.offset, part.strides)
+                digest.update(f"{place} {part.conjugate} {part.negative}\n".encode())
+                digest.update(contents.digest(part.storage.key))
+        return digest.hexdigest()[:32]
+
+    def close(self) -> None:
+        """Let go of the file; arrays that were read keep theirs."""
+        self._contents = None
+        self._tensors = {}
+
+    def _find(self, name: str) -> tuple[Tensor | Sparse, Contents]:
+        if self._contents is None:
+            raise SourceError("the file was closed", where=self.location)
+        if name not in self._tensors:
+            reason = self.skipped.get(f"{self.inside}.{name}" if self.inside else name)
+            raise SourceError(
+                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
+                where=self.location,
+                nearest=() if reason else nearest(name, self.specs),
+            )
+        return self._tensors[name], self._contents

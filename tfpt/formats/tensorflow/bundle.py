@@ -1,0 +1,283 @@
+"""TensorFlow's V2 checkpoint, also called a tensor bundle: an index, and data files that are read a tensor at a time.
+
+``X.index`` is a table (see `sstable`) from the empty key to a header and from each tensor's name to its dtype, shape,
+place and checksum (see `bundle_index`); ``X.data-00000-of-00001`` and its like hold the values, little-endian and one
+after the other. The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.errors import SourceError
+from tfpt.formats.source import Source
+from tfpt.formats.tensorflow.bundle_index import Part, damaged, is_v1, read_index
+from tfpt.formats.tensorflow.checksum import crc32c, masked
+from tfpt.formats.tensorflow.location import Location, locate
+from tfpt.formats.tensorflow.lookup import no_such_tensor
+from tfpt.formats.tensorflow.slices import covers_once
+from tfpt.formats.tensorflow.sstable import Table
+from tfpt.formats.tensorflow.strings import decode_strings, string_array
+from tfpt.io.damage import DOWNLOAD_AGAIN
+from tfpt.io.lfs import refuse_pointer
+from tfpt.io.locations import folder_of, is_file, name_of
+from tfpt.io.storage import Bytes, Storage, open_storage
+from tfpt.tensors import DTYPES, TensorSpec, format_shape
+
+
+def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
+    """Which of TensorFlow's two checkpoint formats is at `path`, judged by content; ``None`` if neither.
+
+    Reads the end of the index and its first block, no more, and never raises for what it finds.
+
+    Example:
+        >>> sniff("/nowhere/model.ckpt") is None
+        True
+    """
+    try:
+        index = locate(path).index
+        return version_of(open_storage(index).data, index)
+    except SourceError:
+        return None
+
+
+def version_of(index: Bytes, location: str) -> Literal["V1", "V2"] | None:
+    """The same of the bytes of an index.
+
+    Raises:
+        SourceError: They are no table.
+    """
+    key, header = next(iter(Table(index, location)), (b"?", b""))
+    if key:
+        return None
+    return "V1" if is_v1(header) else "V2"
+
+
+class BundleSource(Source):
+    """The tensors of a V2 checkpoint, read one at a time from its data files.
+
+    The index alone gives `specs` and `fingerprint`; a data file is needed, and opened, when a tensor in it is read.
+    In `specs` are the names as they are in the file, in its order; the pieces of a partitioned variable are one
+    tensor. Strings are arrays of Python `bytes` (dtype object). Variants and resources are named, not read.
+
+    Args:
+        path: Whatever names the checkpoint: see `tfpt.formats.tensorflow.location.locate`.
+        verify_checksums: Whether `read` compares a tensor's bytes with their checksum. The index's own checksums
+            are always compared.
+        index: The bytes of the index, where they were fetched already.
+
+    Attributes:
+        location: The prefix of the checkpoint's files.
+        sizes: Bytes in the data files of each tensor of strings.
+
+    Raises:
+        SourceError: There is no checkpoint at `path`, it is of another format, or its index is damaged.
+
+    Example:
+        >>> BundleSource("/nowhere/model.ckpt")
+        Traceback (most recent call last):
+        tfpt.errors.SourceError: there is no TensorFlow checkpoint of this name
+          where     /nowhere/model.ckpt
+          ...
+    """
+
+    format = "TensorFlow V2 checkpoint"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Location,
+        verify_checksums: bool = True,
+        index: Bytes | None = None,
+    ) -> None:
+        self._files = path if isinstance(path, Location) else locate(path)
+        self._index = read_index(self._files.index, index)
+        self._verify = verify_checksums
+        self._lock = threading.Lock()
+        self._shards: dict[int, Storage] = {}
+        self.location = self._files.prefix
+        self.specs = MappingProxyType(self._index.specs)
+        self.sizes = {
+            name: self._index.entries[name].size
+            for name, spec in self._index.specs.items()
+            if spec.dtype == "string"
+        }
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The index and the data files."""
+        return (
+            self._files.index,
+            *(self._files.shard(number, self._index.shards) for number in range(self._index.shards)),
+        )
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
+
+        Strings are an array of Python `bytes`. Safe to call from several threads.
+
+        Raises:
+            SourceError: There is no such tensor; its data file is absent, too short or damaged; or it is of a dtype
+                whose values only TensorFlow can hold.
+        """
+        spec = self.specs.get(name)
+        if spec is None:
+            raise no_such_tensor(name, self.specs, self.location)
+        if DTYPES[spec.dtype].numpy is None:
+            raise SourceError(
+                f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",
+                where=self._files.index,
+                hint="leave it out; a model's weights are in other tensors",
+            )
+        parts = self._index.parts(name)
+        alone = len(parts) == 1 and parts[0].spec == spec
+        values = self._values(parts[0]) if alone else self._assembled(spec, parts)
+        values.flags.writeable = False
+        return values
+
+    def _values(self, part: Part) -> npt.NDArray[np.generic]:
+        entry, spec = part.entry, part.spec
+        shard = self._shard(entry.shard_id)
+        raw = shard.data[entry.offset : entry.offset + entry.size]
+        where = f"{shard.location}, byte {entry.offset}"
+        if len(raw) != entry.size:
+            refuse_pointer(shard.data, shard.location)
+            raise SourceError(
+                f"the data file ends before the values of tensor {spec.name!r} do",
+                where=where,
+                expected=f"a file of {entry.offset + entry.size} bytes at least",
+                got=f"{len(shard.data)} bytes",
+                hint="the file is cut off: fetch it again",
+            )
+        if spec.dtype == "string":
+            try:
+                strings = decode_strings(raw.tobytes(), spec.size, entry.crc32c if self._verify else None)
+            except ValueError as error:
+                what = f"the values of tensor {spec.name!r} are damaged: {error}"
+                raise SourceError(what, where=where, hint=DOWNLOAD_AGAIN) from None
+            return string_array(strings, spec.shape)
+        if self._verify and (computed := masked(crc32c(raw))) != entry.crc32c:
+            raise SourceError(
+                f"the values of tensor {spec.name!r} fail their checksum",
+                where=where,
+                expected=f"crc32c {entry.crc32c:08x} (masked) over {entry.size} bytes",
+                got=f"{computed:08x}",
+                hint=DOWNLOAD_AGAIN,
+            )
+        return _as_array(raw, spec)
+
+    def _assembled(self, spec: TensorSpec, parts: Sequence[Part]) -> npt.NDArray[np.generic]:
+        """A partitioned variable as one array; its pieces may lie in several data files."""
+        # Before anything of the tensor's size is allocated: its pieces take no more room than the files they are in.
+        sizes: Counter[int] = Counter()
+        for part in parts:
+            sizes[part.entry.shard_id] += part.entry.size
+        for number, size in sizes.items():
+            shard = self._shard(number)
+            if size > len(shard.data):
+                refuse_pointer(shard.data, shard.location)
+                raise damaged(
+                    shard.location,
+                    f"the data file is too short for the pieces of tensor {spec.name!r}",
+                    expected=f"{size} bytes at least",
+                    got=f"{len(shard.data)} bytes",
+                )
+        whole = spec.size == sum(part.spec.size for part in parts)
+        if not whole or not covers_once([part.box for part in parts], spec.shape):
+            raise damaged(
+                self._files.index,
+                f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
+                expected=f"pieces that make up {format_shape(spec.shape)}",
+                got=", ".join(format_shape(part.spec.shape) for part in parts[:16]),
+            )
+        values = np.empty(spec.shape, DTYPES[spec.dtype].numpy)
+        for part in parts:
+            values[part.box] = self._values(part)
+        return values
+
+    def _shard(self, number: int) -> Storage:
+        with self._lock:
+            if number not in self._shards:
+                file = self._files.shard(number, self._index.shards)
+                if not is_file(file):
+                    raise SourceError(
+                        "a data file of this checkpoint is missing",
+                        where=file,
+                        expected=f"data file {number + 1} of {self._index.shards}, beside {name_of(self._files.index)}",
+                        got=f"nothing called {name_of(file)} in {folder_of(file)}",
+                        hint="put it there under exactly this name; names and shapes need the index alone",
+                    )
+                self._shards[number] = open_storage(file)
+            return self._shards[number]
+
+    def is_present(self, name: str) -> bool:
+        """Whether the data files of a tensor are there; names and shapes are known without them."""
+        numbers = {part.entry.shard_id for part in self._index.parts(name)}
+        return all(self._has_shard(number) for number in numbers)
+
+    def _has_shard(self, number: int) -> bool:
+        return is_file(self._files.shard(number, self._index.shards))
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Tensors that are listed and whose data file is missing, by name, each with the reason."""
+        used = {entry.shard_id for entry in self._index.entries.values()}
+        missing = {number for number in used if not self._has_shard(number)}
+        found: dict[str, str] = {}
+        for name, entry in self._index.entries.items():
+            # The values of a partitioned variable may be in other files than its entry.
+            numbers = (
+                [part.entry.shard_id for part in self._index.parts(name)]
+                if entry.slices
+                else [entry.shard_id]
+            )
+            for number in numbers:
+                if number not in used:
+                    used.add(number)
+                    missing |= set() if self._has_shard(number) else {number}
+                if number in missing:
+                    found[name] = (
+                        f"the data file {name_of(self._files.shard(number, self._index.shards))} is missing"
+                    )
+                    break
+        return found
+
+    def checksum(self, name: str) -> int:
+        """The stored checksum of a tensor's values: equal values of one shape and dtype have equal ones."""
+        return self._index.entries[name].crc32c
+
+    def release(self, name: str) -> None:
+        """Let go of the pages that hold this tensor: they are read again from the file if they are needed again."""
+        if name not in self.specs:
+            return
+        for part in self._index.parts(name):
+            with self._lock:
+                shard = self._shards.get(part.entry.shard_id)
+            if shard is not None:
+                shard.release(part.entry.offset, part.entry.size)
+
+    def fingerprint(self) -> str:
+        """The first 32 hexadecimal digits of the SHA-256 of the index file, which holds every tensor's checksum."""
+        return self._index.sha256[:32]
+
+    def close(self) -> None:
+        """Let go of the data files. Arrays that were read stay valid; a later `read` opens the files again."""
+        with self._lock:
+            for shard in self._shards.values():
+                shard.close()
+            self._shards.clear()
+
+
+def _as_array(raw: npt.NDArray[np.uint8], spec: TensorSpec) -> npt.NDArray[np.generic]:
+    if spec.dtype == "bool" and raw.size and raw.max() > 1:
+        # TensorFlow takes any byte but zero as true; a numpy bool must be 0 or 1.
+        return np.not_equal(raw, 0).reshape(spec.shape)
+    values: npt.NDArray[np.generic] = raw.view(DTYPES[spec.dtype].numpy).reshape(spec.shape)  # type: ignore[arg-type]
+    return values if values.flags.aligned else values.copy()

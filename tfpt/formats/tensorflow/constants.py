@@ -1,0 +1,177 @@
+"""The constants of graphs: where each lies, and under which other names it is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfpt.formats.source import Role
+from tfpt.formats.tensorflow.dequantize import Scale
+from tfpt.formats.tensorflow.nodes import CONSTANT, DEQUANTIZE, PASSING, VARIABLES, Node, nodes
+from tfpt.formats.tensorflow.tensor_proto import Stored, describe
+from tfpt.formats.tensorflow.tensorflow_pb2 import AttrValue
+from tfpt.formats.tensorflow.wire import spans
+from tfpt.io.cached_blocks import View
+from tfpt.tensors import TensorSpec
+
+# The field of an AttrValue that holds a tensor.
+_TENSOR = 8
+
+# With how many constants of other functions one is compared; layers are traced a few times.
+_MOST_COMPARED = 4
+
+_WEIGHTS = ("float", "bfloat", "complex", "q")
+_BYTES = ("int8", "uint8", "int4", "uint4")
+
+
+@dataclass
+class Constants:
+    """What graphs hold.
+
+    Attributes:
+        stored: Each constant by name, in the order of the graph.
+        aliases: Names of nodes that hand on a constant as it is, such as ``w/read``, and the constant's.
+        scales: How quantized constants are to be understood, by name.
+        variables: Names of variables, whose values are not in the graph.
+        functions: Names of the constants that are in functions, and the name of each function.
+        repeated: Names of the constants of functions that another function has under the same name, with equal values.
+        spans: Where the message of each constant lies, those included that are listed once for several graphs.
+    """
+
+    stored: dict[str, Stored] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    scales: dict[str, Scale] = field(default_factory=dict)
+    variables: set[str] = field(default_factory=set)
+    functions: dict[str, str] = field(default_factory=dict)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    _firsts: dict[tuple[object, ...], list[str]] = field(default_factory=dict)
+    _numbers: Counter[str] = field(default_factory=Counter)
+
+    def add_graph(self, data: View, begin: int, end: int, scope: str) -> None:
+        """Take in the GraphDef in ``data[begin:end]``.
+
+        Args:
+            data: The file.
+            begin: Where the graph starts.
+            end: Where it ends.
+            scope: What goes before the name of a constant that another graph has with other values.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        passing: dict[str, str] = {}
+        scaling: list[Node] = []
+        own: dict[str, str] = {}
+        for node in nodes(data, begin, end):
+            if node.op == CONSTANT:
+                if node.name in own:
+                    raise ValueError(f"two constants of one graph are called {node.name!r}")
+                own[node.name] = self._add_constant(data, node, scope)
+            elif node.op in VARIABLES:
+                self.variables.add(node.name)
+            elif node.op in PASSING and node.inputs:
+                passing[node.name] = node.inputs[0]
+            elif node.op == DEQUANTIZE:
+                scaling.append(node)
+        own |= _resolved(passing, own)
+        self.aliases |= {
+            alias: name for alias, name in own.items() if alias != name and alias not in self.stored
+        }
+        for node in scaling:
+            bounds = [own.get(name) for name in node.inputs]
+            if len(bounds) == 3 and None not in bounds:
+                name, low, high = (str(bound) for bound in bounds)
+                self.scales.setdefault(name, _scale(data, node, low, high))
+
+    def _add_constant(self, data: View, node: Node, scope: str) -> str:
+        at, to = node.attributes.get("value", (0, 0))
+        tensors = spans(data, at, to, _TENSOR)
+        if len(tensors) != 1:
+            raise ValueError(f"the constant {node.name!r} has {len(tensors)} values")
+        begin, end = tensors[0]
+        self.spans.append((begin, end))
+        name = node.name
+        before = self.stored.get(name)
+        if before is not None:
+            if _equal(data, (before.begin, before.end), (begin, end)):
+                return name
+            scoped = name = f"{scope}/{name}"
+            while name in self.stored:
+                self._numbers[scoped] += 1
+                name = f"{scoped}_{self._numbers[scoped]}"
+        self.aliases.pop(name, None)
+        self.stored[name] = describe(data, begin, end, name)
+        if node.function:
+            self.functions[name] = node.function
+            self._note_repeated(data, node, self.stored[name])
+        return name
+
+    def _note_repeated(self, data: View, node: Node, stored: Stored) -> None:
+        own = node.name[len(node.function) + 1 :]
+        firsts = self._firsts.setdefault((own, stored.spec.shape, stored.spec.dtype, stored.held), [])
+        for first in firsts[:_MOST_COMPARED]:
+            other = self.stored[first]
+            if _equal(data, (other.begin, other.end), (stored.begin, stored.end)):
+                self.repeated.add(stored.spec.name)
+                return
+        firsts.append(stored.spec.name)
+
+
+def role_of(spec: TensorSpec) -> Role | None:
+    """What a constant is for, by what it is: numbers with a fraction along an axis are weights.
+
+    So are quantized ones, and matrices of bytes, as which quantized weights are stored too; whole numbers otherwise are
+    shapes, axes and the like, strings the names of files, and scalars a factor or a bound.
+
+    Example:
+        >>> role_of(TensorSpec("w", (3, 5), "float32")), role_of(TensorSpec("shape", (2,), "int32"))
+        (None, 'constant')
+    """
+    if not spec.shape:
+        return "constant"
+    if spec.dtype.startswith(_WEIGHTS) or (spec.dtype in _BYTES and len(spec.shape) > 1):
+        return None
+    return "constant"
+
+
+def _equal(data: View, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    if first[1] - first[0] != second[1] - second[0]:
+        return False
+    return bool(
+        np.array_equal(
+            np.frombuffer(data[first[0] : first[1]], np.uint8),
+            np.frombuffer(data[second[0] : second[1]], np.uint8),
+        )
+    )
+
+
+def _resolved(passing: dict[str, str], constants: dict[str, str]) -> dict[str, str]:
+    """The constant that each node hands on, through as many others as there are between; some go in circles."""
+    resolved: dict[str, str | None] = {}
+    for start in passing:
+        chain: dict[str, None] = {}
+        name = start
+        while name in passing and name not in resolved and name not in chain and name not in constants:
+            chain[name] = None
+            name = passing[name]
+        # What leads to no constant is remembered too: each node is walked over once.
+        resolved |= dict.fromkeys(chain, constants.get(name, resolved.get(name)))
+    return {name: found for name, found in resolved.items() if found is not None}
+
+
+def _scale(data: View, node: Node, low: str, high: str) -> Scale:
+    values = {}
+    for key in ("mode", "axis", "narrow_range"):
+        if key in node.attributes:
+            at, to = node.attributes[key]
+            values[key] = AttrValue.FromString(bytes(data[at:to]))
+    return Scale(
+        low,
+        high,
+        values["mode"].s.decode() if "mode" in values else "MIN_COMBINED",
+        values["axis"].i if "axis" in values else -1,
+        values["narrow_range"].b if "narrow_range" in values else False,
+    )

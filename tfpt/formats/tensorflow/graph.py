@@ -1,0 +1,211 @@
+"""Graphs with their weights inside: frozen graphs, meta graphs, and SavedModels without variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from tfpt.errors import SourceError
+from tfpt.formats.source import Quantized, Source
+from tfpt.formats.tensorflow.checkpoint import open_checkpoint
+from tfpt.formats.tensorflow.constants import Constants, role_of
+from tfpt.formats.tensorflow.dequantize import dequantize as dequantized
+from tfpt.formats.tensorflow.dequantize import described
+from tfpt.formats.tensorflow.location import locate
+from tfpt.formats.tensorflow.lookup import no_such_tensor
+from tfpt.formats.tensorflow.messages import Kind, read_message
+from tfpt.formats.tensorflow.meta_graph import MetaGraph, read_meta_graph
+from tfpt.formats.tensorflow.stripped import refuse_stripped
+from tfpt.formats.tensorflow.tensor_proto import decode
+from tfpt.formats.tensorflow.wire import spans
+from tfpt.io.cached_blocks import View
+from tfpt.io.damage import DOWNLOAD_AGAIN
+from tfpt.io.fingerprints import fingerprint_of
+from tfpt.tensors import DTYPES, TensorSpec
+
+_FORMATS: Mapping[Kind, str] = {
+    "graph": "TensorFlow graph",
+    "meta graph": "TensorFlow meta graph",
+    "saved model": "TensorFlow SavedModel",
+}
+
+_META_GRAPHS = 2
+_ELSEWHERE = "a variable: its values are in the checkpoint that was saved with the graph"
+
+
+def open_graph(location: str, verify_checksums: bool = True, dequantize: bool = False) -> Source:
+    """The graph in a file; for a ``.meta`` beside the checkpoint that it was saved with, that checkpoint.
+
+    Args:
+        location: The file.
+        verify_checksums: Whether the checkpoint's tensors are compared with their checksums; a graph has none.
+        dequantize: Whether quantized constants are read as the numbers they stand for.
+
+    Raises:
+        SourceError: The file is no graph, or it or the checkpoint is damaged.
+    """
+    if location.endswith(".meta"):
+        try:
+            locate(location)
+        except SourceError:
+            return GraphSource(location, dequantize)
+        return open_checkpoint(location, verify_checksums)
+    return GraphSource(location, dequantize)
+
+
+class GraphSource(Source):
+    """The constants of a graph, read where they lie in the file.
+
+    A constant has the name of its node, below the name of its function where it is in one; nodes that hand it on as it
+    is, such as ``w/read`` in a frozen graph, are aliases. In a file of several graphs a constant that another graph has
+    under the same name with other values is named below the tags of its own. Those that are no weights have the role
+    ``constant``. Variables are not in `specs` but in `skipped`: a graph has no values for them.
+
+    Args:
+        location: A GraphDef, a MetaGraphDef or a SavedModel, binary or as text; text is parsed as a whole.
+        dequantize: Whether constants that the graph dequantizes are float32, with the numbers they stand for; else
+            they are as they are stored.
+
+    Attributes:
+        meta_graphs: What is said of each graph; nothing for a bare GraphDef.
+        functions: Names of the constants that are in functions, and the name of each function.
+        sizes: Bytes in the file of each constant of strings.
+
+    Raises:
+        SourceError: The file is none of these, it is damaged, or its values were moved to files of TensorFlow.js.
+    """
+
+    meta_graphs: tuple[MetaGraph, ...]
+
+    def __init__(self, location: str, dequantize: bool = False) -> None:
+        self.location = location
+        data, kind, self._storage = read_message(location)
+        self._data: View | None = data
+        self.format = _FORMATS[kind]
+        self._constants = constants = Constants()
+        try:
+            self.meta_graphs = tuple(_meta_graphs(data, kind))
+            if kind == "graph":
+                constants.add_graph(data, 0, len(data), "")
+            for number, graph in enumerate(self.meta_graphs):
+                constants.add_graph(data, *graph.graph, ",".join(graph.tags) or str(number))
+        except (ValueError, DecodeError) as error:
+            raise SourceError(f"the graph is damaged: {error}", where=location, hint=DOWNLOAD_AGAIN) from None
+        if kind == "graph":
+            refuse_stripped(location, constants.stored)
+        self._scales = constants.scales if dequantize else {}
+        specs = {
+            name: TensorSpec(name, stored.spec.shape, "float32") if name in self._scales else stored.spec
+            for name, stored in constants.stored.items()
+        }
+        self.specs = MappingProxyType(specs)
+        self.roles = MappingProxyType(
+            {name: role for name, spec in specs.items() if (role := role_of(spec)) is not None}
+        )
+        self.aliases = MappingProxyType(constants.aliases)
+        self.functions: Mapping[str, str] = MappingProxyType(constants.functions)
+        self.skipped = MappingProxyType(
+            {name: _ELSEWHERE for name in constants.variables if name not in constants.stored}
+        )
+        self.sizes = MappingProxyType(
+            {name: stored.held for name, stored in constants.stored.items() if stored.spec.dtype == "string"}
+        )
+        self.quantized = MappingProxyType({} if dequantize else self._described())
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the graph has variables, whose values are elsewhere."""
+        return bool(self._constants.variables)
+
+    def repeats(self, name: str) -> bool:
+        """Whether a constant of a function is that of another one again: TensorFlow traces a layer several times."""
+        return name in self._constants.repeated
+
+    def _described(self) -> dict[str, Quantized]:
+        """How each quantized constant is to be understood, as far as the graph says it by constants."""
+        found: dict[str, Quantized] = {}
+        for name, stored in self._constants.stored.items():
+            scale = self._constants.scales.get(name)
+            if scale is None:
+                # Another operation takes it, which has its own rule.
+                if stored.spec.dtype.startswith("q") and role_of(stored.spec) is None:
+                    found[name] = Quantized(scheme="a scale that is not a constant of the graph")
+                continue
+            held = DTYPES[stored.spec.dtype].numpy
+            found[name] = Quantized(scheme=scale.mode)
+            # What is wrong with a rule is said when it is used: by reading with `dequantize`.
+            with suppress(ValueError, TypeError):
+                if held is not None:
+                    found[name] = described(held, self._stored(scale.low), self._stored(scale.high), scale)
+        return found
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The values of one constant, by its name or an alias: C-contiguous, as in `specs`, not writable.
+
+        Safe to call from several threads.
+
+        Raises:
+            SourceError: There is no such constant, its values do not fit its shape, or the source was closed.
+        """
+        name = self.aliases.get(name, name)
+        if name not in self.specs:
+            raise self._no_such(name)
+        try:
+            values = self._stored(name)
+            scale = self._scales.get(name)
+            if scale is not None:
+                values = dequantized(values, self._stored(scale.low), self._stored(scale.high), scale)
+        except ValueError as error:
+            raise SourceError(
+                str(error),
+                where=f"{self.location}, byte {self._constants.stored[name].begin}",
+                hint=DOWNLOAD_AGAIN,
+            ) from None
+        values.flags.writeable = False
+        return values
+
+    def _stored(self, name: str) -> npt.NDArray[np.generic]:
+        return decode(self._view(), self._constants.stored[name])
+
+    def _view(self) -> View:
+        if self._data is None:
+            raise SourceError("the file was closed", where=self.location)
+        return self._data
+
+    def _no_such(self, name: str) -> SourceError:
+        if name in self._constants.variables:
+            return SourceError(
+                f"{name!r} is a variable: the graph says what it is, and not its values",
+                where=self.location,
+                hint="open the checkpoint that was saved with the graph: its values are there",
+            )
+        return no_such_tensor(name, self.specs, self.location)
+
+    def release(self, name: str) -> None:
+        """Let go of the pages that hold this constant."""
+        stored = self._constants.stored.get(self.aliases.get(name, name))
+        if stored is not None and self._storage is not None:
+            self._storage.release(stored.begin, stored.end - stored.begin)
+
+    def fingerprint(self) -> str:
+        """A hash of the message, without the middle of constants of more than 256 KB: a graph holds no checksums."""
+        return fingerprint_of(self._view(), self._constants.spans)
+
+    def close(self) -> None:
+        """Let go of the file. Arrays that were read stay valid."""
+        if self._storage is not None:
+            self._storage.close()
+        self._data = self._storage = None
+
+
+def _meta_graphs(data: View, kind: Kind) -> Iterable[MetaGraph]:
+    if kind == "meta graph":
+        return [read_meta_graph(data, 0, len(data))]
+    if kind == "saved model":
+        return [read_meta_graph(data, *span) for span in spans(data, 0, len(data), _META_GRAPHS)]
+    return []

@@ -1,0 +1,190 @@
+"""SavedModels of TensorFlow 1 and 2, and modules of TensorFlow Hub: a graph, and a checkpoint beside it.
+
+The folder: https://www.tensorflow.org/guide/saved_model; a module of Hub's first format has ``tfhub_module.pb`` too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.errors import SourceError
+from tfpt.formats.source import Source
+from tfpt.formats.tensorflow.checkpoint import open_checkpoint
+from tfpt.formats.tensorflow.graph import GraphSource
+from tfpt.formats.tensorflow.messages import SAVED_MODEL_FILES
+from tfpt.formats.tensorflow.meta_graph import Signature
+from tfpt.io.locations import folder_of, inside, is_file, is_folder, name_of
+from tfpt.tensors import TensorSpec
+
+_HUB = "tfhub_module.pb"
+# What lies beside the model and says nothing of weights: naming it means the model.
+BESIDE = ("fingerprint.pb", "keras_metadata.pb", _HUB)
+
+# Functions that save and restore variables (tensorflow/python/checkpoint/functional_saver.py).
+_SAVING = ("__inference__traced_save_", "__inference__traced_restore_")
+
+
+class SavedModelSource(Source):
+    """The variables of a SavedModel, and the constants that are weights; where it has no variables, all constants.
+
+    Constants beside variables are those that objects of TensorFlow 2 have (``self.w = tf.constant(…)``) and those in
+    their functions; in graphs of TensorFlow 1 they are what variables began with, and are not listed.
+
+    Args:
+        location: The folder, or the ``saved_model.pb`` or ``saved_model.pbtxt`` in it.
+        verify_checksums: Whether `read` compares a variable's bytes with their checksum.
+        dequantize: Whether quantized constants of its graphs are read as the numbers they stand for.
+
+    Attributes:
+        location: The folder; the file where it stands by itself under another name.
+        tags: The tags of each of its graphs.
+        signatures: The ways to call each of its graphs, by name, by the graph's tags.
+        paths: The path through objects of each variable, where it is a checkpoint of objects.
+        sizes: Bytes in the files of each tensor of strings.
+
+    Raises:
+        SourceError: There is no SavedModel, or it is damaged.
+    """
+
+    tags: tuple[tuple[str, ...], ...]
+    signatures: Mapping[tuple[str, ...], Mapping[str, Signature]]
+
+    def __init__(self, location: str, verify_checksums: bool = True, dequantize: bool = False) -> None:
+        file = _file_of(location)
+        folder = location if is_folder(location) else folder_of(file)
+        self._graph = graph = GraphSource(file, dequantize)
+        if graph.format != "TensorFlow SavedModel":
+            raise SourceError(f"the file is a {graph.format}", where=file, expected="a SavedModel")
+        self.location = folder if is_folder(location) else location
+        self.tags = tuple([meta_graph.tags for meta_graph in graph.meta_graphs])
+        self.signatures = {meta_graph.tags: meta_graph.signatures for meta_graph in graph.meta_graphs}
+        self._inner = inner = _values_of(graph, inside(folder, "variables", "variables"), verify_checksums)
+        self._constants = {} if inner is graph else _constants_beside(inner, graph)
+        kind_of = "Hub module" if is_file(inside(folder, _HUB)) else "SavedModel"
+        version = "TF2" if any(meta_graph.has_objects for meta_graph in graph.meta_graphs) else "TF1"
+        self.format = f"TensorFlow {kind_of} ({version})"
+        self.paths = inner.paths
+        constants = self._constants.items()
+        self.specs = MappingProxyType(
+            {
+                **inner.specs,
+                **{
+                    own: TensorSpec(own, graph.specs[name].shape, graph.specs[name].dtype)
+                    for own, name in constants
+                },
+            }
+        )
+        self.roles = {
+            **inner.roles,
+            **{own: graph.roles[name] for own, name in constants if name in graph.roles},
+        }
+        self.quantized = {
+            **inner.quantized,
+            **{own: graph.quantized[name] for own, name in constants if name in graph.quantized},
+        }
+        self.sizes = {
+            **inner.sizes,
+            **{own: graph.sizes[name] for own, name in constants if name in graph.sizes},
+        }
+        self.aliases, self.skipped = inner.aliases, inner.skipped
+
+    @property
+    def details(self) -> list[str]:
+        """The signatures in words, one a line."""
+        return [
+            f"signature {name}: {signature}" + (f"  (tags {', '.join(tags)})" if len(self.tags) > 1 else "")
+            for tags, signatures in self.signatures.items()
+            for name, signature in signatures.items()
+        ]
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The graph, and what holds the variables."""
+        return tuple(dict.fromkeys([*self._graph.files, *self._inner.files]))
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Tensors that are listed and cannot be read, each with the reason."""
+        return self._inner.unavailable
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The values of one tensor, as the checkpoint's or the graph's own source reads them."""
+        if name in self._constants:
+            return self._graph.read(self._constants[name])
+        return self._inner.read(name)
+
+    def release(self, name: str) -> None:
+        """Let go of the pages that hold this tensor."""
+        if name in self._constants:
+            self._graph.release(self._constants[name])
+        else:
+            self._inner.release(name)
+
+    def fingerprint(self) -> str:
+        """A hash of the fingerprints of the graphs and of what holds the variables."""
+        both = self._graph.fingerprint() + ("" if self._inner is self._graph else self._inner.fingerprint())
+        return hashlib.sha256(both.encode()).hexdigest()[:32]
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._inner.close()
+        self._graph.close()
+
+
+def _file_of(location: str) -> str:
+    folder = location
+    if not is_folder(location):
+        if name_of(location) not in BESIDE:
+            return location
+        folder = folder_of(location)
+    for name in SAVED_MODEL_FILES:
+        if is_file(inside(folder, name)):
+            return inside(folder, name)
+    raise SourceError(
+        "there is no SavedModel in this folder", where=folder, expected=" or ".join(SAVED_MODEL_FILES)
+    )
+
+
+def _values_of(graph: GraphSource, prefix: str, verify_checksums: bool) -> Source:
+    """What holds the variables: the checkpoint beside the graph, or, where it has none, the graph."""
+    if is_file(f"{prefix}.index") or is_file(prefix):
+        return open_checkpoint(prefix, verify_checksums)
+    if graph.has_variables:
+        raise SourceError(
+            "the variables of this SavedModel are missing",
+            where=graph.location,
+            expected=f"{prefix}.index and the data files beside it",
+            got="a graph that has variables",
+            hint="fetch the whole folder, the one called variables included",
+        )
+    return graph
+
+
+def _constants_beside(variables: Source, graph: GraphSource) -> dict[str, str]:
+    """The constants to list beside variables: own name, and name in the graph."""
+    captured = {name for meta_graph in graph.meta_graphs for name in meta_graph.captured}
+    if not any(meta_graph.has_objects for meta_graph in graph.meta_graphs):
+        return {}
+    if all(name in variables.roles for name in variables.specs):
+        # No weights but these: all that is not TensorFlow's own for saving.
+        wanted = [name for name in graph.specs if not graph.functions.get(name, "").startswith(_SAVING)]
+    else:
+        wanted = [
+            name
+            for name, spec in graph.specs.items()
+            if name not in graph.roles and (name in captured or (name in graph.functions and spec.size > 1))
+        ]
+    found: dict[str, str] = {}
+    for name in wanted:
+        if graph.repeats(name):
+            continue
+        own = name
+        while own in variables.specs or own in variables.aliases or own in found:
+            own = f"graph/{own}"
+        found[own] = name
+    return found

@@ -1,0 +1,85 @@
+"""How a bundle stores a tensor of strings.
+
+WriteStringTensor in tensorflow/core/util/tensor_bundle/tensor_bundle.cc::
+
+    length of each string (varints)   masked crc32c of the lengths (uint32)   the bytes of all strings
+
+Checksums take each length not as its varint but as a uint32, or a uint64 where it does not fit; the one in the
+tensor's entry covers lengths, their checksum as it is stored, and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.formats.tensorflow.checksum import crc32c, masked
+from tfpt.formats.tensorflow.sstable import read_varint, write_varint
+
+
+def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:
+    """The `count` strings that `raw` holds.
+
+    Args:
+        raw: All bytes of the tensor.
+        count: The number of its elements.
+        checksum: The masked checksum to compare with; ``None`` to compare none.
+
+    Raises:
+        ValueError: Lengths or checksums do not fit the bytes.
+
+    Example:
+        >>> decode_strings(*encode_strings([b"relu", b""])[:1], 2, None)
+        [b'relu', b'']
+    """
+    if not raw and not count:
+        return []  # TensorFlow reads an absent tensor as an empty one
+    if count > len(raw):
+        raise ValueError(f"{count} strings do not fit into {len(raw)} bytes")
+    lengths = []
+    at = 0
+    for _ in range(count):
+        length, at = read_varint(raw, at)
+        lengths.append(length)
+    begin = at + 4
+    if begin + sum(lengths) != len(raw):
+        raise ValueError(
+            f"the strings have {sum(lengths)} bytes by their lengths, and {len(raw) - begin} in the file"
+        )
+    if checksum is not None:
+        crc = _crc_of_lengths(lengths)
+        if masked(crc) != int.from_bytes(raw[at:begin], "little"):
+            raise ValueError("the lengths of the strings fail their checksum")
+        if masked(crc32c(raw[at:], crc)) != checksum:
+            raise ValueError("the strings fail their checksum")
+    strings = []
+    for length in lengths:
+        strings.append(raw[begin : begin + length])
+        begin += length
+    return strings
+
+
+def encode_strings(strings: Sequence[bytes]) -> tuple[bytes, int]:
+    """The bytes to store, and their checksum, not masked."""
+    lengths = [len(string) for string in strings]
+    crc = _crc_of_lengths(lengths)
+    tail = masked(crc).to_bytes(4, "little") + b"".join(strings)
+    return b"".join(map(write_varint, lengths)) + tail, crc32c(tail, crc)
+
+
+def string_array(strings: Sequence[bytes], shape: tuple[int, ...]) -> npt.NDArray[np.object_]:
+    """An array of Python `bytes`; numpy's own fixed-width strings would lose zero bytes at the end.
+
+    Example:
+        >>> string_array([b"a", b"bc"], (2, 1)).tolist()
+        [[b'a'], [b'bc']]
+    """
+    flat = np.empty(len(strings), np.object_)
+    flat[:] = strings
+    return flat.reshape(shape)
+
+
+def _crc_of_lengths(lengths: Sequence[int]) -> int:
+    return crc32c(b"".join(length.to_bytes(4 if length < 1 << 32 else 8, "little") for length in lengths))

@@ -1,0 +1,256 @@
+"""TensorFlow's first checkpoint format: tables that hold names and values together, in one file or in several.
+
+Under the empty key of each file is a list of the tensors in it, with shapes, dtypes and pieces (SavedTensorSliceMeta);
+under the encoded name and place of each piece its values (SavedSlice). The format:
+tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_writer.cc and tensor_slice_reader.cc.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from tfpt.errors import SourceError
+from tfpt.formats.source import Source
+from tfpt.formats.tensorflow.bundle_index import damaged, is_v1
+from tfpt.formats.tensorflow.location import locate
+from tfpt.formats.tensorflow.lookup import no_such_tensor
+from tfpt.formats.tensorflow.slices import Piece, covers_once, piece_key
+from tfpt.formats.tensorflow.sstable import Table
+from tfpt.formats.tensorflow.tensor_proto import Stored, decode, shape_of
+from tfpt.formats.tensorflow.tensorflow_pb2 import SavedTensorSlices, TensorSliceProto
+from tfpt.formats.tensorflow.wire import spans
+from tfpt.io.damage import DOWNLOAD_AGAIN
+from tfpt.io.limits import LARGEST_V1_GROWTH
+from tfpt.io.locations import is_file, name_of
+from tfpt.io.storage import Storage, open_storage
+from tfpt.tensors import DTYPES, TensorSpec, format_shape
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of a tensor: the table that holds it, and its place in the tensor."""
+
+    table: Table
+    piece: Piece
+    box: tuple[slice, ...]
+
+    @property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        return tuple([(axis.start, axis.stop) for axis in self.box])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple([axis.stop - axis.start for axis in self.box])
+
+
+class V1Source(Source):
+    """The tensors of a V1 checkpoint, each found by its key and read by itself.
+
+    `specs` come from the lists in the files alone; to read a tensor takes its block. The pieces of a partitioned
+    variable are one tensor, whichever files they are in.
+
+    Args:
+        path: Whatever names the checkpoint, or one of its files: see `tfpt.formats.tensorflow.location.locate`.
+        verify_checksums: Without effect: the checksums are those of blocks, and are always compared.
+
+    Attributes:
+        location: The file, or what the names of the several files start with.
+
+    Raises:
+        SourceError: There is no checkpoint at `path`, it is of another format, one of its files is missing, or the
+            list of its tensors is damaged.
+    """
+
+    format = "TensorFlow V1 checkpoint"
+
+    def __init__(self, path: str | os.PathLike[str], verify_checksums: bool = True) -> None:
+        found = locate(path)
+        files = found.v1_files or (found.index,)
+        missing = [file for file in files if not is_file(file)]
+        if missing:
+            raise SourceError(
+                "a file of this V1 checkpoint is missing",
+                where=missing[0],
+                expected=f"{len(files)} files, {name_of(files[0])} to {name_of(files[-1])}",
+                got=f"{len(missing)} of them are not there",
+                hint="put it there under exactly this name",
+            )
+        self.location = found.prefix
+        self._all_files = files
+        self._tables: list[Table] = []
+        self._storages: dict[str, Storage] = {}
+        for file in files:
+            self._storages[file] = storage = open_storage(file)
+            self._tables.append(Table(storage.data, file))
+        parts_of: dict[str, dict[tuple[tuple[int, int], ...], _Part]] = {}
+        specs: dict[str, TensorSpec] = {}
+        hashed = hashlib.sha256()
+        for table in self._tables:
+            listed = _list_of(table, hashed)
+            for spec, pieces in _tensors(table, listed):
+                known = specs.setdefault(spec.name, spec)
+                if known != spec:
+                    raise damaged(
+                        table.location,
+                        f"tensor {spec.name!r} is not the same in all files of the checkpoint",
+                        expected=f"{format_shape(known.shape)} {known.dtype}",
+                        got=f"{format_shape(spec.shape)} {spec.dtype}",
+                    )
+                parts = parts_of.setdefault(spec.name, {})
+                # Variables of a graph that ran on several devices may be in several files, each time as a whole.
+                for part in pieces:
+                    parts.setdefault(part.bounds, part)
+        self._parts = {name: list(parts.values()) for name, parts in parts_of.items()}
+        self.specs = MappingProxyType(specs)
+        self._hash = hashed
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The file, or the several."""
+        return tuple(self._all_files)
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
+
+        Safe to call from several threads.
+
+        Raises:
+            SourceError: There is no such tensor, its block is damaged, or the source was closed.
+        """
+        spec = self.specs.get(name)
+        if spec is None:
+            raise no_such_tensor(name, self.specs, self.location)
+        if not self._tables:
+            raise SourceError("the file was closed", where=self.location)
+        parts = self._parts[name]
+        held = DTYPES[spec.dtype].numpy
+        if held is None:
+            raise SourceError(
+                f"tensor {name!r} is a {spec.dtype}: only TensorFlow can hold it", where=self.location
+            )
+        if len(parts) == 1 and parts[0].shape == spec.shape:
+            values = _values(parts[0], spec)
+        else:
+            values = self._assembled(spec, parts, held)
+        values.flags.writeable = False
+        return values
+
+    def _assembled(self, spec: TensorSpec, parts: list[_Part], held: np.dtype) -> npt.NDArray[np.generic]:
+        if spec.size != sum(math.prod(part.shape) for part in parts) or not covers_once(
+            [part.box for part in parts], spec.shape
+        ):
+            raise damaged(
+                self.location,
+                f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
+                expected=f"pieces that make up {format_shape(spec.shape)}",
+                got=", ".join(format_shape(part.shape) for part in parts[:16]) or "none",
+            )
+        # Before anything of the whole's size is allocated: an element takes a byte of a file at least.
+        room = LARGEST_V1_GROWTH * sum(table.size for table in self._tables)
+        if spec.size > room:
+            raise damaged(
+                self.location,
+                f"tensor {spec.name!r} is larger than the files can hold",
+                expected=f"at most {room:,} elements",
+                got=format_shape(spec.shape),
+            )
+        values = np.empty(spec.shape, held)
+        for part in parts:
+            values[part.box] = _values(part, spec)
+        return values
+
+    def release(self, name: str) -> None:
+        """Let go of the pages that hold this tensor."""
+        for part in self._parts.get(name, ()):
+            storage = self._storages.get(part.table.location)
+            block = part.table.block_of(piece_key(name, part.piece)) if storage is not None else None
+            if storage is not None and block is not None:
+                storage.release(*block)
+
+    def fingerprint(self) -> str:
+        """The first 32 hexadecimal digits of the SHA-256 of the lists of tensors and of every block's checksum."""
+        hashed = self._hash.copy()
+        if not self._tables:
+            raise SourceError("the file was closed", where=self.location)
+        for table in self._tables:
+            hashed.update(table.checksums())
+        return hashed.hexdigest()[:32]
+
+    def close(self) -> None:
+        """Let go of the files. Arrays that were read stay valid."""
+        for storage in self._storages.values():
+            storage.close()
+        self._tables = []
+        self._storages = {}
+        self._parts = {}
+
+
+def _list_of(table: Table, hashed: hashlib._Hash) -> SavedTensorSlices:
+    found = table.find(b"")
+    value = None if found is None else bytes(found)
+    if value is None or not is_v1(value):
+        # A file of several may be empty of tensors: TensorFlow writes it nevertheless, with an empty list.
+        raise SourceError(
+            "a table of TensorFlow's, but not a V1 checkpoint",
+            where=table.location,
+            expected="a list of tensors under the empty key",
+            got="none" if value is None else f"{len(value)} bytes of something else",
+        )
+    hashed.update(value)
+    try:
+        return SavedTensorSlices.FromString(value)
+    except DecodeError:
+        raise damaged(table.location, "the list of the checkpoint's tensors cannot be parsed") from None
+
+
+def _tensors(table: Table, listed: SavedTensorSlices) -> Iterator[tuple[TensorSpec, list[_Part]]]:
+    try:
+        for meta in listed.meta.tensor:
+            spec = shape_of(meta.shape, meta.type, meta.name)
+            pieces = [_piece(proto, spec) for proto in meta.slice]
+            yield spec, [_Part(table, piece, piece.within(spec.shape)) for piece in pieces]
+    except ValueError as error:
+        raise damaged(table.location, f"the list of tensors contradicts itself: {error}") from None
+
+
+def _piece(proto: TensorSliceProto, spec: TensorSpec) -> Piece:
+    starts = tuple([extent.start for extent in proto.extent])
+    lengths = tuple([extent.length if extent.HasField("length") else -1 for extent in proto.extent])
+    if not starts and spec.shape:
+        # A piece without a word of its place is the whole.
+        return Piece((0,) * len(spec.shape), (-1,) * len(spec.shape))
+    return Piece(starts, lengths)
+
+
+def _values(part: _Part, spec: TensorSpec) -> npt.NDArray[np.generic]:
+    table = part.table
+    value = table.find(piece_key(spec.name, part.piece))
+    if value is None:
+        raise damaged(
+            table.location,
+            f"the values of tensor {spec.name!r} are not in the file that lists it",
+            expected=f"a key for the piece {format_shape(part.shape)}",
+            got="none",
+        )
+    data = memoryview(value)
+    try:
+        # SavedTensorSlices.data.data; the message of values says neither shape nor dtype.
+        begin, end = 0, len(data)
+        for number in (2, 3):
+            found = spans(data, begin, end, number)
+            if len(found) != 1:
+                raise ValueError(f"the entry of tensor {spec.name!r} holds {len(found)} lots of values")
+            begin, end = found[0]
+        stored = Stored(TensorSpec(spec.name, part.shape, spec.dtype), begin, end)
+        return decode(data, stored, fill=False)
+    except ValueError as error:
+        raise SourceError(str(error), where=table.location, hint=DOWNLOAD_AGAIN) from None

@@ -1,0 +1,180 @@
+"""One entry of a TensorFlow.js manifest: what it says of a weight, and the values that its bytes stand for.
+
+The rules are those of tensorflowjs/python/tensorflowjs/read_weights.py and quantization.py, and of `decodeWeights` in
+tfjs-core/src/io/io_utils.ts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.formats.source import Quantized
+from tfpt.tensors import TensorSpec, dtype
+
+# What the two libraries know, and how the bytes of each are laid out: little endian, one byte for each bool.
+_STORED = {
+    name: np.dtype(code)
+    for name, code in (
+        ("float32", "<f4"),
+        ("float16", "<f2"),
+        ("int32", "<i4"),
+        ("uint16", "<u2"),
+        ("uint8", "u1"),
+        ("bool", "u1"),
+        ("complex64", "<c8"),
+    )
+}
+STRING = "string"
+_INTEGERS = ("uint8", "uint16")
+# numpy before 2.0 holds 32 axes at most.
+_MOST_AXES = 32
+_MOST_ELEMENTS = 1 << 48
+# Quantized values become float64 on the way: so many at once.
+_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Integers that stand for ``integer * scale + minimum``."""
+
+    scale: float
+    minimum: float
+
+    def described(self) -> Quantized:
+        """The same for reports and plans."""
+        return Quantized((self.scale,), scheme="minimum", minimums=(self.minimum,))
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a manifest says of one weight.
+
+    Attributes:
+        spec: Its name, shape and dtype, as tensorflowjs gives it.
+        stored: The dtype of its bytes.
+        affine: How its integers stand for real numbers; None where they do not.
+        group: What the writer says it belongs to: ``model``, ``optimizer``, or nothing.
+        obstacle: Why its values cannot be had, whatever its bytes are; None where they can.
+    """
+
+    spec: TensorSpec
+    stored: str
+    affine: Affine | None = None
+    group: str = ""
+    obstacle: str | None = None
+
+    @property
+    def nbytes(self) -> int | None:
+        """How many bytes it takes; None for strings and for dtypes that are not known, which do not say."""
+        held = _STORED.get(self.stored)
+        return None if held is None else self.spec.size * held.itemsize
+
+    @property
+    def as_stored(self) -> TensorSpec:
+        """Its spec where quantized integers are not taken for what they stand for."""
+        return self.spec if self.affine is None else TensorSpec(self.spec.name, self.spec.shape, self.stored)
+
+    def values(self, raw: npt.NDArray[np.uint8], dequantize: bool) -> npt.NDArray[np.generic]:
+        """Its values out of its bytes: a view of them where that is possible; of no strings."""
+        held = _STORED[self.stored]
+        # Weights of all sizes lie behind each other without gaps.
+        aligned = raw.copy() if raw.size and raw.ctypes.data % held.alignment else raw
+        values = aligned.view(held).astype(held.newbyteorder("="), copy=False)
+        wanted = dtype(self.spec.dtype).numpy
+        if self.stored == "bool":
+            values = values != 0
+        elif self.affine is not None and dequantize:
+            values = _real(values, self.affine, np.dtype(wanted))
+        elif self.affine is None and self.stored != self.spec.dtype:
+            values = values.astype(wanted)
+        values = values.reshape(self.spec.shape)
+        values.flags.writeable = False
+        return values
+
+
+def read_weight(entry: object) -> Weight:
+    """The weight that an entry of a manifest describes.
+
+    Raises:
+        ValueError: It describes none.
+
+    Example:
+        >>> entry = {"name": "w", "shape": [2], "dtype": "float32",
+        ...     "quantization": {"dtype": "uint8", "scale": 0.5, "min": -1}}
+        >>> weight = read_weight(entry)
+        >>> str(weight.spec), weight.nbytes, str(weight.affine.described())
+        ('w [2] float32', 2, 'scale 0.5, minimum -1')
+        >>> weight.values(np.array([0, 3], np.uint8), dequantize=True).tolist()
+        [-1.0, 0.5]
+    """
+    if not isinstance(entry, dict):
+        raise ValueError(f"a weight is described by {type(entry).__name__}, not by an object")
+    name, shape, kind = entry.get("name"), entry.get("shape"), entry.get("dtype")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a weight has no name: {str(entry)[:120]}")
+    if not _is_shape(shape):
+        raise ValueError(f"the shape of {name!r} is none: {str(shape)[:120]}")
+    if not isinstance(kind, str):
+        raise ValueError(f"the dtype of {name!r} is none: {str(kind)[:120]}")
+    group = entry.get("group")
+    group = group if isinstance(group, str) else ""
+    known = kind if kind in _STORED or kind == STRING else "float32"
+    spec = TensorSpec(name, tuple(shape), known)  # type: ignore[arg-type]
+    if kind not in _STORED and kind != STRING:
+        return Weight(spec, "unknown", None, group, f"its dtype {kind[:40]!r} is not one of TensorFlow.js")
+    how = entry.get("quantization")
+    if not how:
+        return Weight(spec, kind, None, group)
+    stored = str(how.get("dtype"))[:40] if isinstance(how, dict) else "unknown"
+    if kind == STRING or stored not in ("float16", *_INTEGERS):
+        stored = STRING if kind == STRING else "unknown"
+        return Weight(spec, stored, None, group, f"its quantization is not known: {str(how)[:80]}")
+    if kind not in (("float32",) if stored == "float16" else ("float32", "int32")):
+        return Weight(spec, stored, None, group, f"{kind} cannot be quantized as {stored}")
+    if stored == "float16":
+        return Weight(spec, stored, None, group)
+    affine = _affine(how, stored, kind)
+    if affine is None:
+        obstacle = f"its scale and minimum give no {kind}: {str(how)[:80]}"
+        return Weight(spec, stored, None, group, obstacle)
+    return Weight(spec, stored, affine, group)
+
+
+def _is_shape(shape: object) -> bool:
+    if not isinstance(shape, list) or len(shape) > _MOST_AXES:
+        return False
+    if not all(type(size) is int and size >= 0 for size in shape):
+        return False
+    return math.prod(size or 1 for size in shape) <= _MOST_ELEMENTS
+
+
+def _affine(how: dict[str, object], stored: str, kind: str) -> Affine | None:
+    numbers = []
+    for value in (how.get("scale"), how.get("min")):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if (
+            isinstance(value, int) and abs(value) > 1 << 128
+        ):  # more than a float32 holds, and maybe than a float64
+            return None
+        numbers.append(float(value))
+    scale, minimum = numbers
+    least = float(np.finfo(np.float32).max if kind == "float32" else np.iinfo(np.int32).max)
+    ends = (minimum, np.iinfo(stored).max * scale + minimum)
+    # Also where one of them is no number.
+    if not all(abs(end) <= least for end in ends) or not math.isfinite(scale):
+        return None
+    return Affine(scale, minimum)
+
+
+def _real(integers: npt.NDArray[np.generic], affine: Affine, wanted: np.dtype) -> npt.NDArray[np.generic]:
+    """In float64, and rounded once, as both libraries do it."""
+    real = np.empty(integers.size, wanted)
+    for begin in range(0, integers.size, _AT_ONCE):
+        values = integers[begin : begin + _AT_ONCE].astype(np.float64) * affine.scale + affine.minimum
+        real[begin : begin + _AT_ONCE] = np.round(values) if wanted.kind == "i" else values
+    return real

@@ -1,0 +1,166 @@
+"""Reads the constants of TensorFlow Lite models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.errors import SourceError
+from tfpt.formats.source import Role, Source
+from tfpt.formats.tflite.schema import Constant, read_model
+from tfpt.formats.tflite.sparsity import stored_count
+from tfpt.formats.tflite.values import decode, integers
+from tfpt.io.cached_blocks import View, view_of
+from tfpt.io.fingerprints import fingerprint_of
+from tfpt.io.locations import as_location
+from tfpt.io.storage import Storage, open_storage
+from tfpt.nearest import nearest
+from tfpt.tensors import TensorSpec
+
+# What shapes, axes and tables of words are of; weights are of these only where they are quantized.
+_OF_CONSTANTS = ("int32", "int64", "string", "bool", "resource", "variant")
+
+
+class TfliteSource(Source):
+    """A `tfpt.formats.source.Source` over a TensorFlow Lite model.
+
+    Its tensors are those whose values are in the file, under the names it has for them; those of a second subgraph
+    (`while` bodies, other signatures) after the subgraph's name, and a second tensor of a name as ``name#2``.
+
+    Args:
+        location: The file.
+        dequantize: Whether quantized tensors are listed and read as the float32 numbers that they stand for, and not
+            as the integers that are stored.
+
+    Attributes:
+        description: What the model's writer says of it.
+        metadata_names: The names of the metadata in the model.
+        sizes: Bytes in the file of each constant of strings.
+
+    Raises:
+        SourceError: The file cannot be read, or is damaged.
+    """
+
+    format = "TensorFlow Lite model"
+
+    def __init__(self, location: str, dequantize: bool = False) -> None:
+        self.location = as_location(location)
+        self._storage: Storage | None = open_storage(self.location)
+        self._view: View | None = view_of(self._storage)
+        model = read_model(self.location, self._view)
+        self.description = model.description
+        self.metadata_names = model.metadata
+        self._constants = model.constants
+        self._dequantize = dequantize
+        self.quantized = MappingProxyType(
+            {
+                name: constant.quantization.described()
+                for name, constant in model.constants.items()
+                if constant.quantization is not None and not dequantize
+            }
+        )
+        roles: dict[str, Role] = {}
+        specs: dict[str, TensorSpec] = {}
+        for name, constant in model.constants.items():
+            spec = constant.spec
+            if spec.dtype in _OF_CONSTANTS and constant.quantization is None:
+                roles[name] = "constant"
+            is_real = dequantize and constant.quantization is not None
+            specs[name] = TensorSpec(name, spec.shape, "float32") if is_real else spec
+        self.sizes = {
+            name: constant.size
+            for name, constant in model.constants.items()
+            if constant.spec.dtype == "string"
+        }
+        self._unavailable = {
+            name: reason for name, constant in model.constants.items() if (reason := self._obstacle(constant))
+        }
+        self.specs = MappingProxyType(specs)
+        self.roles = MappingProxyType(roles)
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Tensors that are listed and cannot be read, each with the reason."""
+        return self._unavailable
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one tensor; not writable.
+
+        Raises:
+            SourceError: There is no such tensor, its values are in another file, or they were to be dequantized and are
+                quantized in blocks, or by scales that do not fit.
+        """
+        constant = self._constant(name)
+        if (obstacle := self._obstacle(constant)) is not None:
+            raise SourceError(
+                f"tensor {name!r} cannot be read: {obstacle}",
+                where=self.location,
+                expected="values that are in the file, and one scale for the tensor or for each place of an axis",
+                hint="open it with dequantize=False to have the integers"
+                if constant.obstacle is None
+                else "convert the model again without external weights",
+            )
+        try:
+            values = self._decoded(constant, self._bytes(constant))
+        except ValueError as error:
+            what = f"not a valid TensorFlow Lite model: of tensor {name!r} {error}"
+            raise SourceError(what, where=f"{self.location}, byte {constant.begin}") from None
+        if self._dequantize and constant.quantization is not None:
+            values = constant.quantization.real(integers(values))
+        values.flags.writeable = False
+        return values
+
+    def _obstacle(self, constant: Constant) -> str | None:
+        """Why a tensor cannot be read, if it cannot."""
+        rule = constant.quantization
+        if constant.obstacle is not None or rule is None or not self._dequantize:
+            return constant.obstacle
+        if rule.scheme != "affine":
+            return f"it cannot be dequantized: {rule.scheme} quantization"
+        return (
+            None
+            if rule.problem is None
+            else f"it cannot be dequantized: its scales do not fit, {rule.problem}"
+        )
+
+    def _decoded(self, constant: Constant, raw: npt.NDArray[np.uint8]) -> np.ndarray:
+        if constant.sparsity is None:
+            return decode(raw, constant.spec)
+        count = stored_count(len(raw), constant.spec)
+        stored = decode(raw, TensorSpec(constant.spec.name, (count,), constant.spec.dtype))
+        return constant.sparsity.dense(stored, constant.spec.shape)
+
+    def release(self, name: str) -> None:
+        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        constant = self._constant(name)
+        if self._storage is not None:
+            self._storage.release(constant.begin, constant.size)
+
+    def fingerprint(self) -> str:
+        """A hash of the file, without the middle of tensors of more than 256 KB."""
+        if self._view is None:
+            raise SourceError("the file was closed", where=self.location)
+        spans = {(each.begin, each.begin + each.size) for each in self._constants.values()}
+        return fingerprint_of(self._view, spans, "dequantized" if self._dequantize else "")
+
+    def close(self) -> None:
+        """Let go of the file. Arrays that were read stay valid."""
+        if self._storage is not None:
+            self._storage.close()
+        self._storage = self._view = None
+
+    def _constant(self, name: str) -> Constant:
+        if self._storage is None:
+            raise SourceError("the file was closed", where=self.location)
+        if name not in self._constants:
+            close = nearest(name, self.specs)
+            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+        return self._constants[name]
+
+    def _bytes(self, constant: Constant) -> npt.NDArray[np.uint8]:
+        if self._storage is None:
+            raise SourceError("the file was closed", where=self.location)
+        return self._storage.data[constant.begin : constant.begin + constant.size]

@@ -1,0 +1,88 @@
+"""Bytes of a file that are looked at in small pieces, each block of them read once."""
+
+from __future__ import annotations
+
+from typing import overload
+
+from tfpt.io.limits import MOST_KEPT_BLOCKS
+from tfpt.io.storage import LocalFile, Storage
+
+# A multiple of the blocks of `tfpt.io.remote`, and at the same places: a piece of one is never fetched twice.
+BLOCK = 256 << 10
+
+
+class KeptBytes:
+    """The bytes of a file, as a `memoryview` has them: single bytes as numbers, slices of step 1 as bytes.
+
+    For messages whose structure lies among large values: what is walked over is kept, what is longer than a block is
+    fetched as it is and not kept.
+
+    Example:
+        >>> import tempfile
+        >>> from tfpt.io.storage import open_storage
+        >>> path = f"{tempfile.mkdtemp()}/a.bin"
+        >>> with open(path, "wb") as file:
+        ...     _ = file.write(b"0123456789")
+        >>> kept = KeptBytes(open_storage(path))
+        >>> len(kept), kept[3], bytes(kept[2:5])
+        (10, 51, b'234')
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._size = len(storage.data)
+        self._blocks: dict[int, memoryview] = {}
+        self._latest = (-1, memoryview(b""))
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> memoryview: ...
+
+    def __getitem__(self, key: int | slice) -> int | memoryview:
+        if isinstance(key, int):
+            if not 0 <= key < self._size:
+                raise IndexError("a byte outside the file")
+            return self._at(key // BLOCK)[key % BLOCK]
+        start, stop, _ = key.indices(self._size)
+        if stop <= start:
+            return memoryview(b"")
+        first, last = start // BLOCK, (stop - 1) // BLOCK
+        if first == last:
+            return self._at(first)[start - first * BLOCK : stop - first * BLOCK]
+        if stop - start > BLOCK:
+            return memoryview(self._storage.data[start:stop].data)
+        both = bytes(self._at(first)[start - first * BLOCK :]) + bytes(self._at(last)[: stop - last * BLOCK])
+        return memoryview(both)
+
+    def _at(self, number: int) -> memoryview:
+        # One pair, taken at once: several threads may read.
+        latest, block = self._latest
+        if number == latest:
+            return block
+        found = self._blocks.get(number)
+        if found is None:
+            found = memoryview(self._storage.data[number * BLOCK : (number + 1) * BLOCK].data)
+            while len(self._blocks) >= MOST_KEPT_BLOCKS:
+                self._blocks.pop(next(iter(self._blocks), -1), None)
+            self._blocks[number] = found
+        self._latest = (number, found)
+        return found
+
+
+View = memoryview | KeptBytes
+
+
+# Files on this machine of up to this size are read as a whole: to walk over bytes in memory is several times faster.
+_SMALL = 16 << 20
+
+
+def view_of(storage: Storage) -> View:
+    """The bytes of a file to walk over: a small one on this machine as a whole, another one block by block."""
+    if isinstance(storage, LocalFile) and storage.size <= _SMALL:
+        return memoryview(storage.data[:].data)
+    return KeptBytes(storage)

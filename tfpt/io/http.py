@@ -1,0 +1,180 @@
+"""One file on a web server, asked for by ranges: no answer is believed, and none may be longer than was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import re
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tfpt.errors import SourceError
+from tfpt.io import limits
+from tfpt.io import remote_errors as failures
+from tfpt.io.pace import Pace
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class NoRangesError(Exception):
+    """The server sends the whole file, whatever range it is asked for, or the whole is too large."""
+
+
+class WebFile:
+    """A file on a web server.
+
+    fsspec's own `cat_file` takes the whole file for the part where a server ignores the range, lets the server
+    compress what it sends, reads whatever comes, and mixes two versions of a file.
+
+    Args:
+        store: fsspec's file system for the web.
+        url: What it calls the file.
+        known: What it said of the file: ``size``, ``ETag``, ``Last-Modified``, each where the server tells.
+    """
+
+    def __init__(self, store: Any, url: str, known: Mapping[str, Any]) -> None:
+        self._store = store
+        self._url = url
+        self._where = failures.shown(url)
+        self._size: int | None = known.get("size")
+        # What the first answer said of the version; every later one must say the same.
+        self._version = {key: known[key] for key in ("ETag", "Last-Modified") if known.get(key)}
+        self._conditional = True
+
+    def part(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` to `stop`.
+
+        Raises:
+            NoRangesError: The server sends the whole file instead.
+            SourceError: The file was replaced, or the answer is not what was asked for, or comes too slowly.
+        """
+        from fsspec.asyn import sync
+
+        return cast(bytes, sync(self._store.loop, self._part, start, stop))
+
+    def whole(self) -> npt.NDArray[np.uint8]:
+        """All of the file, mapped from a temporary file; `NoRangesError` where it is too large for that."""
+        from fsspec.asyn import sync
+
+        with tempfile.TemporaryFile() as file:
+            sync(self._store.loop, self._copy, file)
+            file.flush()
+            if not file.tell():
+                return np.frombuffer(b"", np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+    async def _part(self, start: int, stop: int) -> bytes:
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        tag = self._version.get("ETag", "")
+        # A weak tag does not promise the same bytes (RFC 9110, section 8.8.1): it is compared, not asked by.
+        if self._conditional and tag and not tag.startswith("W/"):
+            headers["If-Range"] = tag
+        async with self._answer(headers, stop - start) as (answer, pace):
+            if answer.status == 416:
+                raise self._replaced(f"no byte {start}")
+            answer.raise_for_status()
+            self._compare(answer)
+            if answer.status != 206:
+                if "If-Range" not in headers or answer.headers.get("Accept-Ranges") != "bytes":
+                    raise NoRangesError
+                # It knows ranges and has the version asked for: it is the condition that it does not know.
+                self._conditional = False
+            else:
+                self._check_range(answer, start, stop)
+                return b"".join([content async for content in self._contents(answer, stop - start, pace)])
+        return await self._part(start, stop)
+
+    async def _copy(self, into: BinaryIO) -> None:
+        async with self._answer({}, limits.WEB_WHOLE) as (answer, pace):
+            answer.raise_for_status()
+            self._compare(answer)
+            promised = answer.content_length
+            if promised is not None and promised > limits.WEB_WHOLE:
+                raise NoRangesError
+            async for content in self._contents(answer, promised, pace):
+                if into.tell() + len(content) > limits.WEB_WHOLE:
+                    raise NoRangesError
+                into.write(content)
+            if promised is not None and into.tell() != promised:
+                raise failures.CutOffError(f"{into.tell()} bytes of {promised}")
+
+    @asynccontextmanager
+    async def _answer(self, headers: dict[str, str], size: int) -> AsyncIterator[tuple[Any, Pace]]:
+        """The answer, of which nothing but the head is read, and its pace; closed in the end, whatever comes."""
+        import aiohttp
+
+        session = await self._store.set_session()
+        options = dict(self._store.kwargs)
+        options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity", **headers}
+        # The pace is looked at whenever something comes; this ends what comes and brings nothing.
+        total = limits.WEB_ANSWER + limits.WEB_PATIENCE + size / limits.WEB_SLOWEST + limits.WEB_STALL
+        options["timeout"] = aiohttp.ClientTimeout(
+            total=total, sock_connect=limits.WEB_ANSWER, sock_read=limits.WEB_STALL
+        )
+        asked = session.get(self._store.encode_url(self._url), **options)
+        answer = await asyncio.wait_for(asked, limits.WEB_ANSWER)
+        try:
+            self._check_encoding(answer)
+            yield answer, Pace(self._where)
+        finally:
+            if not answer.content.at_eof():
+                answer.close()
+            answer.release()
+
+    async def _contents(self, answer: Any, most: int | None, pace: Pace) -> AsyncIterator[bytes]:
+        """What an answer brings, piece by piece, `most` bytes at most."""
+        promised = answer.content_length
+        if most is not None and promised is not None and promised > most:
+            raise self._wrong("sends more than it was asked for", f"{most:,} bytes", f"{promised:,} bytes")
+        have = 0
+        async for content in answer.content.iter_any():
+            have += len(content)
+            pace.check(have)
+            if most is not None and have > most:
+                raise self._wrong("sends more than it was asked for", f"{most:,} bytes", "more")
+            yield content
+
+    def _check_encoding(self, answer: Any) -> None:
+        encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise self._wrong(
+                "sends the file encoded, though it was asked for the bytes as they are",
+                "no Content-Encoding",
+                f"Content-Encoding: {encoding[:100]}",
+            )
+
+    def _check_range(self, answer: Any, start: int, stop: int) -> None:
+        said = answer.headers.get("Content-Range", "")
+        found = _CONTENT_RANGE.fullmatch(said.strip())
+        if found and self._size is not None and found[3] not in ("*", str(self._size)):
+            raise self._replaced(f"{found[3]} bytes instead of {self._size}")
+        if found is None or (int(found[1]), int(found[2])) != (start, stop - 1):
+            raise self._wrong(
+                "sends another part of the file than it was asked for",
+                f"Content-Range: bytes {start}-{stop - 1}/{'*' if self._size is None else self._size}",
+                f"Content-Range: {said[:100]}" if said else "no Content-Range",
+            )
+
+    def _compare(self, answer: Any) -> None:
+        """Hold an answer against the first one."""
+        for key in ("ETag", "Last-Modified"):
+            now = answer.headers.get(key)
+            if now and self._version.setdefault(key, now) != now:
+                raise self._replaced(f"{key}: {now[:100]}", f"{key}: {self._version[key][:100]}")
+
+    def _replaced(self, got: str, expected: str | None = None) -> SourceError:
+        return failures.replaced(self._url, got, expected)
+
+    def _wrong(self, what: str, expected: str, got: str) -> SourceError:
+        return SourceError(
+            f"the server {what}",
+            where=self._where,
+            expected=expected,
+            got=got,
+            hint="download the file by other means and name the local copy",
+        )

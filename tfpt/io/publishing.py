@@ -1,0 +1,211 @@
+"""Several files that take their names together: all of them, or none, and the old ones are kept until all are new.
+
+The order, and what is there when the process is killed or the power fails in between:
+
+1. Every file is whole and on the disk under a temporary name (``.part``). Killed here: the old files are in place.
+2. Where several files are published, each that is to be replaced gets a second name (``.old``), a hard link, and the
+   folders are brought to the disk. Killed here: the old files are in place, under two names.
+3. One after the other takes its name, in the order given. Each step is one call of the system, so a name always leads
+   to a whole file. Killed here: some names lead to new files, others to old ones; what was replaced is in ``.old``.
+   If a step fails, those before it are taken back, and the old files are where they were.
+4. The folders are brought to the disk, and the ``.old`` names are removed. Killed here: everything is new.
+
+A name that was free is taken with `os.link`, which fails where another process was first; one that may be replaced with
+`os.replace`. Where a file system has no hard links (FAT, some network file systems), a free name is reserved with an
+empty file first, and what is to be replaced is renamed: then a name may lead to an empty file, or to none, for a
+moment, and the next run to that output puts the old file back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfpt.errors import SinkError
+from tfpt.io import interruption, leftovers
+
+if TYPE_CHECKING:
+    from tfpt.io.output_file import AtomicFile
+
+# What file systems say that have no hard links, or where a link to somebody else's file is forbidden.
+_NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EINVAL,
+)
+# What file systems say that cannot bring a folder to the disk. EACCES: the folder may be written to and not be read.
+_NO_SYNC = (
+    errno.EINVAL,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+)
+
+
+def publish(files: Sequence[AtomicFile]) -> None:
+    """Give several files their names: all, or none.
+
+    Args:
+        files: Written, and not yet committed; afterwards they are committed, or discarded.
+
+    Raises:
+        SinkError: One of them cannot have its name, or be brought to the disk: no output has changed. Or the new files
+            are there and whole, and the system could not bring their names to the disk: the message says so.
+    """
+    try:
+        for file in files:
+            file.finish()
+        with interruption.uninterrupted():
+            with ExitStack() as locks:
+                old = _replace_all(files, locks)
+                for file in files:
+                    interruption.finish(file.path)
+                    file.close()
+                trouble = _sync(files)
+                for path in old.values():
+                    _remove(path)
+            for file in files:
+                leftovers.remove_old(file.target)
+    finally:
+        for file in files:
+            file.discard()
+    if trouble is not None:
+        raise SinkError(
+            "the output is there and whole, but might be lost if the power failed now",
+            where=", ".join(str(file.path) for file in files),
+            got=f"its folder cannot be brought to the disk: {trouble.strerror}",
+        )
+
+
+def _replace_all(files: Sequence[AtomicFile], locks: ExitStack) -> dict[AtomicFile, Path]:
+    """Where what was replaced is now."""
+    old: dict[AtomicFile, Path] = {}
+    current = files[0] if files else None
+    try:
+        for current in files:
+            current.refuse_target()
+        if len(files) > 1:
+            for current in files:
+                if current.overwrite and os.path.lexists(current.target):
+                    old[current] = leftovers.temporary_name(current.target, leftovers.OLD)
+                    _put_aside(current.target, old[current], locks)
+            if old and (trouble := _sync(files)) is not None:
+                raise trouble
+        for current in files:
+            if current.overwrite:
+                os.replace(current.temporary, current.target)
+            else:
+                _take(current)
+    except BaseException as error:
+        kept = _take_back(files, old)
+        if not isinstance(error, OSError):
+            raise
+        assert current is not None
+        raise _explained(current, error, kept) from None
+    return old
+
+
+def _put_aside(target: Path, aside: Path, locks: ExitStack) -> None:
+    """A second name for what is to be replaced, locked for as long as `locks` holds."""
+    try:
+        descriptor = os.open(target, os.O_RDONLY)
+    except OSError:
+        pass  # it may not be read: then nobody takes it for a leftover either
+    else:
+        locks.callback(os.close, descriptor)
+        leftovers.hold(descriptor, wait=False)
+    try:
+        os.link(target, aside)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.rename(target, aside)
+
+
+def _take(file: AtomicFile) -> None:
+    """The name, if no other process was first."""
+    try:
+        os.link(file.temporary, file.target)
+    except FileExistsError:
+        if not file.is_at_target():  # it is where a server made the link and its answer was lost (NFS)
+            raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(file.target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(file.temporary, file.target)
+        except BaseException:
+            os.unlink(file.target)
+            raise
+
+
+def _take_back(files: Sequence[AtomicFile], old: dict[AtomicFile, Path]) -> list[Path]:
+    """The state of before; names of old files that could not be put back. A file that is not ours is left alone."""
+    lost = []
+    for file in reversed(files):
+        aside = old.get(file)
+        ours = file.is_at_target()
+        try:
+            if aside is None or not os.path.lexists(aside):
+                if ours:
+                    os.unlink(file.target)
+            elif ours or not os.path.lexists(file.target):
+                os.replace(aside, file.target)
+            elif os.path.samefile(aside, file.target):
+                os.unlink(aside)
+            else:  # another program was there first
+                lost.append(aside)
+        except OSError:
+            if aside is not None and os.path.lexists(aside):
+                lost.append(aside)
+    return lost
+
+
+def _explained(file: AtomicFile, error: OSError, kept: Sequence[Path]) -> SinkError:
+    if isinstance(error, FileExistsError):
+        explained = file.exists_already()
+    else:
+        explained = file.explain(error)
+    if not kept:
+        return explained
+    return explained.with_hint(f"what was there before is in {', '.join(map(str, kept))}: move it back")
+
+
+def _sync(files: Sequence[AtomicFile]) -> OSError | None:
+    """Bring the names in the files' folders to the disk: without this they may be lost in a power cut."""
+    try:
+        for folder in dict.fromkeys(file.target.parent for file in files):
+            _sync_folder(folder)
+    except OSError as error:
+        return error
+    return None
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def _remove(path: Path) -> None:
+    # The next run to that output removes it.
+    with suppress(OSError):
+        path.unlink()

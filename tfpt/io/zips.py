@@ -1,0 +1,153 @@
+"""The directory of a zip archive, believed in nothing before it is checked, and where the bytes of a member are."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+
+from tfpt.errors import SourceError
+from tfpt.io import limits
+from tfpt.io.blobs import Blob, Deflated, Stored
+from tfpt.io.storage import Storage
+
+# PKWARE's APPNOTE.TXT, 4.3.7, 4.3.14 to 4.3.16.
+_LOCAL, _LOCAL_SIZE = b"PK\x03\x04", 30
+_END, _END_SIZE = b"PK\x05\x06", 22
+_LOCATOR, _LOCATOR_SIZE = b"PK\x06\x07", 20
+_END64 = b"PK\x06\x06"
+_COMMENT = 1 << 16
+
+
+class UnreadableError(Exception):
+    """A member that is whole and that tfpt cannot read; its text says why."""
+
+
+def listing(storage: Storage) -> list[zipfile.ZipInfo]:
+    """What the archive says of its members, in its order, as it is: for telling what is in it.
+
+    Raises:
+        SourceError: It is no archive, its directory is damaged, or too large.
+    """
+    where = storage.location
+    _check_size(storage)
+    try:
+        with storage.open() as file, zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except SourceError:
+        raise
+    except Exception as error:  # zipfile raises whatever the parts of a damaged directory raise
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
+        raise damaged(where, f"its directory cannot be read: {reason}") from None
+    if len(infos) > limits.ZIP_MEMBERS:
+        raise damaged(where, "it has too many members", f"at most {limits.ZIP_MEMBERS:,}", f"{len(infos):,}")
+    return infos
+
+
+def directory(storage: Storage) -> list[zipfile.ZipInfo]:
+    """What the archive says of its members, in its order, checked.
+
+    Raises:
+        SourceError: It is no archive, it is damaged, it is too large, two members share bytes, have one name, or one
+            has a name that leads out of the archive.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from tfpt.io.storage import open_storage
+        >>> path = tempfile.mkdtemp() + "/w.npz"
+        >>> np.savez(path, w=np.ones(3))
+        >>> [info.filename for info in directory(open_storage(path))]
+        ['w.npy']
+    """
+    where, infos = storage.location, listing(storage)
+    names: set[str] = set()
+    for info in infos:
+        _check_name(where, info)
+        if info.filename in names:
+            raise damaged(where, f"two members are called {info.filename!r}")
+        names.add(info.filename)
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise damaged(where, f"member {info.filename!r} shares its bytes with another")
+        # The least that a member takes: the length of its own header is known when it is looked at.
+        end = info.header_offset + _LOCAL_SIZE + len(info.orig_filename) + info.compress_size
+        if info.header_offset < 0 or end > len(storage.data):
+            expected = f"{end:,} bytes at least"
+            raise damaged(
+                where, f"member {info.filename!r} is cut off", expected, f"{len(storage.data):,} bytes"
+            )
+    return infos
+
+
+def blob(storage: Storage, info: zipfile.ZipInfo) -> Blob:
+    """The bytes of a member.
+
+    Raises:
+        UnreadableError: It is encrypted, or packed by another method than deflate.
+        SourceError: It is damaged, or packed too tightly.
+    """
+    where, size, packed = storage.location, info.file_size, info.compress_size
+    if info.flag_bits & 0x1:
+        raise UnreadableError("is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnreadableError(f"is packed by method {info.compress_type}, neither stored nor deflated")
+    begin = _data_of(storage, info)
+    if info.compress_type == zipfile.ZIP_STORED:
+        if size != packed:
+            raise damaged(where, f"member {info.filename!r} has two sizes", f"{size:,}", f"{packed:,}")
+        return Stored(storage, begin, size, info.CRC)
+    tightest = limits.TIGHTEST if size <= limits.LARGE_MEMBER else limits.TIGHTEST_OF_LARGE
+    most = packed * tightest + 64
+    if size > most:
+        raise damaged(
+            where,
+            f"member {info.filename!r} is packed too tightly",
+            f"at most {most:,} bytes",
+            f"{size:,} bytes",
+        )
+    return Deflated(storage, begin, packed, size, info.CRC)
+
+
+def damaged(where: str, what: str, expected: str | None = None, got: str | None = None) -> SourceError:
+    """The error that says that an archive is not what it should be."""
+    return SourceError(f"not a valid zip archive: {what}", where=where, expected=expected, got=got)
+
+
+def _check_name(where: str, info: zipfile.ZipInfo) -> None:
+    name = info.filename
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in info.orig_filename:
+        raise damaged(where, f"a member's name leads out of the archive: {name!r}")
+
+
+def _check_size(storage: Storage) -> None:
+    """Refuse a directory that is too large, before zipfile takes all of it into memory."""
+    tail = storage.data[max(0, len(storage.data) - _END_SIZE - _COMMENT) :].tobytes()
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) < at + _END_SIZE:
+        raise damaged(storage.location, "it has no directory at its end", got="it may be cut off")
+    size = int(struct.unpack_from("<I", tail, at + 12)[0])
+    if tail[max(0, at - _LOCATOR_SIZE) : at].startswith(_LOCATOR):
+        place = struct.unpack_from("<Q", tail, at - _LOCATOR_SIZE + 8)[0]
+        record = storage.data[min(place, len(storage.data)) : place + 56].tobytes()
+        if len(record) == 56 and record.startswith(_END64):
+            size = max(int(struct.unpack_from("<Q", record, 40)[0]), 0 if size == 0xFFFFFFFF else size)
+    if size > limits.ZIP_DIRECTORY and size != 0xFFFFFFFF:
+        raise damaged(
+            storage.location,
+            "its directory is too large",
+            f"at most {limits.ZIP_DIRECTORY:,} bytes",
+            f"{size:,} bytes",
+        )
+
+
+def _data_of(storage: Storage, info: zipfile.ZipInfo) -> int:
+    """Where a member's data begins, which only the header before it says."""
+    where = storage.location
+    head = storage.data[info.header_offset : info.header_offset + _LOCAL_SIZE].tobytes()
+    if len(head) < _LOCAL_SIZE or not head.startswith(_LOCAL):
+        raise damaged(where, f"member {info.filename!r} has no header", got=f"byte {info.header_offset}")
+    begin = info.header_offset + _LOCAL_SIZE + sum(struct.unpack("<HH", head[26:30]))
+    if begin + info.compress_size > len(storage.data):
+        expected = f"{begin + info.compress_size:,} bytes at least"
+        raise damaged(where, f"member {info.filename!r} is cut off", expected, f"{len(storage.data):,} bytes")
+    return int(begin)

@@ -1,0 +1,148 @@
+"""The configuration that comes with a checkpoint: read, looked up, and near misses told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfpt.errors import MappingError
+from tfpt.io import limits
+from tfpt.language.tree import read_at_most
+
+# Tables within tables are looked into so deep, and so many keys in all, for a key that is missing at the top.
+_LEVELS = 8
+_KEYS = 10_000
+# Of longer keys the beginning is compared.
+_LONG = 256
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The values of a configuration, and what to call it.
+
+    Example:
+        >>> found = Configuration({"config": {"num_layers": 12}}, "config.json")
+        >>> found.has("num_layers"), found.get("config.num_layers"), found.close_to("num_layers")
+        (False, 12, ('config.num_layers',))
+    """
+
+    values: Mapping[str, Any]
+    named: str = "the configuration"
+
+    def has(self, key: str) -> bool:
+        return self._find(key)[0]
+
+    def get(self, key: str) -> Any:
+        """The value of a key; one with dots leads through tables, unless it is a key as it stands."""
+        return self._find(key)[1]
+
+    def close_to(self, key: str, taken: Collection[str] = ()) -> tuple[str, ...]:
+        """Keys that may have been meant: of the same name elsewhere, or spelled almost so at the top.
+
+        Args:
+            key: The key that is missing.
+            taken: Keys that are known to mean something else.
+        """
+        name = _plain(key.rpartition(".")[2])
+        found = []
+        for path, last in self._paths():
+            if path in taken:
+                continue
+            if _plain(last) == name or ("." not in path and _is_slip(name, _plain(last))):
+                found.append(path)
+        return tuple(found[:3])
+
+    def check_against(self, known: Collection[str], reader: str, where: str) -> None:
+        """Refuse a configuration that has no key of what is to read it, such as one that is wrapped in another table.
+
+        Raises:
+            MappingError: None of its keys is among those that are known.
+        """
+        if not known or not self.values or any(key in known for key in self.values):
+            return
+        nested = [path for path, last in self._paths() if last in known]
+        raise MappingError(
+            f"{self.named} has no key of {reader}",
+            where=where,
+            expected="its keys at the top, as in the config.json of a checkpoint",
+            got=", ".join(list(map(str, self.values))[:10]),
+            nearest=nested[:3],
+        )
+
+    def _find(self, key: str) -> tuple[bool, Any]:
+        if key in self.values:
+            return True, self.values[key]
+        table: Any = self.values
+        for step in key.split("."):
+            if not isinstance(table, Mapping) or step not in table:
+                return False, None
+            table = table[step]
+        return True, table
+
+    def _paths(self) -> Iterator[tuple[str, str]]:
+        """The dotted name of each key, and its last part, the outer ones first."""
+        level: list[tuple[str, Mapping[str, Any]]] = [("", self.values)]
+        seen = 0
+        for _ in range(_LEVELS):
+            below = []
+            for prefix, table in level:
+                for key, value in table.items():
+                    seen += 1
+                    if seen > _KEYS:
+                        return
+                    yield f"{prefix}{key}", str(key)
+                    if isinstance(value, Mapping):
+                        below.append((f"{prefix}{key}.", value))
+            level = below
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The configuration file that published checkpoints come with.
+
+    Raises:
+        MappingError: It cannot be read, or is not a JSON object.
+    """
+    file = Path(path).expanduser()
+    try:
+        with file.open("rb") as stream:
+            text = read_at_most(stream, limits.CONFIGURATION_BYTES + 1)
+        if len(text) > limits.CONFIGURATION_BYTES:
+            raise MappingError(
+                "the configuration is too large",
+                where=str(file),
+                expected=f"{limits.CONFIGURATION_BYTES:,} bytes at most",
+            )
+        values = json.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise MappingError(f"cannot read the configuration: {error.strerror}", where=str(file)) from error
+    except (ValueError, RecursionError) as error:
+        raise MappingError("the configuration is not JSON", where=str(file), got=str(error)) from error
+    if not isinstance(values, dict):
+        raise MappingError(
+            "the configuration is not a JSON object", where=str(file), got=type(values).__name__
+        )
+    return values
+
+
+def _plain(key: str) -> str:
+    """A key without what spellings differ in: numLayers, num-layers and num_layers are one."""
+    return "".join(letter for letter in key.lower() if letter.isalnum())
+
+
+def _is_slip(wanted: str, there: str) -> bool:
+    """Whether one was probably typed for the other: a letter or two apart, and the same digits."""
+    from rapidfuzz.distance import OSA
+
+    allowed = 2 if len(wanted) >= 8 else 1
+    return (
+        len(wanted) > 3
+        and _digits(wanted) == _digits(there)
+        and OSA.distance(wanted[:_LONG], there[:_LONG], score_cutoff=allowed) <= allowed
+    )
+
+
+def _digits(key: str) -> str:
+    return "".join(letter for letter in key if letter.isdigit())

@@ -1,0 +1,236 @@
+"""From a mapping's name to a compiled `Mapping`: find the file, work in what it extends, check it, compile it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from tfpt.errors import MappingError
+from tfpt.io import limits
+from tfpt.language import mapping as rows
+from tfpt.language.compiler import Compiler
+from tfpt.language.configuration import Configuration, read_config
+from tfpt.language.inheritance import extend
+from tfpt.language.parameters import Default, declarations, defaults, substitute
+from tfpt.language.referenced_files import file_beside
+from tfpt.language.schema import MappingEntry
+from tfpt.language.tree import Node, display_path, read_document
+from tfpt.nearest import nearest
+
+
+def bundled_mappings() -> dict[str, Path]:
+    """The mappings that come with tfpt, by name.
+
+    Example:
+        >>> "i3d_rgb" in bundled_mappings()
+        True
+    """
+    folder = Path(str(resources.files("tfpt.mappings")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_mapping(name: str | Path) -> Path:
+    """The file of a mapping given by path, or by the name of a bundled one with or without `.yaml`.
+
+    Raises:
+        MappingError: There is none.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    bundled = bundled_mappings()
+    if path.parent == Path() and path.name.removesuffix(".yaml") in bundled:
+        return bundled[path.name.removesuffix(".yaml")]
+    raise MappingError(
+        f"there is no mapping {str(name)!r}",
+        expected="the path of a .yaml file, or the name of a bundled mapping",
+        got="a folder" if path.is_dir() else "neither",
+        nearest=nearest(path.name.removesuffix(".yaml"), bundled),
+        hint="tfpt mappings",
+    )
+
+
+def load_mapping(
+    name: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | Path | None = None,
+) -> rows.Mapping:
+    """Read and compile a mapping. Nothing is imported and no code runs.
+
+    Args:
+        name: A path, or the name of a bundled mapping.
+        settings: Values for the mapping's `params` (`--set`).
+        config: The configuration that came with the checkpoint, as a dict or a JSON file (`--config`).
+
+    Raises:
+        MappingError: What is wrong, with file, line and column; all mistakes at once where they are independent.
+
+    Example:
+        >>> mapping = load_mapping("i3d_rgb")
+        >>> mapping.model.factory
+        'tfpt.models.i3d:I3D'
+    """
+    path = find_mapping(name)
+    values = read_config(config) if isinstance(config, str | Path) else config
+    given = None if values is None else Configuration(values, _config_name(config))
+    document = _with_bases(path)
+    tree = substitute(document, settings or {}, given)
+    entry = _validate(tree)
+    defaulted: list[Default] = []
+    if given is not None:
+        if entry.model.config is None and not any(
+            isinstance(node.value, dict) for node in declarations(document).value.values()
+        ):
+            raise MappingError(
+                "the mapping has no use for a configuration",
+                where=display_path(path),
+                expected="model: {config: …}, or a parameter {from: KEY}",
+                got="--config",
+                hint="--set NAME=VALUE sets a parameter",
+            )
+        defaulted = defaults(document, settings or {}, given, shared=entry.model.config is not None)
+    compiler = Compiler(tree, entry)
+    compiled = rows.Mapping(
+        name=path.stem,
+        path=path,
+        named=path.stem if path in bundled_mappings().values() else display_path(path),
+        summary=entry.summary,
+        alternatives=compiler.alternatives(),
+        model=rows.ModelReference(
+            entry.model.factory, entry.model.kwargs, entry.model.config, tree.locate(["model", "factory"])
+        ),
+        behaviors=compiler.behaviors(),
+        endpoints=compiler.endpoints(),
+        input=entry.input,
+        params=entry.params,
+        digest=hashlib.sha256(json.dumps(tree.plain(), sort_keys=True, default=str).encode()).hexdigest()[
+            :16
+        ],
+        url=entry.source.url,
+        labels=compiler.labels(),
+        names_are_paths=entry.source.names == "path",
+        adapted=bool(settings) or values is not None,
+        config=None if values is None else dict(values),
+        defaulted=tuple(defaulted),
+    )
+    compiler.finish()
+    return compiled
+
+
+def _config_name(config: Mapping[str, Any] | str | Path | None) -> str:
+    return Path(config).name if isinstance(config, str | Path) else "the configuration"
+
+
+def _with_bases(path: Path, chain: tuple[Path, ...] = (), room: int = limits.MAPPING_VALUES) -> Node:
+    tree = read_document(path, room)
+    if not isinstance(tree.value, dict):
+        raise MappingError(
+            "a mapping is a table of keys and values", where=str(tree.position), expected="version: 1"
+        )
+    children = dict(tree.value)
+    base = children.pop("extends", None)
+    child = Node(children, tree.position, tree.keys)
+    if base is None:
+        return child
+    if not isinstance(base.value, str):
+        raise MappingError("extends: takes one file", where=str(base.position), got=type(base.value).__name__)
+    target = file_beside(path.parent, base.value, "extends", str(base.position))
+    if target is None:
+        bundled = bundled_mappings()
+        target = bundled.get(base.value.removesuffix(".yaml"))
+    if target is None:
+        raise MappingError(
+            f"there is no mapping {base.value!r} to extend",
+            where=str(base.position),
+            nearest=nearest(base.value.removesuffix(".yaml"), bundled),
+        )
+    if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
+        raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
+    if len(chain) + 2 > limits.MAPPING_CHAIN:
+        raise MappingError(
+            f"more than {limits.MAPPING_CHAIN} mappings extend one another", where=str(base.position)
+        )
+    return extend(_with_bases(target, (*chain, path), room - tree.size()), child)
+
+
+def _validate(tree: Node) -> MappingEntry:
+    try:
+        return MappingEntry.model_validate(tree.plain())
+    except ValidationError as error:
+        # Where a value may be of several types, pydantic tells what is wrong with it for each of them.
+        mistakes = list({_standing(tree, d): _mistake(tree, d) for d in error.errors()}.values())
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    mistakes.sort(key=_place)
+    raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
+
+
+def _place(mistake: MappingError) -> tuple[str, int, int]:
+    file, line, column = str(mistake.where).rsplit(":", 2)
+    return file, int(line), int(column)
+
+
+def _standing(tree: Node, details: Any) -> tuple[int | str, ...]:
+    """Where a mistake is, without the names of types that pydantic adds to the path."""
+    loc: tuple[int | str, ...] = tuple(details["loc"])
+    if details["type"] == "missing":
+        return loc
+    node: Node | None = tree
+    for depth, step in enumerate(loc):
+        children = node.value if node is not None else None
+        if isinstance(children, list):
+            children = dict(enumerate(children))
+        node = children.get(step) if isinstance(children, dict) else None
+        if node is None:
+            return loc[:depth]
+    return loc
+
+
+def _mistake(tree: Node, details: Any) -> MappingError:
+    loc = _standing(tree, details)
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        return MappingError(
+            f"unknown key {loc[-1]!r}",
+            where=str(tree.locate(loc, key=True)),
+            expected=", ".join(known),
+            nearest=nearest(str(loc[-1]), known),
+        )
+    if details["type"] == "missing":
+        return MappingError(f"the key {loc[-1]!r} is missing", where=str(tree.locate(loc[:-1])))
+    path = ".".join(str(step) for step in loc if not isinstance(step, int))
+    got = details.get("input")
+    return MappingError(
+        f"{path or 'the mapping'}: {details['msg'].removeprefix('Value error, ')}",
+        where=str(tree.locate(loc)),
+        got=None if isinstance(got, dict) else repr(got),
+    )
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that stand where `loc` leads, walked along the schema's annotations."""
+    model: type[BaseModel] = MappingEntry
+    steps = iter(loc)
+    for step in steps:
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        if step not in fields:
+            continue
+        annotation = fields[str(step)].annotation
+        model = next(_models(annotation), model)
+        if get_origin(annotation) is dict:
+            next(steps, None)  # a name that the mapping gives, such as that of a layer
+    known = [info.alias or name for name, info in model.model_fields.items()]
+    return ["extends", *known] if model is MappingEntry else known
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,196 @@
+"""A name cut into the parts of a template, in time that grows with the name's length alone.
+
+A template is literal text and fields by turns. Where a name can be cut in several ways, each field, from the left,
+takes the first piece with which the rest still fits: a component as few characters as it can, a path as few
+components, a number as many digits, a choice the first of its words.
+
+A regular expression makes the same choice, but tries one cut after the other: six fields against a name of a few
+hundred characters would take minutes. Here no field looks at a place twice: what did not fit there once does not fit
+later.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
+from tfpt.language.fields import MAX_DIGITS, Field
+
+_DIGITS = re.compile("[0-9]*")
+
+
+class Cutter:
+    """Cuts names into the pieces that the fields of one template match.
+
+    Args:
+        parts: Literal text and fields; no two fields stand side by side, nor do two texts.
+        separator: What separates the components of a name.
+
+    Example:
+        >>> Cutter(["net/", Field("x", "component"), "_", Field("i", "number"), "/w"], "/").cut("net/a_b_12/w")
+        ['a_b', '12']
+    """
+
+    def __init__(self, parts: Sequence[str | Field], separator: str) -> None:
+        self.separator = separator
+        self.prefix = parts[0] if parts and isinstance(parts[0], str) else ""
+        self.suffix = parts[-1] if len(parts) > 1 and isinstance(parts[-1], str) else ""
+        self.fields = [part for part in parts if isinstance(part, Field)]
+        self.has_paths = any(field.kind in ("path", "skip-path") for field in self.fields)
+        inner = parts[bool(self.prefix) : len(parts) - bool(self.suffix)]
+        # What stands behind each field but the last.
+        self.between = [part for part in inner if isinstance(part, str)]
+
+    def cut(self, name: str) -> list[str] | None:
+        """The pieces of `name`, one for each field; ``None`` if the template does not give this name."""
+        if not self.fields:
+            return [] if name == self.prefix else None
+        begin, end = len(self.prefix), len(name) - len(self.suffix)
+        if begin >= end or not name.startswith(self.prefix) or not name.endswith(self.suffix):
+            return None
+        if len(self.fields) == 1:
+            piece = name[begin:end]
+            return [piece] if self.fits(self.fields[0], piece) else None
+        return _Search(self, name, begin, end).run()
+
+    def fits(self, field: Field, piece: str) -> bool:
+        """Whether this piece, of one character at least, is one that the field matches."""
+        if field.kind in ("component", "skip"):
+            return self.separator not in piece
+        if field.kind in ("path", "skip-path"):
+            return all(piece.split(self.separator))
+        if field.words:
+            return piece in field.spelled
+        known = len(piece) == field.width if field.width else len(piece) <= MAX_DIGITS
+        return known and piece.isascii() and piece.isdecimal()
+
+
+class _Search:
+    """One name, and for each field what has been looked at and does not fit."""
+
+    def __init__(self, cutter: Cutter, name: str, begin: int, end: int) -> None:
+        self.fields = cutter.fields
+        self.between = cutter.between
+        self.separator = cutter.separator
+        self.name = name
+        self.begin = begin
+        self.end = end
+        # For each field that is a number or a choice, where it has ended.
+        self.tried: list[set[int]] = [set() for _ in self.fields]
+        # Where the components end.
+        self.borders = _borders(name, cutter.separator, begin, end)
+        self.reach = _reach(self.borders) if cutter.has_paths else []
+        # For each field and each component, or run of components: the first start that was tried there.
+        self.seen: list[dict[int, int]] = [{} for _ in self.fields]
+
+    def run(self) -> list[str] | None:
+        starts, searches = [self.begin], [self.ends(0, self.begin)]
+        while searches:
+            index = len(searches) - 1
+            end = next(searches[-1], None)
+            if end is None:
+                searches.pop()
+                starts.pop()
+            elif index == len(self.fields) - 1:
+                followers = [start - len(text) for start, text in zip(starts[1:], self.between, strict=True)]
+                return [self.name[start:stop] for start, stop in zip(starts, [*followers, end], strict=True)]
+            else:
+                starts.append(end + len(self.between[index]))
+                searches.append(self.ends(index + 1, starts[-1]))
+        return None
+
+    def ends(self, index: int, start: int) -> Iterator[int]:
+        """Where the piece of a field that begins at `start` may end, best first."""
+        kind = self.fields[index].kind
+        if kind in ("component", "skip"):
+            return self.component_ends(index, start)
+        if kind in ("path", "skip-path"):
+            return self.path_ends(index, start)
+        return self.bounded_ends(index, start)
+
+    def component_ends(self, index: int, start: int) -> Iterator[int]:
+        border = self.borders[bisect_left(self.borders, start)]
+        seen, high = border in self.seen[index], self.seen[index].get(border, border)
+        if seen and start >= high:
+            return  # every end behind this start was tried from an earlier one
+        self.seen[index][border] = start
+        if index == len(self.fields) - 1:
+            if start < border == self.end:
+                yield border
+            return
+        text = self.between[index]
+        stop = min(high + len(text), self.end)
+        at = self.name.find(text, start + 1, stop)
+        while at >= 0:
+            yield at
+            at = self.name.find(text, at + 1, stop)
+
+    def path_ends(self, index: int, start: int) -> Iterator[int]:
+        borders, first = self.borders, bisect_left(self.borders, start)
+        if borders[first] == start:
+            return  # a component has a character at least
+        run = self.reach[first]
+        seen, high = run in self.seen[index], self.seen[index].get(run, self.end)
+        if seen and start >= high:
+            return
+        self.seen[index][run] = start
+        if index == len(self.fields) - 1:
+            if borders[run] == self.end:
+                yield self.end
+            return
+        text = self.between[index]
+        components = range(first, (min(bisect_left(borders, high), run) if seen else run) + 1)
+        for place in components:
+            if borders[place] <= high and self.follows(text, borders[place]):
+                yield borders[place]
+        if text.startswith(self.separator):
+            return  # which stands behind whole components only
+        for place in reversed(components):
+            low = start + 1 if place == first else borders[place - 1] + 2
+            for end in range(min(borders[place] - 1, high), low - 1, -1):
+                if self.follows(text, end):
+                    yield end
+
+    def bounded_ends(self, index: int, start: int) -> Iterator[int]:
+        text = self.between[index] if index < len(self.between) else None
+        tried = self.tried[index]
+        for end in self.pieces(self.fields[index], start):
+            if end not in tried:
+                tried.add(end)
+                if end == self.end if text is None else self.follows(text, end):
+                    yield end
+
+    def pieces(self, field: Field, start: int) -> Iterable[int]:
+        """Where the words of a choice end that stand at `start`, or the digits of a number."""
+        if field.words:
+            return [
+                start + len(word) for word in field.spelled if self.name.startswith(word, start, self.end)
+            ]
+        most = start + (field.width or MAX_DIGITS)
+        digits = _DIGITS.match(self.name, start, min(most, self.end))
+        assert digits is not None
+        least = most if field.width else start + 1
+        return range(digits.end(), least - 1, -1)
+
+    def follows(self, text: str, at: int) -> bool:
+        return self.name.startswith(text, at, self.end)
+
+
+def _borders(name: str, separator: str, begin: int, end: int) -> list[int]:
+    """Where the components of `name` between two places end."""
+    borders = []
+    at = name.find(separator, begin, end)
+    while at >= 0:
+        borders.append(at)
+        at = name.find(separator, at + 1, end)
+    return [*borders, end]
+
+
+def _reach(borders: list[int]) -> list[int]:
+    """For each component the last one that a path through it reaches: an empty component ends all paths."""
+    reach = list(range(len(borders)))
+    for place in range(len(reach) - 2, -1, -1):
+        if borders[place + 1] > borders[place] + 1:
+            reach[place] = reach[place + 1]
+    return reach

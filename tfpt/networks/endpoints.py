@@ -1,0 +1,207 @@
+"""Activations by name: a mapping's endpoints in a PyTorch model, seen (and replaced) while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tfpt.errors import ModelError
+from tfpt.language import mapping as rows
+from tfpt.language.tree import Position
+from tfpt.nearest import nearest
+from tfpt.operations.layout import Layout
+
+Inputs = Tensor | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One activation under both names, its templates filled in.
+
+    Attributes:
+        tf: TensorFlow's name, by which recordings hold it.
+        op: The operation of a graph that computes it, or the name scope around it.
+        pt: The path of the PyTorch module whose output it is.
+        layout: From TensorFlow's axes to PyTorch's; ``None`` where they are the same.
+        position: Where the mapping says so.
+    """
+
+    tf: str
+    op: str
+    pt: str
+    layout: Layout | None
+    position: Position
+
+
+def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...]:
+    """The mapping's endpoints that the model has, in the mapping's order; of one template, in the model's.
+
+    Raises:
+        ModelError: The mapping has none, one of them reaches no module, or two reach the same.
+
+    Example:
+        >>> from tfpt.language.loader import load_mapping
+        >>> from tfpt.targets.model import build_model
+        >>> mapping = load_mapping("i3d_rgb")
+        >>> found = endpoints_in(build_model(mapping), mapping)
+        >>> len(found), found[0].tf, found[0].pt, found[-2].op
+        (18, 'Conv3d_1a_7x7', 'conv3d_1a_7x7', 'Mean')
+    """
+    if not mapping.endpoints:
+        raise ModelError(
+            f"the mapping {mapping.name} names no activation to compare",
+            where=str(mapping.path),
+            expected="endpoints: with rows such as {tf: Mixed_3b, pt: mixed_3b}",
+        )
+    paths = [path for path, _ in model.named_modules() if path]
+    found: dict[str, Endpoint] = {}
+    for row in mapping.endpoints:
+        reached = [(path, values) for path in paths if (values := row.pt.match(path)) is not None]
+        if not reached:
+            raise ModelError(
+                f"the model has no module {row.pt}",
+                where=row.position.row,
+                got=f"endpoints: {row.tf} → {row.pt}",
+                nearest=nearest(row.pt.text, paths),
+            )
+        for path, values in reached:
+            tf = row.tf.render(values)
+            op = tf if row.op is None else row.op.render(values)
+            if tf is None or op is None:
+                continue  # a number that the other side has no name for, such as a negative one
+            if path in found:
+                raise ModelError(
+                    f"two endpoints are the output of {path}",
+                    where=row.position.row,
+                    expected="one",
+                    got=f"{found[path].tf} and {tf}",
+                )
+            found[path] = Endpoint(tf, op, path, row.layout, row.position)
+    return tuple(found.values())
+
+
+def watch(
+    model: nn.Module,
+    inputs: Inputs,
+    paths: Iterable[str],
+    see: Callable[[str, Tensor], Tensor | None],
+    *,
+    to_the_end: bool = False,
+) -> list[str]:
+    """Run a model without gradients and show each module's output as it is computed.
+
+    Args:
+        model: Any model. It is left in the mode it is in.
+        inputs: The one positional argument, or keyword arguments.
+        paths: The modules to see; of one that runs several times, the first time counts.
+        see: Called with a path and the module's output (of a tuple or a dict, its first tensor). The tensor is the
+            model's own, which later layers may change in place: keep a copy. What it returns, unless ``None``,
+            takes the output's place for everything that follows.
+        to_the_end: Run on after the last of `paths`.
+
+    Returns:
+        The paths that were reached, in the order in which they ran.
+
+    Raises:
+        ModelError: No module stands at a path, or one gives no tensor.
+
+    Example:
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
+        >>> watch(model, torch.tensor([[-1.0, 2.0]]), ["1", "0"], lambda path, x: print(path, x))
+        0 tensor([[0., 2.]])
+        1 tensor([[0., 2.]])
+        ['0', '1']
+    """
+    modules = dict(model.named_modules())
+    wanted = list(dict.fromkeys(paths))
+    reached: list[str] = []
+
+    def hook_for(path: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+            if path in reached:
+                return None
+            reached.append(path)
+            replacement = see(path, first_tensor(output, path))
+            if len(reached) == len(wanted) and not to_the_end:
+                raise _Enough
+            return None if replacement is None else _with_first_tensor(output, replacement)
+
+        return hook
+
+    for path in wanted:
+        if path not in modules:
+            raise ModelError(f"the model has no module {path}", nearest=nearest(path, modules))
+    handles = [modules[path].register_forward_hook(hook_for(path)) for path in wanted]
+    try:
+        with torch.no_grad():
+            model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return reached
+
+
+def activations(model: nn.Module, inputs: Inputs, paths: Iterable[str]) -> dict[str, Tensor]:
+    """The outputs of the modules at `paths`, copied, in the order in which they ran; see `watch`.
+
+    Example:
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
+        >>> activations(model, torch.tensor([[-1.0, 2.0]]), ["0"])
+        {'0': tensor([[0., 2.]])}
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(path: str, output: Tensor) -> None:
+        found[path] = output.detach().clone()
+
+    watch(model, inputs, paths, keep)
+    return found
+
+
+def first_tensor(output: Any, path: str) -> Tensor:
+    """The tensor that a module gives, or the first of several.
+
+    Raises:
+        ModelError: There is none.
+    """
+    for value in _parts(output):
+        if isinstance(value, Tensor):
+            return value
+    raise ModelError(f"the module {path} gives no tensor", got=type(output).__name__)
+
+
+def _parts(output: Any) -> Iterator[Any]:
+    """What an output holds, in its order: itself, or the parts of a tuple, list or dict, and theirs."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, tuple | list):
+        for part in output:
+            yield from _parts(part)
+    else:
+        yield output
+
+
+def _with_first_tensor(output: Any, replacement: Tensor) -> Any:
+    """The output with another tensor in the place of its first; a dict or list is changed where it stands."""
+    if isinstance(output, Tensor):
+        return replacement
+    pairs = output.items() if isinstance(output, Mapping) else enumerate(output)
+    key, part = next(
+        (key, part) for key, part in pairs if any(isinstance(value, Tensor) for value in _parts(part))
+    )
+    inner = _with_first_tensor(part, replacement)
+    if not isinstance(output, tuple):
+        output[key] = inner
+        return output
+    values = [*output[:key], inner, *output[key + 1 :]]
+    return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+
+
+class _Enough(BaseException):
+    """Everything asked for has been seen."""

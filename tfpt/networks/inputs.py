@@ -1,0 +1,128 @@
+"""What a network is fed, as its mapping describes it: shapes, values from a seed, and the way to PyTorch's axes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import einops
+import numpy as np
+import torch
+from torch import nn
+
+from tfpt.errors import MappingError, ModelError
+from tfpt.language import mapping as rows
+from tfpt.operations.layout import Layout
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+_CHANNELS = {"rgb": 3, "flow": 2}
+
+
+def input_axes(mapping: rows.Mapping) -> list[str]:
+    """The letters of the input's axes in TensorFlow's order, such as ``b t h w c``.
+
+    Raises:
+        MappingError: The mapping does not say.
+
+    Example:
+        >>> from tfpt.language.loader import load_mapping
+        >>> input_axes(load_mapping("i3d_rgb"))
+        ['b', 't', 'h', 'w', 'c']
+    """
+    if mapping.input.layout is None:
+        raise MappingError(
+            f"the mapping {mapping.name} does not say what the network is fed",
+            where=str(mapping.path),
+            expected='input: {layout: "b h w c -> b c h w", size: 224}',
+        )
+    return mapping.input.layout.partition("->")[0].split()
+
+
+def input_shape(
+    mapping: rows.Mapping,
+    *,
+    batch: int = 1,
+    frames: int = 16,
+    size: int | None = None,
+    channels: int | None = None,
+) -> tuple[int, ...]:
+    """The shape of an input, in TensorFlow's order of axes.
+
+    Args:
+        frames: The size of axis ``t``, where there is one.
+        size: Height and width; the mapping's unless given.
+        channels: Unless given: 3 for ``kind: rgb``, 2 for ``kind: flow``; see also `channels_of`.
+
+    Raises:
+        MappingError: The mapping leaves a size open, or has an axis besides ``b t h w c``.
+
+    Example:
+        >>> from tfpt.language.loader import load_mapping
+        >>> input_shape(load_mapping("i3d_flow"), frames=17)
+        (1, 17, 224, 224, 2)
+    """
+    size = mapping.input.size if size is None else size
+    channels = _CHANNELS.get(mapping.input.kind or "") if channels is None else channels
+    sizes = {"b": batch, "t": frames, "h": size, "w": size, "c": channels}
+    axes = input_axes(mapping)
+    for axis in axes:
+        if sizes.get(axis) is None:
+            raise MappingError(
+                f"the mapping {mapping.name} does not say the size of the input's axis {axis!r}",
+                where=str(mapping.path),
+                expected="input: with kind: (for c) and size: (for h and w), and no axes but b t h w c",
+                got=f"layout: {mapping.input.layout}",
+            )
+    return tuple(int(sizes[axis] or 0) for axis in axes)
+
+
+def channels_of(model: nn.Module) -> int | None:
+    """The channels that a model's first convolution takes; ``None`` if it has none.
+
+    Example:
+        >>> channels_of(nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3, groups=2)))
+        6
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            return module.in_channels
+    return None
+
+
+def seeded_input(shape: tuple[int, ...], mapping: rows.Mapping, seed: int = 0) -> np.ndarray:
+    """Values spread evenly over the mapping's ``range:`` (else -1 to 1), float32: the same ones for the same seed.
+
+    Example:
+        >>> from tfpt.language.loader import load_mapping
+        >>> values = seeded_input((1, 2, 5, 5, 3), load_mapping("i3d_rgb"), seed=3)
+        >>> values.dtype.name, bool(abs(values).max() <= 1), round(float(values[0, 0, 0, 0, 0]), 4)
+        ('float32', True, -0.8287)
+    """
+    low, high = mapping.input.range or (-1.0, 1.0)
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def rearrange(array: Array, layout: Layout | str | None, *, back: bool = False) -> Array:
+    """The axes of an array or tensor as a layout says; `back` from its right side to its left.
+
+    Raises:
+        ModelError: The shape does not fit.
+
+    Example:
+        >>> rearrange(np.zeros((1, 16, 7, 5, 3)), "b t h w c -> b c t h w").shape
+        (1, 3, 16, 7, 5)
+        >>> rearrange(np.zeros((1, 3, 16, 7, 5)), "b t h w c -> b c t h w", back=True).shape
+        (1, 16, 7, 5, 3)
+    """
+    if layout is None:
+        return array
+    pattern = str(layout)
+    sizes: dict[str, Any] = dict(layout.sizes) if isinstance(layout, Layout) else {}
+    if back:
+        pattern = "->".join(reversed(pattern.split("->")))
+    try:
+        return einops.rearrange(array, pattern, **sizes)
+    except einops.EinopsError as error:
+        raise ModelError(
+            "an array does not have the axes of its layout", expected=pattern, got=str(tuple(array.shape))
+        ) from error

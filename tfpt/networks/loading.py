@@ -1,0 +1,248 @@
+"""A mapping's model with weights in it: from a TensorFlow checkpoint, or from a file that `convert` wrote."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfpt.errors import DtypeError, ModelError, TfptError, UntrustedError
+from tfpt.execution.kept_values import kept_values, with_random
+from tfpt.execution.translate import translated
+from tfpt.formats import Source, open_source
+from tfpt.formats.roles import roles_of
+from tfpt.language import mapping as rows
+from tfpt.language.loader import load_mapping
+from tfpt.nearest import nearest
+from tfpt.operations.casting import cast, loss
+from tfpt.planning import Finding, PlanError, make_plan
+from tfpt.targets.model import build_model, model_specs
+from tfpt.tensors import DTYPES, TensorSpec, format_shape
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load(
+    mapping: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    dequantize: bool = False,
+    adapt: bool = False,
+    trust: bool = False,
+    device: str = "cpu",
+    optimize: bool = False,
+    check: bool = True,
+) -> torch.nn.Module:
+    """Build a mapping's model, check how its layers behave, and fill it.
+
+    Args:
+        mapping: A bundled name or a path.
+        path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
+        trust: Import the model even from outside the trusted packages.
+        device: Where the model is to be.
+        optimize: Return the faster form of the model, for inference only; see `tfpt.networks.optimization`.
+        check: Refuse a model whose layers contradict the mapping; ``False`` fills it all the same, for `tfpt.verify`
+            to show what it computes.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        PlanError: The mapping does not fit the checkpoint.
+        ModelError: The weights are not those of the model, or a layer contradicts the mapping.
+        DtypeError: The model has a parameter in a dtype that cannot hold its values.
+
+    Example:
+        >>> import tempfile, tfpt
+        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
+        >>> _ = tfpt.sample("i3d_flow", checkpoint)
+        >>> model = tfpt.load("i3d_flow", checkpoint)
+        >>> model.conv3d_1a_7x7.conv3d.weight.shape
+        torch.Size([64, 2, 7, 7, 7])
+    """
+    from tfpt.networks.devices import device_of
+
+    place = device_of(device)
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    with closing(open_source(path, dequantize=dequantize, by_path=compiled.names_are_paths)) as source:
+        model = _filled(compiled, source, str(path), adapt=adapt, trust=trust, check=check)
+    model = model.to(place)
+    if optimize:
+        from tfpt.networks.optimization import optimize as faster
+
+        model = faster(model)
+    return model
+
+
+def _filled(
+    compiled: rows.Mapping, source: Source, path: str, *, adapt: bool, trust: bool, check: bool
+) -> torch.nn.Module:
+    """The mapping's model with the values of a source."""
+    from tfpt.networks.behavior import adapt_model, check_behavior
+
+    def build(device: str) -> torch.nn.Module:
+        model = build_model(compiled, device=device, trust=trust)
+        if adapt:
+            adapt_model(model, compiled)
+        return model
+
+    try:
+        model = build("meta")
+    except UntrustedError:
+        raise
+    except ModelError:  # perhaps one that computes while it is made, which shapes alone do not allow
+        model = build("cpu")
+    if check:
+        contradictions = [finding for finding in check_behavior(model, compiled) if finding.stops]
+        if contradictions:
+            raise _contradiction(compiled.name, contradictions)
+    if source.side == "pt":
+        _check_fit(model, source.specs, path)
+        wanted = model_specs(model)
+        tensors: Mapping[str, np.ndarray] = {
+            name: _as_the_model_has_it(source.read(name), wanted[name], path) for name in source.specs
+        }
+    else:
+        plan = make_plan(
+            compiled,
+            source.specs,
+            model_specs(model),
+            source=path,
+            roles=roles_of(source),
+            quantized=source.quantized,
+            skipped=source.skipped,
+        )
+        names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
+        kept = kept_values(lambda: build("cpu"), names) if names else None
+        if kept is not None:
+            plan = with_random(plan, kept.random)
+        if not plan.ok:
+            raise PlanError(plan)
+        tensors = translated(plan, source, None if kept is None else kept.values)
+    if not _is_made_of_its_state(model):
+        model = build("cpu")
+    _fill(model, {name: _tensor(array) for name, array in tensors.items()})
+    return model
+
+
+def _is_made_of_its_state(model: torch.nn.Module) -> bool:
+    """Whether the state dict makes a model on the meta device whole: what weights say nothing of must be made anew.
+
+    Then no random values need be drawn first, which for most models takes longer than all the rest.
+    """
+    import torch
+
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    held = {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
+    tied = len({id(tensor) for tensor in held.values()}) < len(held)
+    apart = any(
+        isinstance(tensor, torch.Tensor)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if name not in ("_parameters", "_buffers", "_modules")
+        for tensor in (
+            value.values()
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list | tuple)
+            else (value,)
+        )
+    )
+    return not tied and not apart and set(held) == set(model.state_dict())
+
+
+def _fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    state = model.state_dict()
+    if not any(value.is_meta for value in state.values()):
+        model.load_state_dict(tensors)
+        return
+    # The copy is the model's own: what is read may be a view of a file.
+    own = {name: tensor.to(state[name].dtype, copy=True) for name, tensor in tensors.items()}
+    model.load_state_dict(own, assign=True)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    import torch
+
+    kind = array.dtype.name
+    with warnings.catch_warnings():
+        # The values are copied into the model at once, so that the file they are a view of is read-only is no matter.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        if array.dtype.isbuiltin == 2:  # ml_dtypes' types, which torch.from_numpy does not know
+            if not hasattr(torch, kind):  # nor torch at all: float32 holds every value of them
+                return torch.from_numpy(array.astype(np.float32))
+            return torch.from_numpy(array.view(f"i{array.dtype.itemsize}")).view(getattr(torch, kind))
+        return torch.from_numpy(array)
+
+
+def _as_the_model_has_it(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
+    """A file's values in the dtype of the model's parameter, which may be a narrower one."""
+    held = DTYPES[spec.dtype].numpy if spec.dtype in DTYPES else None
+    if held is None or array.dtype.kind == "O":
+        return array
+    written = cast(array, held)
+    lost = loss(array, written)
+    if lost is not None:
+        raise DtypeError(
+            f"{spec.dtype}, in which the model has {spec.name}, cannot hold {_count(lost.count, 'value')} of the file",
+            where=path,
+            expected=f"values that {spec.dtype} can hold",
+            got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
+        )
+    return np.ascontiguousarray(written).reshape(array.shape)
+
+
+def _check_fit(model: torch.nn.Module, specs: Mapping[str, TensorSpec], path: str) -> None:
+    wanted = model_specs(model)
+    mistakes = [
+        TfptError(f"the model's {name} is not in the file", expected=str(spec), nearest=nearest(name, specs))
+        for name, spec in wanted.items()
+        if name not in specs
+    ]
+    for name, spec in specs.items():
+        if name not in wanted:
+            mistakes.append(
+                TfptError(f"the model has no {name}", got=str(spec), nearest=nearest(name, wanted))
+            )
+        elif wanted[name].shape != spec.shape:
+            mistakes.append(
+                TfptError(
+                    f"{name} has another shape in the model",
+                    expected=format_shape(wanted[name].shape),
+                    got=format_shape(spec.shape),
+                )
+            )
+    if mistakes:
+        raise ModelError(
+            f"the file does not hold the weights of this model: {_count(len(mistakes), 'difference')}",
+            where=path,
+            hint="tfpt diff --mapping MAPPING CHECKPOINT WEIGHTS",
+            causes=mistakes[:20],
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _contradiction(name: str, findings: list[Finding]) -> ModelError:
+    verb = "does" if len(findings) == 1 else "do"
+    return ModelError(
+        f"the model of {name} has {_count(len(findings), 'layer')} that {verb} not compute what TensorFlow computed",
+        causes=[
+            TfptError(finding.what, where=finding.where, expected=finding.expected, got=finding.got)
+            for finding in findings[:20]
+        ],
+        hint=findings[0].hint,
+    )

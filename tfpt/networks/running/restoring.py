@@ -1,0 +1,154 @@
+"""Values for the variables of a graph: as the graph itself restores them, or by their names in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfpt.errors import SourceError
+from tfpt.nearest import nearest
+from tfpt.networks.running.importing import import_tensorflow
+from tfpt.networks.running.operations import is_variable
+
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Saved:
+    """How a graph was saved.
+
+    Attributes:
+        prefix: The checkpoint; ``None`` where there is none.
+        operation: The operation that restores it; empty where the graph has none.
+        filename: The tensor that takes the prefix.
+        starters: Operations that make the graph ready, such as those that fill lookup tables.
+        assets: The files that these read, by the tensors that take their names.
+    """
+
+    prefix: str | None
+    operation: str = ""
+    filename: str = ""
+    starters: Sequence[str] = ()
+    assets: Mapping[str, str] = field(default_factory=dict)
+
+    def start(
+        self, session: Any, ready_feeds: Callable[[str, Mapping[str, str]], Mapping[str, Any] | None]
+    ) -> None:
+        """Restore the variables, then run the starters.
+
+        What fails here may be something that no activation needs, such as an optimizer's variables in a checkpoint
+        without them: `restore` looks at what is needed. So may what is not run.
+
+        Args:
+            session: A session of the graph.
+            ready_feeds: What to feed to an operation, of its name and of the names of files by the tensors that take
+                them; ``None`` where it is not to run.
+        """
+        tf = import_tensorflow()
+        work: list[tuple[str, Mapping[str, str]]] = [(name, self.assets) for name in self.starters]
+        if self.prefix is not None and self.operation:
+            work.insert(0, (self.operation, {self.filename: self.prefix}))
+        for name, files in work:
+            feeds = ready_feeds(name, files)
+            if feeds is not None:
+                _try(session, name, feeds, tf)
+
+
+def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) -> None:
+    """Give those of `ops` that are variables without a value the one of their name in the checkpoint.
+
+    Raises:
+        SourceError: There is no checkpoint, or it does not have them; says which.
+    """
+    tf = import_tensorflow()
+    empty = _without_value(session, [op for op in ops if is_variable(op)], tf)
+    if not empty:
+        return
+    listed = ", ".join(op.name for op in empty[:_LISTED]) + (", …" if len(empty) > _LISTED else "")
+    if prefix is None:
+        raise SourceError(
+            "the graph has variables, whose values are in a checkpoint",
+            where=where,
+            expected="the checkpoint that belongs to it",
+            got=listed,
+            hint="--checkpoint PREFIX",
+        )
+    reader = _reader(prefix, tf)
+    shapes = reader.get_variable_to_shape_map()
+    missing = []
+    for op in empty:
+        shared = op.get_attr("shared_name").decode() if "shared_name" in op.node_def.attr else ""
+        name = next((each for each in (op.name, shared) if each in shapes), None)
+        if name is None:
+            missing.append(op.name)
+        else:
+            _assign(session, op, _read(reader, name, prefix, tf), where, tf)
+    if missing:
+        raise SourceError(
+            "the checkpoint does not have variables of the graph",
+            where=prefix,
+            expected=", ".join(missing[:_LISTED]) + (", …" if len(missing) > _LISTED else ""),
+            nearest=nearest(missing[0], shapes),
+            hint=f"tfpt inspect {prefix}",
+        )
+
+
+def _try(session: Any, operation: str, feeds: Mapping[str, Any], tf: Any) -> None:
+    try:
+        session.run(operation, dict(feeds))
+    except (tf.errors.OpError, ValueError, KeyError):
+        return
+
+
+def _reader(prefix: str, tf: Any) -> Any:
+    try:
+        return tf.train.load_checkpoint(prefix)
+    except (tf.errors.OpError, ValueError) as error:
+        raise SourceError(
+            "TensorFlow cannot read the checkpoint", where=prefix, got=str(error)[:300]
+        ) from None
+
+
+def _read(reader: Any, name: str, prefix: str, tf: Any) -> np.ndarray:
+    try:
+        return np.asarray(reader.get_tensor(name))
+    except (tf.errors.OpError, RuntimeError) as error:  # a file that is missing, or damaged
+        raise SourceError(
+            f"TensorFlow cannot read the variable {name}",
+            where=prefix,
+            got=str(getattr(error, "message", error))[:300],
+            hint="fetch the checkpoint again, all of its files",
+        ) from None
+
+
+def _without_value(session: Any, variables: Sequence[Any], tf: Any) -> list[Any]:
+    with session.graph.as_default():
+        questions = [
+            tf.raw_ops.VarIsInitializedOp(resource=op.outputs[0])
+            if op.type == "VarHandleOp"
+            else tf.compat.v1.is_variable_initialized(op.outputs[0])
+            for op in variables
+        ]
+    return [op for op, known in zip(variables, session.run(questions), strict=True) if not known]
+
+
+def _assign(session: Any, op: Any, value: np.ndarray, where: str, tf: Any) -> None:
+    expected = op.get_attr("shape") if "shape" in op.node_def.attr else None
+    known = None if expected is None or expected.unknown_rank else [dim.size for dim in expected.dim]
+    if known is not None and -1 not in known and known != list(value.shape):
+        raise SourceError(
+            f"the variable {op.name} has another shape in the checkpoint",
+            where=where,
+            expected=str(known),
+            got=str(list(value.shape)),
+        )
+    with session.graph.as_default():
+        given = tf.compat.v1.placeholder(value.dtype, value.shape)
+        if op.type == "VarHandleOp":
+            step = tf.raw_ops.AssignVariableOp(resource=op.outputs[0], value=given)
+        else:
+            step = tf.compat.v1.assign(op.outputs[0], given, validate_shape=False).op
+        session.run(step, {given: value})

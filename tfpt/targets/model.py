@@ -1,0 +1,215 @@
+"""The PyTorch model that a mapping names: imported only from trusted packages, built on the meta device."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.language.configuration import Configuration
+from tfpt.language.mapping import Mapping
+from tfpt.targets.model_arguments import check_made_configuration, checked_arguments, checked_configuration
+from tfpt.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+# A mapping is data that strangers send each other: what it may have imported is a closed list.
+TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
+
+# Of timm, whose tasks load the models that they learn from.
+_TIMM_LAYERS = ("timm.models", "timm.layers")
+
+
+def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) -> torch.nn.Module:
+    """Build the model of a mapping, in evaluation mode.
+
+    Args:
+        mapping: The mapping, with its factory, arguments and configuration.
+        device: ``meta`` for names and shapes only; a real device for a model with values.
+        trust: Also import a factory from outside the trusted packages, and pass on any arguments.
+
+    Raises:
+        ModelError: There is no factory, it or an argument is not trusted, its package is not installed, or it refuses
+            its arguments.
+    """
+    reference = mapping.model
+    where = str(reference.position)
+    if reference.factory is None:
+        raise ModelError(
+            f"the mapping {mapping.name} names no model",
+            where=where,
+            expected="model: {factory: package.module:Class}",
+            hint="use the written weights with the model's own code",
+        )
+    folder = mapping.path.parent if trust else None
+    factory = _import(reference.factory, where, folder)
+    import torch
+
+    if not trust and not _builds_models(factory):
+        raise UntrustedError(
+            f"{reference.factory} is no class of layers",
+            where=where,
+            expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
+            "torchvision.models, or timm:create_model",
+            hint="--trust, if you know that code",
+        )
+    try:
+        if reference.config is not None:
+            configure = _configuration(reference.config, where, folder)
+            values = {**reference.kwargs, **(mapping.config or {})}
+            if not trust:  # before anything is made of them
+                values = checked_configuration(values, reference.config, where)
+                checked_configuration(reference.kwargs, reference.config, where)
+            if mapping.config:
+                known = _keys_of(configure, reference.kwargs)
+                Configuration(mapping.config).check_against(known, reference.config, where)
+            positional, arguments = [configure(**values)], dict[str, Any]()
+            if not trust:
+                check_made_configuration(positional[0], reference.config, where)
+        else:
+            positional, arguments = [], dict(reference.kwargs)
+            if not trust:
+                arguments = checked_arguments(factory, reference.factory, arguments, where)
+        with torch.device(device):
+            model = factory(*positional, **arguments)
+    except (MappingError, ModelError):
+        raise
+    except Exception as error:  # whatever a stranger's constructor raises
+        raise ModelError(
+            f"{reference.factory} refuses its arguments: {error}",
+            where=where,
+            got=", ".join(f"{key}={value!r}" for key, value in reference.kwargs.items()) or "no arguments",
+        ) from error
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(
+            f"{reference.factory} makes no torch.nn.Module", where=where, got=type(model).__name__
+        )
+    return model.eval()
+
+
+def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
+    """The keys that a class of configurations knows; none where it needs some to be told."""
+    try:
+        return set(vars(configure(**kwargs)))
+    except Exception:  # whatever a stranger's constructor raises
+        return ()
+
+
+def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:
+    """Name, shape and dtype of every parameter and buffer in the model's state dict, in its order."""
+    return {
+        name: TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _import(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
+    """What the reference names. With a `folder`, that of a trusted mapping, whatever it is and wherever it lies."""
+    trust = folder is not None
+    module_name, colon, name = reference.partition(":")
+    if (
+        not colon
+        or not name.isidentifier()
+        or not all(part.isidentifier() for part in module_name.split("."))
+    ):
+        raise ModelError(
+            "the factory cannot be read", where=where, expected="package.module:Name", got=reference
+        )
+    if not trust and not _is_trusted(module_name):
+        raise UntrustedError(
+            f"the factory {reference} lies outside the packages that tfpt imports from",
+            where=where,
+            expected=", ".join(TRUSTED),
+            got=module_name,
+            hint="--trust, if you know that code",
+        )
+    try:
+        with _also_from(folder):
+            module = importlib.import_module(module_name)
+            found = getattr(module, name, None)
+    except ImportError as error:
+        # Some stranger's package may have the name of a module of one's own: only known ones are proposed.
+        own = f"put {module_name.partition('.')[0]}.py beside the mapping, or its folder on PYTHONPATH"
+        raise ModelError(
+            f"{module_name} cannot be imported: {error}",
+            where=where,
+            hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else own,
+        ) from error
+    if not callable(found):
+        raise ModelError(f"{module_name} has no {name} to call", where=where, got=reference)
+    # What a trusted module has merely imported from elsewhere is not thereby trusted.
+    if not trust and not _is_trusted(str(getattr(found, "__module__", ""))):
+        raise UntrustedError(
+            f"{reference} was defined outside the packages that tfpt imports from",
+            where=where,
+            expected=", ".join(TRUSTED),
+            got=str(getattr(found, "__module__", "")),
+            hint="--trust, if you know that code",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _also_from(folder: Path | None) -> Iterator[None]:
+    """Import from this folder and the working folder too, behind everything that is installed."""
+    before = list(sys.path)
+    if folder is not None:
+        sys.path += [str(folder.resolve()), os.getcwd()]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _builds_models(factory: Callable[..., Any]) -> bool:
+    """Whether this only makes layers.
+
+    Classes of layers do. Functions do whatever they do: transformers:pipeline, with the right arguments, fetches code
+    and runs it. So only functions that are known to build models are called.
+    """
+    import torch
+
+    home, name = str(getattr(factory, "__module__", "")), str(getattr(factory, "__name__", ""))
+    package = home.partition(".")[0]
+    if isinstance(factory, type):
+        return issubclass(factory, torch.nn.Module) and (package != "timm" or _below(home, _TIMM_LAYERS))
+    if package == "timm":
+        return name == "create_model"
+    if package == "torchvision":
+        from torchvision.models import get_model, list_models
+
+        return factory is get_model or name in list_models()
+    return _below(home, ("tfpt.models",))
+
+
+def _configuration(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
+    trust = folder is not None
+    found = _import(reference, where, folder)
+    # What every configuration of transformers has, and nothing else there that can be called.
+    if not trust and not (
+        isinstance(found, type)
+        and hasattr(found, "model_type")
+        and found.__module__.partition(".")[0] == "transformers"
+    ):
+        raise UntrustedError(
+            f"{reference} is no class of configurations",
+            where=where,
+            expected="such as transformers:BertConfig",
+            hint="--trust, if you know that code",
+        )
+    return found
+
+
+def _is_trusted(module: str) -> bool:
+    # The checkout names the folder models/; installed it is tfpt.models. Both are the same files.
+    return _below(module, TRUSTED)
+
+
+def _below(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in packages)

@@ -1,0 +1,288 @@
+"""The same input through both networks, endpoint by endpoint, and what makes the first one depart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tfpt.errors import TfptError
+from tfpt.language import mapping as rows
+from tfpt.language.loader import load_mapping
+from tfpt.networks.behavior import check_behavior
+from tfpt.networks.endpoints import endpoints_in
+from tfpt.networks.loading import load
+from tfpt.networks.recording import record
+from tfpt.networks.recording.files import read_recording
+from tfpt.networks.recording.input_values import Given
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.planning import Finding
+from tfpt.verification.agreement import DEFAULT_TOLERANCE, Compared
+from tfpt.verification.coverage import Exercised, watching_lookups
+from tfpt.verification.diagnosis import Explanation, explain, faster_form
+from tfpt.verification.diagnosis.evidence import channel_axis
+from tfpt.verification.recorded_input import refeed
+from tfpt.verification.replay import Replay
+from tfpt.verification.sides import as_given, check_sides, facts_of, placed, weights_of
+
+
+@dataclass(frozen=True)
+class Closeup:
+    """The first endpoint that departs, with its values.
+
+    Attributes:
+        recorded: What TensorFlow computed.
+        computed: What the model computed, whole, in TensorFlow's order of axes.
+        channel: The axis of the channels.
+    """
+
+    recorded: RecordedEndpoint
+    computed: np.ndarray
+    channel: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What comparing both networks gave.
+
+    Attributes:
+        mapping: The mapping, as commands call it.
+        weights: Where the model's weights come from.
+        recording: Where TensorFlow's side comes from.
+        tolerance: Up to which relative difference two activations count as the same.
+        endpoints: Every endpoint of either side, in the order in which the model runs.
+        findings: Layers of the model that contradict the mapping.
+        explanation: What makes endpoints depart, and whether that is proven.
+        facts: Both sides, the input and the versions, in values of JSON.
+        closeup: The values of the first endpoint that departs.
+        exercised: The tables that the model looks up, and how many of their rows the input reaches.
+    """
+
+    mapping: str
+    weights: str
+    recording: str
+    tolerance: float
+    endpoints: tuple[Compared, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    explanation: Explanation = field(default_factory=Explanation)
+    facts: dict[str, Any] = field(default_factory=dict)
+    closeup: Closeup | None = field(default=None, repr=False)
+    exercised: tuple[Exercised, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every recorded endpoint agrees, on this input: see `exercised`."""
+        return not any(one.bad for one in self.endpoints)
+
+    @property
+    def first(self) -> Compared | None:
+        """The first endpoint that departs, or else the first that cannot be compared."""
+        bad = [one for one in self.endpoints if one.bad]
+        return next((one for one in bad if one.departs), bad[0] if bad else None)
+
+    @property
+    def others(self) -> tuple[Compared, ...]:
+        """Later endpoints that depart by themselves, too."""
+        return tuple(one for one in self.endpoints if one.departs and one is not self.first)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mapping": self.mapping,
+            "weights": self.weights,
+            "recording": self.recording,
+            "agrees": self.agrees,
+            "tolerance": self.tolerance,
+            "first": None if self.first is None else self.first.name,
+            "endpoints": [one.to_json() for one in self.endpoints],
+            "exercised": [table.to_json() for table in self.exercised],
+            "findings": [finding.to_json() for finding in self.findings],
+            "explanation": self.explanation.to_json(),
+            "facts": self.facts,
+        }
+
+
+def verify(
+    mapping: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    recording: str | os.PathLike[str] | Recording | None = None,
+    *,
+    network: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    inputs: Given | Mapping[str, Given] | None = None,
+    model: nn.Module | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    dequantize: bool = False,
+    trust: bool = False,
+    adapt: bool = False,
+    optimize: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+    diagnose: bool = True,
+    seconds: float = 60.0,
+    seed: int | None = None,
+    frames: int | None = None,
+    batch: int | None = None,
+    size: int | None = None,
+    whole: bool = False,
+    endpoints: Sequence[str] | None = None,
+    all_layers: bool = False,
+    feeds: Mapping[str, Any] | None = None,
+    signature: str | None = None,
+) -> Verification:
+    """Run a mapping's model on what TensorFlow was fed, and compare every endpoint with what TensorFlow computed.
+
+    An endpoint agrees where the norm of the difference is within the tolerance of the recorded norm, and the largest
+    difference within ten times that of the largest recorded value. The model is built even if its layers contradict
+    the mapping: that is reported beside the figures.
+
+    Args:
+        mapping: A bundled name or a path.
+        weights: Whatever `tfpt.load` takes: a TensorFlow checkpoint, or a converted file. Left out with `network`,
+            both sides take the same checkpoint.
+        recording: What TensorFlow computed: a file, or a `Recording`.
+        network: In its place, the TensorFlow network, which is run now; see `tfpt.record`. Needs TensorFlow.
+        checkpoint: The variables of that network, where they are not beside it.
+        inputs: What TensorFlow was fed, in its order of axes, where the recording does not hold it; with `network`
+            what both are to be fed.
+        model: A model that is ready, in place of `weights`. It is left as it is.
+        tolerance: Up to which relative difference two activations count as the same.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        trust: Import the model even from outside the trusted packages.
+        adapt: Replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn` first.
+        optimize: Run the faster form of the model.
+        device: Where the model runs; where it is, or on the CPU, unless given.
+        dtype: In which floating-point dtype, such as ``"float64"``; the weights' unless given.
+        diagnose: Look for what makes endpoints depart.
+        seconds: After which the search for causes begins no further trial.
+        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what is recorded of
+            it and on which input, as `tfpt.record` has it.
+
+    Raises:
+        PlanError: The mapping does not fit the weights.
+        SourceError: The recording or the weights cannot be read, or there is no input.
+        ModelError: The model cannot take the input, or has no endpoint in common with the recording.
+
+    Example:
+        >>> from tfpt.language.loader import load_mapping
+        >>> from tfpt.targets.model import build_model
+        >>> model = build_model(load_mapping("i3d_rgb"), device="cpu")
+        >>> clip = np.zeros((1, 9, 193, 193, 3), np.float32)
+        >>> import torch
+        >>> found = torch.relu(model.endpoints(torch.from_numpy(clip).movedim(-1, 1), ["mixed_3b"])["mixed_3b"])
+        >>> recorded = RecordedEndpoint.of("Mixed_3b", found.detach().movedim(1, -1).numpy())
+        >>> result = verify("i3d_rgb", recording=Recording({"Mixed_3b": recorded}, {"input": clip}), model=model)
+        >>> result.agrees, [one.name for one in result.endpoints if one.verdict == "agrees"]
+        (True, ['Mixed_3b'])
+    """
+    given = {
+        "seed": seed,
+        "frames": frames,
+        "batch": batch,
+        "size": size,
+        "whole": whole or None,
+        "endpoints": endpoints,
+        "all_layers": all_layers or None,
+        "feeds": feeds,
+        "signature": signature,
+    }
+    run: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    check_sides(weights, recording, network, model, run)
+    if not 0 < tolerance < 1:
+        raise TfptError("no such tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
+    if not seconds >= 0:
+        raise TfptError("no such time to look for causes", expected="seconds, 0 or more", got=f"{seconds:g}")
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
+    chosen = weights if weights is not None else weights_of(network, checkpoint)
+    if model is not None:
+        ours = as_given(model, compiled, adapt=adapt, dtype=dtype, device=device)
+    else:
+        assert chosen is not None
+        loaded = load(mapping, chosen, dequantize=dequantize, adapt=adapt, check=False, **common)
+        ours = placed(loaded, dtype=dtype, device=device)
+    if network is not None:
+        theirs = record(mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **run)
+        inputs = None
+    else:
+        assert recording is not None
+        theirs = recording if isinstance(recording, Recording) else read_recording(recording)
+    told = Verification(
+        compiled.named,
+        "a model given" if model is not None else str(chosen),
+        theirs.location or (str(network) if network is not None else "a recording given"),
+        tolerance,
+    )
+    return _compared(told, compiled, ours, theirs, inputs, optimize, diagnose, seconds)
+
+
+def _compared(
+    told: Verification,
+    mapping: rows.Mapping,
+    model: nn.Module,
+    recording: Recording,
+    inputs: Given | Mapping[str, Given] | None,
+    optimize: bool,
+    diagnose: bool,
+    seconds: float,
+) -> Verification:
+    refed = refeed(recording, mapping, model, inputs)
+    endpoints = endpoints_in(model, mapping)
+    running = model
+    if optimize:
+        from tfpt.networks.optimization import optimize as faster
+
+        running = faster(model)
+    replay = Replay(running, refed.inputs, endpoints, recording)
+    with watching_lookups(running, refed.inputs) as lookups:
+        results = replay.results(told.tolerance)
+    explanation = Explanation()
+    departs = any(one.departs for one in results)
+    if diagnose and departs:
+        explanation = _explained(
+            replay, replace(replay, model=model), results, mapping, told.tolerance, seconds
+        )
+    return replace(
+        told,
+        endpoints=results,
+        exercised=lookups.exercised(),
+        findings=tuple(check_behavior(model, mapping)),
+        explanation=explanation,
+        facts=facts_of(running, recording, refed.to_json(), optimize),
+        closeup=_closeup(replay, results),
+    )
+
+
+def _explained(
+    replay: Replay,
+    plain: Replay,
+    results: tuple[Compared, ...],
+    mapping: rows.Mapping,
+    tolerance: float,
+    seconds: float,
+) -> Explanation:
+    """What makes endpoints depart; of a faster form first, whether it is the form."""
+    if plain.model is replay.model:
+        return explain(replay, results, mapping, tolerance, seconds)
+    alone = plain.results(tolerance, own=False)
+    if any(one.departs for one in alone):
+        return explain(plain, alone, mapping, tolerance, seconds)
+    first = next(one for one in results if one.departs)
+    return Explanation((faster_form(first, next(one for one in alone if one.name == first.name)),), True)
+
+
+def _closeup(replay: Replay, results: tuple[Compared, ...]) -> Closeup | None:
+    """The values of the first endpoint that departs, if it has the recorded shape."""
+    first = next((one for one in results if one.departs), None)
+    if first is None or first.free is None:
+        return None
+    endpoint = next(one for one in replay.endpoints if one.pt == first.path)
+    computed = replay.at(first.path)
+    return Closeup(replay.recorded(first.path), computed, channel_axis(endpoint, computed.ndim))

@@ -1,0 +1,1 @@
+"""What people do with video networks: clips, predictions, profiles, pictures."""

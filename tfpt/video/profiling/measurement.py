@@ -1,0 +1,263 @@
+"""What a mapping's model costs: the time of a pass, by layer and by kind of work, its arithmetic and its memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from tfpt.errors import TfptError
+from tfpt.io import interruption
+from tfpt.io.output_file import AtomicFile, refuse_input
+from tfpt.video.profiling.operator_times import TracedRun, write_trace
+from tfpt.video.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
+from tfpt.video.profiling.workload import make_workload
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+_MOST_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a model costs on this machine.
+
+    Attributes:
+        mapping: The mapping's name.
+        model: The model's class.
+        parameters: How many values its parameters have.
+        parameter_bytes: What they take.
+        shape: The input's, in PyTorch's order of axes.
+        dtype: See `tfpt.video.profiling.workload.DTYPES`.
+        device: Where the model ran.
+        machine: The processor's name; that of the GPU where the model ran there.
+        threads: torch's, on the host.
+        facts: Versions, and what else was chosen.
+        passes: What was measured.
+    """
+
+    mapping: str
+    model: str
+    parameters: int
+    parameter_bytes: int
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    machine: str
+    threads: int
+    facts: dict[str, Any]
+    passes: tuple[Pass, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "shape": list(self.shape),
+            "passes": [each.to_json() for each in self.passes],
+        }
+
+
+def profile(
+    mapping: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    frames: int = 16,
+    batch: int = 2,
+    size: int | None = None,
+    channels: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    compile: bool = False,  # noqa: A002
+    compile_backend: str = "inductor",
+    channels_last: bool = False,
+    optimize: bool = False,
+    train: bool | Literal["both"] | None = None,
+    threads: int | None = None,
+    repeats: int | None = None,
+    warmup: int = 2,
+    trace: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    dequantize: bool = False,
+    trust: bool = False,
+    model: nn.Module | None = None,
+) -> Profile:
+    """Measure what a mapping's model costs: forward, and forward with backward and a step.
+
+    Args:
+        mapping: A bundled name or a path; it says what the network is fed.
+        weights: Anything `tfpt.load` reads. Without them the weights are random, which cost the same.
+        frames: Frames of a clip.
+        batch: Clips in a pass.
+        size: Height and width; the mapping's unless given.
+        channels: Those of the input; the first convolution's unless given.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` for weights and input; ``autocast`` for float32 weights of
+            which torch computes what it can in bfloat16.
+        compile: Run `torch.compile`'s form of the model. There is no time by layer then.
+        compile_backend: What compiles it.
+        channels_last: Lay tensors out with the channels innermost.
+        optimize: Run the faster form of the model, which is for inference only; see `tfpt.networks.optimization`.
+        train: ``True`` for the training pass alone, ``False`` for the forward pass alone, ``"both"`` for both, which
+            is the default but for an optimized model.
+        threads: Threads of torch on the host; those it has unless given.
+        repeats: Passes measured; unless given, for two seconds, but at least 5 and at most 100.
+        warmup: Passes before these, the first of which compiles.
+        trace: Write a trace for Perfetto to this JSON file.
+        overwrite: Replace a trace that exists.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dequantize: Take quantized weights as the float32 values that they stand for.
+        trust: Import the model even from outside the trusted packages.
+        model: A model to measure in place of the mapping's; it is copied, and stays as it is.
+
+    Raises:
+        TfptError: No such device or dtype, not enough memory, or choices that do not go together.
+        ModelError: The model cannot be built, or not be run on such an input.
+        MappingError: The mapping does not say what the network is fed.
+
+    Example:
+        >>> found = profile("i3d_rgb", frames=9, batch=1, size=193, train=False, repeats=1, warmup=0)
+        >>> found.model, found.parameters, found.shape
+        ('I3D', 12697264, (1, 3, 9, 193, 193))
+        >>> [only] = found.passes
+        >>> only.name, only.flops
+        ('forward', 28808687232)
+    """
+    chosen = _passes(train, optimize)
+    for name, number, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
+        if number is not None and number < least:
+            raise TfptError(f"too few {name}", expected=f"{least} or more", got=str(number))
+    if threads is not None and threads > _most_threads():
+        raise TfptError("too many threads", expected=f"at most {_most_threads()}", got=str(threads))
+    if trace is not None:
+        refuse_input(trace, weights, mapping, config)
+    with _trace_file(trace, overwrite) as write, _threads(threads):
+        workload = make_workload(
+            os.fspath(mapping),
+            None if weights is None else os.fspath(weights),
+            model=model,
+            frames=frames,
+            batch=batch,
+            size=size,
+            channels=channels,
+            device=device,
+            dtype=dtype,
+            channels_last=channels_last,
+            settings=settings,
+            config=config,
+            dequantize=dequantize,
+            trust=trust,
+        )
+        options = Options(repeats, warmup, compile_backend if compile else None, optimize)
+        passes: list[Pass] = []
+        runs: list[TracedRun] = []
+        if FORWARD in chosen:
+            measured, found = measure_inference(workload, options)
+            passes.append(found)
+            runs.append(TracedRun(FORWARD, measured.model, measured.infer))
+        if TRAINING in chosen:
+            training, found = measure_step(workload, options)
+            passes.append(found)
+            runs.append(TracedRun(TRAINING, training.workload.model, training))
+        if write is not None:
+            write(runs, workload.device)
+        return Profile(
+            mapping=workload.mapping.name,
+            model=type(workload.model).__name__,
+            parameters=sum(p.numel() for p in workload.model.parameters()),
+            parameter_bytes=sum(p.nbytes for p in workload.model.parameters()),
+            shape=tuple(workload.inputs.shape),
+            dtype=dtype,
+            device=str(workload.device),
+            machine=machine(workload.device),
+            threads=torch.get_num_threads(),
+            facts={
+                "torch": torch.__version__,
+                "weights": None if weights is None else str(weights),
+                "channels_last": channels_last,
+                "compile": compile_backend if compile else None,
+                "optimize": optimize,
+                "warmup": warmup,
+            },
+            passes=tuple(passes),
+        )
+
+
+def machine(device: torch.device) -> str:
+    """The name of the processor that does a device's work.
+
+    Example:
+        >>> machine(torch.device("cpu")) != ""
+        True
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, [*names, platform.processor(), platform.machine()]), "unknown processor")
+
+
+def _passes(train: bool | str | None, optimize: bool) -> tuple[str, ...]:
+    if train not in (None, True, False, "both"):
+        raise TfptError("no such choice of passes", expected='train=True, False or "both"', got=repr(train))
+    if optimize and train:
+        raise TfptError(
+            "the faster form of a model is for inference only: it has no backward pass",
+            got="optimize with training",
+            hint="--optimize --forward-only",
+        )
+    if train is None:
+        return (FORWARD,) if optimize else (FORWARD, TRAINING)
+    return {True: (TRAINING,), False: (FORWARD,), "both": (FORWARD, TRAINING)}[train]
+
+
+def _most_threads() -> int:
+    """Far more than are of use; torch ends the process where the system gives it no further thread."""
+    return max(_MOST_THREADS, os.cpu_count() or 1)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _trace_file(
+    path: str | os.PathLike[str] | None, overwrite: bool
+) -> Iterator[Callable[[list[TracedRun], torch.device], None] | None]:
+    """Opened before anything is measured: a place that cannot be written to is better refused at once."""
+    if path is None:
+        yield None
+        return
+    with AtomicFile(path, overwrite) as file:
+
+        def write(runs: list[TracedRun], device: torch.device) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                interruption.begin(folder)
+                whole = Path(folder, "trace.json")
+                write_trace(runs, device, whole)
+                file.write_at(0, np.fromfile(whole, np.uint8))
+            interruption.end(folder)
+
+        yield write
+        file.commit()

@@ -1,0 +1,231 @@
+"""A mapping's model with an input to run it on: where, in which numbers, and one pass over it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tfpt.errors import ModelError, TfptError
+from tfpt.language import mapping as rows
+from tfpt.language.loader import load_mapping
+from tfpt.networks.devices import device_of, enough_memory
+from tfpt.networks.endpoints import first_tensor
+from tfpt.networks.inputs import channels_of, input_axes, input_shape, rearrange, seeded_input
+from tfpt.networks.loading import load
+from tfpt.targets.model import build_model
+from tfpt.tensors import format_shape
+
+DTYPES = ("float32", "bfloat16", "float16", "autocast")
+_LOWER = "lower --batch, --frames or --size, or measure --forward-only"
+# So small that the weights stay what they are: a step costs the same at any rate.
+_LEARNING_RATE = 1e-9
+_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, and an input made beforehand.
+
+    Attributes:
+        mapping: What the model was built for.
+        model: In evaluation mode.
+        inputs: On the model's device, in its dtype and with PyTorch's order of axes.
+        device: Where both are.
+        dtype: One of `DTYPES`; ``autocast`` keeps float32 weights and lets torch choose bfloat16 for each operator.
+        frames: The frames of a clip; ``None`` for a network that takes single pictures.
+    """
+
+    mapping: rows.Mapping
+    model: nn.Module
+    inputs: Tensor
+    device: torch.device
+    dtype: str
+    frames: int | None
+
+    @property
+    def batch(self) -> int:
+        """The clips of one pass."""
+        return int(self.inputs.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of parameters, buffers and input."""
+        return sum(t.nbytes for t in (*self.model.parameters(), *self.model.buffers(), self.inputs))
+
+    def run(self) -> Tensor:
+        """The model's output, in whatever mode it is in."""
+        casting = (
+            torch.autocast(self.device.type, torch.bfloat16) if self.dtype == "autocast" else nullcontext()
+        )
+        with casting:
+            return first_tensor(self.model(self.inputs), type(self.model).__name__)
+
+    def infer(self) -> None:
+        """One forward pass, which keeps nothing for gradients."""
+        with torch.inference_mode():
+            self.run()
+
+
+@dataclass(frozen=True)
+class Training:
+    """Forward, backward and a step of SGD with momentum over a workload.
+
+    The loss is the mean of the squared outputs, which costs next to nothing.
+
+    Attributes:
+        workload: What runs; its model is in training mode.
+        optimizer: Over the model's parameters.
+    """
+
+    workload: Workload
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def of(cls, workload: Workload) -> Training:
+        """A training of a copy of the workload's model.
+
+        Raises:
+            ModelError: There is nothing to train, or the model cannot be copied.
+        """
+        with enough_memory(hint=_LOWER):
+            model = _copied(workload.model).train()
+        trained = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+        if not trained:
+            raise ModelError(
+                f"{type(model).__name__} has no parameters to train",
+                hint="--forward-only measures the forward pass alone",
+            )
+        for parameter in trained:
+            parameter.requires_grad_()
+        optimizer = torch.optim.SGD(trained, _LEARNING_RATE, _MOMENTUM)
+        return cls(replace(workload, model=model), optimizer)
+
+    def loss(self) -> Tensor:
+        """The forward pass and what it is to be made small."""
+        return self.workload.run().float().square().mean()
+
+    def clear(self) -> None:
+        """Let go of the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def __call__(self) -> None:
+        self.clear()
+        self.loss().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of parameters, buffers, input and momentum."""
+        states = (value for state in self.optimizer.state.values() for value in state.values())
+        return self.workload.nbytes + sum(t.nbytes for t in states if isinstance(t, Tensor))
+
+
+def make_workload(
+    mapping: str,
+    weights: str | None = None,
+    *,
+    model: nn.Module | None = None,
+    frames: int = 16,
+    batch: int = 2,
+    size: int | None = None,
+    channels: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    channels_last: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | None = None,
+    dequantize: bool = False,
+    trust: bool = False,
+) -> Workload:
+    """Build a mapping's model and an input for it; arguments as for `tfpt.profile`.
+
+    Raises:
+        TfptError: No such device or dtype, a size below 1, or not enough memory.
+        MappingError: The mapping does not say what the network is fed.
+
+    Example:
+        >>> workload = make_workload("i3d_flow", frames=9, batch=1, size=193)
+        >>> workload.inputs.shape, workload.frames, workload.batch
+        (torch.Size([1, 2, 9, 193, 193]), 9, 1)
+    """
+    for name, value in (("batch", batch), ("frames", frames), ("size", size), ("channels", channels)):
+        if value is not None and value < 1:
+            raise TfptError(f"{name} is the number of something", expected="1 or more", got=str(value))
+    if dtype not in DTYPES:
+        raise TfptError("no such dtype to run a model in", expected=", ".join(DTYPES), got=str(dtype))
+    place = device_of(device)
+    compiled = load_mapping(mapping, settings, config)
+    axes = input_axes(compiled)
+    with enough_memory(hint=_LOWER):
+        if model is not None:
+            made = _copied(model).eval()
+        elif weights is not None:
+            # What it costs does not depend on whether it is what TensorFlow computed.
+            made = load(
+                mapping,
+                weights,
+                settings=settings,
+                config=config,
+                dequantize=dequantize,
+                trust=trust,
+                check=False,
+            )
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                made = build_model(compiled, device="cpu", trust=trust)
+        channels = channels_of(made) if channels is None else channels
+        shape = input_shape(compiled, batch=batch, frames=frames, size=size, channels=channels)
+        values = rearrange(torch.from_numpy(seeded_input(shape, compiled)), compiled.input.layout)
+        numbers = torch.float32 if dtype == "autocast" else getattr(torch, dtype)
+        made, values = made.to(place, numbers), values.contiguous().to(place, numbers)
+    if channels_last:
+        values = _last(values)
+        for parameter in made.parameters():
+            parameter.data = _last(parameter.data)
+    return Workload(compiled, made, values, place, dtype, frames if "t" in axes else None)
+
+
+@contextmanager
+def running(workload: Workload, doing: str = "run") -> Iterator[None]:
+    """What a stranger's model, or torch's compiler, raises is told with the input that it was given."""
+    shape = tuple(workload.inputs.shape)
+    try:
+        with enough_memory(shape, _LOWER):
+            yield
+    except TfptError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        given = f"{workload.dtype} of {format_shape(shape)} on {workload.device}"
+        missing = "not implemented for" in lines[0]
+        raise ModelError(
+            f"the model cannot be {doing} on this input: {lines[0]}",
+            got=given,
+            hint="--dtype autocast, or another dtype" if missing else None,
+        ) from error
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except (TypeError, AttributeError, RuntimeError, ValueError, pickle.PickleError) as error:
+        if isinstance(error, RuntimeError) and "memory" in str(error):
+            raise
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied, and the model that is given is not to be changed",
+            got=str(error).split("\n")[0],
+            hint="keep locks, files and results of a computation out of the module's attributes",
+        ) from error
+
+
+def _last(tensor: Tensor) -> Tensor:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return tensor.contiguous(memory_format=formats.get(tensor.ndim, torch.contiguous_format))

@@ -1,0 +1,1 @@
+"""Predictions, profiles and pictures as text for people."""
