@@ -112,3 +112,15 @@ def test_a_spec_knows_its_size(shape: tuple[int, ...], name: str, size: int, nby
 def test_a_spec_is_written_as_people_write_it() -> None:
     assert str(TensorSpec("a.w", (3, 5), "float32")) == "a.w [3, 5] float32"
     assert format_shape(()) == "[]"
+
+
+@pytest.mark.parametrize("source", ["complex64", "complex128"])
+@pytest.mark.parametrize("target", ["complex64", "complex128", "float32", "float64", "int64"])
+def test_complex_numbers_fit_where_numpy_says_so(source: str, target: str) -> None:
+    assert is_exact(source, target) == np.can_cast(source, target)
+
+
+@pytest.mark.parametrize("source", ["float16", "float32", "float64", "bfloat16", "int8", "int32", "uint64"])
+def test_real_numbers_fit_into_complex_ones_as_into_their_parts(source: str) -> None:
+    assert is_exact(source, "complex64") == is_exact(source, "float32")
+    assert is_exact(source, "complex128") == is_exact(source, "float64")

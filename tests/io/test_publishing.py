@@ -426,3 +426,43 @@ class TestCheckpoints:
         with pytest.raises(SinkError, match="exists already"):
             write_bundle(tmp_path / "m", {"w": np.arange(7)}, overwrite=False)
         assert BundleSource(tmp_path / "m").read("w").tolist() == [0, 1, 2, 3, 4]
+
+
+def test_without_hard_links_a_leftover_is_renamed_back(tmp_path, monkeypatch):
+    left, target = tmp_path / "left", tmp_path / "target"
+    left.write_text("old")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert leftovers._renamed(left, target)
+    assert (target.read_text(), left.exists()) == ("old", False)
+
+
+def test_a_leftover_does_not_take_a_name_that_is_taken(tmp_path):
+    left, target = tmp_path / "left", tmp_path / "target"
+    left.write_text("old")
+    target.write_text("new")
+    assert not leftovers._renamed(left, target)
+    assert (target.read_text(), left.read_text()) == ("new", "old")
+    assert not leftovers._renamed(tmp_path / "gone", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_cannot_be_put_back_is_named(tmp_path, monkeypatch):
+    out, aside = tmp_path / "w", tmp_path / "aside"
+    aside.write_text("old")
+    file = AtomicFile(out)
+    try:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        monkeypatch.setattr(os, "replace", refuse)
+        assert publishing._take_back([file], {file: aside}) == [aside]
+        aside.unlink()
+        assert publishing._take_back([file], {file: aside}) == []
+        assert publishing._take_back([file], {}) == []
+    finally:
+        file.discard()

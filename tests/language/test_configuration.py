@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tfpt.errors import MappingError
-from tfpt.language.configuration import Configuration, read_config
+from tfpt.language.configuration import Configuration, _is_slip, read_config
 from tfpt.language.mapping import Mapping
 
 Load = Callable[..., Mapping]
@@ -124,3 +124,42 @@ def test_tables_without_end_are_not_searched_to_their_end() -> None:
     endless: dict[str, Any] = {f"k{i}": i for i in range(100)}
     endless["again"] = endless
     assert Configuration(endless).close_to("num_layers") == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "slip"),
+    [
+        ("depth", "dpeth", True),  # two letters exchanged: one step
+        ("depth", "dept", True),
+        ("depth", "dpet", False),
+        ("num_layers", "num_layres", True),
+        ("num_layers", "nm_layrs", True),  # from eight letters on two steps
+        ("numlayer", "nmlayr", True),
+        ("numlaye", "nmlay", False),
+        ("size", "sise", True),
+        ("dim", "din", False),  # too short to tell
+        ("layers1", "layers2", False),  # other digits
+    ],
+)
+def test_what_counts_as_a_slip(wanted: str, there: str, slip: bool) -> None:
+    assert _is_slip(wanted, there) is slip
+
+
+def test_a_configuration_may_be_as_large_as_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"a": 1}')
+    monkeypatch.setattr("tfpt.io.limits.CONFIGURATION_BYTES", 8)
+    assert read_config(file) == {"a": 1}
+    monkeypatch.setattr("tfpt.io.limits.CONFIGURATION_BYTES", 7)
+    with pytest.raises(MappingError, match="too large"):
+        read_config(file)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("[1]", "list"), ("3", "int"), ("null", "NoneType")])
+def test_the_error_says_what_json_it_is_instead(tmp_path: Path, text: str, kind: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(MappingError) as error:
+        read_config(tmp_path / "config.json")
+    assert error.value.got == kind

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfpt.errors import MappingError
+from tfpt.language.fields import MAX_DIGITS
 from tfpt.language.templates import PT_SEPARATOR, join, pair, pair_lists, single
 
 # (tf template, pt template, a variable, its parameter): read from left to right and back.
@@ -302,3 +303,46 @@ def test_a_form_may_have_a_fixed_number_of_digits(name, index):
         assert pt.render({"i": index}) == f"units.{index}.weight"
         assert tf.render({"i": index}) == name
     assert tf.render({"i": 99}) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "index", "written"),
+    [
+        ("-i+9", 4, "5"),
+        ("-(i-9)", 4, "5"),
+        ("9-i", 4, "5"),
+        ("i*3+1", 4, "13"),
+        ("3*i+1", 4, "13"),
+        ("(i+1)*3", 4, "15"),
+        ("3*(i+1)", 4, "15"),
+        ("i+i-2", 4, "6"),
+        ("2*i-i", 4, "4"),
+        ("7+2*i", 4, "15"),
+    ],
+)
+def test_a_form_is_arithmetic(form: str, index: int, written: str) -> None:
+    assert eval(form.replace("i", str(index))) == int(written)  # Python is the oracle
+    tf, _ = pair(f"unit{{{form}}}/w", "units.{i}.weight")
+    assert tf.match(f"unit{written}/w") == {"i": index}
+    assert tf.render({"i": index}) == f"unit{written}/w"
+
+
+def test_a_quotient_by_one_is_the_number_itself() -> None:
+    tf, _ = pair("stage{i//1}/unit{i%1}/w", "units.{i}.weight")
+    assert tf.match("stage4/unit0/w") == {"i": 4}
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["i*i", "i*j", "i+j", "i//0", "i//-1", "2//i", "i//j", "0*i", "i-i", "i**2", "i/2", "i*2.0", "+i", "5"],
+)
+def test_what_is_not_a_linear_form_of_one_field_is_refused(form: str) -> None:
+    with pytest.raises(MappingError, match="cannot be read"):
+        single(f"unit{{{form}}}/w")
+
+
+def test_numbers_in_a_form_have_at_most_so_many_digits() -> None:
+    largest = 10**MAX_DIGITS - 1
+    assert single(f"u{{i+{largest}}}").match(f"u{largest}") == {"i": 0}
+    with pytest.raises(MappingError, match="cannot be read"):
+        single(f"u{{i+{largest + 1}}}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from tfpt.errors import SinkError
 from tfpt.execution.sinks import open_sink
@@ -107,3 +108,21 @@ def test_a_write_that_fails_while_saving_is_reported(tmp_path: Path, monkeypatch
     with pytest.raises(SinkError, match="disk is full"):
         sink.commit()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_an_existing_file_is_not_replaced_unless_asked(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"w{suffix}"
+    out.write_bytes(b"old")
+    with pytest.raises(SinkError):
+        open_sink(out, [], {})
+    assert out.read_bytes() == b"old"
+
+
+def test_metadata_reach_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "w.safetensors"
+    with open_sink(out, [TensorSpec("w", (1,), "int8")], {"note": "kept"}) as sink:
+        sink.write("w", np.ones(1, np.int8))
+        sink.commit()
+    with safe_open(out, "np") as file:
+        assert file.metadata()["note"] == "kept"
