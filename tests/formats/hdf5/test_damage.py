@@ -195,7 +195,7 @@ def test_bytes_that_are_changed_raise_source_errors_or_nothing(
     tmp_path: Path, kind: str, monkeypatch
 ) -> None:
     started = []
-    monkeypatch.setattr(opening, "ConfinedTree", lambda storage: started.append(storage) or refuse())
+    monkeypatch.setattr(opening, "SubprocessTree", lambda storage: started.append(storage) or refuse())
     path = tmp_path / "m.h5"
     with h5py.File(path, "w", **SEEDS[kind]) as file:
         file["a/x"] = np.arange(30.0)

@@ -18,8 +18,8 @@ from tfpt.errors import SourceError
 from tfpt.formats.tensorflow.graph import GraphSource
 from tfpt.formats.tensorflow.messages import kind_of
 from tfpt.formats.tensorflow.saved_model import SavedModelSource
-from tfpt.formats.tensorflow.sstable import write_varint
 from tfpt.formats.tensorflow.tensorflow_pb2 import DT_FLOAT, DT_STRING, GraphDef, MetaGraphDef, SavedModel
+from tfpt.formats.tensorflow.wire import write_varint
 from tfpt.io.storage import open_storage
 
 

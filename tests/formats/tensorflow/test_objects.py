@@ -14,10 +14,10 @@ from tfpt.errors import SourceError
 from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.formats import open_source
 from tfpt.formats.tensorflow.bundle import BundleSource
+from tfpt.formats.tensorflow.checkpoint import ObjectSource
 from tfpt.formats.tensorflow.object_graph import GRAPH_KEY
-from tfpt.formats.tensorflow.objects import ObjectSource
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tensorflow.tensorflow_pb2 import TrackableObjectGraph
+from tfpt.tensors import string_array
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 

@@ -315,7 +315,7 @@ def test_any_byte_that_is_not_zero_is_true(tmp_path: Path) -> None:
 
 
 def test_strings_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfpt.formats.tfjs.strings.TFJS_STRINGS", 10)
+    monkeypatch.setattr("tfpt.formats.tfjs.weight.TFJS_STRINGS", 10)
     entry = {"name": "w", "shape": [11], "dtype": "string"}
     assert "11 strings are more than 10" in refusal(save(tmp_path, [entry], {"w.bin": bytes(44)})).what
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.blocks import Blocks, UnfamiliarError
-from tfpt.formats.hdf5.datatypes import Datatype, datatype_of, shape_of
+from tfpt.formats.hdf5.messages import Datatype, datatype_of, shape_of
 from tfpt.io.limits import HDF5_ATTRIBUTE_BYTES
 
 _REFERENCE = struct.Struct("<IQI")  # length, address of the heap, number of the object

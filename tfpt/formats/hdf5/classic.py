@@ -6,7 +6,6 @@ time and memory grow with the file and not with what it claims.
 
 from __future__ import annotations
 
-import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -17,23 +16,23 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.attributes import Heaps, attribute_texts
 from tfpt.formats.hdf5.dataset import Dataset
-from tfpt.formats.hdf5.datatypes import Datatype, datatype_of, opaque_number, shape_of
-from tfpt.formats.hdf5.filters import KNOWN
-from tfpt.formats.hdf5.groups import Groups, Link
-from tfpt.formats.hdf5.headers import (
+from tfpt.formats.hdf5.messages import Datatype, datatype_of, layout_of, opaque_number, shape_of
+from tfpt.formats.hdf5.structure import (
     DATASPACE,
     DATATYPE,
     EXTERNAL,
     LAYOUT,
     SYMBOL_TABLE,
+    Groups,
     Header,
     Headers,
+    Link,
     superblock_of,
 )
-from tfpt.formats.hdf5.layouts import layout_of
-from tfpt.formats.hdf5.values import Place, read_place, sample_of
+from tfpt.formats.hdf5.values import KNOWN, Place, read_place, sample_of
 from tfpt.io.limits import HDF5_DEPTH
 from tfpt.io.storage import Storage
+from tfpt.nearest import natural_key
 from tfpt.tensors import TensorSpec
 
 
@@ -110,7 +109,7 @@ class ClassicTree:
         header = self._headers.at(address)
         self._held[path] = header
         for link in sorted(
-            self._groups.links(header.messages[SYMBOL_TABLE]), key=lambda link: natural(link.name)
+            self._groups.links(header.messages[SYMBOL_TABLE]), key=lambda link: natural_key(link.name)
         ):
             inner = f"{path}/{link.name}" if path else link.name
             if not link.name or "/" in link.name or link.name == ".":
@@ -173,15 +172,3 @@ class ClassicTree:
             yield
         except (struct.error, IndexError, KeyError, ValueError, OverflowError) as error:
             raise self._blocks.damaged(f"a description cannot be read ({error})", address) from None
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts numbers in names by their value.
-
-    Example:
-        >>> sorted(["vars", "10", "9", "layer_10", "layer_9"], key=natural)
-        ['9', '10', 'layer_9', 'layer_10', 'vars']
-    """
-    # At most 18 digits are a number: Python refuses to parse very long ones.
-    parts = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
-    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.io.limits import most_unpacked
-from tfpt.tensors import TensorSpec, format_shape
+from tfpt.tensors import TensorSpec, format_shape, string_array
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,6 @@ def native(values: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 def as_texts(texts: list[bytes], dataset: Dataset) -> np.ndarray:
     """Texts as an array of objects, in the dataset's shape; not writable."""
-    flat = np.empty(len(texts), np.object_)
-    flat[:] = texts
-    values = flat.reshape(dataset.spec.shape)
+    values = string_array(texts, dataset.spec.shape)
     values.flags.writeable = False
     return values

@@ -10,7 +10,7 @@ import numpy as np
 from tfpt.formats.hdf5.blocks import UnfamiliarError
 from tfpt.formats.hdf5.classic import ClassicTree
 from tfpt.formats.hdf5.dataset import Dataset
-from tfpt.formats.hdf5.subprocess_reader import ConfinedTree
+from tfpt.formats.hdf5.subprocess_reader import SubprocessTree
 from tfpt.io.storage import Storage
 
 
@@ -33,13 +33,13 @@ class HDF5File:
         self.storage = storage
         self.location = storage.location
         self._classic: ClassicTree | None = None
-        self._confined: ConfinedTree | None = None
+        self._confined: SubprocessTree | None = None
         self._lock = threading.Lock()
         try:
             try:
                 self._classic = ClassicTree(storage)
             except UnfamiliarError:
-                self._confined = ConfinedTree(storage)
+                self._confined = SubprocessTree(storage)
             tree = self._classic or self._confined
             assert tree is not None
         except BaseException:
@@ -78,9 +78,9 @@ class HDF5File:
                 self._confined.close()
         self.storage.close()
 
-    def _library(self) -> ConfinedTree:
+    def _library(self) -> SubprocessTree:
         """The other process, started when it is needed first."""
         with self._lock:
             if self._confined is None:
-                self._confined = ConfinedTree(self.storage)
+                self._confined = SubprocessTree(self.storage)
             return self._confined

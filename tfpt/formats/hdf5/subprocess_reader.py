@@ -18,7 +18,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Dataset, as_texts, native, refuse_bomb
-from tfpt.formats.hdf5.frames import FAILURE, SPAN, WANT, receive_head, send
+from tfpt.formats.hdf5.h5py_worker import FAILURE, SPAN, WANT, receive_head, send
 from tfpt.io import limits
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.storage import Storage
@@ -27,11 +27,11 @@ from tfpt.tensors import DTYPES, TensorSpec
 # Without anything from the folder where it is started; then with the packages of this process.
 _START = (
     "import json, sys; start = json.loads(sys.stdin.buffer.readline()); sys.path[:] = start.pop('path'); "
-    "from tfpt.formats.hdf5.library import main; main(**start)"
+    "from tfpt.formats.hdf5.h5py_worker import main; main(**start)"
 )
 
 
-class ConfinedTree:
+class SubprocessTree:
     """A `tfpt.formats.hdf5.dataset.Tree` read by h5py in another process.
 
     That process gets the file's bytes from this one, piece by piece. It has 1 GiB of memory beside what the values take

@@ -1,9 +1,14 @@
-"""Reads the values of one dataset of a file of the usual kind."""
+"""Reads the values of one dataset: contiguous, inside the header, or in chunks, whose filters it undoes.
+
+Chunks: HDF5 file format specification, III.A.1 "Version 1 B-trees", node type 1. Filters: deflate, shuffle and the
+checksum, which h5py offers under these names.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +17,10 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.attributes import Heaps, texts_of
 from tfpt.formats.hdf5.blocks import Blocks
-from tfpt.formats.hdf5.chunks import chunks_at, place
 from tfpt.formats.hdf5.dataset import Dataset, as_texts, native, refuse_bomb
-from tfpt.formats.hdf5.datatypes import Datatype
-from tfpt.formats.hdf5.filters import unpack
-from tfpt.formats.hdf5.layouts import Layout
+from tfpt.formats.hdf5.messages import Datatype, Layout
 from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.limits import CLAIMED_FREELY, HDF5_TEXTS
+from tfpt.io.limits import CLAIMED_FREELY, HDF5_TEXTS, HDF5_TREE_LEVELS
 
 # Half of what a fingerprint takes of a tensor: from its beginning and from its end. Beside both lie descriptions, which
 # were fetched already, so that a fingerprint over a network costs few requests more.
@@ -128,7 +130,7 @@ def _chunked(blocks: Blocks, lock: threading.Lock, where: Place) -> np.ndarray:
                 where=f"{where.where}, byte {begin:,}",
                 hint=DOWNLOAD_AGAIN,
             ) from None
-        place(values, np.frombuffer(raw, elements).reshape(layout.chunk), offset)
+        _insert(values, np.frombuffer(raw, elements).reshape(layout.chunk), offset)
     raw_values: np.ndarray = values.reshape(-1).view(np.uint8)
     return raw_values
 
@@ -155,3 +157,158 @@ def _strings(blocks: Blocks, heaps: Heaps, lock: threading.Lock, place: Place) -
     with lock:
         texts = texts_of(heaps, kind, spec.size, raw, max(CLAIMED_FREELY, 16 * blocks.size))
     return as_texts(texts, place.dataset)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Where the chunks of a dataset lie, in no particular order.
+
+    Attributes:
+        sizes: Bytes in the file, one for each chunk.
+        masks: Which filters were left out of each, a bit for each filter.
+        addresses: Where each begins.
+        offsets: The element where each begins, [chunks, rank].
+    """
+
+    sizes: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.int64]
+    addresses: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def stored(self) -> int:
+        """How many bytes they take in the file."""
+        return int(self.sizes.sum())
+
+
+def chunks_at(blocks: Blocks, address: int | None, shape: tuple[int, ...], chunk: tuple[int, ...]) -> Chunks:
+    """The chunks that a tree lists; none where it is nowhere.
+
+    Raises:
+        SourceError: The tree leads to itself, or a chunk lies outside of the file or of the dataset, or is there twice.
+    """
+    rank = len(shape)
+    leaf = np.dtype([("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank + 1,)), ("child", "<u8")])
+    found: list[npt.NDArray[np.void]] = []
+    seen: set[int] = set()
+    pending = [] if address is None else [(address, -1)]
+    most = math.prod(-(-size // step) for size, step in zip(shape, chunk, strict=True))
+    listed = 0
+    while pending:
+        at, level = pending.pop()
+        head = blocks.take(at, 24, "a tree of chunks lies outside of it")
+        own, count = head[5], int.from_bytes(head[6:8], "little")
+        if head[:5] != b"TREE\1" or at in seen or own > HDF5_TREE_LEVELS or level not in (-1, own):
+            raise blocks.damaged("a tree of chunks is none, or leads to itself", at)
+        seen.add(at)
+        body = blocks.take(at + 24, leaf.itemsize * count, "a tree of chunks lies outside of it")
+        entries = np.frombuffer(body, leaf, count)
+        if own:
+            pending += [(int(child), own - 1) for child in entries["child"]]
+            continue
+        found.append(entries)
+        listed += count
+        if listed > most:
+            raise blocks.damaged(f"a dataset has {listed:,} chunks or more where {most:,} have room", at)
+    every = np.concatenate(found) if found else np.empty(0, leaf)
+    _check(blocks, every, shape, chunk)
+    as_int = {name: every[name].astype(np.int64) for name in ("size", "mask", "child", "offset")}
+    return Chunks(as_int["size"], as_int["mask"], as_int["child"], as_int["offset"][:, :rank])
+
+
+def _check(
+    blocks: Blocks, every: npt.NDArray[np.void], shape: tuple[int, ...], chunk: tuple[int, ...]
+) -> None:
+    rank = len(shape)
+    offsets = every["offset"]
+    inside = np.all(offsets[:, :rank] < np.array(shape, np.uint64), axis=1)
+    aligned = np.all(offsets[:, :rank] % np.array(chunk, np.uint64) == 0, axis=1) & (offsets[:, rank] == 0)
+    room = np.uint64(max(0, blocks.size - blocks.base))
+    whole = (every["child"] <= room) & (every["size"] <= room)
+    whole &= every["child"] + every["size"] <= room
+    bad = np.flatnonzero(~(inside & aligned & whole))
+    if len(bad):
+        first = every[bad[0]]
+        raise blocks.damaged(
+            f"a chunk of {int(first['size']):,} bytes lies outside of the file or of its dataset",
+            min(int(first["child"]), blocks.size),
+        )
+    if len(np.unique(offsets[:, :rank], axis=0)) != len(every):
+        raise blocks.damaged("a chunk is there twice", 0)
+
+
+def _insert(target: np.ndarray, values: np.ndarray, offset: npt.NDArray[np.int64]) -> None:
+    """Put a chunk's values where they belong; what lies beyond the dataset's end is left out."""
+    ends = [min(int(o) + n, size) for o, n, size in zip(offset, values.shape, target.shape, strict=True)]
+    into = tuple(slice(int(o), end) for o, end in zip(offset, ends, strict=True))
+    part = tuple(slice(0, end - int(o)) for o, end in zip(offset, ends, strict=True))
+    target[into] = values[part]
+
+
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+KNOWN = frozenset((DEFLATE, SHUFFLE, FLETCHER32))
+
+
+def unpack(raw: bytes, filters: tuple[tuple[int, int], ...], mask: int, size: int, element: int) -> bytes:
+    """The bytes of a chunk before it was packed.
+
+    Args:
+        raw: The bytes in the file.
+        filters: Number and first parameter of each filter, in the order of packing; all `KNOWN`.
+        mask: A bit for each filter that was left out.
+        size: How many bytes the chunk has.
+        element: How many bytes an element has.
+
+    Raises:
+        ValueError: They do not unpack to `size` bytes, or fail their checksum.
+    """
+    applied = [each for number, each in enumerate(filters) if not mask >> number & 1]
+    # A checksum adds four bytes to what is packed after it.
+    expected = size + 4 * sum(number == FLETCHER32 for number, _ in applied)
+    for number, parameter in reversed(applied):
+        if number == DEFLATE:
+            unpacker = zlib.decompressobj()
+            try:
+                raw = unpacker.decompress(raw, expected + 1)
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
+        elif number == FLETCHER32:
+            raw, checksum = raw[:-4], int.from_bytes(raw[-4:], "little")
+            if checksum not in _checksums(raw):
+                raise ValueError("its checksum is of other bytes")
+            expected -= 4
+        else:
+            raw = _unshuffled(raw, parameter or element)
+    if len(raw) != size:
+        raise ValueError(f"{len(raw):,} bytes or more where {size:,} belong")
+    return raw
+
+
+def _unshuffled(raw: bytes, element: int) -> bytes:
+    count = len(raw) // element
+    if element <= 1 or count <= 1:
+        return raw
+    planes = np.frombuffer(raw, np.uint8, count * element).reshape(element, count)
+    whole: bytes = planes.T.tobytes()
+    return whole + raw[count * element :]
+
+
+def _checksums(raw: bytes) -> tuple[int, int]:
+    """Fletcher's checksum of 32 bits as HDF5 computes it (H5checksum.c), and as versions before 1.6.3 swapped it.
+
+    The sums are taken modulo 65535, of words of two bytes.
+    """
+    words = np.frombuffer(raw + b"\0" * (len(raw) % 2), ">u2").astype(np.uint64)
+    first = second = 0
+    # Products stay below 2 ** 64 within a piece of this length.
+    for start in range(0, len(words), 1 << 20):
+        piece = words[start : start + (1 << 20)]
+        count = len(piece)
+        weights = np.arange(count, 0, -1, dtype=np.uint64)
+        second = (second + count * first + int((weights * piece).sum())) % 65535
+        first = (first + int(piece.sum())) % 65535
+    # Its additions leave 65535 where a remainder is 0, unless everything was 0.
+    if len(words) and words.any():
+        first, second = first or 65535, second or 65535
+    swapped = (first & 255) << 8 | first >> 8 | ((second & 255) << 8 | second >> 8) << 16
+    return second << 16 | first, swapped

@@ -11,9 +11,8 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.open_file import HDF5File
-from tfpt.formats.keras.attributes import text_of
 from tfpt.formats.keras.layer_names import LayerNames
-from tfpt.formats.keras.tensors import HDF5Source
+from tfpt.formats.keras.source import HDF5Source, text_of
 from tfpt.formats.keras.weights import role_of, weight_tensors
 from tfpt.io.limits import KERAS_CONFIG
 from tfpt.io.storage import Storage, open_storage

@@ -12,53 +12,22 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.formats.source import Source
-from tfpt.formats.tensorflow.bundle_index import Part, damaged, is_v1, read_index
-from tfpt.formats.tensorflow.checksum import crc32c, masked
+from tfpt.formats.tensorflow.bundle_index import Part, damaged, read_index
 from tfpt.formats.tensorflow.location import Location, locate
-from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.slices import covers_once
-from tfpt.formats.tensorflow.sstable import Table
-from tfpt.formats.tensorflow.strings import decode_strings, string_array
+from tfpt.formats.tensorflow.sstable import crc32c, masked
+from tfpt.formats.tensorflow.strings import decode_strings
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.lfs import refuse_pointer
 from tfpt.io.locations import folder_of, is_file, name_of
 from tfpt.io.storage import Bytes, Storage, open_storage
-from tfpt.tensors import DTYPES, TensorSpec, format_shape
-
-
-def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
-    """Which of TensorFlow's two checkpoint formats is at `path`, judged by content; ``None`` if neither.
-
-    Reads the end of the index and its first block, no more, and never raises for what it finds.
-
-    Example:
-        >>> sniff("/nowhere/model.ckpt") is None
-        True
-    """
-    try:
-        index = locate(path).index
-        return version_of(open_storage(index).data, index)
-    except SourceError:
-        return None
-
-
-def version_of(index: Bytes, location: str) -> Literal["V1", "V2"] | None:
-    """The same of the bytes of an index.
-
-    Raises:
-        SourceError: They are no table.
-    """
-    key, header = next(iter(Table(index, location)), (b"?", b""))
-    if key:
-        return None
-    return "V1" if is_v1(header) else "V2"
+from tfpt.tensors import DTYPES, TensorSpec, format_shape, string_array
 
 
 class BundleSource(Source):
@@ -129,7 +98,7 @@ class BundleSource(Source):
         """
         spec = self.specs.get(name)
         if spec is None:
-            raise no_such_tensor(name, self.specs, self.location)
+            raise self.no_such_tensor(name)
         if DTYPES[spec.dtype].numpy is None:
             raise SourceError(
                 f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",

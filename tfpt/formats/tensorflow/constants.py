@@ -1,20 +1,119 @@
-"""The constants of graphs: where each lies, and under which other names it is known."""
+"""The constants of graphs: where each is in the file, and its other names. Values are not copied.
+
+The messages: tensorflow/core/framework/graph.proto, function.proto and node_def.proto.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tfpt.formats.source import Role
 from tfpt.formats.tensorflow.dequantize import Scale
-from tfpt.formats.tensorflow.nodes import CONSTANT, DEQUANTIZE, PASSING, VARIABLES, Node, nodes
 from tfpt.formats.tensorflow.tensor_proto import Stored, describe
 from tfpt.formats.tensorflow.tensorflow_pb2 import AttrValue
-from tfpt.formats.tensorflow.wire import spans
+from tfpt.formats.tensorflow.wire import LENGTH, spans, walk
 from tfpt.io.cached_blocks import View
 from tfpt.tensors import TensorSpec
+
+CONSTANT = "Const"
+DEQUANTIZE = "Dequantize"
+# What hands on a tensor as it is; freezing turns a variable's read operation into an Identity.
+PASSING = frozenset({"Identity", "ReadVariableOp", "Snapshot", "StopGradient"})
+VARIABLES = frozenset({"Variable", "VariableV2", "AutoReloadVariable", "VarHandleOp"})
+
+_WANTED = {op.encode(): op for op in (CONSTANT, DEQUANTIZE, *sorted(PASSING), *sorted(VARIABLES))}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node.
+
+    Attributes:
+        name: Its name; below the name of the function for a node of one.
+        op: The operation.
+        inputs: The names of the nodes whose outputs it takes, without the numbers of the outputs.
+        attributes: Where the value of each attribute lies.
+        function: The name of the function that it is in; empty for a node of the graph itself.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attributes: Mapping[str, tuple[int, int]]
+    function: str = ""
+
+
+def nodes(data: View, begin: int, end: int) -> Iterator[Node]:
+    """The nodes of the GraphDef in ``data[begin:end]``, and those of its functions, that may matter for weights.
+
+    Raises:
+        ValueError: The bytes are no graph.
+    """
+    for part in walk(data, begin, end):
+        if part.kind != LENGTH:
+            continue
+        if part.number == 1:
+            yield from _node(data, part.begin, part.end, "")
+        elif part.number == 2:
+            for function in spans(data, part.begin, part.end, 1):
+                yield from _function(data, *function)
+
+
+def _function(data: View, begin: int, end: int) -> Iterator[Node]:
+    name = ""
+    for at, to in spans(data, begin, end, 1):
+        name = _text(data, *(spans(data, at, to, 1) or [(at, at)])[-1])
+    for at, to in spans(data, begin, end, 3):
+        yield from _node(data, at, to, f"{name}/")
+
+
+def _node(data: View, begin: int, end: int, prefix: str) -> Iterator[Node]:
+    """The node, if it is of an operation that matters."""
+    name = op = b""
+    inputs = []
+    attributes = []
+    for part in walk(data, begin, end):
+        if part.kind != LENGTH:
+            continue
+        if part.number == 1:
+            name = bytes(data[part.begin : part.end])
+        elif part.number == 2:
+            op = bytes(data[part.begin : part.end])
+            if op not in _WANTED:
+                return
+        elif part.number == 3:
+            inputs.append((part.begin, part.end))
+        elif part.number == 5:
+            attributes.append((part.begin, part.end))
+    if op in _WANTED:
+        taken = [_text(data, *span) for span in inputs]
+        yield Node(
+            prefix + name.decode(),
+            _WANTED[op],
+            tuple([prefix + text.partition(":")[0] for text in taken if not text.startswith("^")]),
+            {_text(data, *key): value for key, value in [_entry(data, *span) for span in attributes]},
+            prefix[:-1],
+        )
+
+
+def _entry(data: View, begin: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where key and value of an entry of a map lie."""
+    key = value = (begin, begin)
+    for part in walk(data, begin, end):
+        if part.number == 1 and part.kind == LENGTH:
+            key = (part.begin, part.end)
+        elif part.number == 2 and part.kind == LENGTH:
+            value = (part.begin, part.end)
+    return key, value
+
+
+def _text(data: View, begin: int, end: int) -> str:
+    return bytes(data[begin:end]).decode()
+
 
 # The field of an AttrValue that holds a tensor.
 _TENSOR = 8

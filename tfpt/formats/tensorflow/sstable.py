@@ -1,4 +1,4 @@
-"""Reading LevelDB's table format: sorted keys and values in checksummed blocks, the index of a checkpoint.
+"""LevelDB's table format: sorted keys and values in checksummed blocks, the index of a checkpoint.
 
 The format: leveldb/doc/table_format.md and leveldb/table/format.cc, which tensorflow/core/lib/io/table.cc follows::
 
@@ -13,9 +13,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
 from tfpt.errors import SourceError
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.snappy import decompress
+from tfpt.formats.tensorflow.wire import read_varint
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.lfs import refuse_pointer
 from tfpt.io.storage import Bytes
@@ -222,40 +225,102 @@ class Table:
         return SourceError(what, where=where, expected=expected, got=got, hint=DOWNLOAD_AGAIN)
 
 
-def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The variable-length integer at `at`, and where the next thing starts.
+# Added to the rotated checksum, so that a checksum stored among the bytes that another one covers does not
+# weaken it (leveldb/util/crc32c.h, tensorflow/core/lib/hash/crc32c.h).
+_MASK_DELTA = 0xA282EAD8
+_UINT32 = 0xFFFFFFFF
+
+# One call holds Python's lock: other threads get their turn after so many bytes (about 0.1 ms).
+_CHUNK = 1 << 20
+
+
+def crc32c(data: bytes | npt.NDArray[np.uint8], start: int = 0) -> int:
+    """The CRC-32C of `data`, going on from that of the bytes before it.
+
+    Args:
+        data: Bytes, or a one-dimensional contiguous array of them, which is not copied.
+        start: The checksum of what came before.
+
+    Example:
+        >>> hex(crc32c(b"123456789")), hex(crc32c(b"6789", crc32c(b"12345")))
+        ('0xe3069283', '0xe3069283')
+    """
+    if len(data) <= _CHUNK:
+        return int(google_crc32c.extend(start, data))
+    for begin in range(0, len(data), _CHUNK):
+        start = int(google_crc32c.extend(start, data[begin : begin + _CHUNK]))
+    return start
+
+
+def masked(crc: int) -> int:
+    """The checksum as it is stored.
+
+    Example:
+        >>> masked(crc32c(b"")) == 0xA282EAD8
+        True
+    """
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & _UINT32
+
+
+# The densest element is a copy of 64 bytes told in 3; nothing snappy can say grows more than this.
+_LARGEST_GROWTH = 22
+_LONGEST_LENGTH = 5
+
+
+def decompress(data: bytes) -> bytes:
+    """The bytes that `data` stands for.
 
     Raises:
-        ValueError: The data end before it does, or it has more than 64 bits.
+        ValueError: `data` is not a whole snappy block; never allocates more than 22 times its length.
 
     Example:
-        >>> read_varint(bytes([0xAC, 0x02]), 0)
-        (300, 2)
+        >>> decompress(bytes([9, 2 << 2]) + b"abc" + bytes([2 << 2 | 1, 3]))
+        b'abcabcabc'
     """
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >> 64:
-                break
-            return value, at
-    raise ValueError("a variable-length integer is cut off or has more than 64 bits")
+    try:
+        return _decompress(data)
+    except IndexError:
+        raise ValueError("the snappy block ends in the middle of an element") from None
 
 
-def write_varint(value: int) -> bytes:
-    """A non-negative integer of at most 64 bits, 7 bits a byte, lowest first.
-
-    Example:
-        >>> write_varint(300).hex()
-        'ac02'
-    """
+def _decompress(data: bytes) -> bytes:
+    try:
+        length, at = read_varint(data, 0, min(len(data), _LONGEST_LENGTH))
+    except ValueError:
+        raise ValueError("the length of a snappy block is cut off or has more than 32 bits") from None
+    if length > _LARGEST_GROWTH * len(data):
+        raise ValueError(f"a snappy block of {len(data)} bytes cannot hold the {length} it declares")
     out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
+    end = len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag & 3 == 0:
+            size = tag >> 2
+            if size >= 60:
+                width = size - 59
+                size = int.from_bytes(data[at : at + width], "little")
+                at += width
+            size += 1
+            if size > end - at:
+                raise ValueError("a snappy literal reaches past the end of its block")
+            out += data[at : at + size]
+            at += size
+        else:
+            if tag & 3 == 1:
+                size, offset, width = (tag >> 2 & 7) + 4, (tag >> 5) << 8 | data[at], 1
+            else:
+                width = 2 if tag & 3 == 2 else 4
+                size, offset = (tag >> 2) + 1, int.from_bytes(data[at : at + width], "little")
+            at += width
+            if at > end or not 0 < offset <= len(out):
+                raise ValueError("a snappy copy points before the start of its block")
+            begin = len(out) - offset
+            # A copy may reach into what it writes: then its first `offset` bytes repeat.
+            piece = bytes(out[begin : begin + size])
+            out += (piece * (size // len(piece) + 1))[:size]
+        if len(out) > length:
+            break
+    if len(out) != length:
+        raise ValueError(f"a snappy block declares {length} bytes and holds {len(out)}")
     return bytes(out)

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.sstable import read_varint, write_varint
+from tfpt.formats.tensorflow.sstable import crc32c, masked
+from tfpt.formats.tensorflow.wire import read_varint, write_varint
 
 
 def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:
@@ -67,18 +64,6 @@ def encode_strings(strings: Sequence[bytes]) -> tuple[bytes, int]:
     crc = _crc_of_lengths(lengths)
     tail = masked(crc).to_bytes(4, "little") + b"".join(strings)
     return b"".join(map(write_varint, lengths)) + tail, crc32c(tail, crc)
-
-
-def string_array(strings: Sequence[bytes], shape: tuple[int, ...]) -> npt.NDArray[np.object_]:
-    """An array of Python `bytes`; numpy's own fixed-width strings would lose zero bytes at the end.
-
-    Example:
-        >>> string_array([b"a", b"bc"], (2, 1)).tolist()
-        [[b'a'], [b'bc']]
-    """
-    flat = np.empty(len(strings), np.object_)
-    flat[:] = strings
-    return flat.reshape(shape)
 
 
 def _crc_of_lengths(lengths: Sequence[int]) -> int:

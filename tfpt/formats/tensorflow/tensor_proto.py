@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tensorflow.tensorflow_pb2 import TensorShapeProto
-from tfpt.formats.tensorflow.varints import unpacked
-from tfpt.formats.tensorflow.wire import FIXED32, FIXED64, LENGTH, VARINT, walk
+from tfpt.formats.tensorflow.wire import FIXED32, FIXED64, LENGTH, VARINT, unpack_varints, walk
 from tfpt.io.cached_blocks import View
 from tfpt.io.limits import LARGEST_FILL
-from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape
+from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape, string_array
 
 # numpy before 2.0 holds 32 axes at most; TensorFlow allows 254 and uses 8.
 _MOST_AXES = 32
@@ -205,7 +203,7 @@ def _varints(
                 parts.append(np.array(single, np.uint64).view(wide).astype(held))
                 single = []
             raw = np.frombuffer(data[field.begin : field.end], np.uint8)
-            parts.append(unpacked(raw, held, wide, stored.spec.name))
+            parts.append(unpack_varints(raw, held, wide, stored.spec.name))
     if single:
         parts.append(np.array(single, np.uint64).view(wide).astype(held))
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, held), *parts])

@@ -22,7 +22,6 @@ from tfpt.errors import SourceError
 from tfpt.formats.source import Source
 from tfpt.formats.tensorflow.bundle_index import damaged, is_v1
 from tfpt.formats.tensorflow.location import locate
-from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.slices import Piece, covers_once, piece_key
 from tfpt.formats.tensorflow.sstable import Table
 from tfpt.formats.tensorflow.tensor_proto import Stored, decode, shape_of
@@ -128,7 +127,7 @@ class V1Source(Source):
         """
         spec = self.specs.get(name)
         if spec is None:
-            raise no_such_tensor(name, self.specs, self.location)
+            raise self.no_such_tensor(name)
         if not self._tables:
             raise SourceError("the file was closed", where=self.location)
         parts = self._parts[name]

@@ -14,15 +14,13 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.formats.source import Role, Source
 from tfpt.formats.tensorflow.constants import role_of
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tfjs.manifest import Group, read_manifest
 from tfpt.formats.tfjs.shards import Shard, Shards
-from tfpt.formats.tfjs.strings import decode_strings, end_of_strings
-from tfpt.formats.tfjs.weight import STRING, Weight
+from tfpt.formats.tfjs.weight import STRING, Weight, decode_strings, end_of_strings
 from tfpt.io.lfs import is_pointer
 from tfpt.io.locations import as_location, folder_of, inside, is_file, is_remote
 from tfpt.io.storage import open_storage
-from tfpt.nearest import nearest
+from tfpt.tensors import string_array
 
 # Shards of a remote model whose sizes are asked for at once.
 _AT_ONCE = 8
@@ -166,12 +164,11 @@ class TfjsSource(Source):
         self._open()
         placed = self._placed.get(name)
         if placed is None:
-            reason = self.skipped.get(name)
-            raise SourceError(
-                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
-                where=self.location,
-                nearest=() if reason else nearest(name, self.specs),
-            )
+            if name in self.skipped:
+                raise SourceError(
+                    f"tensor {name!r} cannot be read: {self.skipped[name]}", where=self.location
+                )
+            raise self.no_such_tensor(name)
         return placed
 
     def _opened(self, groups: tuple[Group, ...]) -> list[Shards]:

@@ -12,7 +12,6 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Dataset, Tree
 from tfpt.formats.source import Role, Source
-from tfpt.nearest import nearest
 from tfpt.tensors import TensorSpec
 
 
@@ -118,11 +117,16 @@ class HDF5Source(Source):
                     got=self.skipped[name],
                     hint="leave it out; a model's weights are in other datasets",
                 )
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+            raise self.no_such_tensor(name)
         return tensor
 
 
 def _role(tensor: Tensor) -> Role | None:
     # Text and tables: vocabularies, notes of whoever wrote the file.
     return "record" if tensor.dataset.held is None else tensor.role
+
+
+def text_of(tree: Tree, group: str, attribute: str) -> str | None:
+    """An attribute that is one text, or `None`."""
+    texts = tree.texts(group, attribute)
+    return texts[0] if texts else None

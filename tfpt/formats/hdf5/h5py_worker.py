@@ -1,7 +1,7 @@
-"""The process in which the HDF5 library reads a file: with little memory, for a short time, without the file itself.
+"""The process in which the HDF5 library reads a file, with limited memory and time and no access to the file itself.
 
-It is started by `tfpt.formats.hdf5.subprocess_reader` and asks it for the bytes that it needs. Whatever a file makes
-the library do ends with this process.
+`tfpt.formats.hdf5.subprocess_reader` starts it and sends it the bytes of the file that it requests. Whatever a file
+makes the library do ends with this process. Messages are frames: a letter, a length, and that many bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import sys
 from collections import OrderedDict
 from contextlib import suppress
@@ -16,10 +17,48 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfpt.formats.hdf5.classic import natural
-from tfpt.formats.hdf5.frames import ANSWER, FAILURE, SPAN, WANT, receive, send
 from tfpt.io.limits import HDF5_DEPTH
+from tfpt.nearest import natural_key
 from tfpt.tensors import BY_NUMPY, DTYPES
+
+_HEAD = struct.Struct("<cQ")
+# What the process of the library sends: it wants bytes of the file, or it has an answer, or it failed.
+WANT, ANSWER, FAILURE = b"w", b"a", b"f"
+SPAN = struct.Struct("<QQ")
+
+
+def send(stream: BinaryIO, kind: bytes, content: bytes | memoryview) -> None:
+    """Send one frame."""
+    stream.write(_HEAD.pack(kind, len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def receive_head(stream: BinaryIO) -> tuple[bytes, int]:
+    """The letter and the length of the next frame.
+
+    Raises:
+        EOFError: There is none.
+    """
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError
+    kind, size = _HEAD.unpack(head)
+    return kind, size
+
+
+def receive(stream: BinaryIO) -> tuple[bytes, bytes]:
+    """The next frame.
+
+    Raises:
+        EOFError: There is none, or it is cut off.
+    """
+    kind, size = receive_head(stream)
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return kind, content
+
 
 _BLOCK, _KEPT = 64 << 10, 512
 # Seconds of processor time are granted for so many bytes of values.
@@ -170,7 +209,7 @@ class _Listing:
             raise ValueError(f"groups lie {HDF5_DEPTH} deep")
         self._seen[int(h5py.h5o.get_info(group.id).addr)] = path
         self.found["groups"].append(path)
-        for name in sorted(group, key=natural):
+        for name in sorted(group, key=natural_key):
             inner = f"{path}/{name}" if path else name
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
