@@ -116,16 +116,16 @@ def test_a_header_that_goes_on_in_itself(tmp_path: Path) -> None:
 def test_a_tree_of_chunks_that_leads_to_itself(tmp_path: Path) -> None:
     path = written(tmp_path / "m.h5")
     # Its root has two keys and children: each child is made the root itself.
-    with pytest.raises(SourceError, match="leads to itself"):
+    with pytest.raises(SourceError, match="refers to itself"):
         everything(changed(path, b"TREE\1\1", 24 + 24, address))
 
 
-def test_a_chunk_that_is_there_twice(tmp_path: Path) -> None:
+def test_a_chunk_listed_twice(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("w", data=np.arange(20), chunks=(10,))
     size = 8 + 2 * 8 + 8
-    with pytest.raises(SourceError, match="twice"):
+    with pytest.raises(SourceError, match="duplicate"):
         everything(changed(path, b"TREE\1", 24 + size + 8, lambda _: address(0)))
 
 

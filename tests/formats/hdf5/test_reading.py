@@ -205,8 +205,8 @@ def test_what_cannot_be_read_is_left_out_with_a_reason(tmp_path: Path, kind: str
         "external": "values in other files",
         "type": "neither a group nor a dataset",
         "soft": "a soft link to /w",
-        "loop": "the group / once more",
-        "group/again": "the group /group once more",
+        "loop": "the group / again",
+        "group/again": "the group /group again",
     }
     ours.close()
 

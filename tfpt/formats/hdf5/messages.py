@@ -29,15 +29,15 @@ _FLOATS = {
 
 @dataclass(frozen=True)
 class Datatype:
-    """What an element is.
+    """The type of an element.
 
     Attributes:
         size: How many bytes it takes in the file.
-        held: How numpy holds it, in the file's byte order; `None` where it is no number.
-        dtype: What tfpt calls it; ``string`` for text; `None` for what no tensor holds.
-        reason: What it is, where `dtype` is `None`.
-        padding: How a text of fixed size ends: 0 with a zero, 1 filled with zeros, 2 filled with blanks; `None` for
-            texts of any length.
+        held: numpy's dtype, in the file's byte order; `None` if it is not a number.
+        dtype: tfpt's name for it; ``string`` for text; `None` if a tensor cannot contain it.
+        reason: What it is, if `dtype` is `None`.
+        padding: How a fixed-size text ends: 0 with a zero, 1 padded with zeros, 2 padded with blanks; `None` for
+            variable-length texts.
     """
 
     size: int
@@ -48,11 +48,11 @@ class Datatype:
 
 
 def datatype_of(body: bytes) -> Datatype:
-    """A datatype message.
+    """The datatype that a message describes.
 
     Raises:
-        UnfamiliarError: It is none that is known here.
-        struct.error: It is cut off.
+        UnfamiliarError: Its class is unknown here.
+        struct.error: It is truncated.
     """
     kind, size = body[0] & 15, struct.unpack_from("<I", body, 4)[0]
     bits = int.from_bytes(body[1:4], "little")
@@ -63,7 +63,7 @@ def datatype_of(body: bytes) -> Datatype:
     if kind == _RUN:
         if bits & 15 == 1 and size == 16:
             return Datatype(size, None, "string")
-        return Datatype(size, reason="runs of any length")
+        return Datatype(size, reason="variable-length arrays")
     if kind == _ENUM:
         return _enumeration(bits, body)
     if kind == _COMPOUND:
@@ -78,10 +78,10 @@ def datatype_of(body: bytes) -> Datatype:
 
 
 def opaque_number(kind: Datatype, name: str) -> Datatype:
-    """Opaque elements as the numbers that an attribute says they are: Keras 3 saves bfloat16 so.
+    """Opaque elements as the numbers that an attribute names: Keras 3 saves bfloat16 this way.
 
-    numpy calls bfloat16 a void of two bytes, and h5py writes it as opaque. Keras 3 names it in an attribute of
-    .weights.h5 (keras/src/saving/saving_lib.py, H5IOStore.__setitem__), and in its older format nowhere.
+    To numpy, bfloat16 is a void of two bytes, which h5py writes as opaque. Keras 3 names it in an attribute of
+    .weights.h5 (keras/src/saving/saving_lib.py, H5IOStore.__setitem__), but not in its older format.
     """
     known = DTYPES.get(name)
     if known is None or known.numpy is None or known.numpy.itemsize != kind.size or known.numpy.kind == "O":
@@ -90,12 +90,12 @@ def opaque_number(kind: Datatype, name: str) -> Datatype:
 
 
 def shape_of(body: bytes) -> tuple[int, ...] | None:
-    """A dataspace message's shape; `None` for one that has no elements at all, which is not a scalar.
+    """A dataspace message's shape; `None` for a null dataspace, which has no elements (a scalar has one).
 
     Raises:
-        ValueError: It has more dimensions than HDF5 knows.
+        ValueError: It has more dimensions than HDF5 allows.
         UnfamiliarError: It is of another version.
-        struct.error: It is cut off.
+        struct.error: It is truncated.
     """
     version, rank, _, kind = struct.unpack_from("<4B", body)
     if version not in (1, 2):
@@ -137,14 +137,14 @@ def _enumeration(count: int, body: bytes) -> Datatype:
     base = datatype_of(body[8:])
     if base.held is None or base.held.kind not in "iu":
         raise UnfamiliarError("enumeration of something else")
-    # h5py saves numpy's bool so.
+    # This is how h5py saves numpy's bool.
     if base.size == 1 and count & 0xFFFF == 2 and b"FALSE\0" in body and b"TRUE\0" in body:
         return Datatype(1, np.dtype(np.bool_), "bool")
     return base
 
 
 def _compound(count: int, size: int, body: bytes) -> Datatype:
-    """Complex numbers, which h5py writes as a pair called ``r`` and ``i``; other records are none."""
+    """Complex numbers, which h5py writes as a record of ``r`` and ``i``; other records are not read."""
     other = Datatype(size, reason="records of several fields")
     if count & 0xFFFF != 2 or size not in (8, 16):
         return other
@@ -174,16 +174,16 @@ _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Layout:
-    """Where values lie.
+    """Where values are stored, and how.
 
     Attributes:
-        compact: The values themselves, where the header holds them.
-        address: Where they begin, or where the tree of chunks does; `None` where nothing was written.
-        size: How many bytes the file says to hold of them; 0 where it does not say.
-        chunk: The shape of a chunk, where there are chunks.
-        filters: What packed them, in the order of packing: the number of each filter, and its first parameter.
-        fill: The element that stands for what was not written; empty for zeros.
-        virtual: Whether the values lie in other datasets.
+        compact: The values themselves, if they are in the header.
+        address: Where they start, or where the tree of chunks does; `None` if nothing was written.
+        size: Their size in bytes according to the file; 0 if it does not say.
+        chunk: The shape of a chunk, if there are chunks.
+        filters: The filters in the order of packing: the number of each, and its first parameter.
+        fill: The element for values that were not written; empty for zeros.
+        virtual: Whether the values are in other datasets.
     """
 
     compact: bytes | None = None
@@ -219,7 +219,7 @@ def _third(body: bytes, kind: int, rank: int, filters: tuple[tuple[int, int], ..
     if kind == _COMPACT:
         (size,) = struct.unpack_from("<H", body, 2)
         if len(body) < 4 + size:
-            raise ValueError("values that are cut off")
+            raise ValueError("truncated values")
         return Layout(body[4 : 4 + size], size=size, filters=filters, fill=fill)
     if kind == _CONTIGUOUS:
         address, size = struct.unpack_from("<QQ", body, 2)
@@ -227,7 +227,7 @@ def _third(body: bytes, kind: int, rank: int, filters: tuple[tuple[int, int], ..
     if kind == _CHUNKED:
         dimensions, address = struct.unpack_from("<BQ", body, 2)
         if dimensions != rank + 1:
-            raise ValueError("chunks of another number of dimensions than the dataset")
+            raise ValueError("chunks and dataset differ in their number of dimensions")
         chunk = struct.unpack_from(f"<{dimensions}I", body, 11)[:-1]
         if not all(chunk):
             raise ValueError("chunks of no elements")
@@ -256,7 +256,7 @@ def _filters(body: bytes) -> tuple[tuple[int, int], ...]:
 
 
 def _fill(header: Header) -> bytes:
-    """The fill value; the newer message counts where there are both."""
+    """The fill value; the newer message takes precedence."""
     body = header.messages.get(FILL)
     if body is not None:
         version = body[0]
@@ -276,5 +276,5 @@ def _sized(body: bytes, at: int) -> bytes:
     if size <= 0:
         return b""
     if len(body) < at + 4 + size:
-        raise ValueError("a fill value that is cut off")
+        raise ValueError("a truncated fill value")
     return body[at + 4 : at + 4 + size]

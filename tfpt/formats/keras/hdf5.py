@@ -1,4 +1,4 @@
-"""HDF5 files that Keras wrote, and any others: detects the layout, and reads that of the years before Keras 3.
+"""Opens HDF5 files, of Keras or others: detects the layout, and reads the one that Keras used before version 3.
 
 In the older layout a weights group (the root, or ``model_weights`` where the whole model was saved) has the attribute
 ``layer_names``, and each layer's group ``weight_names``. A weight is at ``layer/weight``, where the weight's name has
@@ -27,12 +27,12 @@ from tfpt.io.storage import open_storage
 def open_hdf5(location: str) -> HDF5Source:
     """The tensors of an HDF5 file.
 
-    Of Keras' older format (Keras 1, 2, ``model.save("x.h5")``, transformers' ``tf_model.h5``): see
-    `tfpt.formats.keras.hdf5`. Of Keras 3's ``.weights.h5``: see `tfpt.formats.keras.weights`. In any other HDF5
+    Keras' older format (Keras 1, 2, ``model.save("x.h5")``, transformers' ``tf_model.h5``): see
+    `legacy_source`. Keras 3's ``.weights.h5``: see `tfpt.formats.keras.weights`. In any other HDF5
     file every dataset is a tensor under its path.
 
     Raises:
-        SourceError: The file is damaged; or it is of a kind that needs h5py, which is missing.
+        SourceError: The file is damaged, or needs h5py, which is not installed.
     """
     file = HDF5File(open_storage(location))
     try:
@@ -56,34 +56,34 @@ def open_hdf5(location: str) -> HDF5Source:
 
 
 _OPTIMIZER = "optimizer_weights"
-# Adam/iter:0, iterations_1:0, adam/iteration: what the optimizers of Keras 1, 2 and 3 called it.
+# Adam/iter:0, iterations_1:0, adam/iteration: the name in the optimizers of Keras 1, 2 and 3.
 _COUNTER = re.compile(r"(^|/)(iter|iterations?)(_\d+)?(:0)?$")
 
 
 def legacy_source(location: str, file: Tree, root: str) -> HDF5Source:
-    """The tensors of an open file of this format.
+    """The tensors of an open file in the layout of Keras 1 and 2.
 
-    Names are the paths of datasets as they lie below the weights group, in the order of ``layer_names`` and
-    ``weight_names``; datasets that no list names follow. A weight that lies at two paths is two tensors. What lies
-    outside the weights group keeps its whole path: ``optimizer_weights/…``, with the role ``slot`` or ``counter``.
+    Names are the paths of datasets relative to the weights group, in the order of ``layer_names`` and
+    ``weight_names``; unlisted datasets follow. A weight at two paths is two tensors. Datasets outside the weights
+    group keep their whole path: ``optimizer_weights/…``, with the role ``slot`` or ``counter``.
 
     Args:
-        location: Where the file is.
-        file: The file.
+        location: The file's path or URL.
+        file: The open file.
         root: The path of the weights group.
 
     Raises:
-        SourceError: The lists name a weight that is not there.
+        SourceError: The lists name a weight that does not exist.
     """
     prefix = f"{root}/" if root else ""
-    # Of a weight that the file holds and that cannot be read, `skipped` says why.
+    # `skipped` says why a weight that is in the file cannot be read.
     listed = [path for path in _listed(file, root, prefix) if path in file.datasets]
     tensors: dict[str, Tensor] = {}
     for path in dict.fromkeys([*listed, *file.datasets]):
         role = _role(path) if path.startswith(f"{_OPTIMIZER}/") else None
         inside = path.startswith(prefix)
         name = path[len(prefix) :] if inside else path
-        # A dataset outside of the weights group under a name that is taken inside.
+        # A dataset outside the weights group whose name is taken inside it.
         name = f"/{name}" if name in tensors else name
         tensors[name] = Tensor(name, file.datasets[path], file, role)
     source = HDF5Source(location, list(tensors.values()), files=[file])
@@ -96,8 +96,8 @@ def legacy_source(location: str, file: Tree, root: str) -> HDF5Source:
 
 
 def _listed(file: Tree, root: str, prefix: str) -> Iterator[str]:
-    """The paths of the weights that the attributes name, in their order; those of the optimizer last."""
-    # Weights of the model itself, in no layer: Keras lists their group nowhere.
+    """The paths of the weights in the order of the attributes; the optimizer's last."""
+    # Weights of the model itself, outside any layer; Keras does not list their group.
     for layer in [*(_names_of(file, root, "layer_names") or []), "top_level_model_weights"]:
         group = _plain(prefix + layer)
         if layer and group in file.groups:
@@ -111,7 +111,7 @@ def _listed(file: Tree, root: str, prefix: str) -> Iterator[str]:
 def _present(file: Tree, path: str) -> str:
     if path not in file.datasets and path not in file.skipped:
         raise SourceError(
-            "the file names a weight that it does not hold",
+            "the file lists a weight that it does not contain",
             where=file.location,
             expected=f"a dataset at /{path}",
             hint=DOWNLOAD_AGAIN,
@@ -120,7 +120,7 @@ def _present(file: Tree, path: str) -> str:
 
 
 def _plain(path: str) -> str:
-    # HDF5 takes a//b and a/./b for a/b.
+    # To HDF5, a//b and a/./b are a/b.
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
@@ -129,13 +129,13 @@ def _role(path: str) -> Role:
 
 
 def _names_of(tree: Tree, group: str, attribute: str) -> list[str] | None:
-    """A list of names, which Keras splits when it is long: ``weight_names``, or ``weight_names0``, ``weight_names1`` …
+    """A list of names, which Keras splits if it is long: ``weight_names``, or ``weight_names0``, ``weight_names1`` …
 
-    `None` where there is no such attribute. The splitting: keras/src/legacy/saving/legacy_h5_format.py,
+    `None` if there is no such attribute. The writer: keras/src/legacy/saving/legacy_h5_format.py,
     save_attributes_to_hdf5_group.
 
     Raises:
-        SourceError: An attribute is damaged, or is no text.
+        SourceError: An attribute is damaged, or is not text.
     """
     whole = tree.texts(group, attribute)
     if whole is not None:
@@ -149,9 +149,9 @@ def _names_of(tree: Tree, group: str, attribute: str) -> list[str] | None:
 
 
 def _json_of(tree: Tree, group: str, attribute: str) -> Any:
-    """An attribute that is JSON, parsed; `None` where there is none, or none that can be parsed.
+    """A JSON attribute, parsed; `None` if it is absent or cannot be parsed.
 
-    A configuration explains the weights and is not needed to read them.
+    The weights can be read without the configuration.
     """
     text = text_of(tree, group, attribute)
     try:

@@ -25,14 +25,14 @@ from tfpt.io.locations import folder_of, inside, is_file, name_of
 from tfpt.io.storage import open_storage
 
 _VARIABLE = re.compile(r"(^|/)vars/[^/]+$")
-# What Keras 2.12 to 3 call the model's attributes that hold metrics and running losses.
+# The model's attributes for metrics and running losses, as named by Keras 2.12 to 3.
 _METRICS = re.compile(r"^_?(compiled?_|loss_|mean_)?(metrics|tracker)/|^metrics/|^_?loss_tracker/")
 # Keras 3.0 to 3.2 and Keras 2 save the state of random generators among the layers.
 _RANDOM = re.compile(r"(^|/)_?(seed_generator|random_generator|generator)/vars/0$")
 
 
 def is_keras3(paths: Iterable[str]) -> bool:
-    """Whether datasets lie as Keras 3 lays them.
+    """Whether datasets have the layout of Keras 3.
 
     Example:
         >>> is_keras3(["layers/dense/vars/0"]), is_keras3(["dense/dense/kernel:0"])
@@ -42,7 +42,7 @@ def is_keras3(paths: Iterable[str]) -> bool:
 
 
 def role_of(path: str) -> Role | None:
-    """What the variable at a path is for; `None` for a weight.
+    """The role of the variable at a path; `None` for a weight.
 
     Example:
         >>> role_of("optimizer/vars/0"), role_of("optimizer/vars/2"), role_of("layers/dense/vars/0")
@@ -57,9 +57,9 @@ def role_of(path: str) -> Role | None:
 
 
 def weight_tensors(file: Tree, names: Mapping[str, str] | None = None) -> list[Tensor]:
-    """The datasets of a file as tensors, under the names given for their paths, else under the paths.
+    """The datasets of a file as tensors, named as `names` says, or else by their paths.
 
-    Those that have a name come first, in the order of `names`.
+    Those in `names` come first, in its order.
     """
     known = names or {}
     order = dict.fromkeys((*known, *file.datasets))
@@ -74,7 +74,7 @@ class ShardedWeightsSource(HDF5Source):
     """A `tfpt.formats.source.Source` over sharded Keras weights; names as in `tfpt.formats.keras.weights`.
 
     Raises:
-        SourceError: The index cannot be read, a file that it names is missing or damaged, or two files hold the same
+        SourceError: The index cannot be read, a file that it names is missing or damaged, or two files contain the same
             variable.
     """
 
@@ -90,11 +90,11 @@ class ShardedWeightsSource(HDF5Source):
                 for tensor in weight_tensors(shard):
                     if tensor.name in tensors:
                         raise SourceError(
-                            "two files of these weights hold the same variable",
+                            "two files of these weights contain the same variable",
                             where=f"{shard.location}, /{tensor.name}",
                             expected="each variable in one file",
                             got=f"another in {tensors[tensor.name].file.location}",
-                            hint="files of several models may be mixed up: fetch them again into a folder of their own",
+                            hint="files of several models may be mixed up: download them into separate folders",
                         )
                     tensors[tensor.name] = tensor
         except BaseException:
@@ -108,7 +108,7 @@ def shard_names(location: str) -> list[str]:
     """The names of the files that an index names, in its order.
 
     Raises:
-        SourceError: It is no index, or names something that is not a file beside it.
+        SourceError: It is not an index, or names something other than a file in its folder.
     """
     data = open_storage(location).data
     try:
@@ -126,7 +126,7 @@ def shard_names(location: str) -> list[str]:
     for name in files:
         if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in "/\\\0:"):
             raise SourceError(
-                "the index names a file that does not lie beside it",
+                "the index names a file outside its folder",
                 where=location,
                 expected="the plain name of a .weights.h5 file",
                 got=repr(name)[:200],
@@ -140,8 +140,8 @@ def _present(location: str, name: str) -> str:
         raise SourceError(
             "a file of these weights is missing",
             where=place,
-            expected=f"a file that {name_of(location)} names, beside it",
+            expected=f"a file that {name_of(location)} names, in the same folder",
             got=f"nothing called {name} in {folder_of(location)}",
-            hint="put it there under exactly this name; shapes are in the files alone",
+            hint="put it there under exactly this name; shapes are only in these files",
         )
     return place

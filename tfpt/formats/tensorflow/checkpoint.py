@@ -1,4 +1,7 @@
-"""Opens a TensorFlow checkpoint of any kind; those of objects are a V2 checkpoint whose keys are paths, and a graph."""
+"""Opens a TensorFlow checkpoint of any kind, and reads object-based ones.
+
+An object-based checkpoint (TensorFlow 2) is a V2 checkpoint with paths as keys, and a graph that names the variables.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,10 @@ from tfpt.tensors import TensorSpec
 def open_checkpoint(location: str, verify_checksums: bool = True) -> Source:
     """The checkpoint that `location` names: its prefix, one of its files, or its folder.
 
-    Which of TensorFlow's three kinds it is, is told by what is in it: V1, V2 with the names of variables, or V2 with
-    the paths of objects.
+    The kind is detected from its content: V1, V2 with the names of variables, or V2 with the paths of objects.
 
     Raises:
-        SourceError: There is none, or it is damaged.
+        SourceError: There is no checkpoint, or it is damaged.
     """
     files = locate(location)
     index = index_bytes(files.index)
@@ -42,14 +44,14 @@ _COPIES = "_all_variables/"
 
 
 class ObjectSource(Source):
-    """The tensors of an object-based checkpoint, under names that a person can read.
+    """The tensors of an object-based checkpoint, under readable names.
 
-    A variable is called by its full name (``dense/kernel``) where the checkpoint has one and no other variable has the
-    same; else by its path (``layer_with_weights-0/kernel``). Its key, and its path, are aliases. A variable that
-    several objects share is stored, and listed, once; so is one that Keras exported twice with equal values.
+    A variable has its full name (``dense/kernel``) if the checkpoint has one and it is unique, else its path
+    (``layer_with_weights-0/kernel``). Key and path are aliases. A variable that several objects share is stored, and
+    listed, once; so is one that Keras exported twice with equal values.
 
-    Where the data file with the graph of objects is missing, all variables are called by their paths; a graph that is
-    there and damaged is an error, since names would otherwise depend on the damage.
+    If the data file with the graph of objects is missing, variables are named by their paths; a damaged graph is an
+    error, since names would otherwise depend on the damage.
 
     Args:
         bundle: The checkpoint, open.
@@ -80,7 +82,7 @@ class ObjectSource(Source):
         self.roles = MappingProxyType({naming.names[key]: role for key, role in naming.roles.items()})
         self.paths = {name: path_of(key) for name, key in self._keys.items()}
         aliases = {}
-        # Those of copies last: who asks for the path of a variable gets that of the original.
+        # Copies last: the path of a variable refers to the original.
         for key in sorted(bundle.specs, key=lambda key: key in copies):
             name = naming.names[copies.get(key, key)]
             for other in (key, path_of(key)):
@@ -92,13 +94,13 @@ class ObjectSource(Source):
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """Tensors that are listed and cannot be read, by name, each with the reason."""
+        """Listed tensors that cannot be read, by name, each with the reason."""
         missing = self._bundle.unavailable
         return {name: missing[key] for name, key in self._keys.items() if key in missing}
 
     @property
     def files(self) -> Sequence[str]:
-        """Those of the bundle."""
+        """The files of the bundle."""
         return self._bundle.files
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
@@ -109,7 +111,7 @@ class ObjectSource(Source):
         return self._bundle.read(key)
 
     def release(self, name: str) -> None:
-        """Let go of the pages that hold this tensor."""
+        """Release the pages of this tensor."""
         key = self._key(name)
         if key is not None:
             self._bundle.release(key)
@@ -119,7 +121,7 @@ class ObjectSource(Source):
         return self._bundle.fingerprint()
 
     def close(self) -> None:
-        """Let go of the data files."""
+        """Close the data files."""
         self._bundle.close()
 
     def _key(self, name: str) -> str | None:
@@ -145,7 +147,7 @@ def _naming(bundle: BundleSource, copies: Mapping[str, str]) -> Naming:
 
 
 def _copies(bundle: BundleSource) -> dict[str, str]:
-    """Keys of variables that Keras exported a second time, each with the key of the first."""
+    """Keys of variables that Keras exported a second time, each with the key of the original."""
     listed = dict.fromkeys(key for key in bundle.specs if key.startswith(_COPIES))
     if not listed:
         return {}
@@ -157,7 +159,7 @@ def _copies(bundle: BundleSource) -> dict[str, str]:
     for key in listed:
         same = originals.get(_content(bundle, key))
         if same:
-            # Variables of equal values, such as biases of zeros: which of them it copies makes no difference to read.
+            # Several variables may have equal values, such as zero biases; it does not matter which one it copies.
             copies[key] = same[0]
     return copies if len(copies) == len(listed) else {}
 

@@ -23,7 +23,7 @@ def read_varint(data: View | bytes, at: int, end: int | None = None) -> tuple[in
     """The variable-length integer at `at`, and where it ends; bits beyond 64 are dropped, as protobuf does.
 
     Raises:
-        ValueError: The data, or the message that ends at `end`, is cut off before the integer ends; or it is too long.
+        ValueError: The data, or the message that ends at `end`, ends within the integer; or it is too long.
 
     Example:
         >>> read_varint(bytes([0xAC, 0x02]), 0)
@@ -39,7 +39,7 @@ def read_varint(data: View | bytes, at: int, end: int | None = None) -> tuple[in
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at
-    raise ValueError("a variable-length integer is cut off or has more than 64 bits")
+    raise ValueError("a variable-length integer is truncated or has more than 64 bits")
 
 
 def write_varint(value: int) -> bytes:
@@ -60,16 +60,16 @@ def write_varint(value: int) -> bytes:
 def unpack_varints(
     raw: npt.NDArray[np.uint8], held: npt.DTypeLike, wide: npt.DTypeLike, name: str
 ) -> npt.NDArray[np.generic]:
-    """The integers that `raw` holds one after another.
+    """The integers in `raw`, as an array; takes little more memory than the result.
 
     Args:
         raw: Their bytes.
-        held: The dtype of the result; what does not fit into it is cut off, as protobuf does.
-        wide: The dtype of 64 bits by way of which they are cast: int64, or uint64 where they are not signed.
-        name: The tensor's, for errors.
+        held: The dtype of the result; excess bits are dropped, as protobuf does.
+        wide: The 64-bit dtype through which they are cast: int64, or uint64 if they are unsigned.
+        name: The tensor's name, for errors.
 
     Raises:
-        ValueError: The last one is cut off, or one has more than 64 bits.
+        ValueError: The last one is truncated, or one has more than 64 bits.
 
     Example:
         >>> unpack_varints(np.array([0xAC, 0x02, 0x07], np.uint8), np.int32, np.int64, "w").tolist()
@@ -111,8 +111,8 @@ class Field(NamedTuple):
 
     Attributes:
         number: The field's number.
-        kind: How it is stored: `VARINT`, `FIXED64`, `LENGTH` or `FIXED32`.
-        value: The number, for `VARINT`; 0 for the others.
+        kind: Its encoding: `VARINT`, `FIXED64`, `LENGTH` or `FIXED32`.
+        value: The number, for `VARINT`; else 0.
         begin: Where the content starts.
         end: Where the next field starts.
     """
@@ -128,7 +128,7 @@ def walk(data: View, begin: int, end: int) -> Iterator[Field]:
     """The fields of the message in ``data[begin:end]``, in their order.
 
     Raises:
-        ValueError: The bytes are no message, or end in the middle of a field; raised when the walk gets there.
+        ValueError: The bytes are not a message, or end within a field; raised when the walk gets there.
 
     Example:
         >>> message = memoryview(bytes.fromhex("08ac02 1203616263"))
@@ -158,17 +158,17 @@ def walk(data: View, begin: int, end: int) -> Iterator[Field]:
             at += _FIXED[kind]
             yielded = Field(number, kind, 0, start, at)
         else:
-            raise ValueError(f"a field of a message is stored in a way that is not known: {kind}")
+            raise ValueError(f"a field of a message has an unknown encoding: {kind}")
         if at > end:
             raise ValueError(f"a field of a message ends {at - end} bytes after the message")
         yield yielded
 
 
 def spans(data: View, begin: int, end: int, number: int) -> list[tuple[int, int]]:
-    """Where the contents of all fields of that number lie, of those that have a length.
+    """Where the contents of all length-delimited fields of that number are.
 
     Raises:
-        ValueError: The bytes are no message.
+        ValueError: The bytes are not a message.
     """
     return [
         (field.begin, field.end)
