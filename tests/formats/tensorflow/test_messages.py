@@ -120,7 +120,7 @@ def test_other_files_are_not_taken_for_graphs(tmp_path: Path, name: str) -> None
     content = OTHERS[name]
     found = looks(tmp_path / "a", content)
     assert found == (False, False)
-    with pytest.raises(SourceError, match="no graph of TensorFlow's"):
+    with pytest.raises(SourceError, match="not a TensorFlow graph"):
         GraphSource(str(tmp_path / "a"))
 
 

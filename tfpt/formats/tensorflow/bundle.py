@@ -178,7 +178,7 @@ class BundleSource(Source):
                     raise SourceError(
                         "a data file of this checkpoint is missing",
                         where=file,
-                        expected=f"data file {number + 1} of {self._index.shards}, next to {name_of(self._files.index)}",
+                        expected=f"file {number + 1} of {self._index.shards}, next to {name_of(self._files.index)}",
                         got=f"nothing called {name_of(file)} in {folder_of(file)}",
                         hint="put it there under exactly this name; names and shapes need only the index",
                     )

@@ -52,8 +52,8 @@ def locate(path: str | os.PathLike[str]) -> Location:
 
     Args:
         path: A prefix (``model.ckpt-1000``); one of the files (``.index``, ``.meta``, ``.data-…``, the state file
-            ``checkpoint``, a shard of a V1 checkpoint); or a folder: one with a state file, a SavedModel, or any with an
-            index, of which the newest is used. ``~`` is the home folder.
+            ``checkpoint``, a shard of a V1 checkpoint); or a folder with a state file, a SavedModel, or an index, of
+            which the newest is used. ``~`` is the home folder.
 
     Raises:
         SourceError: There is no checkpoint; says what was tried and which names come near.

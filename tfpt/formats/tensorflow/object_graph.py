@@ -203,7 +203,7 @@ def _roles(graph: TrackableObjectGraph, slots: Collection[int]) -> dict[int, Rol
 def _is_optimizer(node: TrackableObjectGraph.TrackableObject, children: Collection[str]) -> bool:
     """Whether an object is an optimizer, judged by its attributes: graphs do not name classes.
 
-    Optimizers of TensorFlow 1 and of Keras before 2.11 have slots; later ones of Keras have a list `_variables`; all count
+    Optimizers of TensorFlow 1 and of Keras before 2.11 have slots, later ones of Keras a list `_variables`; all count
     steps or have a rate.
     """
     runs = not _STEPS.isdisjoint(children) and not _RATES.isdisjoint(children)
