@@ -1,4 +1,4 @@
-"""The names closest to one that was not found: edit distance over path components."""
+"""Comparing names: those closest to one that was not found, by edit distance over path components; natural order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _COMPONENTS = re.compile(r"[/.]")
+_DIGITS = re.compile(r"([0-9]+)")
 
 # How many candidates are compared component by component, after a comparison of the whole texts has ranked them all.
 _CLOSE_LOOK = 24
@@ -79,6 +80,26 @@ def distance(first: str, second: str) -> float:
                 )
             )
     return row[-1]
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """A sort key that compares the numbers in names by value: ``layer_9`` before ``layer_10``.
+
+    Numbers of any length are compared without being parsed. Names that differ only in leading zeros keep a fixed order.
+
+    Example:
+        >>> sorted(["vars", "10", "9", "layer_10", "layer_9", "f02", "f2"], key=natural_key)
+        ['9', '10', 'f02', 'f2', 'layer_9', 'layer_10', 'vars']
+    """
+    pieces = [piece for piece in _DIGITS.split(name) if piece]
+    numbers = [piece.lstrip("0") if piece[0] in "0123456789" else None for piece in pieces]
+    return [
+        *(
+            (1, 0, piece) if number is None else (0, len(number), number)
+            for piece, number in zip(pieces, numbers, strict=True)
+        ),
+        (-1, 0, name),
+    ]
 
 
 @lru_cache(maxsize=1 << 16)

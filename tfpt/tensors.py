@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from tfpt.errors import TfptError
 
@@ -212,3 +214,15 @@ def format_shape(shape: tuple[int, ...]) -> str:
         ('[64, 3]', '[]')
     """
     return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def string_array(strings: Sequence[bytes], shape: tuple[int, ...]) -> npt.NDArray[np.object_]:
+    """An array of Python `bytes`; numpy's own fixed-width strings would lose zero bytes at the end.
+
+    Example:
+        >>> string_array([b"a", b"bc"], (2, 1)).tolist()
+        [[b'a'], [b'bc']]
+    """
+    flat = np.empty(len(strings), np.object_)
+    flat[:] = strings
+    return flat.reshape(shape)

@@ -80,7 +80,7 @@ SAVED_MODEL = Format("a SavedModel", "tfpt.formats.tensorflow.saved_model", "Sav
 GRAPH = Format("a TensorFlow graph", "tfpt.formats.tensorflow.graph", "open_graph", True, True)
 HDF5 = Format("a Keras HDF5 file", "tfpt.formats.keras.hdf5", "open_hdf5")
 KERAS_ARCHIVE = Format("a .keras archive", "tfpt.formats.keras.archive", "ArchiveSource", True)
-KERAS_SHARDS = Format("sharded Keras weights", "tfpt.formats.keras.shards", "ShardedWeightsSource")
+KERAS_SHARDS = Format("sharded Keras weights", "tfpt.formats.keras.weights", "ShardedWeightsSource")
 TFLITE = Format("a TensorFlow Lite model", "tfpt.formats.tflite.model", "TfliteSource", quantized=True)
 TFJS = Format("a TensorFlow.js model", "tfpt.formats.tfjs.source", "TfjsSource", quantized=True)
 NUMPY = Format("a numpy file", "tfpt.formats.numpy.source", "open_numpy")

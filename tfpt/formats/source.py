@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfpt.errors import SourceError
+from tfpt.nearest import nearest
 from tfpt.tensors import Role, TensorSpec
 
 
@@ -125,6 +127,15 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the files. Arrays that were read stay valid."""
+
+    def no_such_tensor(self, name: str) -> SourceError:
+        """The error to raise when there is no tensor of this name; says which names come near."""
+        return SourceError(
+            f"there is no tensor called {name!r} here",
+            where=self.location,
+            nearest=nearest(name, self.specs),
+            hint=f"tfpt inspect {self.location} lists its {len(self.specs)} tensors",
+        )
 
     def describe_as(self, other: Source) -> None:
         """Take over everything that `other` says of itself, for a source that wraps it."""

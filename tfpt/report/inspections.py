@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tfpt.checking.inspection import Inspection
+from tfpt.nearest import natural_key
 from tfpt.report.terminal import count, escape, figure, size
 from tfpt.tensors import TensorSpec, format_shape
 from tfpt.visible import visible
@@ -28,8 +29,6 @@ _ROLES = {
 
 # Names told for each reason why tensors are left out.
 _NAMED = 8
-
-_DIGITS = re.compile(r"([0-9]+)")
 
 
 def print_inspection(out: Console, inspection: Inspection) -> None:
@@ -130,26 +129,11 @@ def _role_total(role: str, number: int, nbytes: int) -> str:
     return f"{number} {one if number == 1 else many} ({size(nbytes)})"
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key by which layer_10 comes after layer_9: a number goes by its length, whatever its length, then its digits.
-
-    Example:
-        >>> sorted(["layer_10/w", "layer_9/w"], key=natural)
-        ['layer_9/w', 'layer_10/w']
-    """
-    pieces = [piece for piece in _DIGITS.split(name) if piece]
-    numbers = [piece.lstrip("0") if piece.isdecimal() else None for piece in pieces]
-    return [
-        (1, 0, piece) if number is None else (0, len(number), number)
-        for piece, number in zip(pieces, numbers, strict=True)
-    ]
-
-
 def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None]]:
     """Lines of (indent, text, tensor): the components that a name shares with the one before it are not repeated."""
     lines: list[tuple[int, str, TensorSpec | None]] = []
     before: list[str] = []
-    for spec in sorted(specs, key=lambda spec: natural(spec.name)):
+    for spec in sorted(specs, key=lambda spec: natural_key(spec.name)):
         # TensorFlow Lite joins the names of what it fused by semicolons: several paths make no tree.
         components = [spec.name] if ";" in spec.name else _SEPARATORS.split(spec.name)
         shared = 0

@@ -15,7 +15,7 @@ from tests.formats.keras.building import assert_same
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.classic import ClassicTree
 from tfpt.formats.hdf5.open_file import HDF5File
-from tfpt.formats.hdf5.subprocess_reader import ConfinedTree
+from tfpt.formats.hdf5.subprocess_reader import SubprocessTree
 from tfpt.io.storage import open_storage
 
 RANDOM = np.random.default_rng(11)
@@ -197,16 +197,16 @@ def test_what_cannot_be_read_is_left_out_with_a_reason(tmp_path: Path, kind: str
         "records": "records of several fields",
         "references": "references to other objects",
         "regions": "references to other objects",
-        "runs": "runs of any length",
+        "runs": "variable-length arrays",
         "arrays": "elements that are arrays",
         "opaque": "opaque elements of 5 bytes",
         "empty": "a dataset without elements",
-        "texts": "texts of any length in chunks",
+        "texts": "variable-length texts in chunks",
         "external": "values in other files",
         "type": "neither a group nor a dataset",
         "soft": "a soft link to /w",
-        "loop": "the group / once more",
-        "group/again": "the group /group once more",
+        "loop": "the group / again",
+        "group/again": "the group /group again",
     }
     ours.close()
 
@@ -232,7 +232,7 @@ def test_both_readers_agree_on_one_file(tmp_path: Path) -> None:
         file["c"] = ["x", "y"]
         file["d"] = h5py.SoftLink("/a")
         file["a"].attrs["weight_names"] = [b"b"]
-    here, there = (kind(open_storage(str(tmp_path / "m.h5"))) for kind in (ClassicTree, ConfinedTree))
+    here, there = (kind(open_storage(str(tmp_path / "m.h5"))) for kind in (ClassicTree, SubprocessTree))
     assert here.datasets == there.datasets
     assert here.skipped == there.skipped
     assert here.groups == there.groups

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tfpt.formats.keras.tensors import HDF5Source
+from tfpt.formats.keras.source import HDF5Source
 
 REAL = Path(__file__).resolve().parents[3].parent / "shared" / "real"
 GOLD = Path(__file__).resolve().parents[3].parent / "shared" / "gold" / "converters"

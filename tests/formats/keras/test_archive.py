@@ -190,7 +190,7 @@ def test_an_archive_with_weights_of_another_kind_says_so(plain: Path, tmp_path: 
     changed = repack(plain, tmp_path / "m.keras", lambda name, c: None if name.endswith(".h5") else c)
     with zipfile.ZipFile(changed, "a") as archive:
         archive.writestr("model.weights.npz", b"")
-    with pytest.raises(SourceError, match="no weights that tfpt reads") as caught:
+    with pytest.raises(SourceError, match="no weights that tfpt can read") as caught:
         tfpt.open_source(changed)
     assert caught.value.got == "model.weights.npz"
 

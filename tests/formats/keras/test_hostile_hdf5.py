@@ -58,7 +58,7 @@ def test_groups_that_hold_themselves_are_listed_once(tmp_path: Path) -> None:
         file["a/b/again"] = file["a"]
     source = tfpt.open_source(tmp_path / "m.h5")
     assert list(source.specs) == ["a/b/x"]
-    assert source.skipped == {"a/b/again": "the group /a once more"}
+    assert source.skipped == {"a/b/again": "the group /a again"}
 
 
 def test_groups_that_multiply_are_listed_once(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_text_that_claims_more_than_its_heap_holds_is_refused(tmp_path: Path) 
     at = content.index(struct.pack("<IQI", len("layer"), heap, 1))
     content[at : at + 4] = (1 << 20).to_bytes(4, "little")
     path.write_bytes(content)
-    assert "longer than what holds it" in refused(path).what
+    assert "longer than its heap object" in refused(path).what
 
 
 def test_a_chunk_that_is_smaller_than_it_must_be_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_weight_that_is_named_and_not_there_is_refused(tmp_path: Path) -> None
     write(tmp_path / "w.h5", "", LAYERS)
     with h5py.File(tmp_path / "w.h5", "a") as file:
         del file["zeta/zeta_b"]
-    with pytest.raises(SourceError, match="names a weight that it does not hold") as caught:
+    with pytest.raises(SourceError, match="lists a weight that it does not contain") as caught:
         tfpt.open_source(tmp_path / "w.h5")
     assert caught.value.expected == "a dataset at /zeta/zeta_b"
 

@@ -106,7 +106,7 @@ def test_variants_and_resources_are_named_but_not_read(tmp_path: Path) -> None:
     held = tf.raw_ops.EmptyTensorList(element_shape=shape, max_num_elements=3, element_dtype=tf.float32)
     source = BundleSource(save(tmp_path / "b", {"list": held, "w": tf.constant(1.0)}))
     assert source.specs["list"].dtype == "variant"
-    with pytest.raises(SourceError, match="only TensorFlow can hold"):
+    with pytest.raises(SourceError, match="only TensorFlow can represent"):
         source.read("list")
     assert source.read("w").item() == 1.0
 

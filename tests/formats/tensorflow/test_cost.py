@@ -18,13 +18,12 @@ from tfpt.checking.inspection import inspect
 from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.formats import open_source
 from tfpt.formats.tensorflow.bundle import BundleSource
+from tfpt.formats.tensorflow.checkpoint import ObjectSource
 from tfpt.formats.tensorflow.object_graph import GRAPH_KEY
-from tfpt.formats.tensorflow.objects import ObjectSource
 from tfpt.formats.tensorflow.slices import covers_once
 from tfpt.formats.tensorflow.tensorflow_pb2 import DT_FLOAT, GraphDef, TensorProto, TrackableObjectGraph
 from tfpt.formats.tensorflow.v1 import V1Source
-from tfpt.formats.tensorflow.varints import unpacked
-from tfpt.formats.tensorflow.wire import walk
+from tfpt.formats.tensorflow.wire import unpack_varints, walk
 from tfpt.io import stores
 from tfpt.io.cached_blocks import BLOCK
 
@@ -73,13 +72,13 @@ def test_packed_integers_are_protobufs(field: str, held: type) -> None:
     (packed,) = walk(memoryview(content), 0, len(content))
     raw = np.frombuffer(content[packed.begin : packed.end], np.uint8)
     wide = np.uint64 if held is np.uint64 else np.int64
-    assert unpacked(raw, held, wide, "w").tolist() == values
+    assert unpack_varints(raw, held, wide, "w").tolist() == values
 
 
 @pytest.mark.parametrize("raw", [[0x80], [1, 0xFF], [0xFF] * 10 + [1], [0x80] * 999_999 + [1]], ids=range(4))
 def test_integers_without_end_are_refused(raw: list[int]) -> None:
     with pytest.raises(ValueError, match=r"in the middle of a value|more than 64 bits"):
-        unpacked(np.array(raw, np.uint8), np.int64, np.int64, "w")
+        unpack_varints(np.array(raw, np.uint8), np.int64, np.int64, "w")
 
 
 def test_pieces_that_lie_on_each_other_cost_as_many_as_they_are() -> None:

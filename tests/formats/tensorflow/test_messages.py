@@ -18,8 +18,8 @@ from tfpt.errors import SourceError
 from tfpt.formats.tensorflow.graph import GraphSource
 from tfpt.formats.tensorflow.messages import kind_of
 from tfpt.formats.tensorflow.saved_model import SavedModelSource
-from tfpt.formats.tensorflow.sstable import write_varint
 from tfpt.formats.tensorflow.tensorflow_pb2 import DT_FLOAT, DT_STRING, GraphDef, MetaGraphDef, SavedModel
+from tfpt.formats.tensorflow.wire import write_varint
 from tfpt.io.storage import open_storage
 
 
@@ -120,7 +120,7 @@ def test_other_files_are_not_taken_for_graphs(tmp_path: Path, name: str) -> None
     content = OTHERS[name]
     found = looks(tmp_path / "a", content)
     assert found == (False, False)
-    with pytest.raises(SourceError, match="no graph of TensorFlow's"):
+    with pytest.raises(SourceError, match="not a TensorFlow graph"):
         GraphSource(str(tmp_path / "a"))
 
 

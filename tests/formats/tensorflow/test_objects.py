@@ -14,10 +14,10 @@ from tfpt.errors import SourceError
 from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.formats import open_source
 from tfpt.formats.tensorflow.bundle import BundleSource
+from tfpt.formats.tensorflow.checkpoint import ObjectSource
 from tfpt.formats.tensorflow.object_graph import GRAPH_KEY
-from tfpt.formats.tensorflow.objects import ObjectSource
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tensorflow.tensorflow_pb2 import TrackableObjectGraph
+from tfpt.tensors import string_array
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -177,7 +177,7 @@ def test_a_graph_of_cycles_and_of_objects_that_nothing_leads_to_is_read(tmp_path
 @pytest.mark.parametrize("node", [-1, 99])
 def test_a_graph_that_refers_to_no_object_is_refused(tmp_path: Path, node: int) -> None:
     prefix = write(tmp_path / "ck", lambda graph: setattr(graph.nodes[0].children[0], "node_id", node))
-    with pytest.raises(SourceError, match="refers to an object that it does not have"):
+    with pytest.raises(SourceError, match="refers to an object that does not exist"):
         open_source(prefix)
 
 

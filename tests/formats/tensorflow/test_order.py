@@ -12,8 +12,7 @@ from tests.formats.tensorflow.saving import assert_same
 from tfpt.errors import SourceError
 from tfpt.formats import open_source
 from tfpt.formats.tensorflow.messages import kind_of
-from tfpt.formats.tensorflow.sstable import write_varint
-from tfpt.formats.tensorflow.wire import LENGTH, VARINT, walk
+from tfpt.formats.tensorflow.wire import LENGTH, VARINT, walk, write_varint
 from tfpt.io.storage import open_storage
 
 tf = pytest.importorskip("tensorflow")

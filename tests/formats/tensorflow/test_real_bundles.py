@@ -9,7 +9,8 @@ import pytest
 
 from tests.formats.tensorflow.saving import REAL, assert_same
 from tfpt.errors import SourceError
-from tfpt.formats.tensorflow.bundle import BundleSource, sniff
+from tfpt.formats.tensorflow.bundle import BundleSource
+from tfpt.formats.tensorflow.checkpoint import open_checkpoint
 from tfpt.tensors import BY_TENSORFLOW
 
 tf = pytest.importorskip("tensorflow")
@@ -31,7 +32,7 @@ def test_names_shapes_and_dtypes_are_those_tensorflow_sees(index: Path) -> None:
         for name, shape in reader.get_variable_to_shape_map().items()
     }
     assert {s.name: (s.shape, s.dtype) for s in BundleSource(index).specs.values()} == expected
-    assert sniff(index) == "V2"
+    assert open_checkpoint(str(index)).format != "TensorFlow V1 checkpoint"
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_without_the_data_file_names_are_known_and_values_asked_for_say_what_is_
 @pytest.mark.parametrize(
     "path", ["v1-har/model.ckpt", "v1-acrobot/model.ckpt", "v1-sugyan-regression/regression.ckpt"]
 )
-def test_a_v1_checkpoint_is_told_by_its_content_and_is_no_bundle(path: str) -> None:
-    assert sniff(REAL / path) == "V1"
+def test_a_v1_checkpoint_is_detected_from_its_content_and_is_no_bundle(path: str) -> None:
+    assert open_checkpoint(str(REAL / path)).format == "TensorFlow V1 checkpoint"
     with pytest.raises(SourceError, match="V1 checkpoint, where the index of a V2"):
         BundleSource(REAL / path)
 
@@ -74,6 +75,7 @@ def test_a_v1_checkpoint_is_told_by_its_content_and_is_no_bundle(path: str) -> N
     "path", ["h5-crepe-tiny/model-tiny.h5", "sm-mlperf-kws/saved_model.pb", "npy-facenet-mtcnn"]
 )
 def test_other_formats_are_not_taken_for_checkpoints(path: str) -> None:
-    assert sniff(REAL / path) is None
     with pytest.raises(SourceError):
         BundleSource(REAL / path)
+    with pytest.raises(SourceError):
+        open_checkpoint(str(REAL / path))

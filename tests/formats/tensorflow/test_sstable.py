@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from tfpt.errors import SourceError
 from tfpt.execution.sinks.sstable import write_table
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.snappy import decompress
-from tfpt.formats.tensorflow.sstable import FOOTER_SIZE, MAGIC, Table, read_varint, write_varint
+from tfpt.formats.tensorflow.sstable import FOOTER_SIZE, MAGIC, Table, crc32c, decompress, masked
+from tfpt.formats.tensorflow.wire import read_varint, write_varint
 
 PATH = Path("made.index")
 

@@ -51,7 +51,7 @@ def refusal(path: Path) -> SourceError:
 def test_shards_of_another_size_are_refused(change: int, tmp_path: Path) -> None:
     content = VALUES[:change] if change < 0 else VALUES + bytes(change)
     error = refusal(save(tmp_path, FOUR, {"s1": content[:20], "s2": content[20:]}))
-    assert error.what == "the shards do not hold what the manifest says"
+    assert error.what == "the shards do not match the manifest"
     assert error.expected == "48 bytes in s1, s2"
     assert error.got == f"{48 + change} bytes"
 
@@ -59,7 +59,7 @@ def test_shards_of_another_size_are_refused(change: int, tmp_path: Path) -> None
 def test_a_pointer_of_git_lfs_in_place_of_a_shard_is_named(tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 48\n"
     error = refusal(save(tmp_path, FOUR, {"s1": pointer}))
-    assert error.hint == "s1 is a pointer of Git LFS, not the file itself: git lfs pull"
+    assert error.hint == "s1 is a Git LFS pointer, not the file itself: git lfs pull"
 
 
 def test_without_any_shard_the_shards_are_named(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_without_any_shard_the_shards_are_named(tmp_path: Path) -> None:
     for name in ("s1", "s2"):
         (tmp_path / name).unlink()
     error = refusal(path)
-    assert error.what == "no shard of this model is there: its weights are in them"
-    assert error.expected == "beside it: s1, s2"
+    assert error.what == "all shards of this model are missing: its weights are in them"
+    assert error.expected == "in the same folder: s1, s2"
     assert error.where == str(path)
 
 
@@ -117,7 +117,7 @@ def test_what_lies_behind_a_missing_shard_is_not_guessed(
     there = sum(changed.get(n, size) for n, size in enumerate(sizes[:first]))
     assert list(source.specs) == names[:there]
     assert [source.read(name).item() for name in source.specs] == list(range(there))
-    assert set(source.skipped.values()) == {f"in or behind s{first}, which is missing"}
+    assert set(source.skipped.values()) == {f"in or after s{first}, which is missing"}
 
 
 def test_a_missing_shard_of_the_usual_size_is_known_by_it(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_shards_outside_the_folder_are_refused(name: object, tmp_path: Path) -> 
     path = tmp_path / "m" / "model.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"format": "x", "weightsManifest": [{"paths": [name], "weights": FOUR}]}))
-    assert refusal(path).what.startswith("not a valid manifest of TensorFlow.js: a shard ")
+    assert refusal(path).what.startswith("not a valid TensorFlow.js manifest: a shard ")
 
 
 def lying(**changes: object) -> Callable[[], list]:
@@ -189,12 +189,12 @@ def lying(**changes: object) -> Callable[[], list]:
 )
 def test_entries_that_describe_no_weight_are_refused(weights: Callable[[], list], tmp_path: Path) -> None:
     error = refusal(save(tmp_path, weights(), {"w.bin": VALUES}))
-    assert error.what.startswith("not a valid manifest of TensorFlow.js: ")
+    assert error.what.startswith("not a valid TensorFlow.js manifest: ")
 
 
 def test_a_shape_that_promises_more_than_there_is_takes_no_memory(tmp_path: Path) -> None:
     error = refusal(save(tmp_path, lying(shape=[1 << 40])(), {"w.bin": VALUES}))
-    assert error.what == "the shards do not hold what the manifest says"
+    assert error.what == "the shards do not match the manifest"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_shape_that_promises_more_than_there_is_takes_no_memory(tmp_path: Path
 )
 def test_damaged_json_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(text)
-    assert refusal(tmp_path / "model.json").what.startswith("not a valid manifest of TensorFlow.js: ")
+    assert refusal(tmp_path / "model.json").what.startswith("not a valid TensorFlow.js manifest: ")
 
 
 def test_a_manifest_of_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_shard_that_comes_twice_and_too_many_shards_are_refused(tmp_path: Path
     path = save(tmp_path, FOUR, {"s1": VALUES[:24]})
     group = {"paths": ["s1", "./s1"], "weights": FOUR}
     path.write_text(json.dumps({"format": "x", "weightsManifest": [group]}))
-    assert "the shard 's1' comes twice" in refusal(path).what
+    assert "duplicate shard 's1'" in refusal(path).what
     group["paths"] = [f"s{n}" for n in range(limits.TFJS_SHARDS + 1)]
     path.write_text(json.dumps({"format": "x", "weightsManifest": [group]}))
     assert "too many shards" in refusal(path).what
@@ -235,9 +235,9 @@ def test_a_shard_that_comes_twice_and_too_many_shards_are_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"dtype": "float99"}, "its dtype 'float99' is not one of TensorFlow.js"),
-        ({"quantization": {"dtype": "int4", "scale": 1, "min": 0}}, "its quantization is not known"),
-        ({"quantization": 7}, "its quantization is not known"),
+        ({"dtype": "float99"}, "its dtype 'float99' is not a dtype of TensorFlow.js"),
+        ({"quantization": {"dtype": "int4", "scale": 1, "min": 0}}, "its quantization is unknown"),
+        ({"quantization": 7}, "its quantization is unknown"),
     ],
 )
 def test_what_is_not_known_is_skipped_with_what_lies_behind(
@@ -268,7 +268,7 @@ def test_scales_that_give_no_number_are_skipped_alone(how: dict, tmp_path: Path)
         tmp_path, [{**FOUR[0], "quantization": how}, FOUR[1]], {"w.bin": bytes(3 * width) + VALUES[:12]}
     )
     source = open_source(path)
-    assert source.skipped["a"].startswith("its scale and minimum give no float32")
+    assert source.skipped["a"].startswith("its scale and minimum do not yield float32")
     assert source.read("b").tolist() == [0, 1, 2]
 
 
@@ -292,7 +292,7 @@ def test_quantized_as_what_does_not_fit_is_skipped(tmp_path: Path) -> None:
 def test_strings_that_end_behind_the_shard_are_refused(content: bytes, tmp_path: Path) -> None:
     entry = {"name": "w", "shape": [2], "dtype": "string"}
     error = refusal(save(tmp_path, [entry], {"w.bin": content}))
-    assert error.what == "the strings of tensor 'w' end behind the last shard"
+    assert error.what == "the strings of tensor 'w' extend beyond the last shard"
 
 
 def test_tensors_behind_strings_of_a_missing_shard_are_skipped(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_any_byte_that_is_not_zero_is_true(tmp_path: Path) -> None:
 
 
 def test_strings_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfpt.formats.tfjs.strings.TFJS_STRINGS", 10)
+    monkeypatch.setattr("tfpt.formats.tfjs.weight.TFJS_STRINGS", 10)
     entry = {"name": "w", "shape": [11], "dtype": "string"}
     assert "11 strings are more than 10" in refusal(save(tmp_path, [entry], {"w.bin": bytes(44)})).what
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.sstable import FOOTER_SIZE, MAGIC, UNCOMPRESSED, write_varint
+from tfpt.formats.tensorflow.sstable import FOOTER_SIZE, MAGIC, UNCOMPRESSED, crc32c, masked
+from tfpt.formats.tensorflow.wire import write_varint
 
 # Both from tensorflow/core/lib/io/table_options.h.
 _BLOCK_SIZE = 262144

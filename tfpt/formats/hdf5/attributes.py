@@ -1,4 +1,4 @@
-"""Attributes of HDF5 objects as texts, and the heaps where texts of any length lie.
+"""Attributes of HDF5 objects as texts, and the heaps that contain variable-length texts.
 
 The layout: HDF5 file format specification, IV.A.2.m "The Attribute Message" and III.E "Global Heap".
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.blocks import Blocks, UnfamiliarError
-from tfpt.formats.hdf5.datatypes import Datatype, datatype_of, shape_of
+from tfpt.formats.hdf5.messages import Datatype, datatype_of, shape_of
 from tfpt.io.limits import HDF5_ATTRIBUTE_BYTES
 
 _REFERENCE = struct.Struct("<IQI")  # length, address of the heap, number of the object
@@ -23,12 +23,12 @@ _OBJECT = struct.Struct("<HHIQ")  # number, references, reserved, size
 def attribute_texts(
     blocks: Blocks, heaps: Heaps, bodies: Iterable[bytes], name: str, where: str
 ) -> list[str] | None:
-    """The attribute of a name among the messages of an object; `None` if there is none.
+    """The attribute of that name among the messages of an object; `None` if there is none.
 
-    Numbers are texts too: a list of no names was saved as an array of no floats.
+    Numbers are returned as texts: Keras saves an empty list of names as an empty array of floats.
 
     Raises:
-        SourceError: It is neither text nor numbers, or claims more than the file holds.
+        SourceError: It is neither text nor numbers, or claims more than the file contains.
     """
     wanted = name.encode()
     for body in bodies:
@@ -39,7 +39,7 @@ def attribute_texts(
         count = 0 if shape is None else math.prod(shape)
         if count * max(1, kind.size) > len(data):
             raise SourceError(
-                f"attribute {name!r} claims more than the file holds",
+                f"attribute {name!r} claims more than the file contains",
                 where=where,
                 expected=f"{len(data):,} bytes at most",
                 got=f"{count * kind.size:,} bytes",
@@ -60,17 +60,17 @@ def attribute_texts(
 
 
 def texts_of(heaps: Heaps, kind: Datatype, count: int, data: bytes, room: int) -> list[bytes]:
-    """Texts of fixed or of any length.
+    """Texts of fixed or variable length.
 
     Args:
-        heaps: Where those of any length lie.
-        kind: What they are.
+        heaps: The heaps that contain variable-length texts.
+        kind: Their datatype.
         count: How many.
         data: The texts themselves, or references to them.
-        room: How many bytes they may have in all.
+        room: How many bytes they may have in total.
 
     Raises:
-        SourceError: They have more, or a reference leads nowhere.
+        SourceError: They have more, or a reference is invalid.
     """
     if kind.padding is not None:
         pieces = (data[at : at + kind.size] for at in range(0, count * kind.size, kind.size))
@@ -80,8 +80,8 @@ def texts_of(heaps: Heaps, kind: Datatype, count: int, data: bytes, room: int) -
         length, heap, number = _REFERENCE.unpack_from(data, at)
         room -= length
         if room < 0:
-            raise heaps.blocks.damaged("its texts are more than it can hold", 0)
-        # h5py, too, ends a text of any length at its first zero.
+            raise heaps.blocks.damaged("its texts exceed its size", 0)
+        # h5py also ends a variable-length text at its first zero.
         texts.append(heaps.object(heap, number, length).partition(b"\0")[0] if length else b"")
     return texts
 
@@ -93,7 +93,7 @@ def _unpadded(piece: bytes, padding: int) -> bytes:
 
 
 def _parts(body: bytes, wanted: bytes) -> tuple[Datatype, tuple[int, ...] | None, bytes] | None:
-    """Datatype, shape and data of an attribute message, if it is of the name wanted."""
+    """Datatype, shape and data of an attribute message, if it has the requested name."""
     version, flags, *sizes = struct.unpack_from("<BBHHH", body)
     if version not in (1, 2, 3):
         raise UnfamiliarError(f"attribute of version {version}")
@@ -109,7 +109,7 @@ def _parts(body: bytes, wanted: bytes) -> tuple[Datatype, tuple[int, ...] | None
 
 
 class Heaps:
-    """Reads objects of global heaps; each heap once, and no more bytes in all than the file has."""
+    """Reads objects of global heaps: each heap once, and no more bytes in total than the file has."""
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
@@ -120,28 +120,28 @@ class Heaps:
         """The first `length` bytes of an object.
 
         Raises:
-            SourceError: There is none, or it is shorter.
+            SourceError: There is no such object, or it is shorter.
         """
         if address not in self._known:
             self._known[address] = self._objects(address)
         begin, size = self._known[address].get(number, (0, -1))
         if size < length:
-            raise self.blocks.damaged("a text is longer than what holds it", address)
-        return self.blocks.take(begin, length, "a text lies outside of it")
+            raise self.blocks.damaged("a text is longer than its heap object", address)
+        return self.blocks.take(begin, length, "a text is outside the file")
 
     def _objects(self, address: int) -> dict[int, tuple[int, int]]:
-        """Begin and size of each object of a heap."""
+        """Start and size of each object of a heap."""
         blocks = self.blocks
-        head = blocks.take(address, 16, "a heap of texts lies outside of it")
+        head = blocks.take(address, 16, "a heap of texts is outside the file")
         (size,) = struct.unpack_from("<Q", head, 8)
         self._left -= size
         if head[:5] != b"GCOL\1" or size < 16 or self._left < 0:
-            raise blocks.damaged("a heap of texts is none, or shares its bytes with another", address)
+            raise blocks.damaged("a heap of texts is invalid, or overlaps another", address)
         found: dict[int, tuple[int, int]] = {}
         at, end = address + 16, address + size
         while at + 16 <= end:
             number, _, _, length = _OBJECT.unpack(blocks.take(at, 16, "a heap of texts is cut off"))
-            # Object 0 is the free space to the end, its size that of its header too.
+            # Object 0 is the free space up to the end; its size includes its header.
             step = length if number == 0 else 16 + (length + 7) // 8 * 8
             if step < 16 or at + step > end:
                 raise blocks.damaged("the objects of a heap of texts do not fill it", at)

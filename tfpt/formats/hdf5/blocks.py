@@ -1,4 +1,4 @@
-"""The places of an HDF5 file that say what is in it: small pieces, taken in blocks that are kept."""
+"""Reads small pieces of an HDF5 file, in cached blocks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.locations import is_remote
 from tfpt.io.storage import Storage
 
-# As the blocks of tfpt.io.remote; so many are kept that each is fetched once. Of a file on this machine, four
-# pages: what is read again costs next to nothing.
+# Remote blocks are as large as those of tfpt.io.remote, and enough are cached for each to be fetched once. Local
+# blocks are four pages: reading them again costs next to nothing.
 _REMOTE_BLOCK, _LOCAL_BLOCK = 256 << 10, 16 << 10
 _REMOTE_KEPT, _LOCAL_KEPT = 64 << 20, 8 << 20
 
-# An address that leads nowhere.
+# The undefined address.
 NOWHERE = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class UnfamiliarError(Exception):
-    """Something that is not read here, and that the HDF5 library may know."""
+    """A feature that tfpt does not parse itself; the HDF5 library may support it."""
 
 
 class Blocks:
@@ -27,7 +27,7 @@ class Blocks:
 
     Args:
         storage: The file.
-        base: Where the file's addresses count from: behind its user block.
+        base: The offset of address 0: the end of the user block.
     """
 
     def __init__(self, storage: Storage, base: int = 0) -> None:
@@ -44,12 +44,12 @@ class Blocks:
         """`size` bytes from an address.
 
         Raises:
-            SourceError: They do not lie in the file.
+            SourceError: They are not in the file.
         """
         start = self.base + address
         stop = start + size
         if stop > self.size:
-            raise self.damaged(what, address, f"{size:,} bytes inside of a file of {self.size:,}")
+            raise self.damaged(what, address, f"{size:,} bytes in a file of {self.size:,}")
         number, last = start // self._block, max(start, stop - 1) // self._block
         if number == last:
             at = start - number * self._block
@@ -60,7 +60,7 @@ class Blocks:
         return joined[start - number * self._block : stop - number * self._block]
 
     def damaged(self, what: str, address: int, expected: str | None = None) -> SourceError:
-        """The error that something at an address is not as it must be."""
+        """The error for something invalid at an address."""
         return SourceError(
             f"the file is damaged: {what}",
             where=f"{self.location}, byte {self.base + address:,}",

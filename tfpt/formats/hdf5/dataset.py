@@ -1,4 +1,4 @@
-"""What an HDF5 file holds, whoever reads it: datasets, and groups with attributes."""
+"""The content of an HDF5 file, independent of the reader: datasets, and groups with attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.io.limits import most_unpacked
-from tfpt.tensors import TensorSpec, format_shape
+from tfpt.tensors import TensorSpec, format_shape, string_array
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Dataset:
     """One dataset.
 
     Attributes:
-        path: Where it lies in the file, without a slash in front.
+        path: Its path in the file, without a leading slash.
         spec: Its shape and dtype, under the path as its name; dtype ``string`` for text.
-        held: How numbers are held in the file, in the file's byte order; `None` for text.
+        held: The dtype of numbers, in the file's byte order; `None` for text.
         itemsize: How many bytes an element takes in the file.
     """
 
@@ -31,7 +31,7 @@ class Dataset:
 
     @property
     def claimed(self) -> int:
-        """How many bytes its elements take in the file, before they are packed."""
+        """How many bytes its elements take before compression."""
         return self.spec.size * self.itemsize
 
 
@@ -39,10 +39,10 @@ class Tree(Protocol):
     """An open file.
 
     Attributes:
-        location: Where the file is.
+        location: The file's path or URL.
         datasets: By path, groups in natural order (``vars/2`` before ``vars/10``).
         groups: The paths of all groups; the root's is empty.
-        skipped: What the file holds and `datasets` leaves out, by path, each with the reason.
+        skipped: Objects that `datasets` leaves out, by path, each with the reason.
     """
 
     location: str
@@ -67,26 +67,26 @@ class Tree(Protocol):
         ...
 
     def sample(self, dataset: Dataset) -> bytes:
-        """A few bytes that the file stores of the values, for a fingerprint; nothing where it stores none."""
+        """A few stored bytes of the values, for a fingerprint; empty if nothing is stored."""
         ...
 
     def release(self, dataset: Dataset) -> None:
-        """Say that the values are not needed again soon."""
+        """Say that the values will not be needed again soon."""
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
 def refuse_bomb(location: str, dataset: Dataset, stored: int, unpacked: int = 0) -> None:
-    """Refuse a dataset whose claimed size has nothing to do with what the file stores of it.
+    """Refuse a dataset whose claimed size is out of proportion to its stored bytes.
 
     Args:
         location: The file.
         dataset: The dataset.
-        stored: How many bytes the file holds of it.
-        unpacked: How many bytes all of its chunks take, which may reach beyond it.
+        stored: How many bytes of it the file contains.
+        unpacked: How many bytes all its chunks take unpacked; they may extend beyond the dataset.
 
     Raises:
         SourceError: They are more than `tfpt.io.limits.most_unpacked`.
@@ -104,7 +104,7 @@ def refuse_bomb(location: str, dataset: Dataset, stored: int, unpacked: int = 0)
 
 
 def native(values: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Numbers as they are held in the file, in this machine's byte order and the dataset's shape; not writable.
+    """Numbers from the file, in this machine's byte order and the dataset's shape; read-only.
 
     Args:
         values: One dimension, dtype as `dataset.held`, or raw bytes of it.
@@ -122,9 +122,7 @@ def native(values: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def as_texts(texts: list[bytes], dataset: Dataset) -> np.ndarray:
-    """Texts as an array of objects, in the dataset's shape; not writable."""
-    flat = np.empty(len(texts), np.object_)
-    flat[:] = texts
-    values = flat.reshape(dataset.spec.shape)
+    """Texts as an array of objects, in the dataset's shape; read-only."""
+    values = string_array(texts, dataset.spec.shape)
     values.flags.writeable = False
     return values

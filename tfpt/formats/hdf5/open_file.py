@@ -1,4 +1,4 @@
-"""Opens HDF5 files: taken apart here where that is possible, by the HDF5 library in another process where not."""
+"""Opens HDF5 files: parsed by tfpt where possible, otherwise by the HDF5 library in another process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tfpt.formats.hdf5.blocks import UnfamiliarError
 from tfpt.formats.hdf5.classic import ClassicTree
 from tfpt.formats.hdf5.dataset import Dataset
-from tfpt.formats.hdf5.subprocess_reader import ConfinedTree
+from tfpt.formats.hdf5.subprocess_reader import SubprocessTree
 from tfpt.io.storage import Storage
 
 
@@ -21,7 +21,7 @@ class HDF5File:
         storage: The file, which is closed with this.
 
     Raises:
-        SourceError: The file is damaged; or only h5py can read it, and is not installed.
+        SourceError: The file is damaged; or only h5py can read it, which is not installed.
     """
 
     location: str
@@ -33,13 +33,13 @@ class HDF5File:
         self.storage = storage
         self.location = storage.location
         self._classic: ClassicTree | None = None
-        self._confined: ConfinedTree | None = None
+        self._confined: SubprocessTree | None = None
         self._lock = threading.Lock()
         try:
             try:
                 self._classic = ClassicTree(storage)
             except UnfamiliarError:
-                self._confined = ConfinedTree(storage)
+                self._confined = SubprocessTree(storage)
             tree = self._classic or self._confined
             assert tree is not None
         except BaseException:
@@ -63,24 +63,24 @@ class HDF5File:
         return self._library().read(dataset)
 
     def sample(self, dataset: Dataset) -> bytes:
-        """A few bytes that the file stores of the values."""
+        """A few stored bytes of the values."""
         return (self._classic or self._library()).sample(dataset)
 
     def release(self, dataset: Dataset) -> None:
-        """Say that the values are not needed again soon."""
+        """Say that the values will not be needed again soon."""
         if self._classic is not None:
             self._classic.release(dataset)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             if self._confined is not None:
                 self._confined.close()
         self.storage.close()
 
-    def _library(self) -> ConfinedTree:
-        """The other process, started when it is needed first."""
+    def _library(self) -> SubprocessTree:
+        """The HDF5 library's process, started on first use."""
         with self._lock:
             if self._confined is None:
-                self._confined = ConfinedTree(self.storage)
+                self._confined = SubprocessTree(self.storage)
             return self._confined

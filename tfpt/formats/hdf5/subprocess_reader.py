@@ -1,4 +1,4 @@
-"""An HDF5 file read by the HDF5 library in a process of its own, which has limits."""
+"""Reads an HDF5 file with the HDF5 library, in a separate process with limits."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Dataset, as_texts, native, refuse_bomb
-from tfpt.formats.hdf5.frames import FAILURE, SPAN, WANT, receive_head, send
+from tfpt.formats.hdf5.h5py_worker import FAILURE, SPAN, WANT, receive_head, send
 from tfpt.io import limits
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.storage import Storage
 from tfpt.tensors import DTYPES, TensorSpec
 
-# Without anything from the folder where it is started; then with the packages of this process.
+# Isolated from the folder where it is started, but with the packages of this process.
 _START = (
     "import json, sys; start = json.loads(sys.stdin.buffer.readline()); sys.path[:] = start.pop('path'); "
-    "from tfpt.formats.hdf5.library import main; main(**start)"
+    "from tfpt.formats.hdf5.h5py_worker import main; main(**start)"
 )
 
 
-class ConfinedTree:
+class SubprocessTree:
     """A `tfpt.formats.hdf5.dataset.Tree` read by h5py in another process.
 
-    That process gets the file's bytes from this one, piece by piece. It has 1 GiB of memory beside what the values take
-    that it reads, and a minute of processor time for each question (`tfpt.io.limits`), and loads no filters of other
-    people. Where it fails, or is ended, the file is refused.
+    That process gets the file's bytes from this one, piece by piece. It may use 1 GiB of memory in addition to the
+    values, and a minute of processor time for each request (`tfpt.io.limits`), and loads no third-party filters. If it
+    fails or is killed, the file is refused.
 
     Raises:
         SourceError: The file is damaged, or exceeds a limit; or h5py is not installed.
@@ -46,12 +46,12 @@ class ConfinedTree:
         self.location = storage.location
         self._storage = storage
         self._lock = threading.Lock()
-        self._process = _started(storage.location)
-        self._end = weakref.finalize(self, _ended, self._process)
+        self._process = _start_process(storage.location)
+        self._end = weakref.finalize(self, _stop_process, self._process)
         try:
             with self._lock:
-                self._introduce()
-                self._awaited("the file cannot be opened as HDF5")
+                self._send_limits()
+                self._answer("the file cannot be opened as HDF5")
             found = self._json("the file's content cannot be listed", want="list")
         except BaseException:
             self._end()
@@ -78,13 +78,13 @@ class ConfinedTree:
         if dataset.held is None:
             return self._strings(dataset, what)
         size = dataset.spec.size * dataset.held.itemsize
-        raw = self._asked(what, want="values", path=dataset.path, size=size)
+        raw = self._request(what, want="values", path=dataset.path, size=size)
         if len(raw) != size:
-            raise self._failed(what, f"{len(raw):,} bytes where {size:,} belong")
+            raise self._failed(what, f"{len(raw):,} bytes instead of {size:,}")
         return native(raw, dataset)
 
     def sample(self, dataset: Dataset) -> bytes:
-        """A few bytes that the file stores of the values."""
+        """A few stored bytes of the values."""
         place = self._json(f"the values of {dataset.path!r} cannot be found", want="place", path=dataset.path)
         if place is None:
             return b""
@@ -94,10 +94,10 @@ class ConfinedTree:
         return data[begin : begin + part].tobytes() + data[begin + size - part : begin + size].tobytes()
 
     def release(self, dataset: Dataset) -> None:
-        """Nothing: values are copies."""
+        """Does nothing: values are copies."""
 
     def close(self) -> None:
-        """End the process, and let go of the file."""
+        """End the process, and close the file."""
         self._end()
         self._storage.close()
 
@@ -107,16 +107,16 @@ class ConfinedTree:
         found = self._json(what, want="strings", path=dataset.path, size=dataset.claimed)
         return as_texts([text.encode("latin-1") for text in found], dataset)
 
-    def _json(self, what: str, **question: Any) -> Any:
-        return json.loads(self._asked(what, **question).tobytes())
+    def _json(self, what: str, **request: Any) -> Any:
+        return json.loads(self._request(what, **request).tobytes())
 
-    def _asked(self, what: str, **question: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _request(self, what: str, **request: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
         with self._lock:
-            self._hand_frame(json.dumps(question).encode())
-            return self._awaited(what)
+            self._send_frame(json.dumps(request).encode())
+            return self._answer(what)
 
-    def _awaited(self, what: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The answer to the question that was put; serves the file's bytes until it comes."""
+    def _answer(self, what: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The answer to the pending request; serves the file's bytes until it arrives."""
         answers = cast(BinaryIO, self._process.stdout)
         left = limits.HDF5_READS_PER_BYTE * len(self._storage.data) + limits.CLAIMED_FREELY
         try:
@@ -126,23 +126,23 @@ class ConfinedTree:
                     reason = answers.read(size).decode("utf-8", "replace")
                     break
                 if kind != WANT:
-                    return _whole(answers, size)
+                    return _read_exactly(answers, size)
                 start, length = SPAN.unpack(answers.read(size))
                 left -= length
                 if left < 0:
                     self._end()
-                    reason = "the library reads the file again and again"
+                    reason = "the library reads the file over and over"
                     break
-                self._hand_frame(self._storage.data[start : start + length].tobytes())
+                self._send_frame(self._storage.data[start : start + length].tobytes())
         except (EOFError, ValueError):
-            reason = self._obituary()
+            reason = self._exit_reason()
         except BaseException:
-            # It waits for bytes that do not come, and would take the next question for them.
+            # It still waits for bytes, and would mistake the next request for them.
             self._end()
             raise
         raise self._failed(what, reason)
 
-    def _introduce(self) -> None:
+    def _send_limits(self) -> None:
         start = {
             "path": sys.path,
             "size": len(self._storage.data),
@@ -154,15 +154,15 @@ class ConfinedTree:
             stream.write(json.dumps(start).encode() + b"\n")
             stream.flush()
 
-    def _hand_frame(self, content: bytes) -> None:
-        # Where the process has ended, the answer that does not come says so.
+    def _send_frame(self, content: bytes) -> None:
+        # If the process has ended, waiting for the answer reports it.
         with suppress(BrokenPipeError, ValueError):
             send(cast(BinaryIO, self._process.stdin), b"q", content)
 
     def _failed(self, what: str, reason: str) -> SourceError:
         return SourceError(f"{what}: {reason}", where=self.location, hint=DOWNLOAD_AGAIN)
 
-    def _obituary(self) -> str:
+    def _exit_reason(self) -> str:
         """Why the process ended."""
         status = self._process.wait()
         if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
@@ -172,14 +172,14 @@ class ConfinedTree:
         return f"the HDF5 library's process ended, within {limits.HDF5_MEMORY >> 20:,} MiB of memory"
 
 
-def _whole(stream: BinaryIO, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _read_exactly(stream: BinaryIO, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     content = np.empty(size, np.uint8)
     if stream.readinto(content.data) != size:  # type: ignore[attr-defined]
         raise EOFError
     return content
 
 
-def _started(location: str) -> subprocess.Popen[bytes]:
+def _start_process(location: str) -> subprocess.Popen[bytes]:
     if importlib.util.find_spec("h5py") is None:
         raise SourceError(
             "reading this HDF5 file needs the package h5py, which is not installed",
@@ -199,7 +199,7 @@ def _started(location: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _ended(process: subprocess.Popen[bytes]) -> None:
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     with suppress(BrokenPipeError):
         cast(BinaryIO, process.stdin).close()

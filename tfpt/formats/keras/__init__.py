@@ -1,1 +1,1 @@
-"""Readers of what Keras writes: HDF5 files old and new, and .keras archives."""
+"""Readers of Keras' files: HDF5 of both layouts, and .keras archives."""

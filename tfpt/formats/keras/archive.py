@@ -11,9 +11,8 @@ import numpy as np
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.open_file import HDF5File
-from tfpt.formats.keras.attributes import text_of
 from tfpt.formats.keras.layer_names import LayerNames
-from tfpt.formats.keras.tensors import HDF5Source
+from tfpt.formats.keras.source import HDF5Source, text_of
 from tfpt.formats.keras.weights import role_of, weight_tensors
 from tfpt.io.limits import KERAS_CONFIG
 from tfpt.io.storage import Storage, open_storage
@@ -26,13 +25,13 @@ _WEIGHTS = "model.weights.h5"
 class ArchiveSource(HDF5Source):
     """A `tfpt.formats.source.Source` over a ``.keras`` archive.
 
-    Names are those of ``model.weights`` (``my_conv/kernel``), told from the configuration as
-    `tfpt.formats.keras.layer_names` says, and the paths in the weights file where they cannot be told; the paths are
-    aliases of the names. What the optimizer and metrics keep has the path as its name.
+    Names are those of ``model.weights`` (``my_conv/kernel``), derived from the configuration as
+    `tfpt.formats.keras.layer_names` says, or else the paths in the weights file; the paths are aliases of the names.
+    Variables of the optimizer and of metrics are named by their paths.
 
     Args:
-        location: Where it is.
-        verify_checksums: Whether to compare the weights with their checksum before the first of them is read.
+        location: The archive's path or URL.
+        verify_checksums: Whether to verify the checksum of all weights before the first is read.
 
     Attributes:
         paths: The path in the weights file of each tensor that has another name.
@@ -58,34 +57,34 @@ class ArchiveSource(HDF5Source):
         version = version if isinstance(version, str) else None
         file5 = HDF5File(weights)
         try:
-            told = _names(file5, config, version)
-            # Named ones first, in the model's order.
+            layers = _names(file5, config, version)
+            # Weights with a name first, in the model's order.
             super().__init__(
-                location, weight_tensors(file5, told.names), {**told.shorter, **told.names}, [file5]
+                location, weight_tensors(file5, layers.names), {**layers.shorter, **layers.names}, [file5]
             )
         except BaseException:
             file5.close()
             raise
         self._member = weights if verify_checksums and isinstance(weights, Member) else None
         self._checksum = checksum
-        self.paths: Mapping[str, str] = {name: path for path, name in told.names.items()}
+        self.paths: Mapping[str, str] = {name: path for path, name in layers.names.items()}
         self.config = config
         self.keras_version = version
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor; the first time, all weights are compared with their checksum in the archive."""
+        """The values of one tensor; the first read verifies the checksum of all weights."""
         self._find(name)
         if self._member is not None:
             self._member.verify()
         return super().read(name)
 
     def fingerprint(self) -> str:
-        """A hash of names, shapes and dtypes, and of the checksum of the weights that the archive holds."""
+        """A hash of names, shapes and dtypes, and of the checksum of the weights in the archive."""
         return self._hashed(lambda _: self._checksum.to_bytes(4, "little"))
 
 
 def _names(file: HDF5File, config: object, version: str | None) -> LayerNames:
-    # TensorFlow 2.12 laid layers below another word: keras/src/saving/saving_lib.py, H5IOStore.get.
+    # TensorFlow 2.12 has another name for the group of layers: keras/src/saving/saving_lib.py, H5IOStore.get.
     old = "_layer_checkpoint_dependencies"
     plain = {
         path.replace(old, "layers"): path for path in file.datasets if role_of(path) in (None, "counter")
@@ -96,13 +95,13 @@ def _names(file: HDF5File, config: object, version: str | None) -> LayerNames:
         label = text_of(file, owner, "name") if owner.endswith("vars") else None
         if label is not None:
             labels[owner.removesuffix("vars").rstrip("/").replace(old, "layers")] = label
-    told = LayerNames(config, list(plain), labels, version)
-    told.names = {plain[path]: name for path, name in told.names.items()}
-    return told
+    layers = LayerNames(config, list(plain), labels, version)
+    layers.names = {plain[path]: name for path, name in layers.names.items()}
+    return layers
 
 
 def _json(storage: Storage, members: Mapping[str, zipfile.ZipInfo], name: str) -> Any:
-    """A member that is JSON; `None` where there is none, or none that can be parsed: weights are read without it."""
+    """A JSON member; `None` if it is absent or cannot be parsed: the weights can be read without it."""
     if name not in members:
         return None
     content = read_member(storage, members[name], KERAS_CONFIG)
@@ -115,7 +114,7 @@ def _json(storage: Storage, members: Mapping[str, zipfile.ZipInfo], name: str) -
 def _weights(storage: Storage, members: Mapping[str, zipfile.ZipInfo]) -> Storage:
     if _WEIGHTS not in members:
         raise SourceError(
-            "the archive has no weights that tfpt reads",
+            "the archive has no weights that tfpt can read",
             where=storage.location,
             expected=_WEIGHTS,
             got=", ".join(name for name in members if name.startswith("model.weights"))

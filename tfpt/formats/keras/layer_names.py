@@ -1,17 +1,17 @@
-"""From a Keras 3 model's configuration to the names of its variables, as ``model.weights`` shows them.
+"""Derives the names of a Keras 3 model's variables, as ``model.weights`` shows them, from its configuration.
 
 `.weights.h5` numbers objects by class: ``layers/dense_1/vars/0``. The configuration lists the layers in the same order
-with their names, so that counting the classes again tells which is which (keras/src/saving/saving_lib.py,
-`_save_container_state`). The name of a variable is that of the scopes in which its layer was built:
+with their names, so counting the classes again matches them (keras/src/saving/saving_lib.py,
+`_save_container_state`). A variable is named after the scopes in which its layer was built:
 
-- a layer of a functional model, at any depth: ``layer/kernel``, since such models build layers outside of any scope;
-- a layer in a Sequential, a wrapper, a recurrent or attention layer: behind the name of what holds it,
+- a layer of a functional model, at any depth: ``layer/kernel``, since such models build layers outside any scope;
+- a layer in a Sequential, a wrapper, a recurrent or attention layer: below the name of its container,
   ``my_seq/dense/kernel``, ``bidirectional/forward_lstm/lstm_cell/kernel``, ``attention/query/kernel``;
-- in a layer that is not of Keras, or is not in the table: the layer's name and the path that the file has below it,
-  ``my_block/dense/vars/0``. How it names things is known to its code alone.
+- in a custom layer, or one that is not in the table: the layer's name and the file's path below it,
+  ``my_block/dense/vars/0``. Only the layer's own code knows how it names things.
 
-Keras builds a model anew when it loads one, mostly without the scopes: ``dense/kernel`` for ``my_seq/dense/kernel``.
-Such shorter names are aliases, where they mean one variable only.
+Keras rebuilds a model when it loads one, mostly without the scopes: ``dense/kernel`` for ``my_seq/dense/kernel``.
+Such shorter names are aliases if they are unambiguous.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from tfpt.formats.keras.layer_variables import ATTENTIONS, CELLS, PROJECTIONS, v
 Node = Mapping[str, Any]
 _DEEPEST = 60
 _FUNCTIONAL = ("Functional", "Model")
-# Keras exports this class under another name than its own, and writes the one into configurations, the other into
-# paths.
+# Keras exports this class under another name: configurations have one, paths the other.
 _CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}
 _WRAPPERS = ("TimeDistributed", "SpectralNormalization", "Wrapper")
 
@@ -38,19 +37,19 @@ class LayerNames:
     Args:
         config: The archive's ``config.json``, parsed.
         paths: The paths of all datasets.
-        labels: What the file itself calls the object whose variables lie at ``<path>/vars``: object's path to name.
-            Keras writes it since 3.8; where it contradicts the configuration, the configuration is not followed.
+        labels: The file's own name for the object with variables at ``<path>/vars``, by the object's path.
+            Keras writes it since 3.8; if it contradicts the configuration, the configuration is ignored.
         keras_version: The version of Keras that saved the archive.
 
     Attributes:
-        names: Path to name, for each path whose name could be told; each name once.
+        names: Path to name, for each path whose name is known; names are unique.
         shorter: Alias to name.
 
     Example:
         >>> dense = {"module": "keras.layers", "class_name": "Dense", "config": {"name": "fc", "use_bias": False}}
         >>> model = {"module": "keras", "class_name": "Sequential", "config": {"name": "net", "layers": [dense]}}
-        >>> told = LayerNames(model, ["layers/dense/vars/0"], {})
-        >>> told.names, told.shorter
+        >>> found = LayerNames(model, ["layers/dense/vars/0"], {})
+        >>> found.names, found.shorter
         ({'layers/dense/vars/0': 'net/fc/kernel'}, {'fc/kernel': 'net/fc/kernel'})
     """
 
@@ -64,8 +63,7 @@ class LayerNames:
             owner, found, number = path.rpartition("vars/")
             if found:
                 self._below.setdefault(owner.strip("/"), []).append(number)
-        # Longest first, for the nearest known layer above a path.
-        self._unknown: dict[str, str] = {}
+                self._unknown: dict[str, str] = {}
         pairs: list[tuple[str, str]] = []
         if isinstance(config, Mapping):
             pairs = list(self._object(config, "", (), 0))
@@ -78,11 +76,11 @@ class LayerNames:
     def _object(
         self, node: Node, path: str, scope: tuple[str, ...], depth: int, name: str | None = None
     ) -> Iterator[tuple[str, str]]:
-        """The names of everything at and below the object of one node of the configuration."""
+        """The names of all variables of the object of one configuration node, and of the objects below it."""
         kind, config = node.get("class_name"), node.get("config")
         if not isinstance(kind, str) or not isinstance(config, Mapping) or depth > _DEEPEST:
             return
-        # A layer whose author left `get_config` alone may have its name in the node, or in the file, only.
+        # A layer without a `get_config` of its own may have its name only in the node, or only in the file.
         name = name or config.get("name") or node.get("name") or self._labels.get(path)
         if not isinstance(name, str) or self._labels.get(path, name) != name:
             return
@@ -102,10 +100,10 @@ class LayerNames:
     def _several(
         self, nodes: list[Any], path: str, scope: tuple[str, ...], depth: int
     ) -> Iterator[tuple[str, str]]:
-        """Objects in a list, which the file tells apart by class and counter."""
+        """Objects in a list, which the file distinguishes by class and counter."""
         used: Counter[str] = Counter()
         for node in nodes:
-            # Functional models list operations such as keras.ops.add among their layers, and save layers alone.
+            # Functional models list operations such as keras.ops.add among their layers, but save only layers.
             if not isinstance(node, Mapping) or ".ops." in str(node.get("module")):
                 continue
             kind = str(node.get("class_name"))
@@ -117,7 +115,7 @@ class LayerNames:
     def _parts(
         self, node: Node, kind: str, config: Node, path: str, own: tuple[str, ...], depth: int
     ) -> Iterator[tuple[str, str]]:
-        """What a layer of Keras holds in attributes."""
+        """The objects that a layer of Keras has as attributes."""
         if kind in _WRAPPERS and isinstance(config.get("layer"), Mapping):
             yield from self._object(config["layer"], f"{path}/layer", own, depth + 1)
         elif kind == "Bidirectional" and isinstance(config.get("layer"), Mapping):
@@ -141,7 +139,7 @@ class LayerNames:
         elif kind in ATTENTIONS:
             for attribute, name in PROJECTIONS.items():
                 part = {"bias_axes": "" if config.get("use_bias", True) else None}
-                # The underscore is gone since Keras 3.
+                # Without the underscore since Keras 3.
                 for place in (f"{path}/{attribute}", f"{path}/_{attribute}"):
                     if self._labels.get(place, name) == name:
                         yield from self._variables("EinsumDense", part, place, (*own, name))
@@ -157,11 +155,11 @@ class LayerNames:
             if name is not None:
                 yield f"{path}/vars/{number}", "/".join((*own, name))
 
-    def _in_unknown(self, told: set[str], paths: list[str]) -> Iterator[tuple[str, str]]:
-        """For what is left: the name of the nearest layer that has one, and the file's path below that."""
+    def _in_unknown(self, known: set[str], paths: list[str]) -> Iterator[tuple[str, str]]:
+        """For the other paths: the name of the nearest layer that has one, and the file's path below it."""
         for path in paths:
             above = path
-            while path not in told and "/" in above:
+            while path not in known and "/" in above:
                 above = above.rpartition("/")[0]
                 if above in self._unknown:
                     yield path, self._unknown[above] + path[len(above) :]
@@ -185,14 +183,14 @@ def _under(path: str, name: str) -> str:
 
 
 def _is_keras(node: Node, kinds: tuple[str, ...] | None = None) -> bool:
-    """Whether a node is of a class of Keras' own (and one of `kinds`): anyone may call their layer Dense."""
+    """Whether a node's class is Keras' own (and one of `kinds`): a custom layer may be called Dense too."""
     module = str(node.get("module") or "")
     own = module == "keras" or module.startswith("keras.")
     return own and (kinds is None or node.get("class_name") in kinds)
 
 
 def _shorter(names: list[str], taken: set[str]) -> dict[str, str]:
-    """Names without the scopes in front, down to ``layer/variable``, where they are of one variable."""
+    """Names without leading scopes, down to ``layer/variable``, if they are unambiguous."""
     known = set(names)
     ends: dict[str, list[str]] = {}
     for name in names:

@@ -1,6 +1,6 @@
-"""What Keras' own layers call their variables, in the order in which they save them.
+"""The names of the variables of Keras' own layers, in the order in which they are saved.
 
-A layer saves its trainable variables, then the others, each in the order of creation (keras/src/layers/layer.py,
+A layer saves its trainable variables, then the others, each in order of creation (keras/src/layers/layer.py,
 `save_own_variables`); the names are those of the `add_weight` calls in each layer's `build`.
 """
 
@@ -42,7 +42,7 @@ def _attention(config: Config) -> _Names:
 
 
 def _normalization(config: Config) -> _Names:
-    # Given in the configuration, the mean is a constant.
+    # If the configuration gives the mean, it is a constant.
     return [] if config.get("mean") is not None else ["mean", "variance", "count"]
 
 
@@ -67,7 +67,7 @@ _TABLE: dict[str, Callable[[Config], _Names]] = {
     "PReLU": lambda config: ["alpha"],
     "RMSNormalization": lambda config: ["scale"],
     "ReversibleEmbedding": _reversible_embedding,
-    # It saves the kernel of the layer inside once more, which has its name there.
+    # It saves the kernel of the wrapped layer again, which is named there.
     "SpectralNormalization": lambda config: [None, "vector_u"],
     "ConvLSTMCell": _CELL,
     "GRUCell": _CELL,
@@ -80,7 +80,7 @@ _TABLE: dict[str, Callable[[Config], _Names]] = {
     **{f"SeparableConvolution{n}D": _SEPARABLE for n in (1, 2)},
 }
 
-# Recurrent layers that make their own cell: what they call it (keras/src/layers/rnn).
+# Recurrent layers that create their own cell, and its class and name (keras/src/layers/rnn).
 CELLS = {
     "LSTM": ("LSTMCell", "lstm_cell"),
     "GRU": ("GRUCell", "gru_cell"),
@@ -111,8 +111,8 @@ def variable_names(
         keras_version: The version of Keras that saved it.
 
     Returns:
-        A name, or `None`, for each variable; `None` for a class that is not in the table, and for a layer that saved
-        another number of variables than its configuration tells, such as a quantized one.
+        A name, or `None`, for each variable; `None` for a class that is not in the table, and for a layer whose
+        number of variables differs from what its configuration implies, such as a quantized one.
 
     Example:
         >>> variable_names("BatchNormalization", {"scale": False}, 3)

@@ -1,1 +1,1 @@
-"""Readers of what TensorFlow itself writes."""
+"""Readers of TensorFlow's own formats."""

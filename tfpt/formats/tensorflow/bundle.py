@@ -1,8 +1,8 @@
-"""TensorFlow's V2 checkpoint, also called a tensor bundle: an index, and data files that are read a tensor at a time.
+"""TensorFlow's V2 checkpoint, or tensor bundle: an index, and data files that are read one tensor at a time.
 
 ``X.index`` is a table (see `sstable`) from the empty key to a header and from each tensor's name to its dtype, shape,
-place and checksum (see `bundle_index`); ``X.data-00000-of-00001`` and its like hold the values, little-endian and one
-after the other. The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc.
+offset and checksum (see `bundle_index`); ``X.data-00000-of-00001`` and so on contain the values, little-endian and
+concatenated. The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc.
 """
 
 from __future__ import annotations
@@ -12,67 +12,35 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.formats.source import Source
-from tfpt.formats.tensorflow.bundle_index import Part, damaged, is_v1, read_index
-from tfpt.formats.tensorflow.checksum import crc32c, masked
+from tfpt.formats.tensorflow.bundle_index import Part, damaged, read_index
 from tfpt.formats.tensorflow.location import Location, locate
-from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.slices import covers_once
-from tfpt.formats.tensorflow.sstable import Table
-from tfpt.formats.tensorflow.strings import decode_strings, string_array
+from tfpt.formats.tensorflow.sstable import crc32c, masked
+from tfpt.formats.tensorflow.strings import decode_strings
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.lfs import refuse_pointer
 from tfpt.io.locations import folder_of, is_file, name_of
 from tfpt.io.storage import Bytes, Storage, open_storage
-from tfpt.tensors import DTYPES, TensorSpec, format_shape
-
-
-def sniff(path: str | os.PathLike[str]) -> Literal["V1", "V2"] | None:
-    """Which of TensorFlow's two checkpoint formats is at `path`, judged by content; ``None`` if neither.
-
-    Reads the end of the index and its first block, no more, and never raises for what it finds.
-
-    Example:
-        >>> sniff("/nowhere/model.ckpt") is None
-        True
-    """
-    try:
-        index = locate(path).index
-        return version_of(open_storage(index).data, index)
-    except SourceError:
-        return None
-
-
-def version_of(index: Bytes, location: str) -> Literal["V1", "V2"] | None:
-    """The same of the bytes of an index.
-
-    Raises:
-        SourceError: They are no table.
-    """
-    key, header = next(iter(Table(index, location)), (b"?", b""))
-    if key:
-        return None
-    return "V1" if is_v1(header) else "V2"
+from tfpt.tensors import DTYPES, TensorSpec, format_shape, string_array
 
 
 class BundleSource(Source):
     """The tensors of a V2 checkpoint, read one at a time from its data files.
 
-    The index alone gives `specs` and `fingerprint`; a data file is needed, and opened, when a tensor in it is read.
-    In `specs` are the names as they are in the file, in its order; the pieces of a partitioned variable are one
-    tensor. Strings are arrays of Python `bytes` (dtype object). Variants and resources are named, not read.
+    `specs` and `fingerprint` need only the index; a data file is opened when a tensor in it is read. `specs` has the
+    names and the order of the file; the pieces of a partitioned variable are one tensor. Strings are arrays of Python
+    `bytes` (dtype object). Variants and resources are listed, but not read.
 
     Args:
-        path: Whatever names the checkpoint: see `tfpt.formats.tensorflow.location.locate`.
-        verify_checksums: Whether `read` compares a tensor's bytes with their checksum. The index's own checksums
-            are always compared.
-        index: The bytes of the index, where they were fetched already.
+        path: The checkpoint, as `tfpt.formats.tensorflow.location.locate` accepts it.
+        verify_checksums: Whether `read` verifies a tensor's checksum. The index's own checksums are always verified.
+        index: The bytes of the index, if they were fetched already.
 
     Attributes:
         location: The prefix of the checkpoint's files.
@@ -119,22 +87,22 @@ class BundleSource(Source):
         )
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
-        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
+        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, read-only.
 
         Strings are an array of Python `bytes`. Safe to call from several threads.
 
         Raises:
-            SourceError: There is no such tensor; its data file is absent, too short or damaged; or it is of a dtype
-                whose values only TensorFlow can hold.
+            SourceError: There is no such tensor; its data file is missing, too short or damaged; or only TensorFlow can
+                represent its dtype.
         """
         spec = self.specs.get(name)
         if spec is None:
-            raise no_such_tensor(name, self.specs, self.location)
+            raise self.no_such_tensor(name)
         if DTYPES[spec.dtype].numpy is None:
             raise SourceError(
-                f"tensor {name!r} is a {spec.dtype}: its values are objects that only TensorFlow can hold",
+                f"tensor {name!r} is a {spec.dtype}, whose values only TensorFlow can represent",
                 where=self._files.index,
-                hint="leave it out; a model's weights are in other tensors",
+                hint="leave it out: a model's weights are in other tensors",
             )
         parts = self._index.parts(name)
         alone = len(parts) == 1 and parts[0].spec == spec
@@ -152,9 +120,9 @@ class BundleSource(Source):
             raise SourceError(
                 f"the data file ends before the values of tensor {spec.name!r} do",
                 where=where,
-                expected=f"a file of {entry.offset + entry.size} bytes at least",
+                expected=f"a file of at least {entry.offset + entry.size} bytes",
                 got=f"{len(shard.data)} bytes",
-                hint="the file is cut off: fetch it again",
+                hint=DOWNLOAD_AGAIN,
             )
         if spec.dtype == "string":
             try:
@@ -174,8 +142,8 @@ class BundleSource(Source):
         return _as_array(raw, spec)
 
     def _assembled(self, spec: TensorSpec, parts: Sequence[Part]) -> npt.NDArray[np.generic]:
-        """A partitioned variable as one array; its pieces may lie in several data files."""
-        # Before anything of the tensor's size is allocated: its pieces take no more room than the files they are in.
+        """A partitioned variable as one array; its pieces may be in several data files."""
+        # Checked before the tensor is allocated: its pieces cannot be larger than the files they are in.
         sizes: Counter[int] = Counter()
         for part in parts:
             sizes[part.entry.shard_id] += part.entry.size
@@ -186,7 +154,7 @@ class BundleSource(Source):
                 raise damaged(
                     shard.location,
                     f"the data file is too short for the pieces of tensor {spec.name!r}",
-                    expected=f"{size} bytes at least",
+                    expected=f"at least {size} bytes",
                     got=f"{len(shard.data)} bytes",
                 )
         whole = spec.size == sum(part.spec.size for part in parts)
@@ -194,7 +162,7 @@ class BundleSource(Source):
             raise damaged(
                 self._files.index,
                 f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
-                expected=f"pieces that make up {format_shape(spec.shape)}",
+                expected=f"pieces that add up to {format_shape(spec.shape)}",
                 got=", ".join(format_shape(part.spec.shape) for part in parts[:16]),
             )
         values = np.empty(spec.shape, DTYPES[spec.dtype].numpy)
@@ -210,15 +178,15 @@ class BundleSource(Source):
                     raise SourceError(
                         "a data file of this checkpoint is missing",
                         where=file,
-                        expected=f"data file {number + 1} of {self._index.shards}, beside {name_of(self._files.index)}",
+                        expected=f"file {number + 1} of {self._index.shards}, next to {name_of(self._files.index)}",
                         got=f"nothing called {name_of(file)} in {folder_of(file)}",
-                        hint="put it there under exactly this name; names and shapes need the index alone",
+                        hint="put it there under exactly this name; names and shapes need only the index",
                     )
                 self._shards[number] = open_storage(file)
             return self._shards[number]
 
     def is_present(self, name: str) -> bool:
-        """Whether the data files of a tensor are there; names and shapes are known without them."""
+        """Whether the data files of a tensor exist; names and shapes are known without them."""
         numbers = {part.entry.shard_id for part in self._index.parts(name)}
         return all(self._has_shard(number) for number in numbers)
 
@@ -227,7 +195,7 @@ class BundleSource(Source):
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """Tensors that are listed and whose data file is missing, by name, each with the reason."""
+        """Tensors whose data file is missing, by name, each with the reason."""
         used = {entry.shard_id for entry in self._index.entries.values()}
         missing = {number for number in used if not self._has_shard(number)}
         found: dict[str, str] = {}
@@ -254,7 +222,7 @@ class BundleSource(Source):
         return self._index.entries[name].crc32c
 
     def release(self, name: str) -> None:
-        """Let go of the pages that hold this tensor: they are read again from the file if they are needed again."""
+        """Release the pages of this tensor; they are read again from the file if needed."""
         if name not in self.specs:
             return
         for part in self._index.parts(name):
@@ -264,11 +232,11 @@ class BundleSource(Source):
                 shard.release(part.entry.offset, part.entry.size)
 
     def fingerprint(self) -> str:
-        """The first 32 hexadecimal digits of the SHA-256 of the index file, which holds every tensor's checksum."""
+        """The first 32 hexadecimal digits of the SHA-256 of the index file, which contains every tensor's checksum."""
         return self._index.sha256[:32]
 
     def close(self) -> None:
-        """Let go of the data files. Arrays that were read stay valid; a later `read` opens the files again."""
+        """Close the data files. Arrays that were read stay valid; a later `read` opens the files again."""
         with self._lock:
             for shard in self._shards.values():
                 shard.close()
@@ -277,7 +245,7 @@ class BundleSource(Source):
 
 def _as_array(raw: npt.NDArray[np.uint8], spec: TensorSpec) -> npt.NDArray[np.generic]:
     if spec.dtype == "bool" and raw.size and raw.max() > 1:
-        # TensorFlow takes any byte but zero as true; a numpy bool must be 0 or 1.
+        # To TensorFlow any nonzero byte is true; a numpy bool must be 0 or 1.
         return np.not_equal(raw, 0).reshape(spec.shape)
     values: npt.NDArray[np.generic] = raw.view(DTYPES[spec.dtype].numpy).reshape(spec.shape)  # type: ignore[arg-type]
     return values if values.flags.aligned else values.copy()

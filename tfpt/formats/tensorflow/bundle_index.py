@@ -1,4 +1,4 @@
-"""The index of a V2 checkpoint: what is in it and where, with nothing that contradicts itself.
+"""Reads and validates the index of a V2 checkpoint: its tensors, and where their values are.
 
 The format: tensorflow/core/util/tensor_bundle/tensor_bundle.cc and tensorflow/core/protobuf/tensor_bundle.proto.
 """
@@ -22,22 +22,22 @@ from tfpt.io.locations import is_remote
 from tfpt.io.storage import Bytes, open_storage
 from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape
 
-# kTensorBundleVersion in tensor_bundle.cc: a bundle may say that older readers must not read it.
+# kTensorBundleVersion in tensor_bundle.cc: a bundle may refuse older readers.
 _VERSION = 1
 
-# numpy before 2.0 holds 32 axes at most; TensorFlow allows 254 and uses 8.
+# numpy before 2.0 supports 32 axes; TensorFlow allows 254 and uses 8.
 _MOST_AXES = 32
 _MOST_BYTES = 1 << 62
 
 
 @dataclass(frozen=True)
 class Part:
-    """One run of bytes in a data file, and what they are.
+    """A contiguous range of a data file, and what it contains.
 
     Attributes:
-        box: Their place in the tensor that they are a part of.
-        entry: Their data file, offset, size and checksum.
-        spec: The tensor they make up, under the name of the whole.
+        box: Its position in the whole tensor.
+        entry: Its data file, offset, size and checksum.
+        spec: Its shape and dtype, under the name of the whole tensor.
     """
 
     box: tuple[slice, ...]
@@ -47,15 +47,15 @@ class Part:
 
 @dataclass(frozen=True)
 class BundleIndex:
-    """What an index file says.
+    """The content of an index file.
 
     Attributes:
         location: The index file.
         shards: The number of data files.
         specs: Name, shape and dtype by name, in the file's order.
-        entries: The entry of each of them.
-        pieces: The entries of pieces of partitioned variables, as bytes, by their encoded key.
-        sha256: Of the whole file, in hexadecimal.
+        entries: The entry of each.
+        pieces: The entries of pieces of partitioned variables, as bytes, by encoded key.
+        sha256: The hash of the whole file, in hexadecimal.
     """
 
     location: str
@@ -69,7 +69,7 @@ class BundleIndex:
         """The parts of a tensor: one, or as many as a partitioned variable has pieces.
 
         Raises:
-            SourceError: A piece is not in the index, or does not fit its place.
+            SourceError: A piece is not in the index, or does not fit its position.
         """
         entry, spec = self.entries[name], self.specs[name]
         if not entry.slices:
@@ -85,7 +85,7 @@ class BundleIndex:
             except ValueError as error:
                 raise damaged(self.location, f"the pieces of tensor {name!r} do not fit: {error}") from None
             if piece.is_whole:
-                # TensorFlow has the values under the tensor's own name then.
+                # TensorFlow then stores the values under the tensor's own name.
                 value = entry.SerializeToString()
             elif (key := piece_key(name, piece)) in self.pieces:
                 value = self.pieces[key]
@@ -98,7 +98,7 @@ class BundleIndex:
             if (part_spec.shape, part_spec.dtype) != (shape, spec.dtype):
                 raise damaged(
                     self.location,
-                    f"a piece of tensor {name!r} does not fit its place",
+                    f"a piece of tensor {name!r} does not fit its position",
                     expected=f"{format_shape(shape)} {spec.dtype}",
                     got=f"{format_shape(part_spec.shape)} {part_spec.dtype}",
                 )
@@ -107,7 +107,7 @@ class BundleIndex:
 
 
 def index_bytes(location: str) -> Bytes:
-    """The bytes of an index: a remote one is fetched at once, since all of it is read, and hashed.
+    """The bytes of an index; a remote one is fetched in one request, since all of it is read and hashed.
 
     Raises:
         SourceError: It cannot be read.
@@ -123,7 +123,7 @@ def read_index(location: str, data: Bytes | None = None) -> BundleIndex:
 
     Args:
         location: The file.
-        data: Its bytes, where they were fetched already.
+        data: Its bytes, if they were fetched already.
 
     Raises:
         SourceError: It is not the index of a V2 checkpoint, or it is damaged.
@@ -133,7 +133,7 @@ def read_index(location: str, data: Bytes | None = None) -> BundleIndex:
     key, value = next(rows, (b"?", b""))
     if key:
         raise SourceError(
-            "a table of TensorFlow's, but not the index of a checkpoint",
+            "a TensorFlow table, but not the index of a checkpoint",
             where=location,
             expected="a header under the empty key",
             got="none",
@@ -155,7 +155,7 @@ def read_index(location: str, data: Bytes | None = None) -> BundleIndex:
 
 
 def is_v1(header: bytes) -> bool:
-    """Whether what is stored under the empty key is that of TensorFlow's first format.
+    """Whether the value under the empty key is that of a V1 checkpoint.
 
     V1 has a SavedTensorSlices there, whose field 1 is a message (tag 0x0a); in V2's header field 1 is a number.
     """
@@ -165,7 +165,7 @@ def is_v1(header: bytes) -> bool:
 def damaged(
     location: str, what: str, expected: str | None = None, got: str | None = None, hint: str = DOWNLOAD_AGAIN
 ) -> SourceError:
-    """The error for a file that contradicts itself."""
+    """The error for an inconsistent file."""
     return SourceError(what, where=location, expected=expected, got=got, hint=hint)
 
 
@@ -175,7 +175,7 @@ def _shards(location: str, value: bytes) -> int:
             "a TensorFlow V1 checkpoint, where the index of a V2 checkpoint was expected",
             where=location,
             expected="a V2 checkpoint: files that end in .index and .data-00000-of-00001",
-            got="one file that holds names and values",
+            got="one file that contains names and values",
             hint="tfpt.open_source reads checkpoints of both kinds",
         )
     try:
@@ -192,7 +192,7 @@ def _shards(location: str, value: bytes) -> int:
         )
     if header.version.min_consumer > _VERSION or _VERSION in header.version.bad_consumers:
         raise SourceError(
-            "this checkpoint asks for a newer reader",
+            "this checkpoint requires a newer reader",
             where=location,
             expected=f"version {_VERSION} of the format",
             got=f"at least {header.version.min_consumer}, not {list(header.version.bad_consumers)}",
@@ -204,7 +204,7 @@ def _shards(location: str, value: bytes) -> int:
 def _entry(
     location: str, shards: int, key: bytes, value: bytes, alone: bool = False
 ) -> tuple[BundleEntryProto, TensorSpec]:
-    """An entry and what it describes. `alone` takes it as one run of bytes, whatever it says of pieces."""
+    """An entry and what it describes. `alone` treats it as one range of bytes, even if it lists pieces."""
     try:
         name = key.decode()
         entry = BundleEntryProto.FromString(value)
@@ -217,12 +217,12 @@ def _entry(
     if dtype is None:
         raise damaged(
             location,
-            f"tensor {name!r} is of a dtype tfpt does not know",
+            f"tensor {name!r} has a dtype that tfpt does not know",
             expected=", ".join(DTYPES),
             got=f"number {entry.dtype} of TensorFlow's DataType",
             hint="look for a newer tfpt",
         )
-    # Counted without zeros: numpy refuses a shape such as [0, 2**62], though it has no elements.
+    # Zeros are not counted: numpy refuses a shape such as [0, 2**62], though it has no elements.
     most = math.prod([size or 1 for size in shape]) * max(dtype.itemsize, 1)
     if (
         len(shape) > _MOST_AXES
@@ -232,8 +232,8 @@ def _entry(
     ):
         raise damaged(
             location,
-            f"tensor {name!r} has a shape that no tensor has",
-            expected=f"at most {_MOST_AXES} axes, none below 0, and less than {_MOST_BYTES} bytes",
+            f"tensor {name!r} has an invalid shape",
+            expected=f"at most {_MOST_AXES} axes, none negative, and less than {_MOST_BYTES} bytes",
             got="unknown rank" if entry.shape.unknown_rank else format_shape(shape[:_MOST_AXES]),
         )
     if alone or not entry.slices:
@@ -247,16 +247,16 @@ def _check_place(
     if not (0 <= entry.shard_id < shards and entry.offset >= 0 and entry.size >= 0):
         raise damaged(
             location,
-            f"tensor {name!r} lies in no data file",
-            expected=f"a file below {shards}, an offset and a size of 0 or more",
+            f"tensor {name!r} is not in any data file",
+            expected=f"a file number below {shards}, an offset and a size of at least 0",
             got=f"file {entry.shard_id}, offset {entry.offset}, size {entry.size}",
         )
-    # A string takes a byte for its length at least; what resources and variants take is TensorFlow's affair.
+    # A string takes at least one byte for its length; only TensorFlow knows the size of resources and variants.
     fits = entry.size == count * itemsize if itemsize else dtype != "string" or entry.size >= count
     if not fits:
         raise damaged(
             location,
-            f"the size of tensor {name!r} is not that of its shape and dtype",
+            f"the size of tensor {name!r} does not match its shape and dtype",
             expected=f"{count * max(itemsize, 1)} bytes for {count} of {dtype}",
             got=f"{entry.size} bytes",
         )

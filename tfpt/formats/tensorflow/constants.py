@@ -1,25 +1,124 @@
-"""The constants of graphs: where each lies, and under which other names it is known."""
+"""Finds the constants of graphs: where each is in the file, and its aliases. Values are not copied.
+
+The messages: tensorflow/core/framework/graph.proto, function.proto and node_def.proto.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tfpt.formats.source import Role
 from tfpt.formats.tensorflow.dequantize import Scale
-from tfpt.formats.tensorflow.nodes import CONSTANT, DEQUANTIZE, PASSING, VARIABLES, Node, nodes
 from tfpt.formats.tensorflow.tensor_proto import Stored, describe
 from tfpt.formats.tensorflow.tensorflow_pb2 import AttrValue
-from tfpt.formats.tensorflow.wire import spans
+from tfpt.formats.tensorflow.wire import LENGTH, spans, walk
 from tfpt.io.cached_blocks import View
 from tfpt.tensors import TensorSpec
+
+CONSTANT = "Const"
+DEQUANTIZE = "Dequantize"
+# Operations that pass on a tensor unchanged; freezing turns a variable's read operation into an Identity.
+PASSING = frozenset({"Identity", "ReadVariableOp", "Snapshot", "StopGradient"})
+VARIABLES = frozenset({"Variable", "VariableV2", "AutoReloadVariable", "VarHandleOp"})
+
+_WANTED = {op.encode(): op for op in (CONSTANT, DEQUANTIZE, *sorted(PASSING), *sorted(VARIABLES))}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a graph.
+
+    Attributes:
+        name: Its name, below the function's name for a node in a function.
+        op: The operation.
+        inputs: The names of its input nodes, without output numbers.
+        attributes: Where the value of each attribute is.
+        function: The name of its function; empty for a node of the graph itself.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attributes: Mapping[str, tuple[int, int]]
+    function: str = ""
+
+
+def nodes(data: View, begin: int, end: int) -> Iterator[Node]:
+    """The nodes of the GraphDef in ``data[begin:end]``, and those of its functions, that are relevant to weights.
+
+    Raises:
+        ValueError: The bytes are not a graph.
+    """
+    for part in walk(data, begin, end):
+        if part.kind != LENGTH:
+            continue
+        if part.number == 1:
+            yield from _node(data, part.begin, part.end, "")
+        elif part.number == 2:
+            for function in spans(data, part.begin, part.end, 1):
+                yield from _function(data, *function)
+
+
+def _function(data: View, begin: int, end: int) -> Iterator[Node]:
+    name = ""
+    for at, to in spans(data, begin, end, 1):
+        name = _text(data, *(spans(data, at, to, 1) or [(at, at)])[-1])
+    for at, to in spans(data, begin, end, 3):
+        yield from _node(data, at, to, f"{name}/")
+
+
+def _node(data: View, begin: int, end: int, prefix: str) -> Iterator[Node]:
+    """The node, if its operation is relevant."""
+    name = op = b""
+    inputs = []
+    attributes = []
+    for part in walk(data, begin, end):
+        if part.kind != LENGTH:
+            continue
+        if part.number == 1:
+            name = bytes(data[part.begin : part.end])
+        elif part.number == 2:
+            op = bytes(data[part.begin : part.end])
+            if op not in _WANTED:
+                return
+        elif part.number == 3:
+            inputs.append((part.begin, part.end))
+        elif part.number == 5:
+            attributes.append((part.begin, part.end))
+    if op in _WANTED:
+        taken = [_text(data, *span) for span in inputs]
+        yield Node(
+            prefix + name.decode(),
+            _WANTED[op],
+            tuple([prefix + text.partition(":")[0] for text in taken if not text.startswith("^")]),
+            {_text(data, *key): value for key, value in [_entry(data, *span) for span in attributes]},
+            prefix[:-1],
+        )
+
+
+def _entry(data: View, begin: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where key and value of a map entry are."""
+    key = value = (begin, begin)
+    for part in walk(data, begin, end):
+        if part.number == 1 and part.kind == LENGTH:
+            key = (part.begin, part.end)
+        elif part.number == 2 and part.kind == LENGTH:
+            value = (part.begin, part.end)
+    return key, value
+
+
+def _text(data: View, begin: int, end: int) -> str:
+    return bytes(data[begin:end]).decode()
+
 
 # The field of an AttrValue that holds a tensor.
 _TENSOR = 8
 
-# With how many constants of other functions one is compared; layers are traced a few times.
+# With how many constants of other functions each is compared; layers are traced a few times.
 _MOST_COMPARED = 4
 
 _WEIGHTS = ("float", "bfloat", "complex", "q")
@@ -28,16 +127,16 @@ _BYTES = ("int8", "uint8", "int4", "uint4")
 
 @dataclass
 class Constants:
-    """What graphs hold.
+    """The constants of one or more graphs.
 
     Attributes:
         stored: Each constant by name, in the order of the graph.
-        aliases: Names of nodes that hand on a constant as it is, such as ``w/read``, and the constant's.
-        scales: How quantized constants are to be understood, by name.
+        aliases: Names of nodes that pass on a constant unchanged, such as ``w/read``, and the constant's.
+        scales: How quantized constants are dequantized, by name.
         variables: Names of variables, whose values are not in the graph.
-        functions: Names of the constants that are in functions, and the name of each function.
-        repeated: Names of the constants of functions that another function has under the same name, with equal values.
-        spans: Where the message of each constant lies, those included that are listed once for several graphs.
+        functions: The function of each constant that is in one, by the constant's name.
+        repeated: Names of constants that another function has too, under the same name and with equal values.
+        spans: Where the message of each constant is, including those that several graphs share.
     """
 
     stored: dict[str, Stored] = field(default_factory=dict)
@@ -51,13 +150,13 @@ class Constants:
     _numbers: Counter[str] = field(default_factory=Counter)
 
     def add_graph(self, data: View, begin: int, end: int, scope: str) -> None:
-        """Take in the GraphDef in ``data[begin:end]``.
+        """Add the GraphDef in ``data[begin:end]``.
 
         Args:
             data: The file.
             begin: Where the graph starts.
             end: Where it ends.
-            scope: What goes before the name of a constant that another graph has with other values.
+            scope: The prefix for a constant whose name another graph has for other values.
 
         Raises:
             ValueError: It is damaged.
@@ -121,10 +220,10 @@ class Constants:
 
 
 def role_of(spec: TensorSpec) -> Role | None:
-    """What a constant is for, by what it is: numbers with a fraction along an axis are weights.
+    """The role of a constant, judged by shape and dtype: floating-point arrays are weights.
 
-    So are quantized ones, and matrices of bytes, as which quantized weights are stored too; whole numbers otherwise are
-    shapes, axes and the like, strings the names of files, and scalars a factor or a bound.
+    So are quantized arrays, and matrices of bytes, which may be quantized weights. Other integers are shapes, axes and
+    the like, strings are file names, and scalars are factors or bounds.
 
     Example:
         >>> role_of(TensorSpec("w", (3, 5), "float32")), role_of(TensorSpec("shape", (2,), "int32"))
@@ -149,16 +248,16 @@ def _equal(data: View, first: tuple[int, int], second: tuple[int, int]) -> bool:
 
 
 def _resolved(passing: dict[str, str], constants: dict[str, str]) -> dict[str, str]:
-    """The constant that each node hands on, through as many others as there are between; some go in circles."""
+    """The constant that each node passes on, directly or through others; there may be cycles."""
     resolved: dict[str, str | None] = {}
     for start in passing:
-        chain: dict[str, None] = {}
+        visited: dict[str, None] = {}
         name = start
-        while name in passing and name not in resolved and name not in chain and name not in constants:
-            chain[name] = None
+        while name in passing and name not in resolved and name not in visited and name not in constants:
+            visited[name] = None
             name = passing[name]
-        # What leads to no constant is remembered too: each node is walked over once.
-        resolved |= dict.fromkeys(chain, constants.get(name, resolved.get(name)))
+        # Nodes that lead to no constant are remembered too: each node is visited once.
+        resolved |= dict.fromkeys(visited, constants.get(name, resolved.get(name)))
     return {name: found for name, found in resolved.items() if found is not None}
 
 

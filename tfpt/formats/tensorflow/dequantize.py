@@ -1,4 +1,4 @@
-"""Quantized constants as the numbers they stand for, as TensorFlow's operation `Dequantize` computes them.
+"""Dequantizes constants as TensorFlow's operation `Dequantize` does.
 
 The operation: tensorflow/core/kernels/dequantize_op.cc, and QuantizedToFloatStruct in
 tensorflow/core/kernels/quantization_utils.h.
@@ -15,20 +15,20 @@ from tfpt.formats.source import Quantized
 
 MODES = ("MIN_COMBINED", "MIN_FIRST", "SCALED")
 
-# How far a zero point may be from a whole number and still be one: bounds are float32.
+# Tolerance within which a zero point counts as an integer: bounds are float32.
 _WHOLE = 1e-3
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How the values of a constant are to be understood.
+    """How a constant is dequantized.
 
     Attributes:
-        low: The name of the constant with the smallest number, or with that of each slice along `axis`.
-        high: That with the largest.
+        low: The name of the constant with the minimum, or with the minimum of each slice along `axis`.
+        high: The name of the constant with the maximum.
         mode: One of `MODES`.
-        axis: The axis along which they differ; -1 for none.
-        narrow: Whether the smallest value of the type is not in use.
+        axis: The axis along which they differ; -1 for one pair for the whole tensor.
+        narrow: Whether the smallest value of the type is unused.
     """
 
     low: str
@@ -41,13 +41,13 @@ class Scale:
 def described(
     dtype: np.dtype, low: npt.NDArray[np.generic], high: npt.NDArray[np.generic], scale: Scale
 ) -> Quantized:
-    """The same rule as scales and zero points, where it can be said so; else the mode and its bounds.
+    """The rule as scales and zero points, if it can be expressed so; else the mode and its bounds.
 
     Args:
-        dtype: Of the quantized values.
-        low: The smallest number, or that of each slice.
-        high: The largest.
-        scale: How; its names are not looked at.
+        dtype: The dtype of the quantized values.
+        low: The minimum, or that of each slice.
+        high: The maximum.
+        scale: The rule; its names are not used.
 
     Example:
         >>> bounds = np.float32([-1]), np.float32([1])
@@ -66,7 +66,7 @@ def described(
                 factors = np.maximum(least / (bottom + scale.narrow), factors)
             zeros = np.zeros(len(factors))
         elif scale.mode == "MIN_FIRST":
-            # In float32, as `dequantize` rounds it: half a step decides.
+            # Rounded in float32 as in `dequantize`: half a step makes a difference.
             factors = ((most - least) / (2.0**limits.bits - 1)).astype(np.float32)
             zeros = bottom - np.round(least.astype(np.float32) / factors).astype(np.float64)
         else:
@@ -85,19 +85,19 @@ def described(
 def dequantize(
     values: npt.NDArray[np.generic], low: npt.NDArray[np.generic], high: npt.NDArray[np.generic], scale: Scale
 ) -> npt.NDArray[np.float32]:
-    """The numbers that quantized values stand for.
+    """The dequantized values.
 
     Args:
         values: Of dtype int8, uint8, int16, uint16 or int32.
-        low: The smallest number, of one element, or of one for each slice.
-        high: The largest, of the same shape.
-        scale: How; its names are not looked at.
+        low: The minimum: one element, or one for each slice.
+        high: The maximum, of the same shape.
+        scale: The rule; its names are not used.
 
     Returns:
         An array of the shape of `values`.
 
     Raises:
-        ValueError: The bounds do not fit the values, or the mode is not known.
+        ValueError: The bounds do not fit the values, or the mode is unknown.
 
     Example:
         >>> bounds = np.float32([-1]), np.float32([1])
@@ -129,4 +129,4 @@ def dequantize(
         step = ((most.astype(np.float64) - least) / (2.0**limits.bits - 1)).astype(np.float32)
         rounded = np.where(most == least, least, np.round(least / np.where(step == 0, one, step)) * step)
         return np.asarray((numbers - bottom) * step + rounded, np.float32)
-    raise ValueError(f"values quantized in a mode that is not known: {scale.mode!r}")
+    raise ValueError(f"values quantized in an unknown mode: {scale.mode!r}")

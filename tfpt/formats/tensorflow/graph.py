@@ -1,7 +1,8 @@
-"""Graphs with their weights inside: frozen graphs, meta graphs, and SavedModels without variables."""
+"""Reads graphs that contain their weights: frozen graphs, meta graphs, and SavedModels without variables."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -17,15 +18,15 @@ from tfpt.formats.tensorflow.constants import Constants, role_of
 from tfpt.formats.tensorflow.dequantize import dequantize as dequantized
 from tfpt.formats.tensorflow.dequantize import described
 from tfpt.formats.tensorflow.location import locate
-from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.messages import Kind, read_message
 from tfpt.formats.tensorflow.meta_graph import MetaGraph, read_meta_graph
-from tfpt.formats.tensorflow.stripped import refuse_stripped
-from tfpt.formats.tensorflow.tensor_proto import decode
+from tfpt.formats.tensorflow.tensor_proto import Stored, decode
 from tfpt.formats.tensorflow.wire import spans
 from tfpt.io.cached_blocks import View
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.fingerprints import fingerprint_of
+from tfpt.io.locations import folder_of, inside, is_file
+from tfpt.io.storage import open_storage
 from tfpt.tensors import DTYPES, TensorSpec
 
 _FORMATS: Mapping[Kind, str] = {
@@ -39,15 +40,15 @@ _ELSEWHERE = "a variable: its values are in the checkpoint that was saved with t
 
 
 def open_graph(location: str, verify_checksums: bool = True, dequantize: bool = False) -> Source:
-    """The graph in a file; for a ``.meta`` beside the checkpoint that it was saved with, that checkpoint.
+    """The graph in a file; for a ``.meta`` next to its checkpoint, that checkpoint.
 
     Args:
         location: The file.
-        verify_checksums: Whether the checkpoint's tensors are compared with their checksums; a graph has none.
-        dequantize: Whether quantized constants are read as the numbers they stand for.
+        verify_checksums: Whether the checksums of the checkpoint's tensors are verified; a graph has no checksums.
+        dequantize: Whether quantized constants are dequantized.
 
     Raises:
-        SourceError: The file is no graph, or it or the checkpoint is damaged.
+        SourceError: The file is not a graph, or it or the checkpoint is damaged.
     """
     if location.endswith(".meta"):
         try:
@@ -59,25 +60,24 @@ def open_graph(location: str, verify_checksums: bool = True, dequantize: bool = 
 
 
 class GraphSource(Source):
-    """The constants of a graph, read where they lie in the file.
+    """The constants of a graph, read in place from the file.
 
-    A constant has the name of its node, below the name of its function where it is in one; nodes that hand it on as it
-    is, such as ``w/read`` in a frozen graph, are aliases. In a file of several graphs a constant that another graph has
-    under the same name with other values is named below the tags of its own. Those that are no weights have the role
-    ``constant``. Variables are not in `specs` but in `skipped`: a graph has no values for them.
+    A constant has the name of its node, below the name of its function if it is in one; nodes that pass it on
+    unchanged, such as ``w/read`` in a frozen graph, are aliases. If several graphs of a file have a constant of the
+    same name and other values, the later ones are named below their graph's tags. Constants that are not weights have
+    the role ``constant``. Variables are in `skipped`, not in `specs`: a graph has no values for them.
 
     Args:
         location: A GraphDef, a MetaGraphDef or a SavedModel, binary or as text; text is parsed as a whole.
-        dequantize: Whether constants that the graph dequantizes are float32, with the numbers they stand for; else
-            they are as they are stored.
+        dequantize: Whether constants that the graph dequantizes are read as float32 numbers, rather than as stored.
 
     Attributes:
-        meta_graphs: What is said of each graph; nothing for a bare GraphDef.
-        functions: Names of the constants that are in functions, and the name of each function.
+        meta_graphs: The description of each graph; empty for a bare GraphDef.
+        functions: The function of each constant that is in one, by the constant's name.
         sizes: Bytes in the file of each constant of strings.
 
     Raises:
-        SourceError: The file is none of these, it is damaged, or its values were moved to files of TensorFlow.js.
+        SourceError: The file is none of these, it is damaged, or its values are in TensorFlow.js shards.
     """
 
     meta_graphs: tuple[MetaGraph, ...]
@@ -119,33 +119,33 @@ class GraphSource(Source):
 
     @property
     def has_variables(self) -> bool:
-        """Whether the graph has variables, whose values are elsewhere."""
+        """Whether the graph has variables, whose values are in a checkpoint."""
         return bool(self._constants.variables)
 
     def repeats(self, name: str) -> bool:
-        """Whether a constant of a function is that of another one again: TensorFlow traces a layer several times."""
+        """Whether another function has the same constant: TensorFlow traces a layer several times."""
         return name in self._constants.repeated
 
     def _described(self) -> dict[str, Quantized]:
-        """How each quantized constant is to be understood, as far as the graph says it by constants."""
+        """How each quantized constant is dequantized, if the graph says so by constants."""
         found: dict[str, Quantized] = {}
         for name, stored in self._constants.stored.items():
             scale = self._constants.scales.get(name)
             if scale is None:
-                # Another operation takes it, which has its own rule.
+                # It is the input of another operation, with its own rule.
                 if stored.spec.dtype.startswith("q") and role_of(stored.spec) is None:
                     found[name] = Quantized(scheme="a scale that is not a constant of the graph")
                 continue
             held = DTYPES[stored.spec.dtype].numpy
             found[name] = Quantized(scheme=scale.mode)
-            # What is wrong with a rule is said when it is used: by reading with `dequantize`.
+            # An invalid rule is reported when it is used: on reading with `dequantize`.
             with suppress(ValueError, TypeError):
                 if held is not None:
                     found[name] = described(held, self._stored(scale.low), self._stored(scale.high), scale)
         return found
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
-        """The values of one constant, by its name or an alias: C-contiguous, as in `specs`, not writable.
+        """The values of one constant, by its name or an alias: C-contiguous, as in `specs`, read-only.
 
         Safe to call from several threads.
 
@@ -180,24 +180,24 @@ class GraphSource(Source):
     def _no_such(self, name: str) -> SourceError:
         if name in self._constants.variables:
             return SourceError(
-                f"{name!r} is a variable: the graph says what it is, and not its values",
+                f"{name!r} is a variable: the graph describes it, but has no values",
                 where=self.location,
                 hint="open the checkpoint that was saved with the graph: its values are there",
             )
-        return no_such_tensor(name, self.specs, self.location)
+        return self.no_such_tensor(name)
 
     def release(self, name: str) -> None:
-        """Let go of the pages that hold this constant."""
+        """Release the pages of this constant."""
         stored = self._constants.stored.get(self.aliases.get(name, name))
         if stored is not None and self._storage is not None:
             self._storage.release(stored.begin, stored.end - stored.begin)
 
     def fingerprint(self) -> str:
-        """A hash of the message, without the middle of constants of more than 256 KB: a graph holds no checksums."""
+        """A hash of the message, without the middle of constants of more than 256 KB: a graph has no checksums."""
         return fingerprint_of(self._view(), self._constants.spans)
 
     def close(self) -> None:
-        """Let go of the file. Arrays that were read stay valid."""
+        """Close the file. Arrays that were read stay valid."""
         if self._storage is not None:
             self._storage.close()
         self._data = self._storage = None
@@ -209,3 +209,68 @@ def _meta_graphs(data: View, kind: Kind) -> Iterable[MetaGraph]:
     if kind == "saved model":
         return [read_meta_graph(data, *span) for span in spans(data, 0, len(data), _META_GRAPHS)]
     return []
+
+
+_MANIFESTS = ("weights_manifest.json", "model.json")
+_LARGEST_MANIFEST = 64 << 20
+
+
+def refuse_stripped(location: str, constants: Mapping[str, Stored]) -> None:
+    """Refuse a graph whose weights are in other files, as in models of TensorFlow.js.
+
+    Its converter of 2018 (tensorflowjs_converter, up to 0.8) clears `tensor_content` of every constant in
+    ``tensorflowjs_model.pb``; short lists of values, such as folded batch norms, are in other fields and remain. To
+    TensorFlow a constant without values is zeros, and its optimizer (grappler) writes zeros so: a single such constant
+    proves nothing. A graph is refused if a manifest next to it names a constant without values, or if no kernel has
+    values: a network with all-zero kernels computes nothing.
+
+    Raises:
+        SourceError: The values are in other files; names the manifest.
+    """
+    weights = [
+        (name, stored)
+        for name, stored in constants.items()
+        if stored.spec.size > 1 and role_of(stored.spec) is None
+    ]
+    bare = [name for name, stored in weights if not stored.held]
+    if not bare:
+        return
+    manifest = next((place for place in _beside(location) if _names(place).intersection(bare)), None)
+    kernels = [stored for _, stored in weights if len(stored.spec.shape) > 1] or [
+        stored for _, stored in weights
+    ]
+    if manifest is None and (len(bare) < 2 or any(stored.held for stored in kernels)):
+        return
+    raise SourceError(
+        "the values of this graph's constants are in other files, in TensorFlow.js shards",
+        where=location,
+        expected="values in the graph",
+        got=f"none for {len(bare)} of {len(weights)} weights, such as {bare[0]!r}",
+        hint=f"tfpt inspect {manifest}"
+        if manifest
+        else "open the weights_manifest.json that was next to the graph, with its shards; or freeze the graph again",
+    )
+
+
+def _beside(location: str) -> list[str]:
+    places = [inside(folder_of(location), name) for name in _MANIFESTS]
+    return [place for place in places if is_file(place)]
+
+
+def _names(manifest: str) -> set[str]:
+    """The names of the weights in a manifest; empty for any other file."""
+    data = open_storage(manifest).data
+    if len(data) > _LARGEST_MANIFEST:
+        return set()
+    try:
+        content = json.loads(data[:].tobytes())
+    except (ValueError, RecursionError):
+        return set()
+    groups = content.get("weightsManifest") if isinstance(content, dict) else content
+    found = set()
+    for group in groups if isinstance(groups, list) else ():
+        weights = group.get("weights") if isinstance(group, dict) else None
+        for weight in weights if isinstance(weights, list) else ():
+            if isinstance(weight, dict) and isinstance(weight.get("name"), str):
+                found.add(weight["name"])
+    return found

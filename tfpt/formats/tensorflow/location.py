@@ -1,4 +1,4 @@
-"""Which files a person means by the path of a checkpoint: its prefix, one of its files, or its folder."""
+"""Finds the files of a checkpoint by its prefix, one of its files, or its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfpt.io.storage import open_storage
 from tfpt.nearest import nearest
 
 _SUFFIX = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})$")
-# A file of a V1 checkpoint in several; TensorFlow's state file has question marks for the number (sharded_filename in
+# A shard of a V1 checkpoint; TensorFlow's state file has question marks instead of the number (sharded_filename in
 # tensorflow/core/kernels/save_op.cc, _AddShardedSaveOps in tensorflow/python/training/saver.py).
 _V1_SHARD = re.compile(r"(?P<prefix>.+)(?<!\.data)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})")
 _STATE = "checkpoint"
@@ -27,10 +27,10 @@ class Location:
     """The files of one checkpoint.
 
     Attributes:
-        prefix: The path that all of its files start with; what TensorFlow calls the checkpoint's path.
-        index: The file with names, shapes and places. For a V1 checkpoint this is the prefix itself, or the first
-            that is there of its several files.
-        v1_files: The files of a V1 checkpoint in several, whether all of them are there or not; otherwise none.
+        prefix: The common start of its files' paths, which TensorFlow calls the checkpoint's path.
+        index: The file with names, shapes and offsets. For a V1 checkpoint this is the prefix itself, or its first
+            existing shard.
+        v1_files: The shards of a V1 checkpoint, existing or not; otherwise empty.
     """
 
     prefix: str
@@ -52,30 +52,30 @@ def locate(path: str | os.PathLike[str]) -> Location:
 
     Args:
         path: A prefix (``model.ckpt-1000``); one of the files (``.index``, ``.meta``, ``.data-…``, the state file
-            ``checkpoint``, one of a V1 checkpoint in several); or a folder: one with a state file, a SavedModel, or
-            any with an index, of which the newest is taken. ``~`` is the home folder.
+            ``checkpoint``, a shard of a V1 checkpoint); or a folder with a state file, a SavedModel, or an index, of
+            which the newest is used. ``~`` is the home folder.
 
     Raises:
-        SourceError: There is none; says what was tried and which names come near.
+        SourceError: There is no checkpoint; says what was tried and which names come near.
     """
-    asked = as_location(path)
-    found = _at_prefix(asked)
+    given = as_location(path)
+    found = _at_prefix(given)
     if found:
         return found
-    if is_folder(asked):
-        return _in_folder(asked)
-    if name_of(asked) == _STATE and is_file(asked):
-        return _in_folder(folder_of(asked))
-    prefix = _SUFFIX.sub("", asked)
-    if prefix != asked:
+    if is_folder(given):
+        return _in_folder(given)
+    if name_of(given) == _STATE and is_file(given):
+        return _in_folder(folder_of(given))
+    prefix = _SUFFIX.sub("", given)
+    if prefix != given:
         found = _at_prefix(prefix)
         if found:
             return found
-    if is_file(asked):
-        if prefix != asked:
-            raise _not_found(asked, [f"{prefix}.index"], "the index of this checkpoint is missing")
-        return Location(asked, asked)
-    raise _not_found(asked, [f"{prefix}.index", asked], "there is no TensorFlow checkpoint of this name")
+    if is_file(given):
+        if prefix != given:
+            raise _not_found(given, [f"{prefix}.index"], "the index of this checkpoint is missing")
+        return Location(given, given)
+    raise _not_found(given, [f"{prefix}.index", given], "there is no TensorFlow checkpoint of this name")
 
 
 def _at_prefix(prefix: str) -> Location | None:
@@ -84,8 +84,8 @@ def _at_prefix(prefix: str) -> Location | None:
     shards = _v1_shards(prefix)
     if shards:
         return shards
-    # Without an index the prefix can itself be the file: TensorFlow's first format. Not so a file that carries
-    # the suffix of one of ours, nor the state file.
+    # Without an index the prefix may itself be the file, of a V1 checkpoint; but not a file with the suffix of a V2
+    # checkpoint's file, nor the state file.
     name = name_of(prefix)
     if name != _STATE and not _SUFFIX.search(name) and is_file(prefix):
         return Location(prefix, prefix)
@@ -94,15 +94,13 @@ def _at_prefix(prefix: str) -> Location | None:
     return None
 
 
-def _v1_shards(asked: str) -> Location | None:
-    """The V1 checkpoint in several files that `asked` names: by one of them, by the state file's pattern, or by all
-    that they have in common.
-    """
-    found = _V1_SHARD.fullmatch(name_of(asked))
-    folder = folder_of(asked)
-    if (found is None and (is_file(asked) or is_folder(asked))) or not is_folder(folder):
+def _v1_shards(given: str) -> Location | None:
+    """The sharded V1 checkpoint that `given` names: by a shard, by the state file's pattern, or by the prefix."""
+    found = _V1_SHARD.fullmatch(name_of(given))
+    folder = folder_of(given)
+    if (found is None and (is_file(given) or is_folder(given))) or not is_folder(folder):
         return None
-    name, count = (found["prefix"], found["count"]) if found else (name_of(asked), None)
+    name, count = (found["prefix"], found["count"]) if found else (name_of(given), None)
     there = [
         (shard["count"], inside(folder, entry))
         for entry in _names(folder)
@@ -113,7 +111,7 @@ def _v1_shards(asked: str) -> Location | None:
         return None
     if count is None:
         count, _ = max(there, key=lambda file: (modified(file[1]), file))
-    prefix = inside(folder, name) if folder_of(asked) != "." or asked.startswith(".") else name
+    prefix = inside(folder, name) if folder_of(given) != "." or given.startswith(".") else name
     files = tuple([f"{prefix}-{number:05d}-of-{count}" for number in range(min(int(count), _MOST_SHARDS))])
     return Location(prefix, next(file for c, file in there if c == count), files)
 
@@ -122,7 +120,7 @@ def _names(folder: str) -> Iterable[str]:
     try:
         return names_in(folder)
     except SourceError:
-        return ()  # not to be listed, such as a web server's: the names that were given have to do
+        return ()  # a folder that cannot be listed, such as a web server's
 
 
 def _in_folder(folder: str) -> Location:
@@ -131,7 +129,7 @@ def _in_folder(folder: str) -> Location:
     indexes = [inside(folder, name) for name in names if name.endswith(".index")]
     if _STATE in names:
         named = _latest(state)
-        # Written on another machine, or moved since: an absolute path is as good as the name at its end.
+        # It may be from another machine, or have been moved: of an absolute path, only the name counts.
         for candidate in (inside(folder, named), inside(folder, re.split(r"[/\\]", named)[-1])):
             found = _at_prefix(candidate) if named else None
             if found:
@@ -140,14 +138,14 @@ def _in_folder(folder: str) -> Location:
             raise _not_found(
                 inside(folder, named),
                 [inside(folder, f"{named}.index")],
-                f"the file {state} names a checkpoint that is not there",
+                f"the file {state} names a checkpoint that does not exist",
             )
     variables = _at_prefix(inside(folder, "variables", "variables"))
     if not indexes and variables:
         return variables
     if not indexes and any(name in names for name in _SAVED_MODEL):
         raise SourceError(
-            "this SavedModel has no variables of its own: there is no variables/variables.index",
+            "this SavedModel has no variables: there is no variables/variables.index",
             where=folder,
             hint="its weights may be constants in the graph, in saved_model.pb",
         )
@@ -170,7 +168,7 @@ def _in_folder(folder: str) -> Location:
 
 
 def _latest(state: str) -> str:
-    # Imported here: only a folder needs it, and it takes longer than reading a small index.
+    # Imported here: only folders need it, and it takes longer than reading a small index.
     from google.protobuf import text_format
 
     from tfpt.formats.tensorflow.tensorflow_pb2 import CheckpointState
@@ -189,15 +187,15 @@ def _latest(state: str) -> str:
     return message.model_checkpoint_path
 
 
-def _not_found(asked: str, tried: list[str], what: str) -> SourceError:
-    folder = folder_of(asked)
+def _not_found(given: str, tried: list[str], what: str) -> SourceError:
+    folder = folder_of(given)
     if not is_folder(folder):
-        return SourceError(what, where=asked, got=f"there is no folder {folder}")
-    prefixes = sorted({_SUFFIX.sub("", name.rstrip("/")) for name in names_in(folder)} - {name_of(asked)})
-    near = nearest(_SUFFIX.sub("", name_of(asked)), prefixes)
+        return SourceError(what, where=given, got=f"there is no folder {folder}")
+    prefixes = sorted({_SUFFIX.sub("", name.rstrip("/")) for name in names_in(folder)} - {name_of(given)})
+    near = nearest(_SUFFIX.sub("", name_of(given)), prefixes)
     return SourceError(
         what,
-        where=asked,
+        where=given,
         expected=" or ".join(tried),
         got=_listing(folder),
         nearest=[inside(folder, name) for name in near],
@@ -210,4 +208,4 @@ def _listing(folder: str) -> str:
     if not names:
         return f"{folder} is empty"
     rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{folder} holds {', '.join(names[:_LISTED])}{rest}"
+    return f"{folder} contains {', '.join(names[:_LISTED])}{rest}"

@@ -1,8 +1,8 @@
-"""Telling TensorFlow's messages apart by their structure, and reading them, binary or as text, into one form.
+"""Identifies TensorFlow's messages by their structure, and reads them, binary or text.
 
 The fields of a message may come in any order (https://protobuf.dev/programming-guides/encoding/#order), and any may be
-left out: TF-Hub's first modules have no `saved_model_schema_version`. So a message is known by which fields it has, and
-by what its nodes look like; of a file of another kind some byte soon contradicts.
+absent: TF-Hub's first modules have no `saved_model_schema_version`. So a message is identified by its fields and the
+form of its nodes; in a file of another kind some byte soon violates them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Kind = Literal["graph", "meta graph", "saved model"]
 
 _HEAD = 4096
 
-# Names of nodes and of operations: tensorflow/core/framework/node_def_util.cc and op_def_builder.cc; a function is
-# called as an operation of its own name.
+# Names of nodes and of operations: tensorflow/core/framework/node_def_util.cc and op_def_builder.cc; a function call
+# is an operation with the function's name.
 _NODE_NAME = re.compile(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _OP_NAME = re.compile(rb"_?[A-Z][A-Za-z0-9_>]*|__[A-Za-z0-9_]+")
 _LONGEST_NAME = 1 << 16
@@ -39,7 +39,7 @@ _NODE = dict.fromkeys(range(1, 8), LENGTH)
 
 _LARGEST_SCHEMA_VERSION = 100
 
-# What a file is called that is a SavedModel, whatever is in it.
+# File names that mean a SavedModel, whatever the content.
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 _SPACE = re.compile(rb"(?:\s|#[^\n]*(?:\n|$))*")
@@ -62,7 +62,7 @@ _TEXTS: Mapping[Kind, re.Pattern[bytes]] = {
 
 
 def kind_of(storage: Storage) -> Kind | None:
-    """Which of TensorFlow's messages a file holds, binary or as text; ``None`` for a file of another kind.
+    """Which of TensorFlow's messages a file contains, binary or text; ``None`` for a file of another kind.
 
     Example:
         >>> import tempfile
@@ -77,12 +77,12 @@ def kind_of(storage: Storage) -> Kind | None:
 
 
 def read_message(location: str) -> tuple[View, Kind, Storage | None]:
-    """The file as a binary message, which of the three it is, and the file itself where it is not text.
+    """The file as a binary message, its kind, and the file itself unless it is text.
 
-    A binary message is not copied, and a remote one not fetched. A file that has a SavedModel's name is taken for one.
+    A binary message is not copied, and a remote one not fetched. A file with a SavedModel's name counts as one.
 
     Raises:
-        SourceError: It is none of them, or text that is not as it should be.
+        SourceError: It is none of them, or invalid text.
     """
     storage = open_storage(location)
     head = storage.data[:_HEAD].tobytes()
@@ -96,17 +96,17 @@ def read_message(location: str) -> tuple[View, Kind, Storage | None]:
     if kind is None:
         refuse_pointer(storage.data, location)
         raise SourceError(
-            "the file is no graph of TensorFlow's",
+            "the file is not a TensorFlow graph",
             where=location,
-            expected="a GraphDef, a MetaGraphDef or a SavedModel, binary or as text",
+            expected="a GraphDef, a MetaGraphDef or a SavedModel, binary or text",
             got=f"{len(storage.data)} bytes that begin with {head[:24]!r}",
-            hint="if it was fetched, compare its size with the original's",
+            hint="if it was downloaded, compare its size with the original's",
         )
     return data, kind, storage
 
 
 def _from_text(storage: Storage, kind: Kind) -> bytes:
-    # Imported here: text is rare, and the module takes longer than reading a small graph.
+    # Imported here: text is rare, and importing takes longer than reading a small graph.
     from tfpt.formats.tensorflow.text import parse_text
 
     try:
@@ -130,7 +130,7 @@ def _text_kind(head: bytes) -> Kind | None:
 
 
 def _binary_kind(data: View) -> Kind | None:
-    """A SavedModel first: what makes one up would pass for a graph of functions more easily than the other way."""
+    """A SavedModel first: it is more easily mistaken for a graph of functions than the reverse."""
     if _fits(_is_saved_model, data):
         return "saved model"
     if _fits(_is_graph, data):
@@ -138,9 +138,9 @@ def _binary_kind(data: View) -> Kind | None:
     return "meta graph" if _fits(_is_meta_graph, data) else None
 
 
-def _fits(question: Callable[[View, int, int], bool], data: View) -> bool:
+def _fits(check: Callable[[View, int, int], bool], data: View) -> bool:
     try:
-        return question(data, 0, len(data))
+        return check(data, 0, len(data))
     except (ValueError, IndexError):
         return False
 
@@ -157,19 +157,19 @@ def _is_saved_model(data: View, begin: int, end: int) -> bool:
 
 
 def _is_meta_graph(data: View, begin: int, end: int) -> bool:
-    """Whether it is a MetaGraphDef: what it says of itself fits, and so does its graph; it has one of them at least."""
+    """Whether it is a MetaGraphDef: its meta info and its graph are valid, and it has a graph."""
     fields = _fields(data, begin, end, _META_GRAPH)
     infos, graphs = _of_number(fields, 1), _of_number(fields, 2)
     if infos and not _fields(data, *infos[0], _META_INFO):
         return False
     if not graphs:
         return False
-    # A graph without nodes is one where there is something else to know it by.
+    # A graph may have no nodes if there is a meta info to identify it by.
     return _is_graph(data, *graphs[0]) or (bool(infos) and _is_empty_graph(data, *graphs[0]))
 
 
 def _is_graph(data: View, begin: int, end: int) -> bool:
-    """Whether it is a GraphDef: with a node, or, where it has none, with a function that has a name."""
+    """Whether it is a GraphDef: with nodes, or else with a function that has a name."""
     fields = _fields(data, begin, end, _GRAPH)
     nodes, libraries = _of_number(fields, 1), _of_number(fields, 2)
     if nodes:
@@ -192,10 +192,10 @@ def _is_node(data: View, begin: int, end: int) -> bool:
 
 
 def _fields(data: View, begin: int, end: int, kinds: Mapping[int, int] | None = None) -> list[Field]:
-    """The first fields of a message; none where one of them is not such as the message has.
+    """The first fields of a message; empty if one of them is not a field of `kinds`.
 
     Raises:
-        ValueError: The bytes are no message.
+        ValueError: The bytes are not a message.
     """
     fields: list[Field] = []
     for field in walk(data, begin, end):
@@ -216,7 +216,7 @@ def _size(span: tuple[int, int]) -> int:
 
 
 def _has_text(data: View, fields: list[Field], number: int, pattern: re.Pattern[bytes]) -> bool:
-    """Whether a field of that number is there, and is a text of that pattern."""
+    """Whether a field of that number exists, and its text matches the pattern."""
     spans = _of_number(fields, number)
     if len(spans) != 1 or _size(spans[0]) > _LONGEST_NAME:
         return False

@@ -1,4 +1,4 @@
-"""What a MetaGraphDef says of its graph: tags, signatures, and where the graph lies.
+"""Reads a MetaGraphDef: tags, signatures, and where its graph is.
 
 The message: tensorflow/core/protobuf/meta_graph.proto.
 """
@@ -21,11 +21,11 @@ _OWN = "__saved_model_"
 
 @dataclass(frozen=True)
 class Argument:
-    """What goes into a signature, or comes out.
+    """An input or output of a signature.
 
     Attributes:
-        tensor: The name of the tensor in the graph; empty where it is of several, such as a sparse one.
-        shape: Its shape; ``None`` for an axis of any size, and for any number of axes.
+        tensor: The name of the tensor in the graph; empty if there are several, as for a sparse one.
+        shape: Its shape; ``None`` for an axis of any size, or for any number of axes.
         dtype: Its dtype.
     """
 
@@ -44,9 +44,9 @@ class Signature:
     """A way to call a model.
 
     Attributes:
-        method: What it is for, such as ``tensorflow/serving/predict``.
-        inputs: What goes in, by name.
-        outputs: What comes out, by name.
+        method: Its purpose, such as ``tensorflow/serving/predict``.
+        inputs: The inputs, by name.
+        outputs: The outputs, by name.
     """
 
     method: str
@@ -63,13 +63,13 @@ def _list(arguments: Mapping[str, Argument]) -> str:
 
 @dataclass(frozen=True)
 class MetaGraph:
-    """A graph and what is said of it.
+    """A graph and its description.
 
     Attributes:
-        tags: What tells it from the others of a SavedModel.
-        version: The version of TensorFlow that wrote it; empty where it does not say.
+        tags: What distinguishes it from the other graphs of a SavedModel.
+        version: The version of TensorFlow that wrote it; empty if unknown.
         signatures: The ways to call it, by name.
-        graph: Where its GraphDef lies.
+        graph: Where its GraphDef is.
         has_objects: Whether it was written by TensorFlow 2, from objects.
         captured: The names of the constants that its objects have, such as ``self.w = tf.constant(…)``.
     """
@@ -83,10 +83,10 @@ class MetaGraph:
 
 
 def read_meta_graph(data: View, begin: int, end: int) -> MetaGraph:
-    """The MetaGraphDef in ``data[begin:end]``; its graph is not looked at.
+    """The MetaGraphDef in ``data[begin:end]``; its graph is not parsed.
 
     Raises:
-        ValueError: The bytes are none.
+        ValueError: The bytes are not a message.
         DecodeError: A part of it cannot be parsed.
     """
     info = MetaGraphDef.MetaInfoDef()
@@ -98,7 +98,7 @@ def read_meta_graph(data: View, begin: int, end: int) -> MetaGraph:
         if field.kind != LENGTH:
             continue
         if field.number == _INFO:
-            # Without the list of all operations, which is long.
+            # Without the long list of all operations.
             for number in (4, 5):
                 for at, to in spans(data, field.begin, field.end, number):
                     text = bytes(data[at:to]).decode()
@@ -110,7 +110,7 @@ def read_meta_graph(data: View, begin: int, end: int) -> MetaGraph:
             graph = (field.begin, field.end)
         elif field.number == _SIGNATURE:
             name, signature = _signature(data, field.begin, field.end)
-            # TensorFlow's own operations that set a model up are stored as signatures too.
+            # TensorFlow stores its own initialization operations as signatures too.
             if not name.startswith(_OWN):
                 signatures[name] = signature
         elif field.number == _OBJECTS:

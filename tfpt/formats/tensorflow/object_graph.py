@@ -1,4 +1,4 @@
-"""The graph of objects that TensorFlow 2 stores in a checkpoint: what the variables are called, and what they are for.
+"""The graph of objects that TensorFlow 2 stores in a checkpoint: names and roles of the variables.
 
 The message: tensorflow/core/protobuf/trackable_object_graph.proto; keys and their parts:
 tensorflow/python/checkpoint/graph_view.py and tensorflow/python/trackable/trackable_utils.py.
@@ -22,23 +22,23 @@ _VARIABLE = f"{_ATTRIBUTES}VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 _METRICS = "keras_api/metrics/"
 
-# No path of a model's has more; only slots need paths, and one of a hostile graph has no claim to a long name.
+# No model's path is longer; only slots need paths, and a hostile graph gets no long names.
 _LONGEST_PATH = 1024
 _MOST_NAMES = 64
 
 _STEPS = frozenset({"iter", "iterations", "_iterations"})
 _RATES = frozenset({"learning_rate", "_learning_rate", "decay"})
-# What Keras calls its moving averages of variables (keras/src/optimizers/base_optimizer.py, `use_ema`).
+# Keras' name for its moving averages of variables (keras/src/optimizers/base_optimizer.py, `use_ema`).
 _AVERAGES = "_model_variables_moving_average"
 
 
 @dataclass
 class Naming:
-    """What a graph says of the tensors of its checkpoint.
+    """Names and roles of a checkpoint's tensors, from its graph.
 
     Attributes:
         names: Readable name by key.
-        roles: What a tensor is for, by key, of those that are no weights.
+        roles: The role of each tensor that is not a weight, by key.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Naming:
 
 
 def path_of(key: str) -> str:
-    """The path of a variable, from its key: without the part that says that it is a variable.
+    """The path of a variable: its key without the suffix that marks variables.
 
     Example:
         >>> path_of("model/w/.ATTRIBUTES/VARIABLE_VALUE"), path_of("model/w/.ATTRIBUTES/OBJECT_CONFIG_JSON")
@@ -56,7 +56,7 @@ def path_of(key: str) -> str:
 
 
 def name_by_keys(keys: Collection[str]) -> Naming:
-    """Names and roles as far as keys alone tell them, where the graph is not at hand.
+    """Names and roles from the keys alone, if the graph is not available.
 
     Example:
         >>> name_by_keys(["w/.ATTRIBUTES/VARIABLE_VALUE"]).names
@@ -72,27 +72,27 @@ def name_by_keys(keys: Collection[str]) -> Naming:
 
 
 def name_by_graph(message: bytes, keys: Collection[str]) -> Naming:
-    """Names and roles as the graph tells them; of keys it does not have, as the keys tell.
+    """Names and roles from the graph; for keys that it does not have, from the keys.
 
-    A variable is called by its full name where it has one and no other has the same; else by its path; a slot
+    A variable has its full name if it has one and it is unique, else its path; a slot is called
     ``<variable>/<path of the optimizer>/<name of the slot>``.
 
     Raises:
-        ValueError: The message is no graph, or refers to objects that it does not have.
+        ValueError: The message is not a graph, or refers to objects that do not exist.
     """
     try:
         graph = TrackableObjectGraph.FromString(message)
     except DecodeError:
         raise ValueError("it cannot be parsed") from None
     if any(not 0 <= node < len(graph.nodes) for node in _referred(graph)):
-        raise ValueError("it refers to an object that it does not have")
+        raise ValueError("it refers to an object that does not exist")
     naming = name_by_keys(keys)
     stored = _stored(graph, naming.names)
     full_names = Counter(full_name for _, full_name in stored.values() if full_name)
     paths = set(naming.names.values())
     slots = _slots(graph)
     for node, (key, full_name) in stored.items():
-        # A full name that another tensor has as its path would make that one unreachable.
+        # A full name that is another tensor's path would make that tensor unreachable.
         if node not in slots and full_names[full_name] == 1 and full_name not in paths:
             naming.names[key] = full_name
     parents = _parents(graph)
@@ -135,7 +135,7 @@ def _stored(graph: TrackableObjectGraph, keys: Mapping[str, str]) -> dict[int, t
 
 
 def _slots(graph: TrackableObjectGraph) -> dict[int, tuple[int, int, str]]:
-    """Of each slot the variable, the optimizer and the slot's name."""
+    """The variable, the optimizer and the name of each slot."""
     return {
         slot.slot_variable_node_id: (slot.original_variable_node_id, number, slot.slot_name)
         for number, node in enumerate(graph.nodes)
@@ -144,9 +144,9 @@ def _slots(graph: TrackableObjectGraph) -> dict[int, tuple[int, int, str]]:
 
 
 def _parents(graph: TrackableObjectGraph) -> dict[int, tuple[int, str]]:
-    """What leads to each object on the shortest way, and under which name; a graph may have cycles.
+    """The parent of each object on the shortest path, and its name there; a graph may have cycles.
 
-    Not the paths themselves: of a chain of objects they would take the square of its length.
+    Whole paths would take memory quadratic in the length of a long chain of objects.
     """
     parents: dict[int, tuple[int, str]] = {}
     waiting = deque([0] if graph.nodes else [])
@@ -160,7 +160,7 @@ def _parents(graph: TrackableObjectGraph) -> dict[int, tuple[int, str]]:
 
 
 def _path(parents: Mapping[int, tuple[int, str]], number: int) -> str:
-    """The path to an object; empty for the root, for one that nothing leads to, and for one beyond reason."""
+    """The path to an object; empty for the root, for an unreachable object, and for a path beyond the limits."""
     names: list[str] = []
     while number in parents and len(names) <= _MOST_NAMES:
         number, name = parents[number]
@@ -173,7 +173,7 @@ def _roles(graph: TrackableObjectGraph, slots: Collection[int]) -> dict[int, Rol
     roles: dict[int, Role] = {}
     weights: set[int] = set()
     own: dict[int, Role] = {}
-    # Lists by their numbers, each taken apart once: many optimizers of a hostile graph may share one long list.
+    # Lists by number, so that each is read once: many optimizers of a hostile graph may share one long list.
     trained: set[int | None] = set()
     kept: set[int | None] = set()
     averaged: set[int | None] = set()
@@ -201,9 +201,9 @@ def _roles(graph: TrackableObjectGraph, slots: Collection[int]) -> dict[int, Rol
 
 
 def _is_optimizer(node: TrackableObjectGraph.TrackableObject, children: Collection[str]) -> bool:
-    """Whether an object is an optimizer: graphs name no classes, so by what it has.
+    """Whether an object is an optimizer, judged by its attributes: graphs do not name classes.
 
-    Optimizers of TensorFlow 1 and of Keras before 2.11 have slots; later ones of Keras a list `_variables`; all count
+    Optimizers of TensorFlow 1 and of Keras before 2.11 have slots, later ones of Keras a list `_variables`; all count
     steps or have a rate.
     """
     runs = not _STEPS.isdisjoint(children) and not _RATES.isdisjoint(children)

@@ -1,4 +1,4 @@
-"""SavedModels of TensorFlow 1 and 2, and modules of TensorFlow Hub: a graph, and a checkpoint beside it.
+"""Reads SavedModels of TensorFlow 1 and 2, and TensorFlow Hub modules: a graph, and a checkpoint next to it.
 
 The folder: https://www.tensorflow.org/guide/saved_model; a module of Hub's first format has ``tfhub_module.pb`` too.
 """
@@ -22,7 +22,7 @@ from tfpt.io.locations import folder_of, inside, is_file, is_folder, name_of
 from tfpt.tensors import TensorSpec
 
 _HUB = "tfhub_module.pb"
-# What lies beside the model and says nothing of weights: naming it means the model.
+# Files next to the model without weights: their path means the model.
 BESIDE = ("fingerprint.pb", "keras_metadata.pb", _HUB)
 
 # Functions that save and restore variables (tensorflow/python/checkpoint/functional_saver.py).
@@ -30,21 +30,21 @@ _SAVING = ("__inference__traced_save_", "__inference__traced_restore_")
 
 
 class SavedModelSource(Source):
-    """The variables of a SavedModel, and the constants that are weights; where it has no variables, all constants.
+    """The variables of a SavedModel, and the constants that are weights; all constants if it has no variables.
 
-    Constants beside variables are those that objects of TensorFlow 2 have (``self.w = tf.constant(…)``) and those in
-    their functions; in graphs of TensorFlow 1 they are what variables began with, and are not listed.
+    Next to variables, the listed constants are those of TensorFlow 2's objects (``self.w = tf.constant(…)``) and of
+    their functions; in graphs of TensorFlow 1 constants are initial values of variables, and are not listed.
 
     Args:
         location: The folder, or the ``saved_model.pb`` or ``saved_model.pbtxt`` in it.
-        verify_checksums: Whether `read` compares a variable's bytes with their checksum.
-        dequantize: Whether quantized constants of its graphs are read as the numbers they stand for.
+        verify_checksums: Whether `read` verifies a variable's checksum.
+        dequantize: Whether quantized constants of its graphs are dequantized.
 
     Attributes:
-        location: The folder; the file where it stands by itself under another name.
+        location: The folder; or the file, if it has another name.
         tags: The tags of each of its graphs.
-        signatures: The ways to call each of its graphs, by name, by the graph's tags.
-        paths: The path through objects of each variable, where it is a checkpoint of objects.
+        signatures: The signatures of each of its graphs, by name, by the graph's tags.
+        paths: The path through objects of each variable, if the checkpoint is object-based.
         sizes: Bytes in the files of each tensor of strings.
 
     Raises:
@@ -95,7 +95,7 @@ class SavedModelSource(Source):
 
     @property
     def details(self) -> list[str]:
-        """The signatures in words, one a line."""
+        """The signatures in words, one per line."""
         return [
             f"signature {name}: {signature}" + (f"  (tags {', '.join(tags)})" if len(self.tags) > 1 else "")
             for tags, signatures in self.signatures.items()
@@ -104,12 +104,12 @@ class SavedModelSource(Source):
 
     @property
     def files(self) -> Sequence[str]:
-        """The graph, and what holds the variables."""
+        """The graph, and the files of the variables."""
         return tuple(dict.fromkeys([*self._graph.files, *self._inner.files]))
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """Tensors that are listed and cannot be read, each with the reason."""
+        """Listed tensors that cannot be read, each with the reason."""
         return self._inner.unavailable
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
@@ -119,19 +119,19 @@ class SavedModelSource(Source):
         return self._inner.read(name)
 
     def release(self, name: str) -> None:
-        """Let go of the pages that hold this tensor."""
+        """Release the pages of this tensor."""
         if name in self._constants:
             self._graph.release(self._constants[name])
         else:
             self._inner.release(name)
 
     def fingerprint(self) -> str:
-        """A hash of the fingerprints of the graphs and of what holds the variables."""
+        """A hash of the fingerprints of the graphs and of the checkpoint."""
         both = self._graph.fingerprint() + ("" if self._inner is self._graph else self._inner.fingerprint())
         return hashlib.sha256(both.encode()).hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._inner.close()
         self._graph.close()
 
@@ -151,27 +151,27 @@ def _file_of(location: str) -> str:
 
 
 def _values_of(graph: GraphSource, prefix: str, verify_checksums: bool) -> Source:
-    """What holds the variables: the checkpoint beside the graph, or, where it has none, the graph."""
+    """The source of the variables: the checkpoint next to the graph, or else the graph."""
     if is_file(f"{prefix}.index") or is_file(prefix):
         return open_checkpoint(prefix, verify_checksums)
     if graph.has_variables:
         raise SourceError(
             "the variables of this SavedModel are missing",
             where=graph.location,
-            expected=f"{prefix}.index and the data files beside it",
+            expected=f"{prefix}.index and the data files next to it",
             got="a graph that has variables",
-            hint="fetch the whole folder, the one called variables included",
+            hint="download the whole folder, including variables/",
         )
     return graph
 
 
 def _constants_beside(variables: Source, graph: GraphSource) -> dict[str, str]:
-    """The constants to list beside variables: own name, and name in the graph."""
+    """The constants to list in addition to variables: listed name, and name in the graph."""
     captured = {name for meta_graph in graph.meta_graphs for name in meta_graph.captured}
     if not any(meta_graph.has_objects for meta_graph in graph.meta_graphs):
         return {}
     if all(name in variables.roles for name in variables.specs):
-        # No weights but these: all that is not TensorFlow's own for saving.
+        # There are no other weights: all constants except those of TensorFlow's saving functions.
         wanted = [name for name in graph.specs if not graph.functions.get(name, "").startswith(_SAVING)]
     else:
         wanted = [

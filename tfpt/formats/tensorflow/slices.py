@@ -1,4 +1,4 @@
-"""Partitioned variables: under which keys their pieces are stored, and whether the pieces make up the whole.
+"""Partitioned variables: the keys of their pieces, and whether the pieces cover the whole variable.
 
 Keys are written by EncodeTensorNameSlice (tensorflow/core/util/saved_tensor_slice_util.cc) in the ordered code of
 tensorflow/core/lib/strings/ordered_code.cc: bytes that sort as the values do.
@@ -22,7 +22,7 @@ _MOST_CELLS = 1 << 24
 
 @dataclass(frozen=True)
 class Piece:
-    """A box within a tensor: per axis where it starts and its length, -1 for the whole axis.
+    """A box within a tensor: start and length along each axis, with length -1 for the whole axis.
 
     Example:
         >>> piece = Piece((0, 3), (-1, 2))
@@ -35,14 +35,14 @@ class Piece:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it takes every axis as a whole: TensorFlow then stores the values under the tensor's own name."""
+        """Whether it covers all axes: TensorFlow then stores the values under the tensor's own name."""
         return all(length == _FULL for length in self.lengths)
 
     def within(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
-        """The index that takes this piece out of a tensor of `shape`.
+        """The index of this piece in a tensor of `shape`.
 
         Raises:
-            ValueError: It is of another rank, or reaches out of the tensor.
+            ValueError: It has another rank, or extends beyond the tensor.
         """
         if len(shape) != len(self.starts):
             raise ValueError(f"a piece of {len(self.starts)} axes in a tensor of {len(shape)}")
@@ -50,7 +50,7 @@ class Piece:
         for start, length, size in zip(self.starts, self.lengths, shape, strict=True):
             box = slice(0, size) if length == _FULL else slice(start, start + length)
             if not 0 <= box.start <= box.stop <= size:
-                raise ValueError(f"a piece takes {box.start} to {box.stop} of an axis of {size}")
+                raise ValueError(f"a piece covers {box.start} to {box.stop} of an axis of {size}")
             index.append(box)
         return tuple(index)
 
@@ -71,7 +71,7 @@ def piece_key(name: str, piece: Piece) -> bytes:
 
 
 def covers_once(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...]) -> bool:
-    """Whether the boxes take each element of a tensor of `shape` exactly once.
+    """Whether the boxes cover each element of a tensor of `shape` exactly once.
 
     Example:
         >>> covers_once([(slice(0, 3),), (slice(3, 7),)], (7,)), covers_once([(slice(0, 3),)], (7,))
@@ -81,15 +81,15 @@ def covers_once(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...]) -> b
         sorted({0, size, *(e for box in boxes for e in (box[axis].start, box[axis].stop))})
         for axis, size in enumerate(shape)
     ]
-    # Cells between edges instead of elements: a handful, where elements are millions. Pieces that make up a tensor
-    # have about as many cells as there are pieces; others may have as many as their number to the power of the axes.
+    # Cells between edges instead of elements: a handful instead of millions. Pieces of a tensor have about as many
+    # cells as there are pieces; hostile ones may have that number to the power of the rank.
     if math.prod([len(e) for e in edges]) > _MOST_CELLS:
         return False
     taken = np.zeros([max(len(e) - 1, 0) for e in edges], np.bool_)
     places = [{edge: at for at, edge in enumerate(e)} for e in edges]
     for box in boxes:
         cells = tuple([slice(p[b.start], p[b.stop]) for p, b in zip(places, box, strict=True)])
-        # Given up at the first overlap: no cell is looked at more than twice, however many boxes lie on each other.
+        # Stops at the first overlap: no cell is visited more than twice, however many boxes overlap.
         if taken[cells].any():
             return False
         taken[cells] = True
@@ -97,7 +97,7 @@ def covers_once(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...]) -> b
 
 
 def _ordered_string(data: bytes) -> bytes:
-    # One pass over the bytes: escaping one after the other would escape the first one's escapes.
+    # One pass over the bytes: two passes would escape the escapes of the first.
     escapes = {0x00: b"\x00\xff", 0xFF: b"\xff\x00"}
     return b"".join(escapes.get(byte, bytes((byte,))) for byte in data) + b"\x00\x01"
 

@@ -1,4 +1,4 @@
-"""Reading LevelDB's table format: sorted keys and values in checksummed blocks, the index of a checkpoint.
+"""LevelDB's table format, in which checkpoints store their index: sorted keys and values in checksummed blocks.
 
 The format: leveldb/doc/table_format.md and leveldb/table/format.cc, which tensorflow/core/lib/io/table.cc follows::
 
@@ -13,9 +13,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
 from tfpt.errors import SourceError
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.snappy import decompress
+from tfpt.formats.tensorflow.wire import read_varint
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.lfs import refuse_pointer
 from tfpt.io.storage import Bytes
@@ -26,16 +29,16 @@ TRAILER_SIZE = 5
 
 UNCOMPRESSED, SNAPPY = 0, 1
 
-# TensorFlow's writer stores every sixteenth key in full, so no table of its has keys of more than 16 times its
-# bytes. The bound keeps a small hostile file, each key sharing almost all of the one before, from filling memory.
+# TensorFlow's writer stores every sixteenth key in full, so the keys of a table are at most 16 times its size. The
+# bound keeps a small hostile file, where each key shares almost all of the previous one, from filling memory.
 _LARGEST_KEY_GROWTH = 64
 
-# Blocks of indexes have some 4 KB; larger ones hold one large value.
+# Blocks of an index have about 4 KB; larger ones contain one large value.
 _COPIED = 1 << 16
 
 
 def has_footer(tail: bytes) -> bool:
-    """Whether `tail`, the last bytes of a file, ends a table.
+    """Whether `tail`, the last bytes of a file, ends with the footer of a table.
 
     Example:
         >>> has_footer(bytes(40) + bytes.fromhex("57fb808b247547db")), has_footer(b"")
@@ -47,18 +50,18 @@ def has_footer(tail: bytes) -> bool:
 class Table:
     """A table, read in the order of its keys, or by key.
 
-    Iterating gives ``(key, value)`` pairs of bytes; keys increase strictly. Every block's checksum is verified when
-    the block is reached, and no length in the file is believed before it is compared with what is there.
+    Iterating yields ``(key, value)`` pairs of bytes; keys increase strictly. Every block's checksum is verified when
+    the block is reached, and every length is validated before use.
 
     Args:
         data: The whole file.
-        location: Where it is, for errors.
+        location: Its path or URL, for errors.
 
     Attributes:
-        size: Its bytes.
+        size: Its size in bytes.
 
     Raises:
-        SourceError: The file is no table, or is damaged; also while iterating.
+        SourceError: The file is not a table, or is damaged; also while iterating.
     """
 
     def __init__(self, data: Bytes, location: str) -> None:
@@ -70,11 +73,11 @@ class Table:
         if not has_footer(tail):
             refuse_pointer(data, location)
             raise SourceError(
-                "not a table of TensorFlow's: the file does not end with the mark of one",
+                "not a TensorFlow table: the file does not end with its footer",
                 where=location,
                 expected=f"a footer of {FOOTER_SIZE} bytes that ends in {MAGIC.hex()}",
                 got=f"{self.size} bytes that end in {tail[-8:].hex() or 'nothing'}",
-                hint="if this is the index of a checkpoint, it is cut off: fetch it again",
+                hint=DOWNLOAD_AGAIN,
             )
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
@@ -87,9 +90,9 @@ class Table:
                 yield key, bytes(value)
 
     def find(self, key: bytes) -> bytes | memoryview | None:
-        """The value under `key`, or ``None``: reads one data block, and the index where nothing has before.
+        """The value under `key`, or ``None``: reads one data block, and the index the first time.
 
-        A value of a large block is a view of the file, where it is not compressed.
+        A value in a large block is a view of the file, unless it is compressed.
 
         Raises:
             SourceError: The index or that block is damaged.
@@ -101,18 +104,18 @@ class Table:
         return None
 
     def block_of(self, key: bytes) -> tuple[int, int] | None:
-        """Offset and size of the data block that holds `key` if any does.
+        """Offset and size of the data block that contains `key`, if any does.
 
         Raises:
             SourceError: The index is damaged.
         """
         blocks = self._blocks()
-        # The index has for each block a key that is none before its last one, and before the next block's first.
+        # The index has a key for each block that is at least its last key, and less than the next block's first.
         at = bisect_left(blocks, key, key=lambda block: block[0])
         return None if at == len(blocks) else blocks[at][1:]
 
     def checksums(self) -> bytes:
-        """The stored checksums of all data blocks, one after the other, with the types of the blocks."""
+        """The stored checksums and types of all data blocks, concatenated."""
         return b"".join(self._bytes(offset + size, TRAILER_SIZE) for _, offset, size in self._blocks())
 
     def _blocks(self) -> Sequence[tuple[bytes, int, int]]:
@@ -121,11 +124,11 @@ class Table:
         return self._found
 
     def _handles(self) -> Iterator[tuple[bytes, int, int]]:
-        """The index's key, offset and size of each data block; they follow one another: none is read twice."""
+        """The index's key, offset and size of each data block; blocks must not overlap, so none is read twice."""
         footer_at = self.size - FOOTER_SIZE
         footer = self._bytes(footer_at, FOOTER_SIZE)
         meta_at, meta_size, at = self._handle(footer, 0, footer_at)
-        # Empty in TensorFlow's tables, but a damaged byte is a damaged file.
+        # Empty in TensorFlow's tables, but its checksum detects damage.
         self._block(meta_at, meta_size)
         index_at, index_size, _ = self._handle(footer, at, footer_at)
         end = 0
@@ -145,7 +148,7 @@ class Table:
             offset, at = read_varint(data, at)
             size, at = read_varint(data, at)
         except ValueError:
-            raise self._damaged("a block handle of the table is cut off", where) from None
+            raise self._damaged("a block handle of the table is truncated", where) from None
         if offset + size + TRAILER_SIZE > self.size - FOOTER_SIZE:
             raise self._damaged(
                 "the table points to a block outside itself",
@@ -159,7 +162,7 @@ class Table:
         return self._data[offset : offset + size].tobytes()
 
     def _block(self, offset: int, size: int) -> bytes | memoryview:
-        """The content of a block: bytes, which are faster to go through, or of a large one a view."""
+        """The content of a block: bytes, which are faster to process, or a view of a large one."""
         raw = self._data[offset : offset + size + TRAILER_SIZE]
         content, kind = raw[:size], int(raw[size])
         stored = int.from_bytes(raw[size + 1 :].tobytes(), "little")
@@ -179,7 +182,7 @@ class Table:
             except ValueError as error:
                 raise self._damaged(str(error), offset) from None
         raise self._damaged(
-            "a block of the table is compressed in a way tfpt does not know",
+            "a block of the table has an unknown compression",
             offset,
             expected="0 (none) or 1 (snappy)",
             got=str(kind),
@@ -191,7 +194,7 @@ class Table:
         restarts = int.from_bytes(bytes(block[max(end, 0) :]), "little")
         end -= 4 * restarts
         if end < 0:
-            raise self._damaged("a block of the table has no room for its restart points", offset)
+            raise self._damaged("a block of the table is too small for its restart points", offset)
         key = b""
         at = 0
         budget = _LARGEST_KEY_GROWTH * len(block)
@@ -213,7 +216,7 @@ class Table:
                 yield key, block[value_at:following]
                 at = following
         except (ValueError, IndexError):
-            raise self._damaged("an entry of the table reaches out of its block", offset) from None
+            raise self._damaged("an entry of the table extends beyond its block", offset) from None
 
     def _damaged(
         self, what: str, offset: int, expected: str | None = None, got: str | None = None
@@ -222,40 +225,105 @@ class Table:
         return SourceError(what, where=where, expected=expected, got=got, hint=DOWNLOAD_AGAIN)
 
 
-def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The variable-length integer at `at`, and where the next thing starts.
+# Added to the rotated checksum, since a plain checksum among the bytes that another one covers would weaken that one
+# (leveldb/util/crc32c.h, tensorflow/core/lib/hash/crc32c.h).
+_MASK_DELTA = 0xA282EAD8
+_UINT32 = 0xFFFFFFFF
+
+# A call holds Python's lock: other threads get their turn after this many bytes (about 0.1 ms).
+_CHUNK = 1 << 20
+
+
+def crc32c(data: bytes | npt.NDArray[np.uint8], start: int = 0) -> int:
+    """The CRC-32C of `data`, continuing that of the bytes before it.
+
+    Args:
+        data: Bytes, or a one-dimensional contiguous array of them, which is not copied.
+        start: The checksum of the preceding bytes.
+
+    Example:
+        >>> hex(crc32c(b"123456789")), hex(crc32c(b"6789", crc32c(b"12345")))
+        ('0xe3069283', '0xe3069283')
+    """
+    if len(data) <= _CHUNK:
+        return int(google_crc32c.extend(start, data))
+    for begin in range(0, len(data), _CHUNK):
+        start = int(google_crc32c.extend(start, data[begin : begin + _CHUNK]))
+    return start
+
+
+def masked(crc: int) -> int:
+    """The checksum in its stored form.
+
+    Example:
+        >>> masked(crc32c(b"")) == 0xA282EAD8
+        True
+    """
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & _UINT32
+
+
+# The densest element is a copy of 64 bytes encoded in 3, so nothing grows more than this.
+_LARGEST_GROWTH = 22
+_LONGEST_LENGTH = 5
+
+
+def decompress(data: bytes) -> bytes:
+    """Decompress one snappy block; allocates at most 22 times its length.
+
+    The format: https://github.com/google/snappy/blob/main/format_description.txt. The blocks of an index have a few
+    kilobytes, so plain Python is fast enough and saves a dependency.
 
     Raises:
-        ValueError: The data end before it does, or it has more than 64 bits.
+        ValueError: `data` is not a complete snappy block.
 
     Example:
-        >>> read_varint(bytes([0xAC, 0x02]), 0)
-        (300, 2)
+        >>> decompress(bytes([9, 2 << 2]) + b"abc" + bytes([2 << 2 | 1, 3]))
+        b'abcabcabc'
     """
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >> 64:
-                break
-            return value, at
-    raise ValueError("a variable-length integer is cut off or has more than 64 bits")
+    try:
+        return _decompress(data)
+    except IndexError:
+        raise ValueError("the snappy block ends in the middle of an element") from None
 
 
-def write_varint(value: int) -> bytes:
-    """A non-negative integer of at most 64 bits, 7 bits a byte, lowest first.
-
-    Example:
-        >>> write_varint(300).hex()
-        'ac02'
-    """
+def _decompress(data: bytes) -> bytes:
+    try:
+        length, at = read_varint(data, 0, min(len(data), _LONGEST_LENGTH))
+    except ValueError:
+        raise ValueError("the length of a snappy block is cut off or has more than 32 bits") from None
+    if length > _LARGEST_GROWTH * len(data):
+        raise ValueError(f"a snappy block of {len(data)} bytes cannot expand to the {length} it declares")
     out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
+    end = len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag & 3 == 0:
+            size = tag >> 2
+            if size >= 60:
+                width = size - 59
+                size = int.from_bytes(data[at : at + width], "little")
+                at += width
+            size += 1
+            if size > end - at:
+                raise ValueError("a snappy literal extends past the end of its block")
+            out += data[at : at + size]
+            at += size
+        else:
+            if tag & 3 == 1:
+                size, offset, width = (tag >> 2 & 7) + 4, (tag >> 5) << 8 | data[at], 1
+            else:
+                width = 2 if tag & 3 == 2 else 4
+                size, offset = (tag >> 2) + 1, int.from_bytes(data[at : at + width], "little")
+            at += width
+            if at > end or not 0 < offset <= len(out):
+                raise ValueError("a snappy copy points before the start of its block")
+            begin = len(out) - offset
+            # A copy may overlap its own output: then its first `offset` bytes repeat.
+            piece = bytes(out[begin : begin + size])
+            out += (piece * (size // len(piece) + 1))[:size]
+        if len(out) > length:
+            break
+    if len(out) != length:
+        raise ValueError(f"a snappy block declares {length} bytes and expands to {len(out)}")
     return bytes(out)

@@ -1,34 +1,31 @@
-"""How a bundle stores a tensor of strings.
+"""Encodes and decodes tensors of strings in V2 checkpoints.
 
 WriteStringTensor in tensorflow/core/util/tensor_bundle/tensor_bundle.cc::
 
     length of each string (varints)   masked crc32c of the lengths (uint32)   the bytes of all strings
 
-Checksums take each length not as its varint but as a uint32, or a uint64 where it does not fit; the one in the
-tensor's entry covers lengths, their checksum as it is stored, and bytes.
+Checksums cover each length as a uint32, or as a uint64 if it does not fit, rather than as a varint; the one in the
+tensor's entry covers the lengths, their stored checksum, and the bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from tfpt.formats.tensorflow.checksum import crc32c, masked
-from tfpt.formats.tensorflow.sstable import read_varint, write_varint
+from tfpt.formats.tensorflow.sstable import crc32c, masked
+from tfpt.formats.tensorflow.wire import read_varint, write_varint
 
 
 def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:
-    """The `count` strings that `raw` holds.
+    """The `count` strings in `raw`.
 
     Args:
         raw: All bytes of the tensor.
         count: The number of its elements.
-        checksum: The masked checksum to compare with; ``None`` to compare none.
+        checksum: The expected masked checksum; ``None`` to skip the check.
 
     Raises:
-        ValueError: Lengths or checksums do not fit the bytes.
+        ValueError: Lengths or checksums do not match the bytes.
 
     Example:
         >>> decode_strings(*encode_strings([b"relu", b""])[:1], 2, None)
@@ -46,7 +43,7 @@ def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:
     begin = at + 4
     if begin + sum(lengths) != len(raw):
         raise ValueError(
-            f"the strings have {sum(lengths)} bytes by their lengths, and {len(raw) - begin} in the file"
+            f"the lengths of the strings add up to {sum(lengths)} bytes, and there are {len(raw) - begin}"
         )
     if checksum is not None:
         crc = _crc_of_lengths(lengths)
@@ -62,23 +59,11 @@ def decode_strings(raw: bytes, count: int, checksum: int | None) -> list[bytes]:
 
 
 def encode_strings(strings: Sequence[bytes]) -> tuple[bytes, int]:
-    """The bytes to store, and their checksum, not masked."""
+    """The bytes to store, and their unmasked checksum."""
     lengths = [len(string) for string in strings]
     crc = _crc_of_lengths(lengths)
     tail = masked(crc).to_bytes(4, "little") + b"".join(strings)
     return b"".join(map(write_varint, lengths)) + tail, crc32c(tail, crc)
-
-
-def string_array(strings: Sequence[bytes], shape: tuple[int, ...]) -> npt.NDArray[np.object_]:
-    """An array of Python `bytes`; numpy's own fixed-width strings would lose zero bytes at the end.
-
-    Example:
-        >>> string_array([b"a", b"bc"], (2, 1)).tolist()
-        [[b'a'], [b'bc']]
-    """
-    flat = np.empty(len(strings), np.object_)
-    flat[:] = strings
-    return flat.reshape(shape)
 
 
 def _crc_of_lengths(lengths: Sequence[int]) -> int:

@@ -1,6 +1,6 @@
-"""Tensors that are stored as messages: the constants of graphs, and the values of V1 checkpoints.
+"""Decodes tensors stored as messages: the constants of graphs, and the values of V1 checkpoints.
 
-The format: tensorflow/core/framework/tensor.proto; how its values are to be understood: Tensor::FromProto in
+The format: tensorflow/core/framework/tensor.proto; its meaning: Tensor::FromProto in
 tensorflow/core/framework/tensor.cc.
 """
 
@@ -13,24 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tensorflow.tensorflow_pb2 import TensorShapeProto
-from tfpt.formats.tensorflow.varints import unpacked
-from tfpt.formats.tensorflow.wire import FIXED32, FIXED64, LENGTH, VARINT, walk
+from tfpt.formats.tensorflow.wire import FIXED32, FIXED64, LENGTH, VARINT, unpack_varints, walk
 from tfpt.io.cached_blocks import View
 from tfpt.io.limits import LARGEST_FILL
-from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape
+from tfpt.tensors import BY_TENSORFLOW, DTYPES, TensorSpec, format_shape, string_array
 
-# numpy before 2.0 holds 32 axes at most; TensorFlow allows 254 and uses 8.
+# numpy before 2.0 supports 32 axes; TensorFlow allows 254 and uses 8.
 _MOST_AXES = 32
 _MOST_BYTES = 1 << 62
 
-# A type with `_REF` in its name is its number plus 100: a variable of that type (types.proto).
+# The number of a `_REF` type, a variable, is that of the plain type plus 100 (types.proto).
 _REF = 100
 
 _CONTENT = 4
 
-# The field that holds values of a type, and how they are stored there (tensor.proto).
+# The field for the values of each type (tensor.proto).
 _FLOAT, _DOUBLE, _INT, _STRING, _SCOMPLEX, _INT64, _BOOL, _DCOMPLEX, _HALF = 5, 6, 7, 8, 9, 10, 11, 12, 13
 _UINT32, _UINT64, _FLOAT8 = 16, 17, 18
 _FIELDS = {
@@ -51,19 +49,19 @@ _FIELDS = {
     "float8_e4m3b11fnuz": _FLOAT8,
     "float8_e5m2fnuz": _FLOAT8,
 }
-# Stored as they are in memory; all others are variable-length integers.
+# Stored as in memory; all others are variable-length integers.
 _PLAIN = {_FLOAT: FIXED32, _SCOMPLEX: FIXED32, _DOUBLE: FIXED64, _DCOMPLEX: FIXED64}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor's message: what it says of itself, and where it lies.
+    """A tensor's message: its description, and where it is.
 
     Attributes:
         spec: Name, shape and dtype.
         begin: Where the message starts.
         end: Where it ends.
-        held: How many bytes of values are in it; 0 where it holds none, which stands for zeros.
+        held: How many bytes of values it contains; 0 means that all values are zero.
     """
 
     spec: TensorSpec
@@ -76,25 +74,25 @@ def shape_of(shape: TensorShapeProto, dtype: int, name: str) -> TensorSpec:
     """The spec of a tensor, from its shape's message and the number of its type.
 
     Raises:
-        ValueError: No tensor is of this shape, or tfpt does not know the type.
+        ValueError: The shape is invalid, or tfpt does not know the type.
     """
     known = BY_TENSORFLOW.get(dtype % _REF)
     if known is None:
-        raise ValueError(f"tensor {name!r} is of a dtype tfpt does not know: number {dtype}")
+        raise ValueError(f"tensor {name!r} has a dtype that tfpt does not know: number {dtype}")
     sizes = tuple([dim.size for dim in shape.dim])
     most = math.prod([size or 1 for size in sizes]) * max(known.itemsize, 1)
     negative = bool(sizes) and min(sizes) < 0
     if len(sizes) > _MOST_AXES or shape.unknown_rank or negative or most > _MOST_BYTES:
         shown = "of unknown rank" if shape.unknown_rank else format_shape(sizes[:_MOST_AXES])
-        raise ValueError(f"tensor {name!r} has a shape that no tensor has: {shown}")
+        raise ValueError(f"tensor {name!r} has an invalid shape: {shown}")
     return TensorSpec(name, sizes, known.name)
 
 
 def describe(data: View, begin: int, end: int, name: str) -> Stored:
-    """The tensor whose message lies in ``data[begin:end]``; looks at no value.
+    """The tensor whose message is in ``data[begin:end]``; does not read values.
 
     Raises:
-        ValueError: It is no such message, or no tensor is like it.
+        ValueError: It is not such a message, or the tensor is invalid.
     """
     dtype, shape, held = 0, TensorShapeProto(), 0
     for field in walk(data, begin, end):
@@ -108,21 +106,23 @@ def describe(data: View, begin: int, end: int, name: str) -> Stored:
 
 
 def decode(data: View, stored: Stored, fill: bool = True) -> npt.NDArray[np.generic]:
-    """The values of a tensor: a view of `data` where they lie there as they do in memory, aligned, else a copy.
+    """The values of a tensor: a view of `data` if they are stored as in memory and aligned, else a copy.
 
     Args:
-        data: The file or the block that holds the message.
-        stored: Where it lies, and the tensor's shape and dtype; what the message itself says of these is not read.
-        fill: Whether the last of too few values stands for all that are missing, and no value for zeros, as in the
-            constants of graphs.
+        data: The file or the block that contains the message.
+        stored: Where it is, and the tensor's shape and dtype; those in the message are ignored.
+        fill: Whether the last value is repeated if there are too few, and no values mean zeros, as in the constants
+            of graphs.
 
     Raises:
-        ValueError: The values are not as many as the shape says, or are of a kind that only TensorFlow can hold.
+        ValueError: The number of values does not match the shape, or only TensorFlow can represent them.
     """
     spec = stored.spec
     held = DTYPES[spec.dtype].numpy
     if held is None:
-        raise ValueError(f"tensor {spec.name!r} is a {spec.dtype}: only TensorFlow can hold its values")
+        raise ValueError(
+            f"tensor {spec.name!r} is a {spec.dtype}, whose values only TensorFlow can represent"
+        )
     number = _FIELDS.get(spec.dtype, _INT)
     content, chunks = _chunks(data, stored, number)
     if content is not None and spec.dtype != "string":
@@ -140,12 +140,10 @@ def decode(data: View, stored: Stored, fill: bool = True) -> npt.NDArray[np.gene
 def _chunks(
     data: View, stored: Stored, number: int
 ) -> tuple[npt.NDArray[np.uint8] | None, list[npt.NDArray[np.uint8]]]:
-    """The bytes of `tensor_content`, where there are some, and those of each field of that number."""
+    """The bytes of `tensor_content`, if any, and those of each field of that number."""
     content = None
     chunks: list[npt.NDArray[np.uint8]] = []
-    single = (
-        bytearray()
-    )  # values of fields of their own, as the first protobufs wrote them: no array for each
+    single = bytearray()  # unpacked values, as early protobufs wrote them: no array for each
     for field in walk(data, stored.begin, stored.end):
         if field.number == _CONTENT and field.kind == LENGTH and field.end > field.begin:
             content = np.frombuffer(data[field.begin : field.end], np.uint8)
@@ -177,7 +175,7 @@ def _values(
     chunks: Sequence[npt.NDArray[np.uint8]],
     held: np.dtype,
 ) -> npt.NDArray[np.generic]:
-    """The stored values, flat, of the dtype they are held in."""
+    """The stored values, flat, in their dtype in memory."""
     if number in _PLAIN or number == _FLOAT8:
         joined = chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, np.uint8), *chunks])
         if len(joined) % held.itemsize:
@@ -192,7 +190,7 @@ def _values(
 def _varints(
     data: View, stored: Stored, number: int, held: npt.DTypeLike, wide: npt.DTypeLike = np.int64
 ) -> npt.NDArray[np.generic]:
-    """The variable-length integers of a field, packed or one by one, cast to the dtype they are held in."""
+    """The variable-length integers of a field, packed or not, cast to their dtype in memory."""
     parts: list[npt.NDArray[np.generic]] = []
     single: list[int] = []
     for field in walk(data, stored.begin, stored.end):
@@ -205,7 +203,7 @@ def _varints(
                 parts.append(np.array(single, np.uint64).view(wide).astype(held))
                 single = []
             raw = np.frombuffer(data[field.begin : field.end], np.uint8)
-            parts.append(unpacked(raw, held, wide, stored.spec.name))
+            parts.append(unpack_varints(raw, held, wide, stored.spec.name))
     if single:
         parts.append(np.array(single, np.uint64).view(wide).astype(held))
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, held), *parts])
@@ -225,20 +223,20 @@ def _spread(
 
 
 def _check_count(count: int, spec: TensorSpec, itemsize: int, fill: bool) -> None:
-    """Whether `count` values make up the tensor; asked before anything of its size is allocated."""
+    """Check that `count` values are right for the tensor, before it is allocated."""
     if count > spec.size or (count < spec.size and not fill):
         raise ValueError(
-            f"tensor {spec.name!r} has {count} values, and its shape {format_shape(spec.shape)} asks for {spec.size}"
+            f"tensor {spec.name!r} has {count} values, and its shape {format_shape(spec.shape)} requires {spec.size}"
         )
     if count < spec.size and spec.size * itemsize > LARGEST_FILL:
         raise ValueError(
-            f"tensor {spec.name!r} of {spec.size * itemsize} bytes is stored as {count} values: not believed"
+            f"tensor {spec.name!r} of {spec.size * itemsize} bytes is stored as only {count} values: refused"
         )
 
 
 def _as_array(raw: npt.NDArray[np.uint8], spec: TensorSpec, held: np.dtype) -> npt.NDArray[np.generic]:
     if spec.dtype == "bool":
-        # TensorFlow takes any byte but zero as true; a numpy bool must be 0 or 1.
+        # To TensorFlow any nonzero byte is true; a numpy bool must be 0 or 1.
         return np.not_equal(raw, 0).reshape(spec.shape)
     values: npt.NDArray[np.generic] = raw.view(held).reshape(spec.shape)
     return values if values.flags.aligned else values.copy()

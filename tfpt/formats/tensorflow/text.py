@@ -1,7 +1,7 @@
-"""TensorFlow's messages as text (``.pbtxt``), parsed by protobuf, without its cost for the values of large tensors.
+"""Parses TensorFlow's messages as text (``.pbtxt``) with protobuf, without its overhead for large tensors.
 
-protobuf's parser takes some 140 bytes of memory for each escaped byte of a literal. Long literals of values are taken
-out first, and put in where they belong when the rest is parsed.
+protobuf's parser takes some 140 bytes of memory for each escaped byte of a literal. So long literals are taken out
+first, and put back once the rest is parsed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tfpt.formats.tensorflow.tensorflow_pb2 import GraphDef, MetaGraphDef, Saved
 
 # The fields whose values may be long (tensor.proto, attr_value.proto).
 _LONG = re.compile(rb'\b(?:tensor_content|string_val|float8_val|s)\s*:\s*"')
-# A part of a literal, ended where no escape is cut. Escapes as TensorFlow writes them (absl::CEscape), which Python has
-# too; a literal with others is left to protobuf. In chunks: the pattern keeps a note of each escape.
+# A part of a literal that does not split an escape. The escapes are TensorFlow's (absl::CEscape), which Python has too;
+# a literal with others is left to protobuf. Matched in chunks, since matching takes memory for each escape.
 _PIECE = re.compile(rb'(?:[^"\\\n]+|\\[0-7]{3}|\\[abfnrtv"\'\\])*')
 _CHUNK = 1 << 16
 _SHORT = 4096
@@ -35,14 +35,14 @@ _EMPTY: Mapping[str, Callable[[], Message]] = {
 
 
 def parse_text(data: npt.NDArray[np.uint8], kind: str) -> bytes:
-    """The binary message that a text stands for; fields that tfpt does not know are left out.
+    """The text as a binary message, without fields that tfpt does not know.
 
     Args:
         data: The text, in UTF-8.
         kind: "graph", "meta graph" or "saved model".
 
     Raises:
-        ValueError: It is no such text.
+        ValueError: The text is invalid.
 
     Example:
         >>> parse_text(np.frombuffer(b'node { name: "x" }', np.uint8), "graph")
@@ -63,7 +63,7 @@ def parse_text(data: npt.NDArray[np.uint8], kind: str) -> bytes:
 
 
 def _without_values(text: memoryview, mark: bytes, values: list[bytes]) -> bytes:
-    """The text with a mark and a number for each long literal, whose value is added to `values`."""
+    """The text with a mark and a number in place of each long literal, whose value is added to `values`."""
     pieces: list[bytes] = []
     at = 0
     for found in _LONG.finditer(text):
@@ -80,8 +80,8 @@ def _without_values(text: memoryview, mark: bytes, values: list[bytes]) -> bytes
 
 
 def _literal(text: memoryview, begin: int) -> tuple[bytes, int] | None:
-    """The value of the literal that starts there, and where its closing quote is; ``None`` for a short one, and for one
-    that protobuf has to read."""
+    """The value of the literal at `begin`, and where its closing quote is; ``None`` for a short literal, or one that
+    protobuf has to parse."""
     value = bytearray()
     at = begin
     while (piece := _PIECE.match(text, at, at + _CHUNK)) and piece.end() > at:
@@ -91,13 +91,13 @@ def _literal(text: memoryview, begin: int) -> tuple[bytes, int] | None:
         at = piece.end()
     if bytes(text[at : at + 1]) != b'"':
         return None
-    # Literals that follow one another are one value.
+    # Adjacent literals are one value.
     following = bytes(text[at + 1 : at + 1 + _SHORT]).lstrip()
     return None if following[:1] in (b'"', b"'") else (bytes(value), at)
 
 
 def _put_back(message: Message, mark: bytes, values: list[bytes]) -> None:
-    """The values in place of their marks, in all fields of bytes."""
+    """Replace the marks by their values, in all fields of bytes."""
     waiting: list[Any] = [message]
     while waiting:
         each = waiting.pop()

@@ -1,7 +1,7 @@
-"""TensorFlow's first checkpoint format: tables that hold names and values together, in one file or in several.
+"""TensorFlow's V1 checkpoint format: tables of names and values, in one file or several.
 
-Under the empty key of each file is a list of the tensors in it, with shapes, dtypes and pieces (SavedTensorSliceMeta);
-under the encoded name and place of each piece its values (SavedSlice). The format:
+The empty key of each file has a list of its tensors, with shapes, dtypes and pieces (SavedTensorSliceMeta); the encoded
+name and position of each piece has its values (SavedSlice). The format:
 tensorflow/core/util/saved_tensor_slice.proto, tensor_slice_writer.cc and tensor_slice_reader.cc.
 """
 
@@ -22,7 +22,6 @@ from tfpt.errors import SourceError
 from tfpt.formats.source import Source
 from tfpt.formats.tensorflow.bundle_index import damaged, is_v1
 from tfpt.formats.tensorflow.location import locate
-from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.slices import Piece, covers_once, piece_key
 from tfpt.formats.tensorflow.sstable import Table
 from tfpt.formats.tensorflow.tensor_proto import Stored, decode, shape_of
@@ -37,7 +36,7 @@ from tfpt.tensors import DTYPES, TensorSpec, format_shape
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of a tensor: the table that holds it, and its place in the tensor."""
+    """A piece of a tensor: the table that contains it, and its position in the tensor."""
 
     table: Table
     piece: Piece
@@ -53,17 +52,17 @@ class _Part:
 
 
 class V1Source(Source):
-    """The tensors of a V1 checkpoint, each found by its key and read by itself.
+    """The tensors of a V1 checkpoint, each read on its own by its key.
 
-    `specs` come from the lists in the files alone; to read a tensor takes its block. The pieces of a partitioned
-    variable are one tensor, whichever files they are in.
+    `specs` needs only the lists in the files; reading a tensor needs its block. The pieces of a partitioned variable
+    are one tensor, whichever files they are in.
 
     Args:
-        path: Whatever names the checkpoint, or one of its files: see `tfpt.formats.tensorflow.location.locate`.
-        verify_checksums: Without effect: the checksums are those of blocks, and are always compared.
+        path: The checkpoint, as `tfpt.formats.tensorflow.location.locate` accepts it.
+        verify_checksums: Has no effect: checksums are those of blocks, and are always verified.
 
     Attributes:
-        location: The file, or what the names of the several files start with.
+        location: The file, or the common prefix of the shards.
 
     Raises:
         SourceError: There is no checkpoint at `path`, it is of another format, one of its files is missing, or the
@@ -81,7 +80,7 @@ class V1Source(Source):
                 "a file of this V1 checkpoint is missing",
                 where=missing[0],
                 expected=f"{len(files)} files, {name_of(files[0])} to {name_of(files[-1])}",
-                got=f"{len(missing)} of them are not there",
+                got=f"{len(missing)} of them are missing",
                 hint="put it there under exactly this name",
             )
         self.location = found.prefix
@@ -101,12 +100,12 @@ class V1Source(Source):
                 if known != spec:
                     raise damaged(
                         table.location,
-                        f"tensor {spec.name!r} is not the same in all files of the checkpoint",
+                        f"tensor {spec.name!r} differs between files of the checkpoint",
                         expected=f"{format_shape(known.shape)} {known.dtype}",
                         got=f"{format_shape(spec.shape)} {spec.dtype}",
                     )
                 parts = parts_of.setdefault(spec.name, {})
-                # Variables of a graph that ran on several devices may be in several files, each time as a whole.
+                # Variables of a graph that ran on several devices may be in several files, as a whole in each.
                 for part in pieces:
                     parts.setdefault(part.bounds, part)
         self._parts = {name: list(parts.values()) for name, parts in parts_of.items()}
@@ -115,11 +114,11 @@ class V1Source(Source):
 
     @property
     def files(self) -> Sequence[str]:
-        """The file, or the several."""
+        """The file, or the shards."""
         return tuple(self._all_files)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
-        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, not writable.
+        """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, read-only.
 
         Safe to call from several threads.
 
@@ -128,14 +127,15 @@ class V1Source(Source):
         """
         spec = self.specs.get(name)
         if spec is None:
-            raise no_such_tensor(name, self.specs, self.location)
+            raise self.no_such_tensor(name)
         if not self._tables:
             raise SourceError("the file was closed", where=self.location)
         parts = self._parts[name]
         held = DTYPES[spec.dtype].numpy
         if held is None:
             raise SourceError(
-                f"tensor {name!r} is a {spec.dtype}: only TensorFlow can hold it", where=self.location
+                f"tensor {name!r} is a {spec.dtype}, whose values only TensorFlow can represent",
+                where=self.location,
             )
         if len(parts) == 1 and parts[0].shape == spec.shape:
             values = _values(parts[0], spec)
@@ -151,15 +151,15 @@ class V1Source(Source):
             raise damaged(
                 self.location,
                 f"the pieces of tensor {spec.name!r} leave gaps, or overlap",
-                expected=f"pieces that make up {format_shape(spec.shape)}",
+                expected=f"pieces that add up to {format_shape(spec.shape)}",
                 got=", ".join(format_shape(part.shape) for part in parts[:16]) or "none",
             )
-        # Before anything of the whole's size is allocated: an element takes a byte of a file at least.
+        # Checked before the whole is allocated: an element takes at least one byte of a file.
         room = LARGEST_V1_GROWTH * sum(table.size for table in self._tables)
         if spec.size > room:
             raise damaged(
                 self.location,
-                f"tensor {spec.name!r} is larger than the files can hold",
+                f"tensor {spec.name!r} is too large for the files",
                 expected=f"at most {room:,} elements",
                 got=format_shape(spec.shape),
             )
@@ -169,7 +169,7 @@ class V1Source(Source):
         return values
 
     def release(self, name: str) -> None:
-        """Let go of the pages that hold this tensor."""
+        """Release the pages of this tensor."""
         for part in self._parts.get(name, ()):
             storage = self._storages.get(part.table.location)
             block = part.table.block_of(piece_key(name, part.piece)) if storage is not None else None
@@ -186,7 +186,7 @@ class V1Source(Source):
         return hashed.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the files. Arrays that were read stay valid."""
+        """Close the files. Arrays that were read stay valid."""
         for storage in self._storages.values():
             storage.close()
         self._tables = []
@@ -198,9 +198,9 @@ def _list_of(table: Table, hashed: hashlib._Hash) -> SavedTensorSlices:
     found = table.find(b"")
     value = None if found is None else bytes(found)
     if value is None or not is_v1(value):
-        # A file of several may be empty of tensors: TensorFlow writes it nevertheless, with an empty list.
+        # A shard may have no tensors: TensorFlow still writes it, with an empty list.
         raise SourceError(
-            "a table of TensorFlow's, but not a V1 checkpoint",
+            "a TensorFlow table, but not a V1 checkpoint",
             where=table.location,
             expected="a list of tensors under the empty key",
             got="none" if value is None else f"{len(value)} bytes of something else",
@@ -219,14 +219,14 @@ def _tensors(table: Table, listed: SavedTensorSlices) -> Iterator[tuple[TensorSp
             pieces = [_piece(proto, spec) for proto in meta.slice]
             yield spec, [_Part(table, piece, piece.within(spec.shape)) for piece in pieces]
     except ValueError as error:
-        raise damaged(table.location, f"the list of tensors contradicts itself: {error}") from None
+        raise damaged(table.location, f"the list of tensors is inconsistent: {error}") from None
 
 
 def _piece(proto: TensorSliceProto, spec: TensorSpec) -> Piece:
     starts = tuple([extent.start for extent in proto.extent])
     lengths = tuple([extent.length if extent.HasField("length") else -1 for extent in proto.extent])
     if not starts and spec.shape:
-        # A piece without a word of its place is the whole.
+        # A piece without a position is the whole.
         return Piece((0,) * len(spec.shape), (-1,) * len(spec.shape))
     return Piece(starts, lengths)
 
@@ -243,12 +243,12 @@ def _values(part: _Part, spec: TensorSpec) -> npt.NDArray[np.generic]:
         )
     data = memoryview(value)
     try:
-        # SavedTensorSlices.data.data; the message of values says neither shape nor dtype.
+        # SavedTensorSlices.data.data; the message of values has neither shape nor dtype.
         begin, end = 0, len(data)
         for number in (2, 3):
             found = spans(data, begin, end, number)
             if len(found) != 1:
-                raise ValueError(f"the entry of tensor {spec.name!r} holds {len(found)} lots of values")
+                raise ValueError(f"the entry of tensor {spec.name!r} has {len(found)} fields of values")
             begin, end = found[0]
         stored = Stored(TensorSpec(spec.name, part.shape, spec.dtype), begin, end)
         return decode(data, stored, fill=False)

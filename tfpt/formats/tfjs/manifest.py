@@ -1,8 +1,8 @@
-"""The JSON of a TensorFlow.js model: which weights there are, in which shards, and what the file says of itself.
+"""Reads the JSON of a TensorFlow.js model: its weights, their shards, and details of the model.
 
 Three forms: ``model.json`` of a layers model or a graph model, with the manifest in ``weightsManifest``; and the
-manifest alone, ``weights_manifest.json``. The manifest is a list of groups; a group's weights lie behind each other in
-its shards, as if these were one file.
+manifest alone, ``weights_manifest.json``. The manifest is a list of groups; a group's weights are concatenated in its
+shards, as if these were one file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tfpt.formats.tfjs.weight import Weight, read_weight
 from tfpt.io.limits import TFJS_MANIFEST, TFJS_SHARDS
 from tfpt.io.storage import open_storage
 
-# Keys that the JSON of other formats does not begin with.
+# Keys with which the JSON of other formats does not start.
 _BEGINS = re.compile(
     rb"""(?:\xef\xbb\xbf)?\s*(?:
         \{\s*"(?:format|modelTopology|weightsManifest|generatedBy|convertedBy|userDefinedMetadata|trainingConfig)"
@@ -26,14 +26,14 @@ _BEGINS = re.compile(
     re.VERBOSE,
 )
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z][A-Za-z0-9+.-]*:")
-# Lines of what a file says of itself; models have a few inputs and outputs.
+# Lines of details; models have a few inputs and outputs.
 _MOST_LINES = 64
-_HINT = "fetch model.json and its shards again, of one version"
+_HINT = "download model.json and its shards again, all of the same version"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Weights that lie behind each other in some shards.
+    """Weights that are concatenated in some shards.
 
     Attributes:
         paths: The shards' names, relative to the folder of the manifest.
@@ -46,13 +46,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the JSON says.
+    """The content of the JSON.
 
     Attributes:
         text: The JSON itself.
-        kind: ``layers-model``, ``graph-model``, or nothing where the manifest is alone.
+        kind: ``layers-model``, ``graph-model``, or empty for a manifest alone.
         groups: The groups of weights.
-        details: What the file says of itself, in words.
+        details: Details of the model, in words.
     """
 
     text: bytes
@@ -62,7 +62,7 @@ class Manifest:
 
 
 def is_tfjs(head: bytes) -> bool:
-    """Whether a file that begins so is a model or a manifest of TensorFlow.js.
+    """Whether a file that starts with `head` is a TensorFlow.js model or manifest.
 
     Example:
         >>> is_tfjs(b'{"format": "layers-model", '), is_tfjs(b'{"class_name": "Sequential", ')
@@ -75,7 +75,7 @@ def read_manifest(location: str) -> Manifest:
     """The manifest in the file at `location`.
 
     Raises:
-        SourceError: The file is too large, no JSON, has no manifest, or one that contradicts itself.
+        SourceError: The file is too large, is not JSON, or has no valid manifest.
     """
     storage = open_storage(location)
     data = storage.data
@@ -109,7 +109,7 @@ def _group(group: object) -> Group:
         raise ValueError("a group of weights is not an object")
     paths, weights = group.get("paths"), group.get("weights")
     if not isinstance(paths, list) or not isinstance(weights, list):
-        raise ValueError("a group has no lists of paths and weights")
+        raise ValueError("a group lacks lists of paths and weights")
     return Group(tuple(_path(path) for path in paths), tuple(read_weight(entry) for entry in weights))
 
 
@@ -126,7 +126,7 @@ def _refuse_repeated(names: list[str], what: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"the {what} {name!r} comes twice")
+            raise ValueError(f"duplicate {what} {name!r}")
         seen.add(name)
 
 
@@ -135,12 +135,12 @@ def _kind(content: dict[str, object]) -> str:
     if said in ("layers-model", "graph-model"):
         return str(said)
     topology = content.get("modelTopology")
-    # Before the key `format`: a GraphDef in JSON is a list of nodes.
+    # Files older than the key `format`: a GraphDef in JSON has a list of nodes.
     return "graph-model" if isinstance(topology, dict) and "node" in topology else "layers-model"
 
 
 def _details(content: dict[str, object]) -> list[str]:
-    """What the file says of itself, one fact a line."""
+    """Details of the model, one fact per line."""
     said = ((key, content.get(key)) for key in ("format", "generatedBy", "convertedBy"))
     lines = [f"{key}: {text[:200]}" for key, text in said if isinstance(text, str)]
     user = content.get("userDefinedMetadata")
@@ -173,7 +173,7 @@ def _described(tensor: object) -> str:
 
 def _damaged(location: str, what: str, expected: str | None = None, got: str | None = None) -> SourceError:
     return SourceError(
-        f"not a valid manifest of TensorFlow.js: {what}",
+        f"not a valid TensorFlow.js manifest: {what}",
         where=location,
         expected=expected,
         got=got,

@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from tfpt.io.storage import Storage
 
-# As tensorflowjs and tfjs cut weights unless they are told otherwise.
+# The default shard size of tensorflowjs and tfjs.
 _USUAL_SIZE = 4 << 20
-# Of larger shards both ends count for a fingerprint.
+# Of larger shards a fingerprint covers both ends.
 _WHOLE = 256 << 10
 _END = 16 << 10
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file.
+    """One shard.
 
     Attributes:
         name: Its name in the manifest.
-        storage: The file; None where there is none.
+        storage: The file; None if it is missing.
     """
 
     name: str
@@ -32,22 +32,22 @@ class Shard:
 
     @property
     def size(self) -> int | None:
-        """Its bytes; None where it is missing."""
+        """Its size in bytes; None if it is missing."""
         return None if self.storage is None else len(self.storage.data)
 
 
 class Shards:
-    """The bytes of a group: those of its shards, one after another.
+    """The bytes of a group: its shards, concatenated.
 
-    Where a shard is missing, what lies behind it can be found only if its size is known. It is where no other is
-    missing, all but the last are of one size, as the writers make them, and sizes and weights then add up.
+    If a shard is missing, the bytes after it can be located only if its size is known. It is inferred if no other
+    shard is missing, all but the last have the same size, as the writers make them, and the sizes then add up.
 
     Args:
         shards: In the order of the manifest.
-        total: The bytes of all weights; None where only the bytes themselves tell.
+        total: The size of all weights in bytes; None if it depends on the bytes themselves.
 
     Attributes:
-        end: Up to where the places of bytes are known.
+        end: Up to which byte positions are known.
         missing: Names of the shards that are missing.
     """
 
@@ -70,47 +70,45 @@ class Shards:
 
     @property
     def sizes(self) -> list[int]:
-        """The sizes of the shards that are there."""
+        """The sizes of the shards that exist."""
         return [shard.size for shard in self.shards if shard.size is not None]
 
     def lacking(self, begin: int, end: int) -> str | None:
-        """Why these bytes cannot be read; None where they can."""
+        """Why these bytes cannot be read; None if they can."""
         for shard, _, _ in self._parts(begin, min(end, self.end)):
             if shard.storage is None:
                 return f"in {shard.name}, which is missing"
         if end > self.end and end > begin:
             return (
-                f"in or behind {self.missing[0]}, which is missing"
-                if self.missing
-                else "behind the last shard"
+                f"in or after {self.missing[0]}, which is missing" if self.missing else "after the last shard"
             )
         return None
 
     def read(self, begin: int, end: int) -> npt.NDArray[np.uint8]:
-        """The bytes from `begin` to `end`, for which nothing is `lacking`: of one shard as they are, else a copy."""
+        """The bytes from `begin` to `end`, of which none are `lacking`: a view of one shard, else a copy."""
         parts = [
             shard.storage.data[at:to]
             for shard, at, to in self._parts(begin, end)
-            if shard.storage is not None  # a shard is let go of by `close` alone
+            if shard.storage is not None  # always true: the bytes are not lacking
         ]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 
     def release(self, begin: int, end: int) -> None:
-        """Let go of the pages of these bytes."""
+        """Release the pages of these bytes."""
         for shard, at, to in self._parts(begin, end):
             if shard.storage is not None:
                 shard.storage.release(at, to - at)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for shard in self.shards:
             if shard.storage is not None:
                 shard.storage.close()
 
     def add_to(self, digest: hashlib._Hash) -> None:
-        """Hash names and sizes, small shards in full, and of larger ones both ends."""
+        """Hash names and sizes, small shards completely, and both ends of larger ones."""
         for shard in self.shards:
             digest.update(f"{shard.name!r} {shard.size}\n".encode(errors="surrogatepass"))
             if shard.storage is None:
@@ -123,7 +121,7 @@ class Shards:
                 digest.update(data[len(data) - _END :].tobytes())
 
     def _parts(self, begin: int, end: int) -> list[tuple[Shard, int, int]]:
-        """The shards that hold these bytes, and where in each they lie."""
+        """The shards that contain these bytes, and where in each they are."""
         parts = []
         number = max(0, bisect_right(self._begins, begin) - 1)
         while begin < end and number < len(self._placed):
@@ -136,14 +134,14 @@ class Shards:
 
 
 def _presumed(sizes: list[int | None], total: int) -> list[int | None]:
-    """The sizes with that of the one shard that is missing, where it follows; else as they are."""
+    """The sizes, with that of the only missing shard if it can be inferred; else unchanged."""
     if sizes.count(None) != 1:
         return sizes
     missing = sizes.index(None)
     known = [size for size in sizes if size is not None]
     gap = total - sum(known)
     whole = {size for size in sizes[:-1] if size is not None} or {_USUAL_SIZE}
-    # The last one may be of any size: nothing lies behind it. Of another the size has to be that of its neighbors,
-    # or the others may have been cut off, and all that follows would be read from a wrong place.
+    # The last shard may have any size: nothing follows it. Another one must be as large as its neighbors: otherwise
+    # these may be truncated, and all that follows would be read from the wrong position.
     fits = gap >= 0 if missing == len(sizes) - 1 else whole == {gap} and known[-1] <= gap
     return [*sizes[:missing], gap, *sizes[missing + 1 :]] if fits else sizes

@@ -1,4 +1,4 @@
-"""Reads the weights of TensorFlow.js models: ``model.json`` or a manifest alone, with the shards beside it."""
+"""Reads the weights of TensorFlow.js models: ``model.json`` or a manifest alone, with its shards."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.formats.source import Role, Source
 from tfpt.formats.tensorflow.constants import role_of
-from tfpt.formats.tensorflow.strings import string_array
 from tfpt.formats.tfjs.manifest import Group, read_manifest
 from tfpt.formats.tfjs.shards import Shard, Shards
-from tfpt.formats.tfjs.strings import decode_strings, end_of_strings
-from tfpt.formats.tfjs.weight import STRING, Weight
+from tfpt.formats.tfjs.weight import STRING, Weight, decode_strings, end_of_strings
 from tfpt.io.lfs import is_pointer
 from tfpt.io.locations import as_location, folder_of, inside, is_file, is_remote
 from tfpt.io.storage import open_storage
-from tfpt.nearest import nearest
+from tfpt.tensors import string_array
 
-# Shards of a remote model whose sizes are asked for at once.
+# Shards of a remote model whose sizes are requested concurrently.
 _AT_ONCE = 8
-_HINT = "fetch model.json and its shards again, of one version, into one folder"
-# What a constant of a graph is of; a manifest alone does not say whether its weights are of a graph.
+_HINT = "download model.json and its shards again, all of the same version, into one folder"
+# The dtypes of a graph's constants; a manifest alone does not say whether its weights belong to a graph.
 _OF_CONSTANTS = ("int32", "bool", "string")
 
 
@@ -42,19 +40,19 @@ class _Placed:
 class TfjsSource(Source):
     """A `tfpt.formats.source.Source` over a TensorFlow.js model.
 
-    Names are those of the manifest. Weights quantized to uint8 and uint16 are integers that stand for
+    Names are those of the manifest. Weights quantized to uint8 and uint16 are integers that represent
     ``integer * scale + minimum``; those stored as float16 are float32, as tensorflowjs reads them. Opening it reads the
-    manifest, asks for the size of every shard, and counts the strings; a read fetches the bytes of one weight.
+    manifest, requests the size of every shard, and measures the strings; a read fetches the bytes of one weight.
 
     Args:
         location: ``model.json``, or a ``weights_manifest.json`` under any name.
-        dequantize: Whether quantized weights are read as the numbers that they stand for.
+        dequantize: Whether quantized weights are dequantized.
 
     Attributes:
         sizes: Bytes in the shards of each tensor of strings.
 
     Raises:
-        SourceError: The manifest is damaged, no shard is there, or shards are longer or shorter than their weights.
+        SourceError: The manifest is damaged, all shards are missing, or shards and weights differ in size.
 
     Example:
         >>> import json, tempfile
@@ -120,11 +118,11 @@ class TfjsSource(Source):
 
     @property
     def details(self) -> Sequence[str]:
-        """What the file says of itself: its format, who made it, its signature."""
+        """Details of the model: its format, its converter, its signature."""
         return self._details
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
-        """The values of one tensor: a read-only view of its shard where that is possible, or a copy."""
+        """The values of one tensor: a read-only view of its shard if possible, else a copy."""
         placed = self._find(name)
         raw = placed.shards.read(placed.begin, placed.end)
         weight = placed.weight
@@ -139,7 +137,7 @@ class TfjsSource(Source):
         return values
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages."""
+        """Release the tensor's pages."""
         placed = self._find(name)
         placed.shards.release(placed.begin, placed.end)
 
@@ -151,7 +149,7 @@ class TfjsSource(Source):
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the shards; arrays that were read stay valid."""
+        """Close the shards; arrays that were read stay valid."""
         for shards in self._groups or ():
             shards.close()
         self._groups = None
@@ -166,12 +164,11 @@ class TfjsSource(Source):
         self._open()
         placed = self._placed.get(name)
         if placed is None:
-            reason = self.skipped.get(name)
-            raise SourceError(
-                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
-                where=self.location,
-                nearest=() if reason else nearest(name, self.specs),
-            )
+            if name in self.skipped:
+                raise SourceError(
+                    f"tensor {name!r} cannot be read: {self.skipped[name]}", where=self.location
+                )
+            raise self.no_such_tensor(name)
         return placed
 
     def _opened(self, groups: tuple[Group, ...]) -> list[Shards]:
@@ -192,16 +189,16 @@ class TfjsSource(Source):
         if missing and len(missing) == len(names):
             shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8:,} more" if len(missing) > 8 else "")
             raise SourceError(
-                "no shard of this model is there: its weights are in them",
+                "all shards of this model are missing: its weights are in them",
                 where=self.location,
-                expected=f"beside it: {shown}",
+                expected=f"in the same folder: {shown}",
                 got=f"nothing of these names in {folder}",
-                hint="fetch them into the same folder",
+                hint="download them into the same folder",
             )
         return [Shards([shards[name] for name in group.paths], _total(group)) for group in groups]
 
     def _lay_out(self, group: Group, shards: Shards) -> dict[str, str]:
-        """Find the place of each weight of a group; returns those that cannot be read, each with the reason."""
+        """Locate each weight of a group; returns those that cannot be read, each with the reason."""
         skipped: dict[str, str] = {}
         at, reached, unknown = 0, 0, ""
         for weight in group.weights:
@@ -212,8 +209,8 @@ class TfjsSource(Source):
             end = self._end_of(weight, shards, at)
             reason = weight.obstacle if end is None else weight.obstacle or shards.lacking(at, end)
             if end is None:
-                reason = reason or f"in or behind {shards.missing[0]}, which is missing"
-                unknown = f"behind {name!r}, whose size is not known ({reason})"
+                reason = reason or f"in or after {shards.missing[0]}, which is missing"
+                unknown = f"after {name!r}, whose size is unknown ({reason})"
             if reason is None and end is not None:
                 self._placed[name] = _Placed(weight, shards, at, end)
             else:
@@ -235,7 +232,7 @@ class TfjsSource(Source):
             raise SourceError(f"tensor {weight.spec.name!r}: {error}", where=self.location) from None
         if end is None and not shards.missing:
             raise SourceError(
-                f"the strings of tensor {weight.spec.name!r} end behind the last shard",
+                f"the strings of tensor {weight.spec.name!r} extend beyond the last shard",
                 where=self.location,
                 expected=f"{weight.spec.size:,} strings in {max(0, shards.end - begin):,} bytes",
                 hint=_HINT,
@@ -246,10 +243,10 @@ class TfjsSource(Source):
         hint = _HINT
         for shard in shards.shards:
             if shard.storage is not None and is_pointer(shard.storage.data):
-                hint = f"{shard.name} is a pointer of Git LFS, not the file itself: git lfs pull"
+                hint = f"{shard.name} is a Git LFS pointer, not the file itself: git lfs pull"
         files = ", ".join(group.paths[:8]) + (" …" if len(group.paths) > 8 else "")
         return SourceError(
-            "the shards do not hold what the manifest says",
+            "the shards do not match the manifest",
             where=self.location,
             expected=f"{wanted:,} bytes in {files or 'no file'}",
             got=f"{sum(shards.sizes):,} bytes",
@@ -263,7 +260,7 @@ def _total(group: Group) -> int | None:
 
 
 def _role(weight: Weight, kind: str) -> Role | None:
-    # What model.save({includeOptimizer: true}) of tfjs-layers writes beside the model.
+    # Written by model.save({includeOptimizer: true}) of tfjs-layers in addition to the model.
     if weight.group == "optimizer":
         return "counter" if weight.spec.name.rpartition("/")[2] in ("iter", "iterations") else "slot"
     if kind == "graph-model":

@@ -1,9 +1,9 @@
-"""Reads flatbuffers: tables of fields behind offsets, none of which is believed.
+"""Reads flatbuffers: tables of fields behind offsets, all of which are validated before use.
 
-The format is that of https://flatbuffers.dev/internals: a table begins with the distance back to its vtable; the
-vtable holds its own size, the table's, and where in the table each field is (0 where it is left out). Tables,
-vectors and strings are reached by a distance ahead; a vector begins with its length. The generated code and the
-`flatbuffers` package check nothing, and the package is one more dependency for the few fields that are read here.
+The format: https://flatbuffers.dev/internals. A table starts with the distance back to its vtable; the vtable has its
+own size, the table's, and the offset of each field in the table (0 if it is absent). Tables, vectors and strings are
+reached by a forward distance; a vector starts with its length. The generated code and the `flatbuffers` package check
+nothing, and the package would be another dependency for the few fields that are read here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tfpt.errors import SourceError
 from tfpt.io.cached_blocks import View
 from tfpt.io.damage import DOWNLOAD_AGAIN
 
-# Tables may share parts, so a small file can describe a large one. None that TensorFlow writes is read twice over.
+# Tables may share parts, so a small file can describe a huge model. TensorFlow's files are read less than twice over.
 _MOST_READ = 8
 _ROOM = 1 << 20
 
 
 class Buffer:
-    """The bytes of a flatbuffer, and how many of them were read so far.
+    """The bytes of a flatbuffer, with a limit on how many are read in total.
 
     Args:
         location: The file, for errors.
@@ -40,12 +40,12 @@ class Buffer:
         """The `size` bytes at byte `at`.
 
         Raises:
-            SourceError: They are not in the file, or the file describes more than it can hold.
+            SourceError: They are not in the file, or the limit is exceeded.
         """
         self.check(at, size, what)
         self._left -= size + 8
         if self._left < 0:
-            raise self.damaged("its parts are read again and again", at)
+            raise self.damaged("its parts are shared too often", at)
         return self.data[at : at + size].tobytes()
 
     def check(self, at: int, size: int, what: str) -> None:
@@ -60,7 +60,7 @@ class Buffer:
         return int(struct.unpack("<" + form, self.take(at, struct.calcsize("<" + form), what))[0])
 
     def damaged(self, what: str, at: int, expected: str | None = None, got: str | None = None) -> SourceError:
-        """The error that says so."""
+        """The error for an invalid model."""
         return SourceError(
             f"not a valid TensorFlow Lite model: {what}",
             where=f"{self.location}, byte {at}",
@@ -70,7 +70,7 @@ class Buffer:
         )
 
     def root(self) -> Table:
-        """The table that everything hangs on."""
+        """The root table."""
         return self.table(self.number(0, "I", "the root"), "the model")
 
     def table(self, at: int, what: str) -> Table:
@@ -78,7 +78,7 @@ class Buffer:
         vtable = at - self.number(at, "i", what)
         size = self.number(vtable, "H", f"the vtable of {what}")
         if size < 4 or size % 2:
-            raise self.damaged(f"the vtable of {what} has a size that cannot be", vtable, got=str(size))
+            raise self.damaged(f"the vtable of {what} has an invalid size", vtable, got=str(size))
         body = self.take(vtable, size, f"the vtable of {what}")
         extent, *fields = struct.unpack(f"<{size // 2 - 1}H", body[2:])
         self.check(at, extent, what)
@@ -91,10 +91,10 @@ class Table:
 
     Attributes:
         buffer: The bytes that it is in.
-        at: Where it begins.
-        extent: Its size without what its offsets point at.
-        fields: Where in it each field is; 0 where it is left out.
-        what: What it is, for errors.
+        at: Where it starts.
+        extent: Its size, without what its offsets refer to.
+        fields: The offset of each field in it; 0 if absent.
+        what: Its description, for errors.
     """
 
     buffer: Buffer
@@ -109,19 +109,19 @@ class Table:
         return default if place is None else self.buffer.number(place, form, self.what)
 
     def has(self, field: int) -> bool:
-        """Whether a field is there."""
+        """Whether a field is present."""
         return self._place(field, 1) is not None
 
     def table(self, field: int, what: str) -> Table | None:
-        """The table behind a field; None where it is left out."""
+        """The table behind a field; None if absent."""
         at = self._target(field)
         return None if at is None else self.buffer.table(at, what)
 
     def tables(self, field: int, what: str, most: int) -> list[Table]:
-        """The tables of a vector, `most` of them at most."""
+        """The tables of a vector; at most `most`."""
         start, count = self._vector(field, 4)
         if count > most:
-            raise self.buffer.damaged(f"{what}s are too many", start, f"at most {most:,}", f"{count:,}")
+            raise self.buffer.damaged(f"too many {what}s", start, f"at most {most:,}", f"{count:,}")
         raw = self.buffer.take(start, 4 * count, f"the list of {what}s")
         ahead = np.frombuffer(raw, "<u4").tolist()
         return [
@@ -130,19 +130,19 @@ class Table:
         ]
 
     def numbers(self, field: int, elements: str) -> npt.NDArray[np.generic]:
-        """The numbers of a vector; `elements` is numpy's name of their type."""
+        """The numbers of a vector; `elements` is numpy's name for their type."""
         itemsize = np.dtype(elements).itemsize
         start, count = self._vector(field, itemsize)
         raw = self.buffer.take(start, itemsize * count, f"a list of {self.what}")
         return np.frombuffer(raw, np.dtype(elements).newbyteorder("<"))
 
     def text(self, field: int) -> str:
-        """The string behind a field; what is not UTF-8 in it is replaced."""
+        """The string behind a field; invalid UTF-8 is replaced."""
         start, count = self._vector(field, 1)
         return self.buffer.take(start, count, f"a text of {self.what}").decode("utf-8", "replace")
 
     def span(self, field: int) -> tuple[int, int]:
-        """Where the bytes of a vector begin, and how many they are; they are not read."""
+        """Where the bytes of a vector start, and how many there are; they are not read."""
         return self._vector(field, 1)
 
     def _place(self, field: int, size: int) -> int | None:
@@ -150,7 +150,7 @@ class Table:
         if offset == 0:
             return None
         if offset + size > self.extent:
-            raise self.buffer.damaged(f"a field of {self.what} is outside of it", self.at + offset)
+            raise self.buffer.damaged(f"a field of {self.what} is outside the table", self.at + offset)
         return self.at + offset
 
     def _target(self, field: int) -> int | None:
@@ -158,7 +158,7 @@ class Table:
         return None if place is None else place + self.buffer.number(place, "I", self.what)
 
     def _vector(self, field: int, itemsize: int) -> tuple[int, int]:
-        """Where the items of a vector begin, and how many there are; nothing where it is left out."""
+        """Where the items of a vector start, and how many there are; none if absent."""
         at = self._target(field)
         if at is None:
             return self.at, 0

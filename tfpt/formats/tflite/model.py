@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.formats.source import Role, Source
-from tfpt.formats.tflite.schema import Constant, read_model
+from tfpt.formats.tflite.schema import PACKED, Constant, read_model
 from tfpt.formats.tflite.sparsity import stored_count
-from tfpt.formats.tflite.values import decode, integers
 from tfpt.io.cached_blocks import View, view_of
 from tfpt.io.fingerprints import fingerprint_of
 from tfpt.io.locations import as_location
 from tfpt.io.storage import Storage, open_storage
-from tfpt.nearest import nearest
-from tfpt.tensors import TensorSpec
+from tfpt.tensors import TensorSpec, dtype
 
-# What shapes, axes and tables of words are of; weights are of these only where they are quantized.
+# The dtypes of shapes, axes and vocabularies; weights have them only if they are quantized.
 _OF_CONSTANTS = ("int32", "int64", "string", "bool", "resource", "variant")
 
 
 class TfliteSource(Source):
     """A `tfpt.formats.source.Source` over a TensorFlow Lite model.
 
-    Its tensors are those whose values are in the file, under the names it has for them; those of a second subgraph
-    (`while` bodies, other signatures) after the subgraph's name, and a second tensor of a name as ``name#2``.
+    Its tensors are those with values in the file, under their names there; those of other subgraphs (`while` bodies,
+    other signatures) are below the subgraph's name, and a second tensor of the same name is ``name#2``.
 
     Args:
         location: The file.
-        dequantize: Whether quantized tensors are listed and read as the float32 numbers that they stand for, and not
-            as the integers that are stored.
+        dequantize: Whether quantized tensors are listed and read as float32 numbers, rather than as the stored
+            integers.
 
     Attributes:
-        description: What the model's writer says of it.
-        metadata_names: The names of the metadata in the model.
+        description: The writer's description of the model.
+        metadata_names: The names of the model's metadata.
         sizes: Bytes in the file of each constant of strings.
 
     Raises:
@@ -83,23 +83,23 @@ class TfliteSource(Source):
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """Tensors that are listed and cannot be read, each with the reason."""
+        """Listed tensors that cannot be read, each with the reason."""
         return self._unavailable
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one tensor; not writable.
+        """The values of one tensor; read-only.
 
         Raises:
-            SourceError: There is no such tensor, its values are in another file, or they were to be dequantized and are
-                quantized in blocks, or by scales that do not fit.
+            SourceError: There is no such tensor, its values are in another file, or dequantizing was requested and they
+                are quantized in blocks, or by scales that do not fit.
         """
         constant = self._constant(name)
         if (obstacle := self._obstacle(constant)) is not None:
             raise SourceError(
                 f"tensor {name!r} cannot be read: {obstacle}",
                 where=self.location,
-                expected="values that are in the file, and one scale for the tensor or for each place of an axis",
-                hint="open it with dequantize=False to have the integers"
+                expected="values in the file, and one scale for the tensor or for each index of an axis",
+                hint="open it with dequantize=False to get the integers"
                 if constant.obstacle is None
                 else "convert the model again without external weights",
             )
@@ -114,7 +114,7 @@ class TfliteSource(Source):
         return values
 
     def _obstacle(self, constant: Constant) -> str | None:
-        """Why a tensor cannot be read, if it cannot."""
+        """Why a tensor cannot be read; None if it can."""
         rule = constant.quantization
         if constant.obstacle is not None or rule is None or not self._dequantize:
             return constant.obstacle
@@ -134,7 +134,7 @@ class TfliteSource(Source):
         return constant.sparsity.dense(stored, constant.spec.shape)
 
     def release(self, name: str) -> None:
-        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        """Say that the tensor will not be needed again soon; its arrays stay valid."""
         constant = self._constant(name)
         if self._storage is not None:
             self._storage.release(constant.begin, constant.size)
@@ -147,7 +147,7 @@ class TfliteSource(Source):
         return fingerprint_of(self._view, spans, "dequantized" if self._dequantize else "")
 
     def close(self) -> None:
-        """Let go of the file. Arrays that were read stay valid."""
+        """Close the file. Arrays that were read stay valid."""
         if self._storage is not None:
             self._storage.close()
         self._storage = self._view = None
@@ -156,11 +156,70 @@ class TfliteSource(Source):
         if self._storage is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self._constants:
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+            raise self.no_such_tensor(name)
         return self._constants[name]
 
     def _bytes(self, constant: Constant) -> npt.NDArray[np.uint8]:
         if self._storage is None:
             raise SourceError("the file was closed", where=self.location)
         return self._storage.data[constant.begin : constant.begin + constant.size]
+
+
+def decode(raw: npt.NDArray[np.uint8], spec: TensorSpec) -> np.ndarray:
+    """The values: C-contiguous, native byte order, read-only; a view of `raw` if it is aligned.
+
+    Args:
+        raw: As many bytes as the tensor takes.
+        spec: Its shape and dtype. Strings are `bytes` in an array of objects.
+
+    Raises:
+        ValueError: The lengths of strings do not fit the bytes.
+
+    Example:
+        >>> decode(np.array([0x2F, 0x07], np.uint8), TensorSpec("w", (3,), "int4")).tolist()
+        [-1, 2, 7]
+    """
+    held = dtype(spec.dtype).numpy
+    assert held is not None
+    if spec.dtype == "string":
+        values = _strings(raw.tobytes(), spec.size)
+    elif spec.dtype in PACKED:
+        values = _unpacked(raw, PACKED[spec.dtype], spec.size, spec.dtype.startswith("u")).astype(held)
+    else:
+        aligned = raw.copy() if raw.size and raw.ctypes.data % held.alignment else raw
+        stored = aligned.view(held.newbyteorder("<") if held.kind in "iufc" else held)
+        values = stored.astype(held, copy=False)
+    values = values.reshape(spec.shape)
+    values.flags.writeable = False
+    return values
+
+
+def integers(values: np.ndarray) -> np.ndarray:
+    """Integers of four and two bits as bytes, so that numpy can compute with them; others unchanged."""
+    small = (ml_dtypes.int4, ml_dtypes.int2)
+    if values.dtype in map(np.dtype, small):
+        return values.astype(np.int8)
+    return values.astype(np.uint8) if values.dtype == np.dtype(ml_dtypes.uint4) else values
+
+
+def _unpacked(raw: npt.NDArray[np.uint8], bits: int, size: int, is_unsigned: bool) -> np.ndarray:
+    """One element per byte; the first one is in the lowest bits (UnpackDenseInt4IntoInt8 in TensorFlow Lite)."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    fields = ((raw[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:size]
+    if is_unsigned:
+        return fields
+    # The highest bit is the sign: shifted to the top of the byte and back.
+    return (fields << (8 - bits)).view(np.int8) >> (8 - bits)
+
+
+def _strings(raw: bytes, size: int) -> np.ndarray:
+    """Layout: their number, where each starts, where the last ends (int32 each), the bytes (lite/string_util.h)."""
+    if len(raw) < 4 or int.from_bytes(raw[:4], "little") != size or len(raw) < 4 * (size + 2):
+        raise ValueError(f"{size:,} strings do not fit its {len(raw):,} bytes")
+    places = np.frombuffer(raw, "<i4", size + 1, 4).tolist()
+    found = np.empty(size, np.object_)
+    for index, (begin, end) in enumerate(pairwise(places)):
+        if not 4 * (size + 2) <= begin <= end <= len(raw):
+            raise ValueError(f"string {index} is outside its bytes")
+        found[index] = raw[begin:end]
+    return found

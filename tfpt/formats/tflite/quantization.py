@@ -1,4 +1,4 @@
-"""Integers that stand for real numbers: real = (integer - zero point) x scale, as TensorFlow Lite has it.
+"""TensorFlow Lite's quantization: real = (integer - zero point) x scale.
 
 https://ai.google.dev/edge/litert/models/quantization_spec
 """
@@ -14,21 +14,21 @@ from tfpt.formats.source import Quantized
 from tfpt.formats.tflite.flatbuffer import Table
 from tfpt.tensors import TensorSpec, format_shape
 
-# Integers of these exceed what a float32 holds exactly; biases are stored so, and are small.
+# A float32 cannot represent all of these integers exactly. Biases have these types, and are small.
 _WIDE = ("int32", "int64", "uint32", "uint64")
 QUANTIZED = frozenset(("int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", *_WIDE))
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the integers of a tensor stand for real numbers.
+    """How the integers of a tensor represent real numbers.
 
     Attributes:
-        scales: float32 [n]: one for the tensor, or one for each place of an axis.
-        zero_points: int64 [n]: the integers that stand for 0.
-        axis: The axis that the scales are of; None where one is for the whole tensor.
-        scheme: "affine"; another name where integers are to be understood in another way, which tfpt does not know.
-        problem: Why the scales cannot be applied, where they do not fit the tensor.
+        scales: float32 [n]: one for the tensor, or one for each index of an axis.
+        zero_points: int64 [n]: the integers that represent 0.
+        axis: The axis of the scales; None if one scale is for the whole tensor.
+        scheme: "affine", or the name of another scheme, which tfpt cannot apply.
+        problem: Why the scales cannot be applied, if they do not fit the tensor.
 
     Example:
         >>> scales, zeros = np.array([0.5, 2], np.float32), np.array([0, 1])
@@ -43,13 +43,13 @@ class Quantization:
     problem: str | None = None
 
     def described(self) -> Quantized:
-        """The same for reports and plans."""
+        """As reports and plans show it."""
         scheme = self.scheme if self.problem is None else f"scales that do not fit: {self.problem}"
         return Quantized(tuple(self.scales.tolist()), tuple(self.zero_points.tolist()), self.axis, scheme)
 
     def real(self, integers: np.ndarray) -> npt.NDArray[np.float32]:
-        """The numbers that `integers` (any shape that the axis fits) stand for, as float32."""
-        # Eight and sixteen bits, less a zero point, times a scale: one rounding in float32 as well as in float64.
+        """The dequantized `integers` (any shape that fits the axis), as float32."""
+        # For 8 and 16 bits, the difference is exact in float32 too, so only the product is rounded.
         wide = integers.dtype.name in _WIDE
         work = np.dtype(np.float64 if wide else np.float32)
         shape = [1] * integers.ndim
@@ -62,9 +62,9 @@ class Quantization:
 
 
 def read_quantization(table: Table | None, spec: TensorSpec) -> Quantization | None:
-    """What a tensor's QuantizationParameters say; None where they hold no scale, as those of float tensors.
+    """A tensor's QuantizationParameters; None if they have no scale, as for float tensors.
 
-    Scales that do not fit the tensor are kept with the reason: its integers can be read all the same.
+    Scales that do not fit the tensor are kept with the reason: its integers can still be read.
     """
     if table is None or spec.dtype not in QUANTIZED:
         return None

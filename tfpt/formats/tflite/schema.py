@@ -1,6 +1,6 @@
-"""What of a TensorFlow Lite model is read: its tensors, and where their constants are.
+"""Reads the tensors of a TensorFlow Lite model, and where their values are.
 
-Numbers of fields and types are those of tensorflow/compiler/mlir/lite/schema/schema.fbs.
+Numbers of fields and types: tensorflow/compiler/mlir/lite/schema/schema.fbs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TYPES = (
     "int2",
     "uint4",
 )
-# Bits of an element that is packed with others into a byte.
+# Bits per element of dtypes of which several share a byte.
 PACKED = {"int4": 4, "uint4": 4, "int2": 2}
 _MOST_SUBGRAPHS = 10_000
 _MOST_TENSORS = 200_000
@@ -52,12 +52,12 @@ class Constant:
     """A tensor whose values are in the file.
 
     Attributes:
-        spec: Its name, shape and dtype as it is stored.
-        begin: Where in the file its values begin.
-        size: How many bytes they have.
-        quantization: How its integers stand for real numbers, if they do.
+        spec: Its name, shape and dtype as stored.
+        begin: Where its values start in the file.
+        size: Their size in bytes.
+        quantization: How its integers represent real numbers, if they do.
         obstacle: Why its values cannot be read, if they cannot.
-        sparsity: Which of its elements are stored, where not all are.
+        sparsity: Which of its elements are stored, if not all are.
     """
 
     spec: TensorSpec
@@ -73,8 +73,8 @@ class Model:
     """A model without its operators.
 
     Attributes:
-        description: What its writer says of it.
-        metadata: The names of the metadata in it.
+        description: The writer's description.
+        metadata: The names of its metadata.
         constants: The tensors whose values are in the file, by name, in its order.
     """
 
@@ -87,7 +87,7 @@ def read_model(location: str, data: View) -> Model:
     """The model whose bytes are `data`.
 
     Raises:
-        SourceError: Something in it points outside of it, or does not fit together.
+        SourceError: An offset is outside the file, or the model is inconsistent.
     """
     buffer = Buffer(location, data)
     root = buffer.root()
@@ -107,7 +107,7 @@ def read_model(location: str, data: View) -> Model:
 
 
 def _unique(name: str, taken: dict[str, Constant], seen: dict[str, int]) -> str:
-    """`name`, or `name#2`, `name#3`… where it is taken."""
+    """`name`, or `name#2`, `name#3`… if it is taken."""
     found = name
     while found in taken:
         seen[name] = seen.get(name, 1) + 1
@@ -118,7 +118,7 @@ def _unique(name: str, taken: dict[str, Constant], seen: dict[str, int]) -> str:
 def _span(table: Table) -> tuple[int, int]:
     """Where the bytes of a buffer are."""
     begin, size = table.span(0)
-    # Models of more than 2 GB keep the bytes behind the flatbuffer; 0 and 1 in `offset` say that they are inside.
+    # Models of more than 2 GB store the bytes after the flatbuffer; `offset` 0 or 1 means that they are inside.
     if not size and (offset := table.number(1, "Q")) > 1:
         begin, size = offset, table.number(2, "Q")
         table.buffer.check(begin, size, table.what)
@@ -130,9 +130,12 @@ def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[C
         index = table.number(2, "I")
         if index >= max(len(spans), 1):
             raise table.buffer.damaged(
-                f"{table.what} is in a buffer that is not there", table.at, f"below {len(spans)}", str(index)
+                f"{table.what} refers to a buffer that does not exist",
+                table.at,
+                f"below {len(spans)}",
+                str(index),
             )
-        # Buffer 0 is empty and means none; tensors that are computed have an empty one as well.
+        # Buffer 0 is empty and means no values; computed tensors have an empty buffer too.
         begin, size = spans[index] if index else (0, 0)
         is_elsewhere = table.number(10, "I") != 0
         if size or is_elsewhere:
@@ -142,9 +145,7 @@ def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[C
 def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool) -> Constant:
     kind = table.number(1, "b")
     if not 0 <= kind < len(TYPES):
-        raise table.buffer.damaged(
-            f"{table.what} is of an unknown type", table.at, ", ".join(TYPES), str(kind)
-        )
+        raise table.buffer.damaged(f"{table.what} has an unknown type", table.at, ", ".join(TYPES), str(kind))
     dtype = TYPES[kind]
     shape = tuple(table.numbers(0, "i4").tolist())
     itemsize = max(1, DTYPES[dtype].itemsize)
@@ -154,7 +155,7 @@ def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool
         or math.prod(filter(None, shape)) * itemsize > _MOST_BYTES
     ):
         raise table.buffer.damaged(
-            f"{table.what} has no valid shape", table.at, f"up to {_MOST_AXES} sizes", str(shape)[:80]
+            f"{table.what} has an invalid shape", table.at, f"up to {_MOST_AXES} sizes", str(shape)[:80]
         )
     spec = TensorSpec(name, shape, dtype)
     obstacle = sparsity = None
@@ -169,7 +170,7 @@ def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool
     elif DTYPES[dtype].numpy is None:
         obstacle = f"it is a {dtype}"
     elif dtype != "string":
-        # More is allowed, and not looked at: `required_bytes <= bytes` in tensorflow/lite/core/subgraph.cc.
+        # More is allowed, and ignored: `required_bytes <= bytes` in tensorflow/lite/core/subgraph.cc.
         if size < (expected := packed_size(spec)):
             raise table.buffer.damaged(
                 f"{table.what} ({spec}) has too few values", begin, f"{expected:,} bytes", f"{size:,}"
@@ -180,7 +181,7 @@ def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool
 
 
 def packed_size(spec: TensorSpec) -> int:
-    """Bytes that a tensor takes in the file.
+    """A tensor's size in the file in bytes.
 
     Example:
         >>> packed_size(TensorSpec("w", (3, 5), "int4"))

@@ -1,9 +1,9 @@
-"""Sparse tensors: which elements are stored, told level by level, and how to put them where they belong.
+"""Sparse tensors: which elements are stored, described level by level, and how to expand them.
 
-A tensor is taken apart into levels, one for each axis and one more for each axis that is cut into blocks. A dense level
-has every index; a sparse one is in compressed rows: where the indices of each row begin, and the indices. The values
-are stored in the order in which the levels enumerate them. The format: SparsityParameters in
-tensorflow/compiler/mlir/lite/schema/schema.fbs; what it means: tensorflow/lite/kernels/internal/utils/
+A tensor has levels, one for each axis and another for each axis that is divided into blocks. A dense level has every
+index; a sparse one is in compressed rows: where the indices of each row start, and the indices. The values are stored
+in the order in which the levels enumerate them. The format: SparsityParameters in
+tensorflow/compiler/mlir/lite/schema/schema.fbs; its meaning: tensorflow/lite/kernels/internal/utils/
 sparsity_format_converter.cc, FormatConverter::SparseToDense.
 """
 
@@ -26,12 +26,12 @@ _MOST_LEVELS = 64
 
 @dataclass(frozen=True)
 class Level:
-    """One level.
+    """One level of a sparse tensor.
 
     Attributes:
         size: The number of indices of a dense level; 0 for a sparse one.
-        segments: Of a sparse level: where the indices of each row begin, and where the last ends; int64 [rows + 1].
-        indices: Of a sparse level: the indices of all rows; int64.
+        segments: For a sparse level: where the indices of each row start, and where the last ends; int64 [rows + 1].
+        indices: For a sparse level: the indices of all rows; int64.
     """
 
     size: int
@@ -44,8 +44,8 @@ class Sparsity:
     """Which elements of a tensor are stored, and in which order.
 
     Attributes:
-        order: Of each level the axis that it enumerates; those from the rank up are blocks, in the order of `blocks`.
-        blocks: The axes that are cut into blocks.
+        order: The axis of each level; axes from the rank up are blocks, in the order of `blocks`.
+        blocks: The axes that are divided into blocks.
         levels: The levels, outermost first.
 
     Example:
@@ -60,13 +60,13 @@ class Sparsity:
     levels: tuple[Level, ...]
 
     def dense(self, stored: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
-        """All elements of a tensor of `shape`, of the dtype of `stored`; zero where none is stored.
+        """All elements of a tensor of `shape`, in the dtype of `stored`; zero where nothing is stored.
 
         Raises:
-            ValueError: The levels do not fit the shape, or the stored values.
+            ValueError: The levels do not fit the shape or the stored values.
         """
         if math.prod(shape) * stored.itemsize > LARGEST_FILL:
-            raise ValueError(f"{len(stored):,} stored values stand for {format_shape(shape)}: not believed")
+            raise ValueError(f"{len(stored):,} stored values for {format_shape(shape)}: refused")
         places, coordinates = self._enumerated(len(stored))
         if places != len(stored):
             raise ValueError(f"its levels enumerate {places:,} elements, and {len(stored):,} are stored")
@@ -80,7 +80,7 @@ class Sparsity:
                 block = rank + self.blocks.index(axis)
                 index = index * size[block] + at[block]
             if index.size and not 0 <= index.min() <= index.max() < shape[axis]:
-                raise ValueError(f"an index is outside of axis {axis} of {format_shape(shape)}")
+                raise ValueError(f"an index is outside axis {axis} of {format_shape(shape)}")
             flat = flat * shape[axis] + index
         values = np.zeros(math.prod(shape), stored.dtype)
         values[flat] = stored
@@ -88,7 +88,7 @@ class Sparsity:
 
     def _enumerated(self, count: int) -> tuple[int, list[npt.NDArray[np.int64]]]:
         """How many elements the levels enumerate, and the index of each of them in each level."""
-        # No level of a tensor has more than that: what is enumerated is stored, or is a row of a level that is.
+        # No valid level has more: each enumerated element is stored, or is a row of a stored level.
         lengths = [len(level.segments) for level in self.levels if level.segments is not None]
         most = max([count, *lengths])
         places = 1
@@ -102,7 +102,7 @@ class Sparsity:
             else:
                 if len(level.segments) != places + 1:
                     raise ValueError(
-                        f"a level has {len(level.segments) - 1:,} rows, and that above it {places:,}"
+                        f"a level has {len(level.segments) - 1:,} rows, and the level above it {places:,} elements"
                     )
                 rows = np.diff(level.segments)
                 if level.segments[0] != 0 or (rows < 0).any() or level.segments[-1] != len(level.indices):
@@ -115,7 +115,7 @@ class Sparsity:
 
 
 def read_sparsity(table: Table, spec: TensorSpec) -> Sparsity | None:
-    """What a tensor's SparsityParameters say; None where they do not fit its shape."""
+    """A tensor's SparsityParameters; None if they do not fit its shape."""
     order = tuple(table.numbers(0, "i4").tolist())
     blocks = tuple(table.numbers(1, "i4").tolist())
     found = [_level(level) for level in table.tables(2, f"level of {table.what}", _MOST_LEVELS)]
@@ -127,7 +127,7 @@ def read_sparsity(table: Table, spec: TensorSpec) -> Sparsity | None:
         and sorted(order) == list(range(len(order)))
         and len(set(blocks)) == len(blocks)
         and all(0 <= axis < rank for axis in blocks)
-        # Blocks are dense: their sizes are said nowhere else.
+        # Blocks are dense: their sizes are not recorded elsewhere.
         and all(sizes[rank + at].segments is None and sizes[rank + at].size > 0 for at in range(len(blocks)))
     )
     return Sparsity(order, blocks, levels) if fits else None
@@ -148,12 +148,12 @@ def _vector(table: Table, field: int) -> npt.NDArray[np.int64] | None:
 
 
 def stored_count(size: int, spec: TensorSpec) -> int:
-    """How many values of a tensor's dtype are in so many bytes.
+    """How many values of a tensor's dtype are in `size` bytes.
 
     Raises:
-        ValueError: The last of them is cut off.
+        ValueError: The last one is truncated.
     """
     itemsize = dtype(spec.dtype).itemsize
     if size % itemsize:
-        raise ValueError(f"{size:,} bytes are no whole number of values of {spec.dtype}")
+        raise ValueError(f"{size:,} bytes are not a whole number of values of {spec.dtype}")
     return size // itemsize

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from tfpt.errors import SourceError
+from tfpt.nearest import natural_key
 from tfpt.packages import package
 from tfpt.video.clips.clip import Clip, evenly
 
@@ -36,7 +36,7 @@ def open_folder(path: Path, fps: Fraction | None, default: Fraction) -> Clip:
                 for entry in path.iterdir()
                 if entry.suffix.lower() in ENDINGS and not entry.name.startswith(".")
             ),
-            key=lambda entry: natural(entry.name),
+            key=lambda entry: natural_key(entry.name),
         )
     except OSError as error:
         raise SourceError("the folder cannot be read", where=str(path), got=error.strerror) from error
@@ -64,17 +64,6 @@ def open_folder(path: Path, fps: Fraction | None, default: Fraction) -> Clip:
         lambda start: evenly(len(files), fps or default, lambda index: _read(files[index])),
         len(files),
     )
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names by the numbers in them.
-
-    Example:
-        >>> sorted(["f10.png", "f2.png", "f02.png", "e.png"], key=natural)
-        ['e.png', 'f02.png', 'f2.png', 'f10.png']
-    """
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-1, name)]
 
 
 def _size(file: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The part that all sources over HDF5 share: names that stand for datasets of one or more files."""
+"""The base of all sources over HDF5: names for the datasets of one or more files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Dataset, Tree
 from tfpt.formats.source import Role, Source
-from tfpt.nearest import nearest
 from tfpt.tensors import TensorSpec
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A dataset under the name that `specs` has for it.
+    """A dataset and its name in `specs`.
 
     Attributes:
         name: The name.
         dataset: The dataset.
-        file: The file that it lies in.
-        role: What it is for; `None` for a weight.
+        file: The file that contains it.
+        role: Its role; `None` for a weight.
     """
 
     name: str
@@ -37,15 +36,15 @@ class HDF5Source(Source):
     """A `tfpt.formats.source.Source` over datasets of HDF5 files.
 
     Args:
-        location: Where it is, as a person would name it.
-        tensors: What it holds, in order; names are unique.
+        location: Its path or URL, as the user would write it.
+        tensors: The tensors, in order; names are unique.
         aliases: Other names, alias to name.
-        files: The files that it lies in, which are closed with it.
+        files: The files that contain them, which are closed with the source.
 
     Attributes:
-        config: The model's configuration as Keras saved it, parsed JSON; `None` where there is none.
-        keras_version: The version of Keras that saved it, where the file says so.
-        backend: The backend that Keras ran on, where the file says so.
+        config: The model's configuration as Keras saved it, parsed JSON; `None` if there is none.
+        keras_version: The version of Keras that saved it, if the file says so.
+        backend: The backend that Keras ran on, if the file says so.
     """
 
     format = "HDF5"
@@ -74,7 +73,7 @@ class HDF5Source(Source):
 
     @property
     def files(self) -> Sequence[str]:
-        """`location`, and the files beside it."""
+        """`location`, and the other files that belong to it."""
         return tuple(dict.fromkeys([self.location, *self._locations]))
 
     def read(self, name: str) -> np.ndarray:
@@ -83,16 +82,16 @@ class HDF5Source(Source):
         return tensor.file.read(tensor.dataset)
 
     def release(self, name: str) -> None:
-        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        """Say that the tensor will not be needed again soon; its arrays stay valid."""
         tensor = self._find(name)
         tensor.file.release(tensor.dataset)
 
     def fingerprint(self) -> str:
-        """A hash of names, shapes and dtypes, and of up to 64 bytes that the file stores of every tensor."""
+        """A hash of names, shapes and dtypes, and of up to 64 stored bytes of every tensor."""
         return self._hashed(lambda tensor: tensor.file.sample(tensor.dataset))
 
     def close(self) -> None:
-        """Let go of the files. Arrays that were read stay valid."""
+        """Close the files. Arrays that were read stay valid."""
         self._closed = True
         for file in self._files:
             file.close()
@@ -116,13 +115,18 @@ class HDF5Source(Source):
                     where=self.location,
                     expected="numbers or text in the file itself",
                     got=self.skipped[name],
-                    hint="leave it out; a model's weights are in other datasets",
+                    hint="leave it out: a model's weights are in other datasets",
                 )
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no tensor {name!r}", where=self.location, nearest=close)
+            raise self.no_such_tensor(name)
         return tensor
 
 
 def _role(tensor: Tensor) -> Role | None:
-    # Text and tables: vocabularies, notes of whoever wrote the file.
+    # Text and tables: vocabularies, the writer's notes.
     return "record" if tensor.dataset.held is None else tensor.role
+
+
+def text_of(tree: Tree, group: str, attribute: str) -> str | None:
+    """A text attribute, or `None`."""
+    texts = tree.texts(group, attribute)
+    return texts[0] if texts else None

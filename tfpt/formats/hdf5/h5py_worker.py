@@ -1,7 +1,7 @@
-"""The process in which the HDF5 library reads a file: with little memory, for a short time, without the file itself.
+"""The process in which the HDF5 library reads a file, with limited memory and time and no access to the file itself.
 
-It is started by `tfpt.formats.hdf5.subprocess_reader` and asks it for the bytes that it needs. Whatever a file makes
-the library do ends with this process.
+`tfpt.formats.hdf5.subprocess_reader` starts it and sends it the bytes of the file that it requests. Whatever a file
+makes the library do ends with this process. Messages are frames: a letter, a length, and that many bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import sys
 from collections import OrderedDict
 from contextlib import suppress
@@ -16,50 +17,88 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfpt.formats.hdf5.classic import natural
-from tfpt.formats.hdf5.frames import ANSWER, FAILURE, SPAN, WANT, receive, send
 from tfpt.io.limits import HDF5_DEPTH
+from tfpt.nearest import natural_key
 from tfpt.tensors import BY_NUMPY, DTYPES
 
+_HEAD = struct.Struct("<cQ")
+# Kinds of frames that the worker sends: a request for bytes of the file, an answer, or a failure.
+WANT, ANSWER, FAILURE = b"w", b"a", b"f"
+SPAN = struct.Struct("<QQ")
+
+
+def send(stream: BinaryIO, kind: bytes, content: bytes | memoryview) -> None:
+    """Send one frame."""
+    stream.write(_HEAD.pack(kind, len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def receive_head(stream: BinaryIO) -> tuple[bytes, int]:
+    """The letter and the length of the next frame.
+
+    Raises:
+        EOFError: The stream has ended.
+    """
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError
+    kind, size = _HEAD.unpack(head)
+    return kind, size
+
+
+def receive(stream: BinaryIO) -> tuple[bytes, bytes]:
+    """The next frame.
+
+    Raises:
+        EOFError: The stream has ended, or the frame is truncated.
+    """
+    kind, size = receive_head(stream)
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return kind, content
+
+
 _BLOCK, _KEPT = 64 << 10, 512
-# Seconds of processor time are granted for so many bytes of values.
+# The time limit applies to each run of this many bytes of values.
 _BYTES_A_TURN = 64 << 20
 
 
 def main(size: int, memory: int, seconds: int) -> None:
-    """Answer one question after another, until the other process has no more.
+    """Answer requests until the other process closes the stream.
 
     Args:
-        size: How many bytes the file has.
-        memory: How many bytes may be taken, beside what the packages take and the values that are read.
-        seconds: How many of processor time may be taken for a question; for values, as many for each 64 MiB.
+        size: The file's size in bytes.
+        memory: The limit in bytes, in addition to what the packages and the values take.
+        seconds: The limit of processor time for a request; for values, for each 64 MiB.
     """
     import h5py
 
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
     memory += _address_space()
     _grant(memory, seconds)
     try:
-        file = h5py.File(io.BufferedReader(_Asked(questions, answers, size)), "r")
+        file = h5py.File(io.BufferedReader(_RemoteFile(requests, answers, size)), "r")
         send(answers, ANSWER, b"")
     except Exception as error:
         send(answers, FAILURE, _reason(error))
         return
     while True:
         try:
-            question = json.loads(receive(questions)[1])
+            request = json.loads(receive(requests)[1])
         except EOFError:
             return
-        values = question.get("size", 0)
+        values = request.get("size", 0)
         _grant(memory + 4 * values, seconds * (1 + values // _BYTES_A_TURN))
         try:
-            send(answers, ANSWER, _answered(h5py, file, question))
+            send(answers, ANSWER, _answer(h5py, file, request))
         except Exception as error:
             send(answers, FAILURE, _reason(error))
 
 
 def _grant(memory: int, seconds: int) -> None:
-    """Allow this process so much memory in all, and so much more time than it has taken."""
+    """Limit this process's total memory, and its processor time from now on."""
     try:
         import resource
     except ImportError:  # Windows has no such limits
@@ -73,13 +112,13 @@ def _limit(what: int, value: int) -> None:
     import resource
 
     _, hard = resource.getrlimit(what)
-    # macOS takes some limits and does not keep to them, and refuses others.
+    # macOS accepts some limits without enforcing them, and refuses others.
     with suppress(OSError, ValueError):
         resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _address_space() -> int:
-    """How many bytes of addresses this process has taken, where the system says so."""
+    """The size of this process's address space in bytes, if the system reports it."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -89,20 +128,20 @@ def _address_space() -> int:
 
 def _reason(error: Exception) -> bytes:
     if isinstance(error, MemoryError):
-        return b"it asks for more memory than it may have"
+        return b"it requests more memory than the limit"
     # h5py's KeyError quotes its text.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     return f"{text or type(error).__name__}"[:1000].encode(errors="replace")
 
 
-def _answered(h5py: Any, file: Any, question: dict[str, Any]) -> bytes | memoryview:
-    path = question.get("path", "").encode("utf-8", "surrogateescape")
+def _answer(h5py: Any, file: Any, request: dict[str, Any]) -> bytes | memoryview:
+    path = request.get("path", "").encode("utf-8", "surrogateescape")
     item = file[path] if path else file
-    match question["want"]:
+    match request["want"]:
         case "list":
             return json.dumps(_Listing(h5py, file).found).encode()
         case "texts":
-            return json.dumps(_texts(h5py, item, question["attribute"])).encode()
+            return json.dumps(_texts(h5py, item, request["attribute"])).encode()
         case "stored":
             return json.dumps([int(item.id.get_storage_size()), _unpacked(item)]).encode()
         case "place":
@@ -115,7 +154,7 @@ def _answered(h5py: Any, file: Any, question: dict[str, Any]) -> bytes | memoryv
 
 
 def _unpacked(dataset: Any) -> int:
-    """How many bytes all chunks take when they are unpacked."""
+    """How many bytes all chunks take unpacked."""
     if dataset.chunks is None:
         return 0
     one = int(np.prod([float(size) for size in dataset.chunks])) * dataset.id.get_type().get_size()
@@ -123,7 +162,7 @@ def _unpacked(dataset: Any) -> int:
 
 
 def _place(dataset: Any) -> tuple[int, int] | None:
-    """Where in the file the values lie, or those of the chunk in the middle; `None` where it does not say."""
+    """Offset and size of the values, or of those of the middle chunk; `None` if unknown."""
     if dataset.chunks is None:
         offset = dataset.id.get_offset()
         return None if offset is None else (int(offset), int(dataset.id.get_storage_size()))
@@ -156,7 +195,7 @@ def _texts(h5py: Any, item: Any, attribute: str) -> list[str] | None:
 
 
 class _Listing:
-    """Everything that a file holds, without following a link anywhere."""
+    """The content of a file, without following soft or external links."""
 
     def __init__(self, h5py: Any, file: Any) -> None:
         self._h5py = h5py
@@ -167,10 +206,10 @@ class _Listing:
     def _walk(self, group: Any, path: str, depth: int) -> None:
         h5py = self._h5py
         if depth > HDF5_DEPTH:
-            raise ValueError(f"groups lie {HDF5_DEPTH} deep")
+            raise ValueError(f"groups are nested {HDF5_DEPTH} deep")
         self._seen[int(h5py.h5o.get_info(group.id).addr)] = path
         self.found["groups"].append(path)
-        for name in sorted(group, key=natural):
+        for name in sorted(group, key=natural_key):
             inner = f"{path}/{name}" if path else name
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
@@ -183,7 +222,7 @@ class _Listing:
             elif not isinstance(item, h5py.Group):
                 self._skip(inner, "neither a group nor a dataset")
             elif (place := int(h5py.h5o.get_info(item.id).addr)) in self._seen:
-                self._skip(inner, f"the group /{self._seen[place]} once more")
+                self._skip(inner, f"the group /{self._seen[place]} again")
             else:
                 self._walk(item, inner, depth + 1)
 
@@ -198,12 +237,12 @@ class _Listing:
         else:
             shape = [int(size) for size in dataset.shape]
             kind = dataset.id.get_type()
-            # In the file, a text of any length is a reference of 16 bytes.
+            # In the file, a variable-length text is a reference of 16 bytes.
             size = 16 if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str() else kind.get_size()
             self.found["datasets"].append([path, shape, name, size])
 
     def _described(self, dataset: Any) -> tuple[str | None, str]:
-        """The name of the dtype; the reason where the dataset is left out."""
+        """The name of the dtype, or the reason why the dataset is skipped."""
         h5py = self._h5py
         layout = dataset.id.get_create_plist()
         if layout.get_external_count():
@@ -214,11 +253,11 @@ class _Listing:
             return None, "a dataset without elements"
         name, reason = self._dtype(dataset)
         if name == "string" and dataset.id.get_type().is_variable_str() and dataset.chunks is not None:
-            return None, "texts of any length in chunks"
+            return None, "variable-length texts in chunks"
         return name, reason
 
     def _dtype(self, dataset: Any) -> tuple[str | None, str]:
-        """The name of a dtype; the reason where there is none."""
+        """The name of a dtype, or the reason why it cannot be read."""
         h5py = self._h5py
         if h5py.check_string_dtype(dataset.dtype) is not None:
             return "string", ""
@@ -226,7 +265,7 @@ class _Listing:
         if h5py.check_dtype(ref=held):
             return None, "references to other objects"
         if h5py.check_dtype(vlen=held):
-            return None, "runs of any length"
+            return None, "variable-length arrays"
         if held.kind == "V" and held.names is None and held.subdtype is None:
             named = (_texts(h5py, dataset, "dtype") or ["bfloat16"])[0]
             known = DTYPES.get(named)
@@ -239,11 +278,11 @@ class _Listing:
         return (known.name, "") if known is not None else (None, f"elements of dtype {held}")
 
 
-class _Asked(io.RawIOBase):
-    """The file, whose bytes the other process sends."""
+class _RemoteFile(io.RawIOBase):
+    """The file as a stream, whose bytes the other process sends."""
 
-    def __init__(self, questions: BinaryIO, answers: BinaryIO, size: int) -> None:
-        self._questions, self._answers, self._size = questions, answers, size
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, size: int) -> None:
+        self._requests, self._answers, self._size = requests, answers, size
         self._at = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
@@ -256,7 +295,7 @@ class _Asked(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise OSError("a place before the file's start")
+            raise OSError("a position before the start of the file")
         self._at = base + offset
         return self._at
 
@@ -284,4 +323,4 @@ class _Asked(io.RawIOBase):
 
     def _fetch(self, start: int, size: int) -> bytes:
         send(self._answers, WANT, SPAN.pack(start, size))
-        return receive(self._questions)[1]
+        return receive(self._requests)[1]
