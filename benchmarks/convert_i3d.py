@@ -1,11 +1,11 @@
-"""Whole-process time and peak memory of `tfpt convert` for I3D against the plain TensorFlow way, side by side.
+"""Whole-process time and peak memory of `tfpt convert` for I3D, compared with a hand-written TensorFlow script.
 
     python benchmarks/convert_i3d.py [--runs 5]
 
-The plain way is what people write by hand: `tf.train.load_checkpoint`, numpy transposes, `torch.save`; all of it in a
-process of its own, imports included, as the command is. Both run in turn, after one uncounted run each, so that a
-machine whose speed drifts is fair to both. Time is wall time; memory is the process's largest resident set.
-Needs the tensorflow extra and POSIX (wait4). Prints the ratio that the README quotes.
+The script is what people usually write: `tf.train.load_checkpoint`, numpy transposes, `torch.save`. It runs in its own
+process, imports included, like the command. The two alternate, after one warm-up run each, so that changes in the
+machine's speed affect both. Time is wall time; memory is the peak resident set of the process.
+Needs the tensorflow extra and POSIX (wait4). Prints the ratio quoted in the README.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = f"{folder}/model.ckpt"
-        # In a process of its own: one starts with the peak of the one that forked it, so this one has to stay small.
+        # In a separate process: a child inherits the peak of its parent, so this one has to stay small.
         sample = [sys.executable, "-m", "tfpt", "sample", "--mapping", "i3d_rgb", "--out", checkpoint]
         subprocess.run(sample, check=True, stdout=subprocess.DEVNULL)
         convert = [sys.executable, "-m", "tfpt", "convert", "--mapping", "i3d_rgb", "--force"]
@@ -72,7 +72,7 @@ def main() -> None:
                 if run:
                     results[name].append(measured)
         megabytes = Path(f"{folder}/a.safetensors").stat().st_size / 1e6
-    print(f"I3D RGB, {megabytes:.1f} MB, {runs} runs each in turn, medians (least to greatest)")
+    print(f"I3D RGB, {megabytes:.1f} MB, {runs} alternating runs each, medians (min to max)")
     for name, measured in results.items():
         seconds, peaks = zip(*measured, strict=True)
         print(
@@ -83,7 +83,7 @@ def main() -> None:
     pairs = list(zip(ours, plain, strict=True))
     faster = statistics.median(theirs[0] / mine[0] for mine, theirs in pairs)
     leaner = statistics.median(mine[1] / theirs[1] for mine, theirs in pairs)
-    print(f"tfpt convert is {faster:.1f} times faster and needs {leaner:.2f} of the memory")
+    print(f"tfpt convert is {faster:.1f} times faster and uses {leaner:.2f} times the memory")
 
 
 if __name__ == "__main__":

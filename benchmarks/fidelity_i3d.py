@@ -1,10 +1,10 @@
-"""How close converted I3D weights come to what DeepMind's own graph computed with the same weights.
+"""How closely converted I3D weights reproduce what DeepMind's own graph computed with the same weights.
 
     python benchmarks/fidelity_i3d.py
 
 For each recording in tests/data/i3d: the seeded checkpoint is written, converted by `tfpt.convert`, loaded by
-`tfpt.load`, and run on the recorded clip. Prints the largest difference at the logits and over the activations, each
-in proportion to the largest value there.
+`tfpt.load`, and run on the recorded clip. Prints the largest difference in the logits and in the activations, each
+relative to the largest value of the tensor.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RECORDINGS = (
 
 
 def converted_model(name: str, seed: int, folder: str) -> torch.nn.Module:
-    """The model of a mapping, filled from a checkpoint of seeded weights by way of a converted file."""
+    """The model of a mapping with seeded weights, loaded from a converted checkpoint."""
     mapping = tfpt.load_mapping(name)
     variables = sample_specs(mapping, target_specs(mapping))
     checkpoint = f"{folder}/{name}-{seed}/model.ckpt"
@@ -44,7 +44,7 @@ def converted_model(name: str, seed: int, folder: str) -> torch.nn.Module:
 
 
 def worst(found: np.ndarray, recorded: np.ndarray) -> float:
-    """The largest difference in proportion to the largest value; large arrays were recorded as 997 samples."""
+    """The largest difference relative to the largest value; of large arrays 997 samples were recorded."""
     samples = (
         found.reshape(-1) if found.size <= 2000 else found.reshape(-1)[:: max(1, found.size // 997)][:997]
     )
@@ -65,7 +65,7 @@ def main() -> None:
                 if "." not in endpoint
             }
             logits = errors.pop("Logits")
-            errors.pop("Predictions")  # a softmax: what the logits have, multiplied by their size
+            errors.pop("Predictions")  # a softmax, which multiplies the error of the logits by their size
             endpoint = max(errors, key=errors.__getitem__)
             print(f"{recording:<18} {logits:9.1e} {errors[endpoint]:20.1e} {endpoint:<18}")
 

@@ -1,11 +1,10 @@
-"""The optimized I3D against a plain port: same weights, same process, same clip, in turn.
+"""The optimized I3D compared with a plain port: same weights, same process, same clip, alternating runs.
 
     python benchmarks/forward_i3d.py                                # CPU: 16 frames, 64 frames, a batch of 4
     python benchmarks/forward_i3d.py --device cuda                  # float32, bfloat16, compiled; and a training step
 
-The plain port (benchmarks/plain_i3d.py) pads by fixed numbers with ConstantPad3d and keeps batch norm apart, as the
-common ones do. Prints medians, the ratio of the medians, and the largest difference of the logits in proportion to
-the largest logit.
+The plain port (benchmarks/plain_i3d.py) uses fixed padding with ConstantPad3d and a separate batch norm, like common
+ports. Prints medians, the ratio of the medians, and the largest difference of the logits relative to the largest logit.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def plain_twin(model: I3D) -> PlainI3D:
 
 
 def seconds(ways: list[Callable[[], object]], rounds: int, device: str) -> list[float]:
-    """The median time of each, run in turn."""
+    """The median time of each, over alternating runs."""
     times: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds + 2):
         for way, spent in zip(ways, times, strict=True):
@@ -59,15 +58,15 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def apart(found: Tensor, expected: Tensor) -> float:
-    """The largest difference in proportion to the largest value."""
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """The largest difference relative to the largest value."""
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
 
 
 def forward_rows(
     models: dict[str, nn.Module], batch: int, frames: int, rounds: int, device: str, dtype: torch.dtype
 ) -> None:
-    """One line for each model: time, ratio to the first, distance of its logits from the first in float32."""
+    """One line per model: time, speed relative to the first, difference of its logits from the first in float32."""
     clip = (torch.rand(batch, 3, frames, 224, 224, generator=torch.Generator().manual_seed(1)) * 2 - 1).to(
         device
     )
@@ -82,12 +81,12 @@ def forward_rows(
         what = f"forward {batch}×{frames} {str(dtype).removeprefix('torch.')}"
         print(
             f"{what:<26} {name:<22} {spent * 1e3:8.1f} ms {batch / spent:8.2f} clips/s "
-            f"{medians[0] / spent:6.2f}× {apart(logits[name], reference):9.1e}"
+            f"{medians[0] / spent:6.2f}× {relative_error(logits[name], reference):9.1e}"
         )
 
 
 def training_rows(models: dict[str, nn.Module], batch: int, frames: int, rounds: int, device: str) -> None:
-    """Forward, backward and a step of SGD, in float32 and under bfloat16 autocast."""
+    """Forward, backward and an SGD step, in float32 and under bfloat16 autocast."""
     clip = (torch.rand(batch, 3, frames, 224, 224) * 2 - 1).to(device)
     labels = torch.arange(batch, device=device)
     for half in (False, True):

@@ -1,11 +1,11 @@
-"""How cost grows with size: each case at n and at 4n, before a commit and now, with the exponent of the growth.
+"""How cost grows with size: each case at n and at 4n, at a base commit and now, with the exponent of the growth.
 
     python benchmarks/growth.py [--base COMMIT] [--only WORD] [--limit 60]
 
-A case is work that used to grow faster than its input: CPU time, peak memory, or bytes and requests over HTTP. The
-files are written once, by h5py, numpy and tfpt; each measurement is a process of its own, in turn for both versions.
-Without `--base` only the present one is measured. The exponent is log4 of the growth: 1 is linear, 2 is quadratic, 0 is
-constant.
+A case is work whose cost used to grow faster than its input: CPU time, peak memory, or bytes and requests over HTTP.
+The files are written once, by h5py, numpy and tfpt; each measurement runs in a separate process, alternating between
+the versions. Without `--base` only the current version is measured. The exponent is log4 of the growth: 1 is linear,
+2 is quadratic, 0 is constant.
 Needs Linux (VmHWM), git, and the packages of the tests.
 """
 
@@ -32,17 +32,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """Work of a size.
+    """Work whose size can be chosen.
 
     Attributes:
-        what: What is done, for the table.
+        what: The description for the table.
         unit: What `n` counts.
         n: The small size; the large one is four times as much.
-        build: Writes what is read into a folder, given n; returns the size in bytes that memory and traffic are
-            compared with, or nothing.
-        run: Does the work in that folder, or at the URL that serves it.
+        build: Writes the input into a folder, given n; returns the size in bytes that memory and traffic are compared
+            with, or None.
+        run: Does the work on that folder, or on the URL that serves it.
         measure: ``cpu`` (seconds), ``memory`` (peak, as a multiple of the size), ``web`` (megabytes and requests), or
-            ``h5py`` (CPU time as a multiple of what h5py takes to list the same).
+            ``h5py`` (CPU time as a multiple of h5py's time to list the same file).
     """
 
     what: str
@@ -181,7 +181,7 @@ def _miss(folder: str) -> None:
 def _copies(folder: Path, n: int) -> None:
     tf = _tensorflow()
     variables, copies = ([tf.Variable([float(i)]) for i in range(n)] for _ in range(2))
-    # As Keras exports: every variable a second time, below this name.
+    # As in Keras exports: every variable a second time, below this name.
     tf.train.Checkpoint(layers=variables, _all_variables=copies).write(str(folder / "m.ckpt"))
 
 
@@ -206,7 +206,7 @@ def _text_graph(folder: Path, n: int) -> int:
     return len(text)
 
 
-# -- files from strangers ---------------------------------------------------------------------------------
+# -- hostile files ----------------------------------------------------------------------------------------
 
 
 def _repeated(folder: Path, n: int) -> None:
@@ -215,7 +215,7 @@ def _repeated(folder: Path, n: int) -> None:
     (folder / "m.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
 
 
-def _refused(path: str) -> None:
+def _rejected(path: str) -> None:
     import tfpt
 
     with suppress(tfpt.TfptError):
@@ -270,24 +270,24 @@ def _side(folder: str) -> list[int]:
 
 
 CASES = {
-    "attributes": Case("HDF5: attributes of variable length", "layers of 1 MB", 30, _attributes,
+    "attributes": Case("HDF5: variable-length attributes", "layers of 1 MB", 30, _attributes,
                        lambda folder: _inspect(f"{folder}/m.h5")),
-    "chunks": Case("HDF5: a dataset in chunks", "chunks", 5000, _chunks,
+    "chunks": Case("HDF5: a chunked dataset", "chunks", 5000, _chunks,
                    lambda folder: _read_all(f"{folder}/m.h5")),
-    "datasets": Case("HDF5: names, against h5py", "datasets", 2500, _datasets,
+    "datasets": Case("HDF5: names, compared with h5py", "datasets", 2500, _datasets,
                      lambda folder: _inspect(f"{folder}/m.h5"), "h5py"),
     "averages": Case("plan: moving averages", "variables", 2000, _averages, _plan),
     "literal": Case("plan: rows without fields", "rows", 500, _literal, _plan),
     "misnamed": Case("plan: nearest names of 20 rows", "names", 25_000, _misnamed, _plan),
     "fields": Case("plan: a template of six fields", "letters in a name", 40, _fields, _plan),
-    "miss": Case("checkpoint: nearest names of a miss", "names", 25_000, _bundle, _miss),
-    "copies": Case("checkpoint of objects: exported copies", "variables", 2000, _copies,
+    "miss": Case("checkpoint: nearest names of a missing one", "names", 25_000, _bundle, _miss),
+    "copies": Case("object-based checkpoint: exported copies", "variables", 2000, _copies,
                    lambda folder: _inspect(f"{folder}/m.ckpt")),
-    "header": Case("safetensors: a header that repeats a name", "names", 2000, _repeated,
-                   lambda folder: _refused(f"{folder}/m.safetensors")),
+    "header": Case("safetensors: a header with a duplicate name", "names", 2000, _repeated,
+                   lambda folder: _rejected(f"{folder}/m.safetensors")),
     "v1": Case("V1 checkpoint: one tensor", "MB", 32, _version_1,
                lambda folder: _read_all(f"{folder}/m.ckpt"), "memory"),
-    "pbtxt": Case("graph as text: a constant", "MB", 2, _text_graph,
+    "pbtxt": Case("text graph: a constant", "MB", 2, _text_graph,
                   lambda folder: _read_all(f"{folder}/m.pbtxt"), "memory"),
     "web-h5": Case("HTTP: inspect an .h5", "MB", 8, _remote_h5,
                    lambda folder: _inspect(f"{folder}/m.h5"), "web"),
@@ -300,14 +300,14 @@ CASES = {
 
 
 def child(name: str, place: str) -> None:
-    """Do the work of a case and print what it took."""
+    """Do the work of a case and print its cost."""
     case = CASES[name]
     import tfpt
 
     if case.measure in ("memory", "h5py"):
-        import h5py  # noqa: F401  its import is no part of the work
+        import h5py  # noqa: F401  excludes its import from the measurement
 
-        tfpt.inspect  # noqa: B018  nor is that of the reader
+        tfpt.inspect  # noqa: B018  and that of the reader
     before = _peak()
     begun = time.process_time()
     case.run(place)
@@ -324,7 +324,7 @@ def _peak() -> int:
 
 
 def measured(case: str, tree: Path, place: Path, size: int | None, limit: float) -> tuple[float, str]:
-    """The figure that a case is about, and how it is written."""
+    """The measured figure of a case, as a number and as text."""
     kind = CASES[case].measure
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     with _served(place) if kind == "web" else _nothing() as web:
@@ -340,8 +340,7 @@ def measured(case: str, tree: Path, place: Path, size: int | None, limit: float)
             return math.nan, done.stderr.strip().splitlines()[-1][:60]
         took = json.loads(done.stdout.splitlines()[-1])
         if web is not None:
-            asked = web.gets()
-            sent = sum(each.sent for each in asked)
+            sent = sum(request.sent for request in web.gets())
             return sent / 1e6, f"{sent / 1e6:.2f} of {(size or 0) / 1e6:.1f} MB, {len(web.log)} requests"
     if kind == "memory":
         return took["peak"], f"{took['peak'] / (size or 1):.1f} × the size"
@@ -367,7 +366,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def checked_out(commit: str | None) -> Iterator[Path | None]:
-    """A tree of the repository at a commit, in which `tfpt` can be imported."""
+    """A worktree of the repository at a commit, from which `tfpt` can be imported."""
     if commit is None:
         yield None
         return
@@ -377,7 +376,7 @@ def checked_out(commit: str | None) -> Iterator[Path | None]:
             ["git", "-C", ROOT, "worktree", "add", "--detach", "--quiet", tree, commit], check=True
         )
         try:
-            # Installed, the two folders are packages of tfpt.
+            # The installed package has these two folders inside tfpt.
             for name in ("models", "mappings"):
                 (tree / "tfpt" / name).symlink_to(tree / name)
             yield tree
@@ -388,7 +387,7 @@ def checked_out(commit: str | None) -> Iterator[Path | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--base", help="a commit to compare with")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--limit", type=float, default=60, help="seconds for one measurement")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

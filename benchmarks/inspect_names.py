@@ -1,9 +1,9 @@
-"""How long `tfpt inspect` takes for the names of a checkpoint of 1 GB, and how much memory: the whole process.
+"""Whole-process time and memory of `tfpt inspect` for the names of a 1 GB checkpoint.
 
     python benchmarks/inspect_names.py [--runs 5]
 
-The checkpoint has the 1,600 names of a model of 400 variables with Adam's slots; its data file is a hole of that size,
-since no weight is read. Beside it, in turn, what TensorFlow takes for the same list of names. Needs POSIX (wait4).
+The checkpoint has the 1,600 names of a model of 400 variables with optimizer slots; its data file is sparse, since no
+weight is read. TensorFlow lists the same names, in alternating runs. Needs POSIX (wait4).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ for name, shape in tf.train.list_variables(sys.argv[1]):
 
 
 def write_hollow(prefix: str, variables: int = VARIABLES, size: int = SIZE) -> None:
-    """A checkpoint of about `size` bytes whose values are all zero and take no room on the disk."""
-    # Not at the top: a process starts with the peak of the one that forked it, so this one has to stay small.
+    """Write a checkpoint of about `size` bytes whose values are all zero and take no disk space."""
+    # Not at the top: a child inherits the peak of its parent, so this process has to stay small.
     from tfpt.execution.sinks.sstable import write_table
     from tfpt.formats.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
 
@@ -68,7 +68,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--write", metavar="PREFIX", help="only write the checkpoint")
+    parser.add_argument("--write", metavar="PREFIX", help="write the checkpoint and stop")
     arguments = parser.parse_args()
     runs = arguments.runs
     if arguments.write:
@@ -89,7 +89,7 @@ def main() -> None:
                 measured = measure(command)
                 if run:
                     results[name].append(measured)
-    print(f"{size / 1e9:.2f} GB, {4 * VARIABLES} tensors, {runs} runs each in turn, medians")
+    print(f"{size / 1e9:.2f} GB, {4 * VARIABLES} tensors, {runs} alternating runs each, medians")
     for name, measured in results.items():
         seconds, peaks = zip(*measured, strict=True)
         print(f"  {name:<24} {statistics.median(seconds):6.2f} s  {statistics.median(peaks):6.0f} MB")

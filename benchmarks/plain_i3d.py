@@ -1,7 +1,7 @@
-"""I3D as the common PyTorch ports write it, to compare with: pads fixed in advance, batch norms apart, no fast paths.
+"""I3D as in common PyTorch ports, for comparison: fixed padding, separate batch norms, no fast paths.
 
-It computes what `tfpt.models.i3d` computes where pads do not depend on the size (16 frames of 224 by 224, or multiples
-of 32), with the same parameters under the same names. Written for the benchmark alone.
+It computes the same as `tfpt.models.i3d` if the padding does not depend on the size (16 frames of 224 by 224, or
+multiples of 32), with the same parameter names. Used by the benchmark only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tfpt.models.i3d import MIXED
 
 
 def fixed_pads(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> tuple[int, ...]:
-    """Torch's six numbers, last dimension first: kernel - stride in all, the odd one behind."""
+    """Torch's six numbers, last dimension first: kernel - stride in total, the odd one at the end."""
     pads = [max(k - s, 0) for k, s in zip(reversed(kernel), reversed(stride), strict=True)]
     return tuple(side for pad in pads for side in (pad // 2, pad - pad // 2))
 

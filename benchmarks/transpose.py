@@ -1,8 +1,8 @@
-"""How fast a transposed view becomes contiguous: plain numpy, `tfpt.operations.strided`, torch; one thread each.
+"""How fast numpy, `tfpt.operations.strided` and torch make a transposed view contiguous, one thread each.
 
     python benchmarks/transpose.py [repeats]
 
-The three take turns, so that a busy machine is busy for all of them; each figure is the best of its turns.
+The three alternate, so that load on the machine affects all of them; each figure is the best of its runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CASES = [
 
 
 def best_of(turns: int, *contestants: Callable[[], object]) -> list[float]:
-    """The shortest time of each contestant in seconds, over interleaved turns after one to warm up."""
+    """The shortest time of each contestant in seconds, over alternating runs after a warm-up."""
     times: list[list[float]] = [[] for _ in contestants]
     for _ in range(turns + 1):
         for run, taken in zip(contestants, times, strict=True):
@@ -52,7 +52,7 @@ def best_of(turns: int, *contestants: Callable[[], object]) -> list[float]:
 
 
 def main(turns: int) -> None:
-    """Print GB/s (bytes of the tensor per second) for every case, and how tiled compares."""
+    """Print GB/s (bytes of the tensor per second) for every case, and the speed of tiled relative to the others."""
     torch.set_num_threads(1)
     print(
         f"{'layout':<24}{'shape':<22}{'dtype':<9}{'numpy':>8}{'tiled':>8}{'torch':>8}{'x numpy':>9}{'x torch':>9}"

@@ -1,4 +1,4 @@
-"""What many tests need: the folder of real files, checkpoints to convert, and a mapping small enough to read."""
+"""Shared fixtures: the folder of real files, checkpoints to convert, and a small mapping."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# A loaded machine is slow; that is no failure.
+# Slowness on a loaded machine is not a failure.
 hypothesis.settings.register_profile(
     "tfpt", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tfpt")
 
-# What made recorded files needs packages that the tests do not.
+# The scripts that made the recorded files need packages that the tests do not.
 collect_ignore_glob = ["data/*"]
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -29,15 +29,15 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real TensorFlow files and recorded truth, beside the repository."""
+    """Real TensorFlow files and recorded reference values, beside the repository."""
     if not SHARED.is_dir():
-        pytest.skip(f"there is no {SHARED}: real files are not part of the repository")
+        pytest.skip(f"{SHARED} does not exist: real files are not part of the repository")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def i3d_shapes() -> dict[str, tuple[str, ...]]:
-    """Name → (dtype, sizes…) of the PyTorch port that i3d_rgb writes for, recorded from that port."""
+    """Name → (dtype, sizes…) of the PyTorch port that i3d_rgb targets, recorded from that port."""
     return {
         name: tuple(entry)
         for name, entry in json.loads((DATA / "i3d/hassony2_rgb_shapes.json").read_text()).items()
@@ -48,7 +48,7 @@ def i3d_shapes() -> dict[str, tuple[str, ...]]:
 def write_seeded(
     i3d_shapes: dict[str, tuple[str, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, int, int], Path]:
-    """Has TensorFlow save DeepMind's variables, with the values behind tests/data/i3d/*.npz."""
+    """Makes TensorFlow save DeepMind's variables, with the values used for tests/data/i3d/*.npz."""
     tf = pytest.importorskip("tensorflow")
     from tests.models.deepmind_i3d import seeded_variable, variable_name
 
@@ -84,7 +84,7 @@ def seeded_rgb(write_seeded: Callable[[str, int, int], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def sampled_rgb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that fits i3d_rgb, for tests that look at no value."""
+    """A checkpoint that fits i3d_rgb, for tests that ignore the values."""
     import tfpt
 
     prefix = tmp_path_factory.mktemp("sampled") / "model.ckpt"
@@ -112,11 +112,11 @@ class Tiny:
     """A mapping of four rows with its manifest, and a checkpoint that fits it.
 
     Attributes:
-        folder: Where all of it is.
+        folder: The folder of all the files.
         mapping: The mapping file.
         checkpoint: The checkpoint's prefix.
-        variables: What is in the checkpoint.
-        parameters: What PyTorch is to have, transposed by hand.
+        variables: The content of the checkpoint.
+        parameters: The expected PyTorch parameters, transposed by hand.
     """
 
     folder: Path
@@ -136,7 +136,7 @@ class Tiny:
         return Path(f"{self.checkpoint}.index")
 
     def rewrite(self, old: str, new: str) -> None:
-        """Change the text of the mapping."""
+        """Replace text that occurs once in the mapping."""
         text = self.mapping.read_text()
         assert text.count(old) == 1, old
         self.mapping.write_text(text.replace(old, new))
@@ -144,7 +144,7 @@ class Tiny:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
-    """A mapping and a checkpoint of 5 variables, small enough to look at."""
+    """A small mapping with a manifest and a checkpoint."""
     from tfpt.execution.sinks.bundle import write_bundle
 
     random = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""What work costs in CPU time, which other programs on the machine do not lengthen, and how it grows with its size."""
+"""CPU time, which is independent of other load on the machine, and how it grows with the size of the input."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Four times the work takes four times as long where the cost is linear, sixteen times where it is quadratic.
+# Four times the input takes four times as long if the cost is linear, sixteen times if it is quadratic.
 LINEAR = 8.0
-# What a cost of no size is allowed: interpreters and allocators pause now and then.
+# Seconds allowed on top, since interpreters and allocators pause now and then.
 _SLACK = 0.02
 
 
 def cpu_seconds(run: Callable[[], object], repeats: int = 3) -> float:
-    """The least CPU time that a call takes in some repeats, all threads of this process together."""
+    """The minimum CPU time of a call over some repeats, all threads of this process together."""
     least = float("inf")
     for _ in range(repeats):
         begun = time.process_time()
@@ -23,14 +23,14 @@ def cpu_seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def assert_linear(small: Callable[[], object], large: Callable[[], object], factor: float = LINEAR) -> None:
-    """`large` is the same work as `small` on four times as much, and takes less than `factor` times as long."""
+    """`large` does the work of `small` on four times the input; it must take less than `factor` times as long."""
     few, many = cpu_seconds(small), cpu_seconds(large)
     assert many < factor * few + _SLACK, f"{few:.3f} s grew to {many:.3f} s, {many / few:.1f} times as long"
 
 
 @contextmanager
 def cpu_budget(seconds: float) -> Iterator[None]:
-    """For hostile input that has no size to grow with: CPU time far above what a refusal takes on a slow processor."""
+    """For hostile input of fixed size: a limit far above the CPU time of a rejection on a slow processor."""
     begun = time.process_time()
     yield
     assert time.process_time() - begun < seconds

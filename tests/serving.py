@@ -1,4 +1,4 @@
-"""A web server on this machine that hands out bytes, can be made to fail, and remembers what it was asked."""
+"""A local web server that serves bytes, can be made to fail, and logs its requests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 
 @dataclass
-class Asked:
-    """One request: what was asked for, and how many bytes of the file were sent."""
+class Request:
+    """A logged request, and how many bytes of the file were sent."""
 
     method: str
     path: str
@@ -29,12 +29,13 @@ class Asked:
 
 @dataclass
 class Answer:
-    """An answer other than the right one.
+    """A response other than the correct one.
 
     Attributes:
-        status: In place of the right one.
-        headers: In place of the right ones; None leaves one out.
-        body: Pieces in place of the right content, given that; without a Content-Length the connection ends them.
+        status: Replaces the correct status.
+        headers: Replace the correct headers; None omits one.
+        body: Makes the pieces to send from the correct content; without a Content-Length, closing the connection ends
+            them.
     """
 
     status: int | None = None
@@ -44,18 +45,18 @@ class Answer:
 
 @dataclass
 class Web:
-    """What the server has and does.
+    """The content and behavior of the server.
 
     Attributes:
         files: Contents by path.
-        ranges: Whether it knows ranges.
-        etags: Whether it names versions.
-        faults: What happens to the next GET requests, in turn: a status, ``("cut", n)`` to close after n bytes, or an
+        ranges: Whether it supports range requests.
+        etags: Whether it sends ETags.
+        faults: Faults of the next GET requests, in order: a status, ``("cut", n)`` to close after n bytes, or an
             `Answer`.
-        always: The answer to all GET requests without a fault of their own.
-        heads: Headers in place of the right ones in answers to HEAD; None leaves one out.
-        over: Set when the server ends; a body may wait for it.
-        statuses: Paths that are always answered with a status.
+        always: The response to all GET requests without a fault of their own.
+        heads: Replace the correct headers in responses to HEAD; None omits one.
+        over: Set when the server stops; a body may wait for it.
+        statuses: Fixed statuses by path.
         log: The requests.
     """
 
@@ -65,24 +66,24 @@ class Web:
     etags: bool = True
     faults: list[Any] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
-    log: list[Asked] = field(default_factory=list)
+    log: list[Request] = field(default_factory=list)
     always: Answer | None = None
     heads: dict[str, str | None] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
 
     def add(self, *paths: Path, folder: str = "/m") -> None:
-        """Hand out files of this machine."""
+        """Serve local files."""
         for path in paths:
             self.files[f"{folder}/{path.name}"] = path.read_bytes()
 
-    def gets(self, ending: str = "") -> list[Asked]:
-        """The requests for contents, of files whose name ends so."""
-        return [asked for asked in self.log if asked.method == "GET" and asked.path.endswith(ending)]
+    def gets(self, ending: str = "") -> list[Request]:
+        """The GET requests for paths with this ending."""
+        return [request for request in self.log if request.method == "GET" and request.path.endswith(ending)]
 
 
 @functools.lru_cache(64)
 def etag(content: bytes) -> str:
-    """The version's name that the server gives a content."""
+    """The ETag that the server sends for a content."""
     return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
@@ -92,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     web: Web
 
     def log_message(self, *args: Any) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
     def do_HEAD(self) -> None:
         self._answer(False)
@@ -101,38 +102,36 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(True)
 
     def _answer(self, body: bool) -> None:
-        web, asked = (
-            self.web,
-            Asked(self.command, self.path, self.headers.get("Range"), self.headers.get("If-Range")),
-        )
-        web.log.append(asked)
+        web = self.web
+        request = Request(self.command, self.path, self.headers.get("Range"), self.headers.get("If-Range"))
+        web.log.append(request)
         content = web.files.get(self.path)
         fault = (web.faults.pop(0) if web.faults else web.always) if body and content is not None else None
         other = fault if isinstance(fault, Answer) else Answer(headers={} if body else web.heads)
         status = web.statuses.get(self.path) or (404 if content is None else 200)
-        asked.status = fault if isinstance(fault, int) else status
-        if asked.status != 200 or content is None:
-            self.send_response(asked.status)
+        request.status = fault if isinstance(fault, int) else status
+        if request.status != 200 or content is None:
+            self.send_response(request.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         start, stop = 0, len(content)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.range or "")
-        fits = asked.condition is None or asked.condition == etag(content)
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.range or "")
+        fits = request.condition is None or request.condition == etag(content)
         if found and web.ranges and fits:
             start, stop = int(found[1]), min(int(found[2] or stop - 1) + 1, stop)
-            asked.status = 206 if start < len(content) else 416
-        asked.status = other.status or asked.status
+            request.status = 206 if start < len(content) else 416
+        request.status = other.status or request.status
         headers: dict[str, str | None] = {}
-        if asked.status == 416:
+        if request.status == 416:
             start = stop = 0
-        if asked.status == 206:
+        if request.status == 206:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
         if web.etags:
             headers["ETag"] = etag(content)
         headers["Content-Length"] = str(stop - start)
         headers |= other.headers
-        self.send_response(asked.status)
+        self.send_response(request.status)
         for key, value in headers.items():
             if value is not None:
                 self.send_header(key, value)
@@ -144,9 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for piece in pieces:
                 self.wfile.write(piece)
-                asked.sent += len(piece)
+                request.sent += len(piece)
         except OSError:
-            pass  # the other side has seen enough
+            pass  # the client closed the connection
         self.close_connection = self.close_connection or end < stop or other.body is not None
 
 
@@ -154,18 +153,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *args: Any) -> None:
-        """Nothing on the terminal: a client may go before it has seen everything."""
+        """Print nothing: a client may disconnect early."""
 
 
 @contextmanager
 def serving() -> Iterator[Web]:
-    """A server that runs as long as the block."""
+    """Run a server during the block."""
     web = Web()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))
     web.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    # A proxy that the environment names cannot reach this machine's own address.
+    # A proxy set in the environment cannot reach the loopback address.
     before = os.environ.get("no_proxy")
     os.environ["no_proxy"] = "*"
     try:

@@ -1,7 +1,6 @@
-"""The documents under docs/, executed: what they show is what happens.
+"""Runs the examples in docs/ and compares their output with what the pages show.
 
-Where a command prints something else than before, and rightly so, `python -m tests.test_docs` writes its output
-into the tutorial anew.
+After an intended change of output, `python -m tests.test_docs` updates the tutorial.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, what stands behind it, its text and where that begins in the document."""
+    """One fenced block: its language, the rest of the opening line, its text and its position in the document."""
 
     language: str
     info: str
@@ -74,16 +73,16 @@ def read(name: str) -> str:
 
 
 def section(document: str, title: str) -> str:
-    """The text below a heading, up to the next of its rank or above."""
+    """The text below a heading, up to the next heading of the same or a higher level."""
     heading = re.search(rf"^(#+) {re.escape(title)}$", document, re.MULTILINE)
-    assert heading, f"there is no section {title!r}"
+    assert heading, f"no section {title!r}"
     rest = document[heading.end() :]
     following = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
     return rest[: following.start()] if following else rest
 
 
 def table(text: str, first_column: str) -> list[dict[str, str]]:
-    """The rows of the table whose first column is called so; `\\|` within a cell is a bar."""
+    """The rows of the table with this first column; `\\|` within a cell is a bar."""
     lines = text.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
     rows = [
@@ -95,7 +94,7 @@ def table(text: str, first_column: str) -> list[dict[str, str]]:
 
 
 def code(cell: str) -> list[str]:
-    """What stands in backticks in a cell."""
+    """The texts in backticks in a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -103,7 +102,7 @@ def code(cell: str) -> list[str]:
 
 
 class Terminal:
-    """Runs a document's commands in the working folder, in this process: a process each would import torch anew."""
+    """Runs a document's commands in this process and working directory: subprocesses would each import torch."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -118,7 +117,7 @@ class Terminal:
             return f"{self.status}\n"
         if words[:2] == ["head", "-n"]:
             return "".join(Path(words[3]).read_text().splitlines(keepends=True)[: int(words[2])])
-        # As in a process of its own: only PYTHONPATH and a script's folder lead to the reader's modules.
+        # As in a separate process: the reader's modules are found through PYTHONPATH and the script's folder only.
         folder = [] if words[0] == "tfpt" and not os.environ.get("PYTHONPATH") else [os.getcwd()]
         path = [*folder, *(entry for entry in sys.path if entry not in ("", os.getcwd()))]
         sys.modules.pop("mymodel", None)
@@ -137,7 +136,7 @@ class Terminal:
             elif words[0] == "python":
                 runpy.run_path(words[1], run_name="__main__")
             else:
-                raise ValueError(f"the documents may not run {words[0]}")
+                raise ValueError(f"unsupported command in a document: {words[0]}")
         except SystemExit as stop:
             if isinstance(stop.code, str):
                 print(stop.code, file=sys.stderr)
@@ -163,7 +162,7 @@ def working_in(folder: Path) -> Iterator[None]:
         os.environ.pop(name, None)
     os.chdir(folder)
     try:
-        # A module that was changed within the second it was compiled in would be taken from the cache.
+        # A module changed within a second of its compilation would be loaded from the bytecode cache.
         with swapped(sys, "dont_write_bytecode", True):
             yield
     finally:
@@ -174,7 +173,7 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def edited(text: str, sections: str) -> str:
-    """A YAML file with its top-level sections replaced by those given; new ones stand at its end."""
+    """A YAML file with its top-level sections replaced by those given; new ones are appended."""
 
     def split(source: str) -> dict[str, str]:
         return {
@@ -185,7 +184,7 @@ def edited(text: str, sections: str) -> str:
 
 
 def play(document: str) -> Iterator[tuple[Block, str]]:
-    """Follow a document from its start in the working folder; console blocks come with what they print."""
+    """Run a document from its start in the working directory; yields console blocks with their actual output."""
     terminal = Terminal()
     for block in blocks(document):
         if block.info.startswith("file="):
@@ -199,7 +198,7 @@ def play(document: str) -> Iterator[tuple[Block, str]]:
 
 
 def comparable(text: str) -> list[str]:
-    """Lines without what differs from one machine to the next: folders, fingerprints, trailing blanks."""
+    """Lines without machine-dependent parts: folders, fingerprints, trailing blanks."""
     text = re.sub(r"fingerprint [0-9a-f]+", "fingerprint …", text.replace(os.getcwd() + "/", ""))
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
@@ -217,7 +216,7 @@ def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
 
 
 def test_only_the_adapted_model_gives_the_reference_s_scores() -> None:
-    """The reference's are those of TensorFlow 2, which printed the same line when the tutorial was written."""
+    """TensorFlow 2 printed the same scores as the reference when the tutorial was written."""
     document = read("tutorial.md")
     scores = re.findall(r"^(?:-?\d\.\d{3} ?){10}$", document, re.MULTILINE)
     stock, reference, adapted, rewritten = scores
@@ -236,8 +235,8 @@ def load(text: str, folder: Path) -> Mapping:
     return tfpt.load_mapping(path, config=config)
 
 
-def whole(values: Any) -> dict[str, Any]:
-    """An example as a mapping: rows go under `weights`, scopes get the layers that they name."""
+def completed(values: Any) -> dict[str, Any]:
+    """Completes an example to a mapping: rows go under `weights`, scopes get the layers that they name."""
     if isinstance(values, list):
         values = {"scopes": values} if "layer" in values[0] else {"weights": values}
     if "extends" not in values:
@@ -263,7 +262,7 @@ def test_every_yaml_block_compiles(block: Block, tmp_path: Path) -> None:
     if isinstance(values, dict) and ("version" in values or "extends" in values):
         load(block.text, tmp_path)
     else:
-        load(yaml.safe_dump(whole(values), sort_keys=False), tmp_path)
+        load(yaml.safe_dump(completed(values), sort_keys=False), tmp_path)
 
 
 def test_every_template_example_holds() -> None:
@@ -292,7 +291,7 @@ def test_every_layout_example_holds() -> None:
 def test_every_joining_row_has_the_shapes_it_claims(tmp_path: Path) -> None:
     for row in table(section(LANGUAGE, "Joins, splits and stacks"), "what"):
         before, after = (yaml.safe_load(f"[{text}]") for text in code(row["shapes"])[0].split(" → "))
-        mapping = load(yaml.safe_dump(whole([yaml.safe_load(code(row["row"])[0])])), tmp_path)
+        mapping = load(yaml.safe_dump(completed([yaml.safe_load(code(row["row"])[0])])), tmp_path)
         (compiled,) = mapping.alternatives[0].rows
         bound = compiled.transform.bind([tuple(shape) for shape in before], len(after))
         assert list(bound.shapes) == [tuple(shape) for shape in after], row["row"]
@@ -330,14 +329,14 @@ def models_of(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def test_every_key_of_the_schema_is_mentioned() -> None:
-    said = " ".join(re.findall(r"`[^`\n]+`", LANGUAGE) + [block.text for block in blocks(LANGUAGE)])
+    documented = " ".join(re.findall(r"`[^`\n]+`", LANGUAGE) + [block.text for block in blocks(LANGUAGE)])
     keys = {
         info.alias or name
         for model in models_of(schema.MappingEntry)
         for name, info in model.model_fields.items()
     }
     assert len(keys) > 50
-    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", said)] == []
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", documented)] == []
 
 
 def test_choices_and_trusted_packages_are_listed() -> None:
@@ -368,7 +367,7 @@ def test_the_dtypes_are_those_of_the_table() -> None:
 
 
 def tfjs(shard: str, content: bytes | None) -> Path:
-    """A TensorFlow.js model of eight bytes, and its shard, if it is to be there."""
+    """A TensorFlow.js model of eight bytes, with its shard unless `content` is None."""
     weights = [{"name": "w", "shape": [2], "dtype": "float32"}]
     model = {"format": "layers-model", "weightsManifest": [{"paths": [shard], "weights": weights}]}
     Path("tfjs").mkdir()
@@ -378,8 +377,8 @@ def tfjs(shard: str, content: bytes | None) -> Path:
     return Path("tfjs/model.json")
 
 
-def damage(name: str) -> None:
-    """Make, in the working folder, what a row of the table of refusals speaks of, and read or write it."""
+def provoke(name: str) -> None:
+    """Create the faulty file of one row of the table of rejections in the working directory, and read or write it."""
     import numpy as np
 
     from tfpt.execution.sinks import open_sink
@@ -389,10 +388,10 @@ def damage(name: str) -> None:
     data = Path("model.ckpt.data-00000-of-00001")
     write_bundle("model.ckpt", {"w": np.arange(6, dtype=np.float32)})
     match name:
-        case "a file of no format that tfpt reads":
+        case "an unsupported format":
             Path("model.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0" + bytes(100))
             tfpt.open_source("model.onnx")
-        case "a pointer of Git LFS in place of the file":
+        case "a Git LFS pointer in place of the file":
             Path("model.h5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
             tfpt.open_source("model.h5")
         case "a pickled dict that would run code":
@@ -404,15 +403,15 @@ def damage(name: str) -> None:
 
             np.save("model.npy", np.array({"w": Runs()}, object), allow_pickle=True)
             tfpt.open_source("model.npy")
-        case "a name under which there is nothing":
+        case "a checkpoint that does not exist":
             tfpt.open_source("modle.ckpt")
-        case "a damaged value":
+        case "a corrupt value":
             data.write_bytes(b"\x01" + data.read_bytes()[1:])
             tfpt.open_source("model.ckpt").read("w")
         case "a missing data file":
             data.unlink()
             tfpt.open_source("model.ckpt").read("w")
-        case "a graph whose values are in files of TensorFlow.js":
+        case "a graph whose values are in TensorFlow.js files":
             from tfpt.formats.tensorflow.tensorflow_pb2 import GraphDef
 
             graph = GraphDef()
@@ -433,32 +432,32 @@ def damage(name: str) -> None:
 
             torch.save({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, "two.pth")
             tfpt.open_source("two.pth")
-        case "a program of TorchScript":
+        case "a TorchScript program":
             import torch
 
             torch.jit.save(torch.jit.script(torch.nn.Identity()), "program.pt")
             tfpt.open_source("program.pt")
-        case "a manifest of TensorFlow.js without any of its shards":
+        case "a TensorFlow.js manifest without any of its shards":
             tfpt.open_source(tfjs("w.bin", None))
-        case "shards of TensorFlow.js that were cut off":
+        case "truncated TensorFlow.js shards":
             tfpt.open_source(tfjs("w.bin", bytes(5)))
-        case "a shard of TensorFlow.js outside its folder":
+        case "a TensorFlow.js shard outside its folder":
             tfpt.open_source(tfjs("../w.bin", bytes(8)))
-        case "a folder with several files of weights":
+        case "a folder with several weights files":
             for file in ("several/a.npz", "several/b.npz"):
                 Path(file).parent.mkdir(exist_ok=True)
                 np.savez(file, w=np.ones(1))
             tfpt.open_source("several")
-        case "an archive that leads out of itself":
+        case "an archive with a path outside its folder":
             with tarfile.open("out.tar", "w") as archive:
                 archive.addfile(tarfile.TarInfo("../evil"))
             tfpt.open_source("out.tar")
-        case "a file compressed by lz4":
+        case "a file compressed with lz4":
             Path("w.lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(20))
             tfpt.open_source("w.lz4")
-        case "an output with another ending":
+        case "an output with an unknown suffix":
             open_sink("w.onnx", [], {})
-        case "an output that exists":
+        case "an output that exists already":
             Path("w.pth").touch()
             open_sink("w.pth", [], {})
         case "an output that is the input":
@@ -466,20 +465,20 @@ def damage(name: str) -> None:
 
             Path("w.pth").touch()
             refuse_input("w.pth", "w.pth")
-        case "a dtype that the output's format has not":
+        case "a dtype that the output format does not have":
             open_sink("w.safetensors", [TensorSpec("w", (1,), "complex128")], {})
         case _:
-            raise ValueError(f"nothing makes {name!r}")
+            raise ValueError(f"unknown case: {name!r}")
 
 
-REFUSALS = table(section(read("formats.md"), "What is refused"), "what")
+REJECTIONS = table(section(read("formats.md"), "What is rejected"), "what")
 
 
-@pytest.mark.parametrize("row", REFUSALS, ids=lambda row: row["what"])
-def test_refusals_say_what_the_table_says(row: dict[str, str], tmp_path: Path) -> None:
-    with working_in(tmp_path), pytest.raises(tfpt.TfptError) as refused:
-        damage(row["what"])
-    assert code(row["message"])[0] == refused.value.what
+@pytest.mark.parametrize("row", REJECTIONS, ids=lambda row: row["what"])
+def test_rejections_have_the_documented_messages(row: dict[str, str], tmp_path: Path) -> None:
+    with working_in(tmp_path), pytest.raises(tfpt.TfptError) as rejected:
+        provoke(row["what"])
+    assert code(row["message"])[0] == rejected.value.what
 
 
 # -- links ---------------------------------------------------------------------------------------------
@@ -488,14 +487,14 @@ PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if pa
 
 
 def anchors(document: str) -> set[str]:
-    """The anchors that GitHub gives to headings."""
+    """The anchors that GitHub generates for headings."""
     text = FENCE.sub("", document)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
@@ -508,7 +507,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def rewrite(name: str) -> None:
-    """Write what the commands print now into the document."""
+    """Update the outputs in the document."""
     import tempfile
 
     document = read(name)

@@ -1,6 +1,6 @@
-"""docs/verify.md, followed as typed: what it shows is what happens, up to the last digits.
+"""Runs the commands of docs/verify.md and compares their output with the page, up to rounding.
 
-`python -m tests.test_docs_verify` writes the output of its commands into the page anew.
+`python -m tests.test_docs_verify` updates the page.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from tests.test_docs import DOCS, code, comparable, play, read, section, table, 
 from tfpt.verification.agreement import VERDICTS
 from tfpt.verification.diagnosis.search import KINDS
 
-# Rounding differs from one machine's kernels to another's, and so do versions.
+# Rounding differs between kernels and machines, and so do versions.
 ROUNDING = re.compile(r"\b\d\.\de-(0[6-9]|1\d)\b")
 VERSIONS = re.compile(r"TensorFlow [\d.]+; torch \S+ on")
 
 
 def shown(text: str) -> list[str]:
-    """Lines without what differs from one machine to the next."""
+    """Lines without machine-dependent parts."""
     text = ROUNDING.sub("tiny", VERSIONS.sub("both on", text))
-    text = re.sub(r"(?<= )0(?= )", "tiny", text)  # the same in every bit, on some machines
+    text = re.sub(r"(?<= )0(?= )", "tiny", text)  # bit for bit equal, on some machines
     text = re.sub(r"run by TensorFlow [\d.]+", "run by TensorFlow", text)
     return [" ".join(line.split()) for line in comparable(text) if not noise(line)]
 
 
 def noise(line: str) -> bool:
-    """What TensorFlow itself logs when it starts."""
+    """Whether TensorFlow logged the line at startup."""
     return bool(re.match(r"(WARNING|[IWE]\d{4}) ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
 
 

@@ -1,6 +1,6 @@
-"""Mappings of a stranger that ran code with some version of a library: each asked of the library itself, and of tfpt.
+"""Untrusted mappings that ran code with some version of a library: each is passed to the library itself, and to tfpt.
 
-python -m tests.oldest.examples NAME, in an environment that `tests/oldest/run.py` made.
+python -m tests.oldest.examples NAME, in an environment made by `tests/oldest/run.py`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MARK = "the-code-ran"
 
 
 class Payload:
-    """A pickle that makes a file when it is loaded."""
+    """A pickle that creates a file when it is loaded."""
 
     def __reduce__(self) -> Any:
         return (Path.touch, (Path(MARK).absolute(),))
 
 
-# What is asked of the library itself, and the mapping that asks for the same.
+# A description, the call of the library itself, and the equivalent mapping.
 Example = tuple[str, Callable[[], object], dict[str, Any]]
 
 
@@ -39,8 +39,8 @@ def references() -> Iterator[Example]:
     gen = [{"key": template, "url": "x", "dimensions": {"i": [0]}}]
     references = {"version": 1, "templates": {}, "gen": gen, "refs": {}}
     Path("r.json").write_text(json.dumps(references))
-    place = f"local://{Path('r.json').absolute()}"
-    for url in (f"reference://::{place}", f"reference://w.npz::{place}"):
+    address = f"local://{Path('r.json').absolute()}"
+    for url in (f"reference://::{address}", f"reference://w.npz::{address}"):
         yield (
             url.replace(str(Path().absolute()), "…"),
             lambda url=url: fsspec.core.url_to_fs(url),  # type: ignore[misc]
@@ -96,14 +96,14 @@ def backbones() -> Iterator[Example]:
 def kernels() -> Iterator[Example]:
     import transformers
 
-    # In place of the package kernels, which would fetch the repository and import it.
+    # Replaces the package kernels, which would download the repository and import it.
     try:
         from transformers.integrations import hub_kernels
 
         hub_kernels._kernels_available = True
         hub_kernels.get_kernel = lambda *_, **__: Path(MARK).touch()
     except (ImportError, AttributeError):
-        pass  # before 4.53 there was none of it
+        pass  # does not exist before 4.53
     small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 11}
     for key in ("attn_implementation", "_attn_implementation_internal"):
         values = {**small, key: "user/kernel"}
@@ -120,21 +120,22 @@ def kernels() -> Iterator[Example]:
         )
 
 
-def library(ask: Callable[[], object]) -> bool:
-    """Whether the code runs when the library itself is asked."""
+def runs_in_library(call: Callable[[], object]) -> bool:
+    """Whether the code runs when the library is called directly."""
     with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
-        ask()
+        call()
     return ran()
 
 
 def ran() -> bool:
-    there = Path(MARK).exists()
+    """Whether the code ran since the last call."""
+    exists = Path(MARK).exists()
     Path(MARK).unlink(missing_ok=True)
-    return there
+    return exists
 
 
-def asked_of_tfpt(mapping: dict[str, Any]) -> bool:
-    """Whether each command refuses the mapping, and nothing of it runs."""
+def tfpt_rejects(mapping: dict[str, Any]) -> bool:
+    """Whether each command rejects the mapping without running any of its code."""
     from tests.commands.running import run
 
     Path("m.yaml").write_text(json.dumps({"version": 1, "weights": [], **mapping}))
@@ -151,11 +152,11 @@ def asked_of_tfpt(mapping: dict[str, Any]) -> bool:
             Path("config.json").write_text(json.dumps(mapping["model"].pop("kwargs")))
             Path("n.yaml").write_text(json.dumps({"version": 1, "weights": [], **mapping}))
             commands.append(("check", "n.yaml", "--config", "config.json"))
-    refused = True
+    rejected = True
     for command in commands:
         found = run(*command)
-        refused = refused and found.code != 0 and not ran()
-    return refused and not Path("o.safetensors").exists()
+        rejected = rejected and found.code != 0 and not ran()
+    return rejected and not Path("o.safetensors").exists()
 
 
 def main() -> int:
@@ -165,7 +166,7 @@ def main() -> int:
     if name in ("timm", "backbones"):
         import torch
 
-        # torchvision declares these in C++, for one build of torch; nothing here calls them.
+        # torchvision declares these in C++, for one build of torch; the examples do not call them.
         operators = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
             operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -179,13 +180,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["TFPT_CACHE"] = f"{folder}/cache"
-        for what, ask, mapping in globals()[name]():
-            itself, refused = library(ask), asked_of_tfpt(mapping)
-            good = good and refused
+        for what, call, mapping in globals()[name]():
+            runs, rejected = runs_in_library(call), tfpt_rejects(mapping)
+            good = good and rejected
             print(
                 f"  {what}: {package} {importlib.metadata.version(package)} "
-                f"{'RUNS THE CODE' if itself else 'does not run it'}, "
-                f"tfpt {'refuses' if refused else 'DOES NOT REFUSE'}",
+                f"{'RUNS THE CODE' if runs else 'does not run it'}, "
+                f"tfpt {'rejects it' if rejected else 'DOES NOT REJECT IT'}",
                 flush=True,
             )
         os.chdir("/")

@@ -2,10 +2,10 @@
 
     python tests/oldest/run.py              (make oldest)
 
-Each set of packages gets a throw-away environment, which takes all else from the one that this runs in: torch among
-it, since there is one of it at a time here (the oldest allowed, 2.6, is not tried). For each example it prints what the
-library does when it is asked directly, and what `tfpt` does with the same in a stranger's mapping, without --trust. The
-older versions are there to show that the refusal does not depend on the library. The exit code is 1 where anything ran.
+Each set of packages gets a temporary environment on top of the current one. torch comes from the current environment
+(the oldest version allowed, 2.6, is not tried). For each example it prints what the library does when it is called
+directly, and what `tfpt` does with the same values in an untrusted mapping, without --trust. The older versions show
+that the rejection does not depend on the library. The exit code is 1 if any code ran.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-# Of torchvision, its operators in C++ belong to one build of torch; the models need them to be declared alone.
+# The C++ operators of torchvision belong to one build of torch; its models only need them declared.
 VISION = "torchvision==0.28.0"
 TRANSFORMERS_4 = ("tokenizers>=0.20,<0.21", "huggingface-hub>=0.23.2,<1")
 
 
 def floor(package: str) -> str:
-    """The oldest version that setup.cfg allows, as pip writes it."""
+    """The oldest version that setup.cfg allows, in pip's notation."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     text = settings["options"]["install_requires"] + "\n".join(settings["options.extras_require"].values())
@@ -38,7 +38,7 @@ def floor(package: str) -> str:
 
 
 def sets() -> list[tuple[str, tuple[str, ...]]]:
-    """The examples to run, and with which packages."""
+    """The examples to run, each with its packages."""
     fsspec, timm, transformers = (floor(name) for name in ("fsspec", "timm", "transformers"))
     return [
         ("references", (f"fsspec=={fsspec}",)),
@@ -55,14 +55,14 @@ def sets() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> Path:
-    """The interpreter of a new environment with these packages, in front of those that are here."""
+    """The interpreter of a new environment with these packages, which take precedence over the current ones."""
     venv.create(folder)
     python = folder / "bin/python"
     shared = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    place = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    # Behind its own packages; with the .pth files of the others, which say where tfpt is.
+    packages_folder = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    # After its own packages; including the .pth files of the others, one of which points to tfpt.
     lines = [f"import site; site.addsitedir({path!r})" for path in shared]
-    (place / "shared.pth").write_text("\n".join(lines) + "\n")
+    (packages_folder / "shared.pth").write_text("\n".join(lines) + "\n")
     words = ["--python", python, "install", "--quiet", "--no-deps", "--disable-pip-version-check", *packages]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True, stderr=subprocess.DEVNULL)
     return python
@@ -80,7 +80,7 @@ def main() -> int:
                 [made[packages], "-m", "tests.oldest.examples", examples], cwd=ROOT, check=False
             )
             ran += done.returncode != 0
-    print("nothing ran without --trust" if not ran else "SOMETHING RAN, or was not refused")
+    print("no code ran without --trust" if not ran else "CODE RAN, or was not rejected")
     return 1 if ran else 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tfpt.errors import MappingError
 from tfpt.operations.layout import BoundLayout, Layout, LayoutError, grouped_shape
 
-# pattern, axes, shape: the table of section 3 of the language, and more.
+# pattern, axes, shape: the table under "Layouts" in docs/language.md, and more.
 TABLE = [
     ("i o -> o i", {}, (2, 3)),
     ("i o -> i o", {}, (2, 3)),

@@ -148,7 +148,7 @@ class Mapping:
         path: The file.
         named: What commands call it: the name of a bundled one, the path of any other.
         alternatives: One set of rows for each scope that `source.scope` lists; exactly one must fit a checkpoint.
-        behaviors: The rows of section 6 of the language: padding and epsilon.
+        behaviors: The stated padding and epsilon of modules.
         labels: The file with the names of the classes, one a line, in the order of the logits.
         params: The parameters with their values.
         names_are_paths: Whether rows name variables by where they are stored rather than by their readable names.

@@ -1,6 +1,6 @@
 """Templates of names: the two sides of a row, each able to match a name and to write one.
 
-A template is literal text with fields in braces (see docs/language.md, section 2). `pair` reads both sides
+A template is literal text with fields in braces (see docs/language.md, "Templates"). `pair` reads both sides
 of a row together, since a field's kind may be written on either side.
 """
 
