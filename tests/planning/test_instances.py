@@ -183,7 +183,7 @@ def test_constants_stand_where_their_layer_stands(plan: Planned) -> None:
     pt = {f"s.{i}.{leaf}": said for i in (0, 1) for leaf, said in UNIT_PARAMETERS.items()}
     found = plan(UNIT, tf, pt)
     assert found.ok
-    assert [(s.writes[0].name, s.writes[0].shape, s.fill) for s in found.steps if not s.reads] == [
+    assert [(s.writes[0].name, s.writes[0].shape, s.value) for s in found.steps if not s.reads] == [
         ("s.0.one", (3,), 1),
         ("s.0.count", (), 0),
         ("s.1.one", (3,), 1),

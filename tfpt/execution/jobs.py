@@ -347,7 +347,7 @@ def _open(job: Job, overwrite: bool) -> FileSink:
 
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
     kept = None if job.kept is None else job.kept.values
-    if kept is None and any(step.keep for step in job.plan.steps):
+    if kept is None and job.plan.kept:
         kept = build_model(job.mapping, device="cpu", trust=job.trust).state_dict()
     advance = None if progress is None else (lambda step: progress(job, step))
     try:

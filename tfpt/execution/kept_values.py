@@ -57,11 +57,10 @@ def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple
 
     Where the model cannot be built that is a note: whoever carries the plan out builds it again, and fails.
     """
-    names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
-    if not names:
+    if not plan.kept:
         return plan, None
     try:
-        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), names)
+        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), plan.kept)
     except ModelError as error:
         note = Finding(
             "unchecked",
@@ -75,10 +74,13 @@ def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple
 
 def with_random(plan: Plan, drawn: Iterable[str]) -> Plan:
     """The plan with a finding for each parameter to be kept that is drawn at random."""
-    rows = {spec.name: step.where for step in plan.steps if step.keep for spec in step.writes}
+    random = set(drawn)
     return replace(
         plan,
-        findings=(*plan.findings, *(random_finding(name, rows[name]) for name in rows if name in set(drawn))),
+        findings=(
+            *plan.findings,
+            *(random_finding(name, step.where) for name, step in plan.kept.items() if name in random),
+        ),
     )
 
 

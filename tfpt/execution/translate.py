@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfpt._version import __version__
-from tfpt.errors import DtypeError, ModelError
+from tfpt.errors import DtypeError, ModelError, SourceError
 from tfpt.execution.sinks.sink import Sink
 from tfpt.formats.source import Source
 from tfpt.io.discarding import Discarding
 from tfpt.io.locations import name_of
 from tfpt.operations.casting import Loss, cast, constant, loss
 from tfpt.operations.transform import CastError
-from tfpt.planning import Plan, PlanError, Step
+from tfpt.planning import Copy, Fill, Keep, Plan, PlanError, Step
 from tfpt.tensors import TensorSpec, dtype
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def translate(
     """
     if not plan.ok:
         raise PlanError(plan)
+    _check_source(plan, source)
     budget = _Budget(MEMORY_BUDGET)
     stop = threading.Event()
 
@@ -97,18 +98,18 @@ def values_of(step: Step, source: Source, kept: Mapping[str, torch.Tensor] | Non
         DtypeError: The dtype that is written cannot hold a value.
         SourceError: A tensor cannot be read, or fails its checksum.
     """
-    if step.keep:
+    if isinstance(step, Keep):
         return [_kept(spec, step, kept) for spec in step.writes]
-    dtypes = [_held_as(spec.dtype) for spec in step.writes]
-    if step.transform is None:
-        assert step.fill is not None
+    dtypes = [_numpy_dtype(spec.dtype) for spec in step.writes]
+    if isinstance(step, Fill):
         return [
-            np.full(spec.shape, constant(step.fill, held))
-            for spec, held in zip(step.writes, dtypes, strict=True)
+            np.full(spec.shape, constant(step.value, dtype))
+            for spec, dtype in zip(step.writes, dtypes, strict=True)
         ]
+    assert isinstance(step, Copy)
     arrays = [source.read(spec.name) for spec in step.reads]
     try:
-        return step.transform.apply(arrays, dtypes)
+        return step.bound.apply(arrays, dtypes)
     except CastError as error:
         raise _unheld(step, step.writes[error.piece], error.loss) from error
 
@@ -157,6 +158,21 @@ def translated(
     return sink.tensors
 
 
+def _check_source(plan: Plan, source: Source) -> None:
+    """A plan may come from a file: the checkpoint must be the one it was made for."""
+    for step in plan.steps:
+        for spec in step.reads:
+            found = source.specs.get(spec.name)
+            if found != spec:
+                raise SourceError(
+                    "this is not the checkpoint that the plan was made for",
+                    where=source.location,
+                    expected=str(spec),
+                    got="no such tensor" if found is None else str(found),
+                    hint="plan the conversion again",
+                )
+
+
 def _run(step: Step, source: Source, sink: Sink, kept: Mapping[str, torch.Tensor] | None) -> None:
     for spec, array in zip(step.writes, values_of(step, source, kept), strict=True):
         sink.write(spec.name, array)
@@ -177,7 +193,7 @@ def _kept(spec: TensorSpec, step: Step, kept: Mapping[str, torch.Tensor] | None)
     values = kept[spec.name].detach().cpu()
     narrow = values.is_floating_point() and values.element_size() < 4
     array: np.ndarray = (values.to(torch.float32) if narrow else values).numpy()
-    written = cast(array, _held_as(spec.dtype))
+    written = cast(array, _numpy_dtype(spec.dtype))
     lost = loss(array, written)
     if lost is not None:
         raise _unheld(step, spec, lost)
@@ -196,7 +212,7 @@ def _unheld(step: Step, spec: TensorSpec, lost: Loss) -> DtypeError:
     )
 
 
-def _held_as(name: str) -> np.dtype:
+def _numpy_dtype(name: str) -> np.dtype:
     held = dtype(name).numpy
     assert held is not None
     return held

@@ -9,12 +9,12 @@ from tfpt.formats.source import Quantized
 from tfpt.language.mapping import Row
 from tfpt.operations.layout import LayoutError
 from tfpt.operations.transform import BoundTransform
+from tfpt.planning import steps
 from tfpt.planning.averages import Variables
 from tfpt.planning.constants import unheld_constants
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
-from tfpt.planning.plan import Step, shapes_text
-from tfpt.planning.symmetry import exchangeable
+from tfpt.planning.plan import shapes_text
 from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact, is_integer
 
 # Of TensorFlow Lite; no reader knows what numbers their integers stand for.
@@ -27,7 +27,7 @@ def fit(
     targets: Mapping[str, TensorSpec],
     dtype: str | None = None,
     quantized: Mapping[str, Quantized] = MappingProxyType({}),
-) -> tuple[Step | None, list[Finding]]:
+) -> tuple[steps.Step | None, list[Finding]]:
     """The step of an instance all of whose variables are there.
 
     Args:
@@ -59,12 +59,19 @@ def fit(
         findings += unheld_constants(instance, name, written)
         writes.append(TensorSpec(name, shape, written))
     findings += _common_findings(instance, bound, read_as)
-    return Step(read_as, tuple(writes), bound, row.where, alike=exchangeable(bound)), findings
+    step = steps.Copy(
+        reads=read_as,
+        writes=tuple(writes),
+        transform=row.transform,
+        position=row.position,
+        scope=row.scope,
+    )
+    return step, findings
 
 
 def _constant(
     instance: Instance, targets: Mapping[str, TensorSpec], dtype: str | None
-) -> tuple[Step | None, list[Finding]]:
+) -> tuple[steps.Step | None, list[Finding]]:
     row, name = instance.row, instance.writes[0]
     target = targets.get(name)
     if target is None:
@@ -89,7 +96,9 @@ def _constant(
     if shape != target.shape:
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, written)
-    return Step((), (spec,), None, row.where, fill=row.fill, keep=row.keep), findings
+    if row.fill is None:
+        return steps.Keep(writes=(spec,), position=row.position, scope=row.scope), findings
+    return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.fill), findings
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:

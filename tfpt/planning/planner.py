@@ -23,8 +23,9 @@ from tfpt.planning.fitting import fit
 from tfpt.planning.instances import Instance, instances_of, place_constants
 from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
 from tfpt.planning.names import NameIndex
-from tfpt.planning.plan import Plan, Step
+from tfpt.planning.plan import Plan
 from tfpt.planning.scopes import choose_scope
+from tfpt.planning.steps import Copy, Step
 from tfpt.planning.unreadable import unreadable
 from tfpt.tensors import Role, TensorSpec, format_shape
 
@@ -244,16 +245,15 @@ def _dead(row: Row) -> Finding:
 
 def _unconfirmed(steps: list[Step]) -> list[Finding]:
     """One note for each row: how many of its tensors have axes that could have been exchanged, and which."""
-    by_row: dict[str, list[Step]] = {}
+    by_row: dict[str, list[Copy]] = {}
     for step in steps:
-        if step.alike:
-            by_row.setdefault(step.where.partition(" (in")[0], []).append(step)
+        if isinstance(step, Copy) and step.alike:
+            by_row.setdefault(step.position.row, []).append(step)
     return [_unconfirmed_row(where, found) for where, found in by_row.items()]
 
 
-def _unconfirmed_row(where: str, found: list[Step]) -> Finding:
+def _unconfirmed_row(where: str, found: list[Copy]) -> Finding:
     first, number = found[0], len(found)
-    assert first.transform is not None
     sets = Counter(names for step in found for names in step.alike)
     axes = "; ".join(
         f"{', '.join(names[:-1])} and {names[-1]}" + (f" (in {count})" if count < number else "")

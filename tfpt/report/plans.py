@@ -116,7 +116,7 @@ def _rows_table(plan: Plan) -> Table:
     table = _table("row", "parameters", "example", "work")
     rows: dict[tuple[str, str], list[Step]] = {}
     for step in plan.steps:
-        rows.setdefault((step.where.partition(" (in")[0], step.work), []).append(step)
+        rows.setdefault((step.position.row, step.work), []).append(step)
     for (where, work), steps in rows.items():
         written = sum(len(step.writes) for step in steps)
         first = steps[0]
