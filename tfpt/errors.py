@@ -79,6 +79,8 @@ class TfptError(Exception):
             nearest=tuple(nearest),
             hint=hint or "",
         )
+        # Unlike one that is not given, an empty text is shown.
+        self._given = [text is not None for text in (expected, got)]
         self.causes = tuple(causes)
         super().__init__(what)
 
@@ -96,11 +98,11 @@ class TfptError(Exception):
 
     @property
     def expected(self) -> str | None:
-        return self.problem.expected or None
+        return self.problem.expected if self._given[0] else None
 
     @property
     def got(self) -> str | None:
-        return self.problem.got or None
+        return self.problem.got if self._given[1] else None
 
     @property
     def nearest(self) -> tuple[str, ...]:
