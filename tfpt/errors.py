@@ -1,25 +1,55 @@
-"""The one exception family of tfpt, worded for the person who reads it."""
+"""What is reported to the user: problems, and the exceptions that carry them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from typing_extensions import Self
 
 from tfpt.visible import visible
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, or worth knowing, with everything needed to fix it.
+
+    Attributes:
+        kind: The kind of a finding (see `tfpt.planning.KINDS`), or the name of an error's class.
+        what: One sentence: what is wrong.
+        name: The variable or parameter that it is about.
+        where: The location, as ``file``, ``file:line`` or ``file:line:column``.
+        row: The row of the mapping, as text.
+        expected, got: What should have been there, and what was.
+        nearest: The names closest to one that was not found, best first.
+        hint: The next command to run, or the next thing to do.
+    """
+
+    kind: str
+    what: str
+    name: str = ""
+    where: str = ""
+    row: str = ""
+    expected: str = ""
+    got: str = ""
+    nearest: tuple[str, ...] = ()
+    hint: str = ""
+
+
 class TfptError(Exception):
-    """Bad input, with everything a reader needs to put it right.
+    """Bad input, with everything needed to fix it.
 
     Args:
         what: One sentence: what is wrong.
-        where: The place, as ``file``, ``file:line`` or ``file:line:column``.
+        where: The location, as ``file``, ``file:line`` or ``file:line:column``.
         expected: What should have been there.
         got: What was there.
         nearest: The names closest to the one that was not found, best first.
         hint: The next command to run, or the next thing to do.
         causes: When several things are wrong at once: each of them.
+
+    Attributes:
+        problem: All of this but the causes.
 
     Example:
         >>> print(TfptError("no such axis", where="m.yaml:3:7", expected="one of i, o", got="k"))
@@ -40,17 +70,54 @@ class TfptError(Exception):
         hint: str | None = None,
         causes: Iterable[TfptError] = (),
     ) -> None:
-        self.what = what
-        self.where = where
-        self.expected = expected
-        self.got = got
-        self.nearest = tuple(nearest)
-        self.hint = hint
+        self.problem = Problem(
+            type(self).__name__,
+            what,
+            where=where or "",
+            expected=expected or "",
+            got=got or "",
+            nearest=tuple(nearest),
+            hint=hint or "",
+        )
+        # Unlike one that is not given, an empty text is shown.
+        self._given = [text is not None for text in (expected, got)]
         self.causes = tuple(causes)
         super().__init__(what)
 
+    @property
+    def what(self) -> str:
+        return self.problem.what
+
+    @property
+    def where(self) -> str | None:
+        return self.problem.where or None
+
+    @where.setter
+    def where(self, where: str) -> None:
+        self.problem = replace(self.problem, where=where)
+
+    @property
+    def expected(self) -> str | None:
+        return self.problem.expected if self._given[0] else None
+
+    @property
+    def got(self) -> str | None:
+        return self.problem.got if self._given[1] else None
+
+    @property
+    def nearest(self) -> tuple[str, ...]:
+        return self.problem.nearest
+
+    @property
+    def hint(self) -> str | None:
+        return self.problem.hint or None
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        self.problem = replace(self.problem, hint=hint)
+
     def __str__(self) -> str:
-        # Names and places have no lines of their own: what follows one in a name must not look like ours.
+        # Names and locations are shown on one line: a line break in a name must not forge one of ours.
         rows = [
             ("where", None if self.where is None else visible(self.where)),
             ("expected", self.expected),
@@ -95,19 +162,19 @@ def _line(label: str, text: str) -> str:
 
 
 class MappingError(TfptError):
-    """A mapping file that does not say something tfpt can carry out."""
+    """A mapping file that tfpt cannot carry out."""
 
 
 class SourceError(TfptError):
-    """A file to read that is absent, damaged, or of a kind tfpt does not know."""
+    """An input file that is missing, damaged, or of an unknown format."""
 
 
 class DtypeError(TfptError):
-    """Values that the dtype to be written cannot hold."""
+    """Values that the output dtype cannot represent."""
 
 
 class SinkError(TfptError):
-    """A file that cannot be written; nothing of it is left behind."""
+    """An output file that cannot be written; no part of it remains."""
 
 
 class ModelError(TfptError):
@@ -115,4 +182,4 @@ class ModelError(TfptError):
 
 
 class UntrustedError(ModelError):
-    """A model from outside the packages that tfpt imports from, without leave to import it."""
+    """A model from outside the trusted packages, without permission to import it."""

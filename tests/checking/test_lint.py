@@ -35,7 +35,7 @@ def test_with_a_parameter_set_the_manifest_is_left_alone():
 def test_a_model_that_cannot_be_built_is_an_error(tiny):
     model = "model: {factory: 'torch.nn:Linear', kwargs: {depth: 3}}"
     tiny.mapping.write_text(f"{tiny.mapping.read_text()}{model}\n")
-    with pytest.raises(ModelError, match="refuses its arguments"):
+    with pytest.raises(ModelError, match="rejects its arguments"):
         check_mapping(load_mapping(tiny.mapping))
 
 

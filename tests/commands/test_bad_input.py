@@ -238,7 +238,7 @@ class Tiny(nn.Module):
             ("torch:load", "outside"),
             ("torch.nn.functional:handle_torch_function", "defined outside"),
             ("torch.nn.modules.module:namedtuple", "defined outside"),
-            ("torch.nn:os", "has no os to call"),
+            ("torch.nn:os", "has no callable os"),
             ("torch.nn:modules.module.Module", "cannot be read"),
             ("torch.nn", "cannot be read"),
         ],
@@ -262,7 +262,7 @@ class Tiny(nn.Module):
         model = "model: {factory: 'torch.nn:Linear', kwargs: {depth: 3}}"
         tiny.mapping.write_text(f"{tiny.mapping.read_text()}{model}\n")
         message = refused(*convert(tiny, "--dry-run"))
-        assert "torch.nn:Linear refuses its arguments" in message
+        assert "torch.nn:Linear rejects its arguments" in message
         assert "got       depth=3" in message
 
 

@@ -303,7 +303,7 @@ class TestSeveralMappings:
     def test_two_that_would_write_one_file_are_refused(self, tiny, tmp_path):
         words = ("--mapping", tiny.mapping, "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint)
         message = run("convert", *words, "--out", tmp_path / "out").err
-        assert "two conversions would write one file" in message
+        assert "two conversions would write the same file" in message
         assert contents(tmp_path / "out") == []
 
     def test_findings_of_the_second_keep_the_first_from_being_written(self, tiny, tmp_path):
@@ -407,7 +407,7 @@ def test_a_finding_tells_everything_that_a_reader_needs(tiny):
     assert "the row writes fc.weigth, which the model does not have" in found.out
     assert "net/dense/kernel → fc.weigth" in found.out
     assert "tiny.yaml:8" in found.out
-    assert "nothing writes the parameter fc.weight" in found.out
+    assert "no row writes the parameter fc.weight" in found.out
     assert "a row for fc.weight [5, 3] float32" in found.out
     extra = found.out[found.out.index("extra") :]
     assert "nearest   fc.weight" in extra

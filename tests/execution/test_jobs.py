@@ -160,7 +160,7 @@ class TestSeveralJobs:
     def test_two_with_one_output_are_refused_however_it_is_spelled(self, tiny, tmp_path):
         outs = (tmp_path / "w.safetensors", tmp_path / "tiny" / ".." / "w.safetensors")
         jobs = [prepare(tiny.mapping, tiny.checkpoint, out) for out in outs]
-        with pytest.raises(SinkError, match="two conversions would write one file"):
+        with pytest.raises(SinkError, match="two conversions would write the same file"):
             carry_out(jobs)
 
 

@@ -168,7 +168,7 @@ def test_values_that_the_dtype_cannot_hold_stop_the_work(
     with pytest.raises(DtypeError) as caught:
         translate(plan, source, MemorySink())
     error = caught.value
-    assert error.what == f"{asked or row} cannot hold {what} of b"
+    assert error.what == f"{asked or row} cannot represent {what} of b"
     assert got in str(error.got)
     assert "from a" in str(error.expected)
     assert str(error.where).endswith("m.yaml:2")
@@ -178,7 +178,7 @@ def test_nothing_appears_where_a_value_cannot_be_held(tiny: Any, tmp_path: Path)
     tiny.variables["net/dense/kernel"][1, 2] = 1e5
     write_bundle(tiny.checkpoint, tiny.variables, write_state=False)
     for name in ("w.safetensors", "w.pth"):
-        with pytest.raises(DtypeError, match=r"float16 cannot hold 1 value of fc\.weight"):
+        with pytest.raises(DtypeError, match=r"float16 cannot represent 1 value of fc\.weight"):
             convert(tiny.mapping, tiny.checkpoint, tmp_path / name, dtype="float16")
     assert [*tmp_path.rglob("w.*")] == []
     done = convert(tiny.mapping, tiny.checkpoint, tmp_path / "w.safetensors", dtype="bfloat16")
@@ -187,7 +187,7 @@ def test_nothing_appears_where_a_value_cannot_be_held(tiny: Any, tmp_path: Path)
 
 def test_what_is_kept_must_fit_the_dtype_as_well(planned: Planned) -> None:
     plan, source = planned("weights: [{pt: t, keep: true}]", {}, {"t": ((2,), "float32")}, dtype="float16")
-    with pytest.raises(DtypeError, match="float16 cannot hold 1 value of t"):
+    with pytest.raises(DtypeError, match="float16 cannot represent 1 value of t"):
         values_of(plan.steps[0], source, {"t": torch.tensor([1e5, 2])})
 
 
@@ -333,7 +333,7 @@ def test_what_is_kept_needs_the_model(planned: Planned) -> None:
     plan, source = planned("weights: [{pt: table, keep: true}]", {}, {"table": ((3, 2), "float32")})
     with pytest.raises(ModelError) as caught:
         translate(plan, source, MemorySink())
-    assert caught.value.what == "table keeps what the model itself generates, and there is no model"
+    assert caught.value.what == "table keeps the model's own value, and there is no model"
     assert str(caught.value.where).endswith("m.yaml:2")
     written = translated(plan, source, Sinusoids(torch.float32).state_dict())
     assert written["table"][2, 1] == 5 / 8

@@ -209,7 +209,7 @@ def test_a_mistake_is_found_and_named_and_nothing_is_written(name, mutant, check
         assert named & mutant.lines, f"{sorted(named)} are named, not {sorted(mutant.lines)}:\n{findings}"
         return
     # Another row may seem to be the one that wants a variable for it: then it is absent, not missing.
-    missing = set(re.findall(r"(?:nothing writes the parameter |: \"it, for )([^\s\"]+)", findings))
+    missing = set(re.findall(r"(?:no row writes the parameter |: \"it, for )([^\s\"]+)", findings))
     assert missing <= written_by[name][mutant.row]
     assert missing
     if mutant.mistake.endswith("dropped"):

@@ -113,7 +113,7 @@ def test_a_variable_claimed_by_a_row_and_by_ignore_is_an_overlap(plan: Planned) 
     found = only(plan(IGNORE % ("", "", ""), {"a/m": (2,), "b": (2,)}, {"a": (2,), "b": (2,)}).findings)
     assert (found.kind, found.name, found.where) == ("overlap", "a/m", "m.yaml:4")
     assert found.got == "ignore at m.yaml:2"
-    assert found.hint == "overrides: true on the one that is to win"
+    assert found.hint == "overrides: true on the one that should win"
 
 
 def test_a_row_that_overrides_is_not_ignored(plan: Planned) -> None:

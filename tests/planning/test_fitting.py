@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tfpt.formats.source import Quantized
-from tfpt.planning import Finding, Plan
+from tfpt.planning import Fill, Finding, Keep, Plan
 
 Planned = Callable[..., Plan]
 
@@ -42,8 +42,8 @@ def test_a_dtype_that_would_lose_values_is_a_finding(
         finding = only(found.findings)
         assert (finding.kind, finding.name, finding.where) == ("dtype", "a", "m.yaml:2")
         assert finding.what == f"a is {source}, a is {target}"
-        assert finding.expected == f"a dtype whose values {target} can all hold"
-        assert finding.hint == f"dtype: {target} on the row, if the loss is wanted"
+        assert finding.expected == f"a dtype whose values {target} can all represent"
+        assert finding.hint == f"dtype: {target} on the row, if the loss is acceptable"
         assert found.steps == ()
 
 
@@ -106,7 +106,7 @@ def test_a_constant_takes_its_shape_from_the_row_or_the_model(
     assert found.ok
     step = next(step for step in found.steps if not step.reads)
     assert (step.writes[0].shape, step.writes[0].dtype) == expected
-    assert step.keep == ("keep" in row)
+    assert isinstance(step, Keep if "keep" in row else Fill)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_constant_takes_its_shape_from_the_row_or_the_model(
         (
             "{pt: c, fill: 0, like: x}",
             "shape",
-            "c is to be like x, which the model does not have",
+            "c takes its shape from x, which the model does not have",
             "",
         ),
     ],
@@ -158,7 +158,7 @@ def test_a_constant_must_be_a_value_of_its_dtype(plan: Planned, fill: str, dtype
     )
     assert found.ok == ok
     if not ok:
-        assert only(found.findings).expected == f"a constant that {dtype} can hold"
+        assert only(found.findings).expected == f"a constant that {dtype} can represent"
 
 
 def test_pieces_may_be_written_in_several_dtypes(plan: Planned) -> None:
@@ -194,7 +194,7 @@ def test_constants_that_the_dtype_cannot_hold_are_findings(
     finding = only(found.findings)
     written = keys.partition("dtype: ")[2] or target
     assert finding.kind == "dtype"
-    assert finding.what == f"b is {written}, which cannot hold {got}"
+    assert finding.what == f"b is {written}, which cannot represent {got}"
     assert found.steps == ()
 
 
@@ -205,7 +205,7 @@ def test_a_constant_is_looked_at_in_the_dtype_asked_for(plan: Planned) -> None:
     assert plan(text, *table, dtype="bfloat16").ok
     assert (
         only(plan(text, *table, dtype="float16").findings).what
-        == "c is float16, which cannot hold fill: 100000"
+        == "c is float16, which cannot represent fill: 100000"
     )
 
 
@@ -230,7 +230,7 @@ def test_quantized_integers_are_no_weights(plan: Planned, source: str, row: str)
         finding = only(found.findings)
         assert (finding.kind, finding.name, finding.stops) == ("quantized", "b", True)
         assert finding.got == f"{source}, 2 scales along axis 0, 0.25 to 0.5, zero points -3 to 7"
-        assert finding.hint.startswith("--dequantize reads these numbers")
+        assert finding.hint.startswith("--dequantize reads the encoded numbers")
         assert "dtype: float" not in finding.hint
         assert found.steps == ()
 

@@ -164,8 +164,8 @@ def test_two_variables_that_only_a_counter_tells_apart_are_an_overlap(plan: Plan
     text = 'weights: [{tf: "dense_{_}/w", pt: dense.w}]'
     found = only(plan(text, {"dense_1/w": (2,), "dense_2/w": (2,)}, {"dense.w": (2,)}).findings)
     assert found.kind == "overlap"
-    assert found.what == "the variables dense_1/w and dense_2/w stand at the same place"
-    assert (found.where, found.hint) == ("m.yaml:2", "name the field that tells them apart instead of {_}")
+    assert found.what == "the variables dense_1/w and dense_2/w have the same place in the row"
+    assert (found.where, found.hint) == ("m.yaml:2", "name the field that distinguishes them instead of {_}")
 
 
 # -- constants ----------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_constants_stand_where_their_layer_stands(plan: Planned) -> None:
     pt = {f"s.{i}.{leaf}": said for i in (0, 1) for leaf, said in UNIT_PARAMETERS.items()}
     found = plan(UNIT, tf, pt)
     assert found.ok
-    assert [(s.writes[0].name, s.writes[0].shape, s.fill) for s in found.steps if not s.reads] == [
+    assert [(s.writes[0].name, s.writes[0].shape, s.value) for s in found.steps if not s.reads] == [
         ("s.0.one", (3,), 1),
         ("s.0.count", (), 0),
         ("s.1.one", (3,), 1),
@@ -204,7 +204,7 @@ def test_a_layer_that_is_not_in_the_checkpoint_fills_nothing(plan: Planned) -> N
         ("missing", "s.1.count"),
     ]
     assert found.findings[1].got == (
-        "the row at m.yaml:3 (in the scope at line 5) would, if its layer stood in the checkpoint"
+        "the row at m.yaml:3 (in the scope at line 5) would, if its layer were in the checkpoint"
     )
 
 

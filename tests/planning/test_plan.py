@@ -36,14 +36,23 @@ def test_the_json_of_a_plan_says_everything_and_comes_back_the_same(plan: Planne
     }
     assert found["steps"] == [
         {
+            "kind": "copy",
             "reads": [{"name": "a", "shape": [2, 3], "dtype": "float32"}],
             "writes": [{"name": "a", "shape": [3, 2], "dtype": "float32"}],
+            "transform": {
+                "layout": {"pattern": "i o -> o i"},
+                "scale": {"numerator": 1, "denominator": 7},
+            },
+            "position": {"file": "m.yaml", "line": 4, "column": 5},
             "work": "layout i o -> o i, scale 1/7",
             "row": "m.yaml:4",
         },
         {
+            "kind": "fill",
             "reads": [],
             "writes": [{"name": "c", "shape": [], "dtype": "int64"}],
+            "value": 0,
+            "position": {"file": "m.yaml", "line": 5, "column": 5},
             "work": "fill 0",
             "row": "m.yaml:5",
         },

@@ -30,7 +30,7 @@ def test_no_scope_that_fits_is_one_finding_with_an_example_of_both(plan: Planned
     found = plan(text, {"Flow/net/w": (2,)}, {"w": (2,), "one": ()})
     (finding,) = found.findings
     assert (finding.kind, finding.where) == ("scope", "m.yaml")
-    assert finding.what == "no variable of the checkpoint stands where the mapping looks: RGB/net"
+    assert finding.what == "the checkpoint has no variable under the scope of the mapping: RGB/net"
     assert finding.expected == "names such as RGB/net/w"
     assert finding.got == "names such as Flow/net/w"
     assert finding.nearest[0] == "Flow/net"
@@ -39,7 +39,7 @@ def test_no_scope_that_fits_is_one_finding_with_an_example_of_both(plan: Planned
 
 def test_an_empty_checkpoint_fits_no_scope(plan: Planned) -> None:
     (finding,) = plan(TEXT % "", {}, {"w": (2,)}).findings
-    assert (finding.kind, finding.got) == ("scope", "names such as none at all")
+    assert (finding.kind, finding.got) == ("scope", "names such as no names at all")
 
 
 def test_two_scopes_that_fit_are_an_error(plan: Planned) -> None:

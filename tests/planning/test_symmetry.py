@@ -126,6 +126,6 @@ def test_each_row_has_one_note_whatever_its_tensors(plan: Planned) -> None:
         (
             "unconfirmed-layout",
             "m.yaml:4",
-            "1 tensor, d1 first, has equal axes 0 and 1: the shapes cannot confirm that none are to be exchanged",
+            "1 tensor, d1 first, has equal axes 0 and 1: the shapes cannot confirm that no axes need exchanging",
         ),
     ]

@@ -30,7 +30,7 @@ def test_a_plan_that_would_have_used_it_says_so(plan: Planned, row: str, skipped
     (finding,) = found.findings
     assert (finding.kind, finding.name) == ("absent", skipped)
     assert finding.what == f"the variable {skipped} cannot be read: sparse_coo tensor"
-    assert finding.got == "the file holds it, but it cannot be read: sparse_coo tensor"
+    assert finding.got == "it is in the file, but it cannot be read: sparse_coo tensor"
     assert finding.where == "m.yaml:2"
 
 

@@ -63,5 +63,5 @@ def test_with_a_configuration_a_mapping_without_a_model_is_refused(tiny):
     configurable = tiny.mapping.with_name("configurable.yaml")
     configurable.write_text("params: {size: {from: size}}\n" + Path(tiny.mapping).read_text())
     configurable.with_suffix(".manifest.json").write_text("{}")
-    with pytest.raises(MappingError, match="configured otherwise than its manifest says"):
+    with pytest.raises(MappingError, match="a configuration that its manifest does not cover"):
         target_specs(load_mapping(configurable, config={"size": 3}))

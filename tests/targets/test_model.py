@@ -48,14 +48,14 @@ def test_a_mapping_that_names_none_is_refused():
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ("{factory: 'torch.nn:Nonesuch'}", "torch.nn has no Nonesuch to call"),
-        ("{factory: 'torch.nn:Linear', kwargs: {in_features: 3, out_features: -5}}", "refuses its arguments"),
-        ("{factory: 'torch.nn:Linear'}", "refuses its arguments"),
-        ("{factory: 'torch.nn.functional:relu', kwargs: {input: 3}}", "no class of layers"),
-        ("{factory: 'torch.nn:Parameter'}", "no class of layers"),
-        ("{factory: 'transformers:pipeline', kwargs: {task: nonesuch}}", "no class of layers"),
-        ("{factory: 'transformers:BertConfig'}", "no class of layers"),
-        ("{factory: 'transformers:BertModel', config: 'transformers:pipeline'}", "no class"),
+        ("{factory: 'torch.nn:Nonesuch'}", "torch.nn has no callable Nonesuch"),
+        ("{factory: 'torch.nn:Linear', kwargs: {in_features: 3, out_features: -5}}", "rejects its arguments"),
+        ("{factory: 'torch.nn:Linear'}", "rejects its arguments"),
+        ("{factory: 'torch.nn.functional:relu', kwargs: {input: 3}}", "not a class of layers"),
+        ("{factory: 'torch.nn:Parameter'}", "not a class of layers"),
+        ("{factory: 'transformers:pipeline', kwargs: {task: nonesuch}}", "not a class of layers"),
+        ("{factory: 'transformers:BertConfig'}", "not a class of layers"),
+        ("{factory: 'transformers:BertModel', config: 'transformers:pipeline'}", "not a configuration class"),
     ],
 )
 def test_what_makes_no_model_is_refused_with_its_place(tiny, model, says):

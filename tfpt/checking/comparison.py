@@ -17,7 +17,7 @@ from tfpt.execution.jobs import prepare
 from tfpt.execution.translate import values_of
 from tfpt.formats import Source, open_source
 from tfpt.nearest import nearest
-from tfpt.planning import Finding, Plan
+from tfpt.planning import Finding, Keep, Plan
 from tfpt.tensors import TensorSpec, format_shape
 
 # Values compared at a time: in float64 and with temporaries this keeps a comparison under some 50 MB.
@@ -224,7 +224,7 @@ def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: floa
             for index, spec in enumerate(step.writes)
             if spec.name in weights.specs and weights.specs[spec.name].shape == spec.shape
         ]
-        if step.keep or not comparable:
+        if isinstance(step, Keep) or not comparable:
             continue
         values = values_of(step, source)
         for index, spec in comparable:

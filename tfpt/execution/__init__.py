@@ -1,1 +1,1 @@
-"""Carrying a plan out: read, transform, write, in parallel and in bounded memory."""
+"""Carry out a plan: read, transform and write, in parallel and in bounded memory."""

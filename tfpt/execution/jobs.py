@@ -1,4 +1,4 @@
-"""From a mapping and a checkpoint to a file of PyTorch weights: plan, then translate, or refuse."""
+"""Convert a checkpoint to a file of PyTorch weights: plan, then translate if the plan has no findings."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from tfpt.tensors import DTYPES
 if TYPE_CHECKING:
     from tfpt.formats.published import Fetched
 
-# What --dtype may name: the floating-point types that PyTorch has.
+# Valid values of --dtype: PyTorch's floating-point types.
 _FLOATS = tuple(name for name, held in DTYPES.items() if held.torch and name.startswith(("float", "bfloat")))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion, planned and not yet carried out.
+    """A conversion that is planned but not yet carried out.
 
     Attributes:
         mapping: The compiled mapping.
         source: The opened checkpoint.
-        plan: What is to be done.
+        plan: The plan.
         out: The file to write.
-        trust: Whether the model may come from outside the trusted packages.
-        fetched: The copy of a published checkpoint that `source` is.
-        kept: Values of the model's own, for `keep` rows; None where there are no such rows, or no model was built.
+        trust: Whether the model may be imported from outside the trusted packages.
+        fetched: The cached copy of a published checkpoint, if `source` is one.
+        kept: The model's own values, for `keep` rows; None without such rows or if no model was built.
     """
 
     mapping: TfptMapping
@@ -57,11 +57,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written.
+    """A finished conversion.
 
     Attributes:
         path: The file.
-        plan: What was done.
+        plan: The plan that was carried out.
         nbytes: The size of the file.
     """
 
@@ -89,16 +89,16 @@ def prepare(
     Args:
         mapping: A bundled name or a path.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
-            the mapping's `source.url` names, which is fetched into the cache first.
-        out: The output file; by default the mapping's name with `.safetensors`, in the working folder.
+            the mapping's `source.url` names, which is downloaded into the cache first.
+        out: The output file; by default the mapping's name with `.safetensors`, in the working directory.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         trust: Import a model from outside the trusted packages, where one is needed.
-        verify_checksums: Whether to compare each tensor with its checksum when it is read.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        index_only: Of a published checkpoint fetch the index alone: the plan is not carried out.
-        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+        verify_checksums: Whether to verify each tensor's checksum when it is read.
+        dequantize: Read quantized weights as the float32 values that they encode.
+        index_only: Download only the index of a published checkpoint; the plan cannot be carried out.
+        progress: Called while a published checkpoint is downloaded: file, bytes so far, and size if known.
 
     Raises:
         TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
@@ -110,7 +110,7 @@ def prepare(
     )
     fetched = None
     if checkpoint is None:
-        # Imported here: most conversions are of a checkpoint that is at hand.
+        # Imported here: most conversions are given a checkpoint.
         from tfpt.formats.published import published
 
         fetched = published(compiled, index_only=index_only, progress=progress)
@@ -148,12 +148,12 @@ def carry_out(
     workers: int | None = None,
     progress: Callable[[Job, Step], None] | None = None,
 ) -> list[Conversion]:
-    """Write the files of several plans: none is begun unless every plan is free of findings.
+    """Write the files of several plans; nothing is written unless every plan is free of findings.
 
     Raises:
         PlanError: A plan has findings.
-        SinkError: Two jobs have one output, an output is a checkpoint, or a file cannot be written; no output has
-            changed, unless the message says that they are there.
+        SinkError: Two jobs have the same output, an output is a checkpoint, or a file cannot be written; no output has
+            changed unless the message says otherwise.
         SourceError: A tensor cannot be read, or fails its checksum; no output has changed.
     """
     for job in jobs:
@@ -165,10 +165,10 @@ def carry_out(
     for index, out in enumerate(outs):
         if out in outs[:index]:
             raise SinkError(
-                "two conversions would write one file", where=str(jobs[index].out), hint="--out FOLDER"
+                "two conversions would write the same file", where=str(jobs[index].out), hint="--out FOLDER"
             )
     with ExitStack() as stack:
-        # Every output is begun before the first is filled, and finished after the last: all appear, or none.
+        # All outputs are opened before the first is written and finished after the last: all appear, or none.
         sinks = [stack.enter_context(_open(job, overwrite)) for job in jobs]
         for job, sink in zip(jobs, sinks, strict=True):
             _fill(job, sink, workers, progress)
@@ -197,22 +197,21 @@ def convert(
     Args:
         mapping: A bundled name or a path.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
-            the mapping's `source.url` names, fetched into the cache.
+            the mapping's `source.url` names, downloaded into the cache.
         out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
         overwrite: Replace the file if it exists.
-        workers: Threads; by default one for each core, at most eight.
+        workers: The number of threads; by default one per core, at most eight.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         trust: Import a model from outside the trusted packages, where one is needed.
-        verify_checksums: Whether to compare each tensor with its checksum when it is read.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+        verify_checksums: Whether to verify each tensor's checksum when it is read.
+        dequantize: Read quantized weights as the float32 values that they encode.
+        progress: Called while a published checkpoint is downloaded: file, bytes so far, and size if known.
 
     Raises:
-        PlanError: The mapping does not fit: every finding is in it, and nothing was written.
-        TfptError: Something cannot be read or written; the output has not changed, unless the message says that it is
-            there.
+        PlanError: The mapping does not fit: the error has every finding, and nothing was written.
+        TfptError: Something cannot be read or written; the output has not changed unless the message says otherwise.
 
     Example:
         >>> import tempfile
@@ -251,18 +250,18 @@ def plan(
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Plan:
-    """What `convert` would do, with every finding; an index alone is enough.
+    """What `convert` would do, with all findings; the checkpoint's index is enough.
 
     Args:
         mapping: A bundled name or a path.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
-            the mapping's `source.url` names; of its files only the index is fetched.
+            the mapping's `source.url` names, of which only the index is downloaded.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
-        dtype: The dtype in which floating-point parameters are to be written, if not the model's.
+        dtype: The dtype in which floating-point parameters are written, if not the model's.
         trust: Import a model from outside the trusted packages, where one is needed.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        progress: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
+        dequantize: Read quantized weights as the float32 values that they encode.
+        progress: Called while a published checkpoint is downloaded: file, bytes so far, and size if known.
 
     Raises:
         TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
@@ -304,9 +303,9 @@ def sample(
 
     Args:
         mapping: A bundled name or a path.
-        prefix: The checkpoint's prefix; its folder is made if need be.
+        prefix: The checkpoint's prefix; its folder is created if necessary.
         seed: The same seed gives the same values.
-        overwrite: Replace a checkpoint of that name.
+        overwrite: Replace an existing checkpoint.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         trust: Import a model from outside the trusted packages.
@@ -315,7 +314,8 @@ def sample(
         The number of variables written.
 
     Raises:
-        TfptError: The mapping does not say how large its variables are, the checkpoint exists or cannot be written.
+        TfptError: The mapping does not determine the sizes of its variables, or the checkpoint exists or cannot be
+            written.
 
     Example:
         >>> import tempfile
@@ -347,7 +347,7 @@ def _open(job: Job, overwrite: bool) -> FileSink:
 
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
     kept = None if job.kept is None else job.kept.values
-    if kept is None and any(step.keep for step in job.plan.steps):
+    if kept is None and job.plan.kept:
         kept = build_model(job.mapping, device="cpu", trust=job.trust).state_dict()
     advance = None if progress is None else (lambda step: progress(job, step))
     try:
@@ -357,5 +357,5 @@ def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, St
             raise
         from tfpt.formats.published import discarded
 
-        # A damaged copy must not be found in the cache for ever.
+        # A damaged copy must not stay in the cache.
         raise discarded(error, job.fetched) from error

@@ -1,4 +1,4 @@
-"""What a model generates itself, for rows that say `keep`: its values, and which of them it draws at random."""
+"""The values that a model generates itself, for `keep` rows, and which of them are random."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kept:
-    """Values of a model's own.
+    """A model's own values.
 
     Attributes:
         values: Parameters and buffers by name, on the CPU.
-        random: Those that another seed makes otherwise.
+        random: The names of those that differ with another seed.
     """
 
     values: Mapping[str, torch.Tensor]
@@ -35,8 +35,8 @@ class Kept:
 def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> Kept:
     """The values of some parameters and buffers in a model as it is built.
 
-    The model is built twice, one after the other, from two seeds; what differs in any bit is drawn at random. The
-    generators of torch, numpy and Python are left as they were.
+    The model is built twice, with two seeds; values that differ in any bit are random. The states of the random
+    generators of torch, numpy and Python are restored.
 
     Example:
         >>> import torch
@@ -53,19 +53,18 @@ def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> K
 
 
 def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple[Plan, Kept | None]:
-    """A plan that says which of the values to be kept are random, and those values; a plan without `keep` as it is.
+    """The plan with findings for random kept values, and the kept values. A plan without `keep` is returned unchanged.
 
-    Where the model cannot be built that is a note: whoever carries the plan out builds it again, and fails.
+    A model that cannot be built is a note here: carrying out the plan builds it again, and raises the error.
     """
-    names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
-    if not names:
+    if not plan.kept:
         return plan, None
     try:
-        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), names)
+        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), plan.kept)
     except ModelError as error:
         note = Finding(
             "unchecked",
-            f"whether the values to be kept are random: {error.what}",
+            f"whether the kept values are random: {error.what}",
             where=error.where or "",
             hint=error.hint or "",
         )
@@ -74,28 +73,31 @@ def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple
 
 
 def with_random(plan: Plan, drawn: Iterable[str]) -> Plan:
-    """The plan with a finding for each parameter to be kept that is drawn at random."""
-    rows = {spec.name: step.where for step in plan.steps if step.keep for spec in step.writes}
+    """The plan with a finding for each kept parameter that is random."""
+    random = set(drawn)
     return replace(
         plan,
-        findings=(*plan.findings, *(random_finding(name, rows[name]) for name in rows if name in set(drawn))),
+        findings=(
+            *plan.findings,
+            *(random_finding(name, step.where) for name, step in plan.kept.items() if name in random),
+        ),
     )
 
 
 def random_finding(name: str, where: str) -> Finding:
-    """That a row keeps what the model draws at random.
+    """The finding that a row keeps a random value.
 
     Example:
         >>> random_finding("conv.weight_v", "m.yaml:7").what
-        'conv.weight_v is to be kept, and the model draws it at random'
+        'conv.weight_v is kept from the model, which draws it at random'
     """
     return Finding(
         "random",
-        f"{name} is to be kept, and the model draws it at random",
+        f"{name} is kept from the model, which draws it at random",
         name=name,
         where=where,
-        expected="a value that the model makes the same every time, such as sinusoids or a mask",
-        got="other values from another seed: every run would write another file",
+        expected="a value that is the same in every model, such as sinusoids or a mask",
+        got="different values with a different seed: every run would write a different file",
         hint="a row that reads it from the checkpoint, or fill:, or a model without it",
     )
 
@@ -103,7 +105,7 @@ def random_finding(name: str, where: str) -> Finding:
 def _built(build: Callable[[], torch.nn.Module], names: list[str], seed: int) -> dict[str, torch.Tensor]:
     with _seeded(seed):
         state = build().state_dict()
-    # Copies, so that of two large models one alone is in memory.
+    # Copies, so that only one of two large models is in memory.
     return {name: state[name].detach().cpu().clone() for name in names if name in state}
 
 
@@ -128,6 +130,6 @@ def _same(first: torch.Tensor, second: torch.Tensor | None) -> bool:
 
     if second is None or first.shape != second.shape or first.dtype != second.dtype:
         return False
-    # As bytes: two NaNs are the same here, and 0 and -0 are not.
+    # Compared as bytes: equal NaNs are the same, 0 and -0 are not.
     one, other = (value.contiguous().reshape(-1).view(torch.uint8) for value in (first, second))
     return bool(torch.equal(one, other))

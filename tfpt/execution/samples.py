@@ -1,4 +1,4 @@
-"""A checkpoint of random weights that fits a mapping, to try things out without the published file."""
+"""Checkpoints of random weights that fit a mapping, for trying things out without the published file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tfpt.tensors import TensorSpec, dtype, is_integer
 
 
 def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-    """Variables of which the mapping would write exactly `targets`, under its first scope.
+    """The variables from which the mapping writes exactly `targets`, in its first scope.
 
     Raises:
-        MappingError: The mapping does not say how large a variable is: it merges axes, or joins pieces, without sizes.
+        MappingError: The mapping does not determine the size of a variable: axes or pieces are merged without sizes.
     """
     return {spec.name: spec for spec, _ in _invert(mapping, targets).values()}
 
@@ -41,15 +41,15 @@ def write_sample(
 ) -> int:
     """Write the checkpoint `prefix` in TensorFlow's V2 format; the same seed gives the same values.
 
-    Kernels are normal with variance 2 / fan-in, variances uniform in [0.5, 1.5], everything else small, so that
-    activations keep their size through the layers.
+    Kernels are normal with variance 2 / fan-in, variances uniform in [0.5, 1.5], everything else is small, so that
+    activations keep their magnitude through the layers.
 
     Returns:
         The number of variables written.
 
     Raises:
         MappingError: See `sample_specs`.
-        SinkError: There is a checkpoint of that name already, or the files cannot be written.
+        SinkError: The checkpoint exists, or the files cannot be written.
     """
     if not overwrite and Path(f"{prefix}.index").exists():
         raise SinkError("the checkpoint exists already", where=f"{prefix}.index", hint="--force replaces it")
@@ -89,12 +89,12 @@ def _invert(
 
 
 def _openness(row: Row) -> int:
-    """How much of a row's names is fields: of two rows that would write a parameter, the more literal one does."""
+    """The number of fields in a row's names: of two rows that write a parameter, the more literal one is used."""
     return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
 
 
 def _dtype(row: Row, parameter: TensorSpec) -> str:
-    """What is scaled or added to is a floating-point number, whatever is made of it in the end."""
+    """Variables that are scaled or added to are floating-point, even if the parameter is not."""
     whole = is_integer(parameter.dtype) or parameter.dtype == "bool"
     return "float32" if row.transform.computes and whole else parameter.dtype
 
@@ -106,8 +106,9 @@ def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[in
             row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)
         )
     except LayoutError as error:
+        names = " and ".join(template.text for template in row.tf)
         raise MappingError(
-            f"the row does not say how large {' and '.join(template.text for template in row.tf)} is: {error.what}",
+            f"the row does not determine the size of {names}: {error.what}",
             where=row.where,
             expected="axes: with the size of every axis that the layout merges",
         ) from error
@@ -120,7 +121,7 @@ def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[in
 
 
 def _name(template: Template, instance: Instance) -> str:
-    """The variable's name; a field that carries nothing is written as 0."""
+    """The variable's name, with 0 for unnamed fields."""
     known = template.render(instance.values)
     if known is not None:
         return known

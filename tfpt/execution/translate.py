@@ -1,4 +1,4 @@
-"""Carries out a plan: reads variables, transforms them and hands them to a sink, in parallel, in bounded memory."""
+"""Carry out a plan: read variables, transform them and pass them to a sink, in parallel and in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfpt._version import __version__
-from tfpt.errors import DtypeError, ModelError
+from tfpt.errors import DtypeError, ModelError, SourceError
 from tfpt.execution.sinks.sink import Sink
 from tfpt.formats.source import Source
 from tfpt.io.discarding import Discarding
 from tfpt.io.locations import name_of
 from tfpt.operations.casting import Loss, cast, constant, loss
 from tfpt.operations.transform import CastError
-from tfpt.planning import Plan, PlanError, Step
+from tfpt.planning import Copy, Fill, Keep, Plan, PlanError, Step
 from tfpt.tensors import TensorSpec, dtype
 
 if TYPE_CHECKING:
     import torch
 
-# Results under way at a time. One tensor that is larger than this goes through alone.
+# Bytes of results in progress at a time. A larger tensor is processed alone.
 MEMORY_BUDGET = 256 << 20
 
-# More workers than this wait for memory bandwidth rather than for a core.
+# With more workers than this, memory bandwidth is the bottleneck.
 MAX_WORKERS = 8
 
 Progress = Callable[[Step], None]
@@ -43,25 +43,26 @@ def translate(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Carry out a plan. The sink is neither committed nor discarded: that is the caller's.
+    """Carry out a plan. The caller commits or discards the sink.
 
     Args:
-        plan: What to do.
-        source: The checkpoint that was planned for.
-        sink: Where the parameters go.
-        kept: Values of the model's own, for the parameters of `keep` rows.
-        workers: Threads; by default one for each core, at most eight.
+        plan: The plan.
+        source: The checkpoint that the plan was made for.
+        sink: Receives the parameters.
+        kept: The model's own values, for the parameters of `keep` rows.
+        workers: The number of threads; by default one per core, at most eight.
         progress: Called after each step, from any thread.
 
     Raises:
         PlanError: The plan has findings.
-        DtypeError: A dtype that is written cannot hold a value: it would become infinite, NaN or another number.
-        ModelError: A parameter is to be kept from the model, and there is none.
-        SourceError: A tensor cannot be read, or fails its checksum.
+        DtypeError: An output dtype cannot represent a value: it would become infinite, NaN or another number.
+        ModelError: A parameter keeps the model's value, and there is no model.
+        SourceError: It is not the checkpoint of the plan, or a tensor cannot be read or fails its checksum.
         SinkError: The output cannot be written.
     """
     if not plan.ok:
         raise PlanError(plan)
+    _check_source(plan, source)
     budget = _Budget(MEMORY_BUDGET)
     stop = threading.Event()
 
@@ -72,12 +73,12 @@ def translate(
             try:
                 _run(step, source, sink, kept)
             except BaseException:
-                stop.set()  # here, not in the thread that waits: no other step begins behind a failure
+                stop.set()  # here rather than in the waiting thread: no step starts after a failure
                 raise
         if progress is not None:
             progress(step)
 
-    # The largest first, so that no worker is left alone with it at the end.
+    # Largest first, so that no worker is left with a large tensor at the end.
     steps = sorted(plan.steps, key=lambda step: -sum(spec.nbytes for spec in step.writes))
     count = workers or min(os.cpu_count() or 1, MAX_WORKERS)
     with ThreadPoolExecutor(count, thread_name_prefix="tfpt") as pool:
@@ -91,30 +92,30 @@ def translate(
 
 
 def values_of(step: Step, source: Source, kept: Mapping[str, torch.Tensor] | None = None) -> list[np.ndarray]:
-    """What one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes.
+    """The values that one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes.
 
     Raises:
-        DtypeError: The dtype that is written cannot hold a value.
+        DtypeError: The output dtype cannot represent a value.
         SourceError: A tensor cannot be read, or fails its checksum.
     """
-    if step.keep:
+    if isinstance(step, Keep):
         return [_kept(spec, step, kept) for spec in step.writes]
-    dtypes = [_held_as(spec.dtype) for spec in step.writes]
-    if step.transform is None:
-        assert step.fill is not None
+    dtypes = [_numpy_dtype(spec.dtype) for spec in step.writes]
+    if isinstance(step, Fill):
         return [
-            np.full(spec.shape, constant(step.fill, held))
-            for spec, held in zip(step.writes, dtypes, strict=True)
+            np.full(spec.shape, constant(step.value, dtype))
+            for spec, dtype in zip(step.writes, dtypes, strict=True)
         ]
+    assert isinstance(step, Copy)
     arrays = [source.read(spec.name) for spec in step.reads]
     try:
-        return step.transform.apply(arrays, dtypes)
+        return step.bound.apply(arrays, dtypes)
     except CastError as error:
-        raise _unheld(step, step.writes[error.piece], error.loss) from error
+        raise _lossy(step, step.writes[error.piece], error.loss) from error
 
 
 def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
-    """What a written file says of its origin. `format` is what readers of safetensors expect of PyTorch weights."""
+    """The metadata of an output file. `format` is what readers of safetensors expect of PyTorch weights."""
     return {
         "format": "pt",
         "tfpt.version": __version__,
@@ -126,7 +127,7 @@ def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
 
 
 class MemorySink(Discarding):
-    """A sink that keeps the tensors: weights that go straight into a model.
+    """A sink that keeps the tensors in memory, to load them into a model.
 
     Example:
         >>> with MemorySink() as sink:
@@ -151,10 +152,25 @@ class MemorySink(Discarding):
 def translated(
     plan: Plan, source: Source, kept: Mapping[str, torch.Tensor] | None = None
 ) -> Mapping[str, np.ndarray]:
-    """Everything that a plan writes, in memory, by name."""
+    """Everything that a plan writes, as arrays in memory, by name."""
     sink = MemorySink()
     translate(plan, source, sink, kept=kept)
     return sink.tensors
+
+
+def _check_source(plan: Plan, source: Source) -> None:
+    """A plan may come from a file: the checkpoint must be the one it was made for."""
+    for step in plan.steps:
+        for spec in step.reads:
+            found = source.specs.get(spec.name)
+            if found != spec:
+                raise SourceError(
+                    "this is not the checkpoint that the plan was made for",
+                    where=source.location,
+                    expected=str(spec),
+                    got="no such tensor" if found is None else str(found),
+                    hint="plan the conversion again",
+                )
 
 
 def _run(step: Step, source: Source, sink: Sink, kept: Mapping[str, torch.Tensor] | None) -> None:
@@ -167,43 +183,43 @@ def _run(step: Step, source: Source, sink: Sink, kept: Mapping[str, torch.Tensor
 def _kept(spec: TensorSpec, step: Step, kept: Mapping[str, torch.Tensor] | None) -> np.ndarray:
     if kept is None:
         raise ModelError(
-            f"{spec.name} keeps what the model itself generates, and there is no model",
+            f"{spec.name} keeps the model's own value, and there is no model",
             where=step.where,
             hint="give the mapping a model: factory",
         )
     import torch
 
-    # numpy has no bfloat16 or float8 of torch's: float32 holds their values.
+    # numpy cannot view torch's bfloat16 or float8; float32 represents their values exactly.
     values = kept[spec.name].detach().cpu()
     narrow = values.is_floating_point() and values.element_size() < 4
     array: np.ndarray = (values.to(torch.float32) if narrow else values).numpy()
-    written = cast(array, _held_as(spec.dtype))
+    written = cast(array, _numpy_dtype(spec.dtype))
     lost = loss(array, written)
     if lost is not None:
-        raise _unheld(step, spec, lost)
+        raise _lossy(step, spec, lost)
     return np.ascontiguousarray(written).reshape(spec.shape)
 
 
-def _unheld(step: Step, spec: TensorSpec, lost: Loss) -> DtypeError:
+def _lossy(step: Step, spec: TensorSpec, lost: Loss) -> DtypeError:
     reads = ", ".join(read.name for read in step.reads[:3]) + (" …" if len(step.reads) > 3 else "")
     plural = "values" if lost.count != 1 else "value"
     return DtypeError(
-        f"{spec.dtype} cannot hold {lost.count:,} {plural} of {spec.name}",
+        f"{spec.dtype} cannot represent {lost.count:,} {plural} of {spec.name}",
         where=step.where,
-        expected=f"values that {spec.dtype} can hold" + (f", from {reads}" if reads else ""),
+        expected=f"values that {spec.dtype} can represent" + (f", from {reads}" if reads else ""),
         got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
         hint="a wider --dtype, or dtype: on the row",
     )
 
 
-def _held_as(name: str) -> np.dtype:
+def _numpy_dtype(name: str) -> np.dtype:
     held = dtype(name).numpy
     assert held is not None
     return held
 
 
 class _Budget:
-    """Bytes that may be under way at once."""
+    """Limits the bytes in progress at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -9,7 +9,7 @@ from typing import Any
 from tfpt.language.parameters import Default
 from tfpt.language.schema import InputEntry
 from tfpt.language.templates import Template
-from tfpt.language.tree import Position
+from tfpt.language.tree import Position, row_location
 from tfpt.operations.layout import Layout
 from tfpt.operations.transform import Transform
 from tfpt.tensors import Role
@@ -53,11 +53,7 @@ class Row:
     @property
     def where(self) -> str:
         """File and line of the row, and of its scope."""
-        if self.scope is None:
-            return self.position.row
-        same = self.scope.file == self.position.file
-        scope = f"line {self.scope.line}" if same else self.scope.row
-        return f"{self.position.row} (in the scope at {scope})"
+        return row_location(self.position, self.scope)
 
     @property
     def stacks(self) -> bool:

@@ -45,6 +45,18 @@ class Position:
         return f"{self.file}:{self.line}"
 
 
+def row_location(row: Position, scope: Position | None) -> str:
+    """File and line of a row, and of the scope that it belongs to.
+
+    Example:
+        >>> row_location(Position("m.yaml", 5, 3), Position("m.yaml", 8, 3))
+        'm.yaml:5 (in the scope at line 8)'
+    """
+    if scope is None:
+        return row.row
+    return f"{row.row} (in the scope at {f'line {scope.line}' if scope.file == row.file else scope.row})"
+
+
 @dataclass(frozen=True)
 class Node:
     """One value of a document: a scalar, a list of nodes, or a dict of nodes.

@@ -123,7 +123,7 @@ def _filled(
             quantized=source.quantized,
             skipped=source.skipped,
         )
-        names = [spec.name for step in plan.steps if step.keep for spec in step.writes]
+        names = list(plan.kept)
         kept = kept_values(lambda: build("cpu"), names) if names else None
         if kept is not None:
             plan = with_random(plan, kept.random)

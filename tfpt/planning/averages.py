@@ -1,4 +1,4 @@
-"""Exponential moving averages: which of a variable and its shadow is read, before rows are matched."""
+"""Exponential moving averages: whether a variable or its shadow is read; decided before rows are matched."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tfpt.planning.findings import Finding
 from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec
 
-# tf.train.ExponentialMovingAverage names its slots so (tensorflow/python/training/moving_averages.py).
+# How tf.train.ExponentialMovingAverage names its slots (tensorflow/python/training/moving_averages.py).
 _USUAL_SHADOW = re.compile(r"(?P<base>.+)/ExponentialMovingAverage(_[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Variables:
-    """The checkpoint as rows see it, once averages are taken for what they shadow.
+    """The checkpoint as rows see it, with averages in place of the variables that they shadow.
 
     Attributes:
-        specs: The variables that rows may claim; one whose average is read has that average's shape and dtype.
-        shadows: Variable → the shadow that is read in its place.
-        ignored: Shadows that are left out, with the reason.
-        findings: A choice that the mapping does not make, or an average that it requires and that is not there.
+        specs: The variables that rows may claim, with the average's shape and dtype where the average is read.
+        shadows: Variable → the shadow read in its place.
+        ignored: Shadows that are not read, with the reason.
+        findings: A choice that the mapping fails to make, or a required average that is missing.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -33,14 +33,14 @@ class Variables:
     findings: tuple[Finding, ...]
 
     def read_name(self, name: str) -> str:
-        """The tensor to read for a variable."""
+        """The name of the tensor to read for a variable."""
         return self.shadows.get(name, name)
 
 
 def resolve_averages(
     specs: Mapping[str, TensorSpec], ema: Ema | None, ignore: tuple[Ignore, ...], where: str
 ) -> Variables:
-    """Work out which shadow variables are read, which are left out, and whether the mapping says so."""
+    """Determine which shadow variables are read and which are ignored; a finding if the mapping does not say."""
     if ema is None:
         return _undeclared(specs, ignore, where)
     shadow_of = _shadows(specs, ema)
@@ -59,7 +59,7 @@ def resolve_averages(
 
 
 def require_averages(used: list[str], variables: Variables, ema: Ema) -> list[Finding]:
-    """Under `use: require`: a finding for each variable that is used and has no average."""
+    """For `use: require`: a finding for each variable that is used but has no average."""
     excepted = _excepted(used, ema)
     return [
         Finding(
@@ -86,7 +86,7 @@ def _shadows(specs: Mapping[str, TensorSpec], ema: Ema) -> dict[str, str]:
 
 
 def shadowed(ema: Ema, values: Mapping[str, Value]) -> str:
-    """The variable that a shadow belongs to, from what the template of shadows makes of its name."""
+    """The variable that a shadow belongs to, from the field values of the shadow's name."""
     path = next(value for value in values.values() if isinstance(value, tuple))
     return join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)
 

@@ -1,4 +1,4 @@
-"""Who gets what: every variable claimed once, every parameter written once, and a finding for each quarrel."""
+"""Conflicts between rows: every variable is claimed once and every parameter written once, or it is a finding."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.planning.names import NameIndex, left_out
 
-# Of the rows that claim one variable, so many are named.
+# The number of rows named of those that claim one variable.
 _NAMED = 10
 
 
 @dataclass
 class Claims:
-    """The outcome.
+    """The outcome of settling conflicts.
 
     Attributes:
-        active: The instances that are carried out, in the order of the rows.
-        wanting: Instances that only a parameter led to: what would write it, had the checkpoint the variables.
+        active: The instances to carry out, in the order of the rows.
+        wanting: Instances found through a parameter only: they would write it if the checkpoint had the variables.
         ignored: Variables left out by name, with the reason.
-        overridden: Names of instances that lost to one that overrides, each with that one.
-        findings: The quarrels.
+        overridden: Names of instances that were overridden, each with the instance that overrides them.
+        findings: The conflicts.
     """
 
     active: list[Instance] = field(default_factory=list)
@@ -37,8 +37,8 @@ class Claims:
 def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables: Collection[str]) -> Claims:
     """Decide which instances are carried out.
 
-    A row that says `overrides` wins over one that does not; `tied` rows share a variable with another row;
-    `fallback` rows write only what nobody else writes, and may read what another row reads.
+    A row with `overrides` wins over one without; `tied` rows share a variable with another row; `fallback` rows write
+    only what no other row writes, and may read what another row reads.
     """
     claims = Claims()
     everything = list(instances)
@@ -50,14 +50,14 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
             [] if instance.row.tied else [name for name in instance.reads if name not in instance.absent]
         ),
         lambda name: f"the variable {name} is claimed by two rows",
-        "tied: true on the row that repeats it, or overrides: true on the one that is to win",
+        "tied: true on the row that repeats it, or overrides: true on the one that should win",
         claims,
     )
     active = _settle(
         active,
         lambda instance: instance.writes,
         lambda name: f"the parameter {name} is written by two rows",
-        "overrides: true on the row that is to win",
+        "overrides: true on the row that should win",
         claims,
     )
     written = {name for instance in active for name in instance.writes}
@@ -75,7 +75,7 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
 
 
 def _of_use(fallbacks: list[Instance], written: set[str]) -> list[Instance]:
-    """The fallbacks all of whose parameters are open, each parameter for the first that would write it."""
+    """The fallbacks whose parameters are all unwritten; the first to write a parameter gets it."""
     chosen, taken = [], set(written)
     for instance in fallbacks:
         if not taken.intersection(instance.writes):
@@ -116,7 +116,7 @@ def _ignored_too(name: str, instance: Instance, entry: Ignore) -> Finding:
         where=instance.row.where,
         row=str(instance.row),
         got=f"ignore at {entry.position.row}",
-        hint="overrides: true on the one that is to win",
+        hint="overrides: true on the one that should win",
     )
 
 
@@ -127,7 +127,7 @@ def _settle(
     hint: str,
     claims: Claims,
 ) -> list[Instance]:
-    """Where several instances want one name, keep the one that overrides; report it if there is not exactly one."""
+    """Where several instances claim one name, keep the one that overrides; a finding unless exactly one does."""
     wanted: dict[str, list[Instance]] = {}
     for instance in active:
         for name in dict.fromkeys(names_of(instance)):
@@ -169,10 +169,10 @@ def _rivalry(instance: Instance, first: str, second: str) -> Finding:
         got = f"{one} and {other}, which {{{field.name}}} reads as one number"
         hint = f"a number of digits that only one of them has, as in {{{field.name}:02}}, or source.ignore"
     else:
-        got, hint = "", "name the field that tells them apart instead of {_}"
+        got, hint = "", "name the field that distinguishes them instead of {_}"
     return Finding(
         "overlap",
-        f"the variables {first} and {second} stand at the same place",
+        f"the variables {first} and {second} have the same place in the row",
         name=second,
         where=instance.row.where,
         row=str(instance.row),
@@ -182,7 +182,7 @@ def _rivalry(instance: Instance, first: str, second: str) -> Finding:
 
 
 def _difference(instance: Instance, first: str, second: str) -> tuple[Field | None, str, str]:
-    """The field that matches something else in each of two names, and what it matches."""
+    """The field whose value differs between two names, and both values."""
     for template in instance.row.tf:
         one, other = template.cut(first), template.cut(second)
         for (part, left), (_, right) in zip(one or (), other or (), strict=False):
@@ -192,7 +192,7 @@ def _difference(instance: Instance, first: str, second: str) -> tuple[Field | No
 
 
 def claimed_by(instances: Iterable[Instance]) -> Mapping[str, Instance]:
-    """Every variable that some instance reads, or cannot tell from one it reads, with the first that does."""
+    """Every variable that an instance reads, or cannot distinguish from one it reads, with the first such instance."""
     claimed: dict[str, Instance] = {}
     for instance in instances:
         for name in (*instance.reads, *(name for pair in instance.rivals for name in pair)):

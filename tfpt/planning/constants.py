@@ -1,4 +1,4 @@
-"""Numbers that a mapping states, against the dtypes in which they are written."""
+"""Whether the constants of a mapping can be represented in the dtypes in which they are written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tfpt.tensors import is_integer
 
 
 def unheld_constants(instance: Instance, name: str, written: str) -> list[Finding]:
-    """A finding for each constant of a row that the dtype of the parameter `name` cannot hold.
+    """A finding for each constant of a row that the dtype of the parameter `name` cannot represent.
 
-    Rounding is none: 0.1 is written in float16. Infinite, NaN, cut off or wrapped round is.
+    Rounding is fine: 0.1 is written as float16. Overflow, NaN, truncation and wrap-around are not.
     """
     row = instance.row
     stated = {"fill": () if row.fill is None else (row.fill,), **_stated(row.transform, written)}
     return [
         Finding(
             "dtype",
-            f"{name} is {written}, which cannot hold {key}: {value}",
+            f"{name} is {written}, which cannot represent {key}: {value}",
             name=name,
             where=row.where,
             row=str(row),
-            expected=f"a constant that {written} can hold",
+            expected=f"a constant that {written} can represent",
             got=str(value),
-            hint="another dtype: on the row, or another --dtype",
+            hint="a different dtype: on the row, or a different --dtype",
         )
         for key, values in stated.items()
         for value in values
@@ -35,7 +35,7 @@ def unheld_constants(instance: Instance, name: str, written: str) -> list[Findin
 
 def _stated(transform: Transform, written: str) -> dict[str, tuple[float, ...]]:
     scale, add, pad = transform.scale, transform.add, transform.pad
-    # What is scaled and then cut to an integer need not be scaled by one.
+    # The factor need not be an integer where only the scaled value is truncated to one.
     scales = scale is not None and not is_integer(written)
     return {
         "scale": (scale.numerator / scale.denominator,) if scale is not None and scales else (),

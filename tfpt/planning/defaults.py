@@ -1,16 +1,16 @@
-"""Parameters that have their defaults although a configuration was given: worth knowing, not wrong."""
+"""Parameters left at their defaults although a configuration was given: a note, not an error."""
 
 from __future__ import annotations
 
 from tfpt.language.mapping import Mapping
 from tfpt.planning.findings import Finding
 
-# So many are named.
+# The number of parameters named.
 _NAMED = 10
 
 
 def note_defaults(mapping: Mapping) -> list[Finding]:
-    """One note for all of them."""
+    """One note for all such parameters, or none."""
     found = mapping.defaulted
     if not found:
         return []
@@ -26,6 +26,6 @@ def note_defaults(mapping: Mapping) -> list[Finding]:
             name=found[0].name,
             where=found[0].position.row,
             got=", ".join(listed) + more,
-            hint="--set NAME=VALUE, if another value is meant",
+            hint="--set NAME=VALUE, to set another value",
         )
     ]

@@ -1,57 +1,49 @@
-"""What a plan found: each thing that is wrong, or worth knowing, in the words a person can act on."""
+"""Findings: everything that planning and checking report, whether it stops a conversion or is worth knowing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from tfpt.errors import Problem
+from tfpt.planning.serialization import decode, encode, read_kind
+from tfpt.tensors import TensorSpec
 
 # Every kind, and whether it stops a conversion.
 KINDS = {
     "scope": True,  # no scope of the mapping fits the checkpoint, or several do
     "absent": True,  # a variable that a row needs is not in the checkpoint
-    "missing": True,  # a parameter of the model that nothing writes
+    "missing": True,  # a parameter of the model that no row writes
     "extra": True,  # a row writes a parameter that the model does not have
-    "unused": True,  # a variable that nothing claims
+    "unused": True,  # a variable that no row claims
     "overlap": True,  # two rows claim one variable, or write one parameter
     "shape": True,  # shapes that do not fit
     "dtype": True,  # a dtype that would lose values
-    "quantized": True,  # integers that stand for real numbers, written as if they were these numbers
-    "random": True,  # a value that the model draws at random, kept: every run would write another
+    "quantized": True,  # integers that encode real numbers, written as if they were these numbers
+    "random": True,  # a kept value that the model draws at random: every run would write a different one
     "ambiguous-ema": True,  # raw and averaged variables, and a mapping that does not choose
     "behavior": True,  # a module that does not compute what TensorFlow computes
     "drift": True,  # the manifest and the model do not list the same parameters
-    "unknown-model": True,  # nothing says which parameters there are, so no row was checked
+    "unknown-model": True,  # the model's parameters are unknown, so no row was checked
     "unconfirmed-layout": False,  # axes of equal size: the shapes cannot confirm the layout
-    "dead-row": False,  # a row that matched nothing
-    "default": False,  # a parameter that a configuration says nothing of
-    "unchecked": False,  # something that could not be looked at here, and why
+    "dead-row": False,  # a row that matched no name
+    "default": False,  # a parameter that the configuration does not set
+    "unchecked": False,  # something that could not be checked here, and why
 }
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing found.
+class Finding(Problem):
+    """A problem of one of `KINDS`.
 
     Attributes:
-        kind: One of `KINDS`.
-        what: A sentence, with the name of the variable or parameter in it.
-        name: That name.
-        where: File and line of the row.
-        row: The row as text.
-        expected, got: What was to be there, and what was.
-        nearest: The closest names.
-        hint: The next command, or the next thing to do.
+        variables: The variables of the checkpoint that it concerns.
+        parameters: The parameters of the model that it concerns, as the model has them.
     """
 
-    kind: str
-    what: str
-    name: str = ""
-    where: str = ""
-    row: str = ""
-    expected: str = ""
-    got: str = ""
-    nearest: tuple[str, ...] = ()
-    hint: str = ""
+    variables: tuple[TensorSpec, ...] = ()
+    parameters: tuple[TensorSpec, ...] = ()
 
     @property
     def stops(self) -> bool:
@@ -59,17 +51,23 @@ class Finding:
         return KINDS[self.kind]
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as plain JSON values, empty ones left out."""
-        values = {
-            "kind": self.kind,
-            "severity": "error" if self.stops else "note",
-            "what": self.what,
-            "name": self.name,
-            "where": self.where,
-            "row": self.row,
-            "expected": self.expected,
-            "got": self.got,
-            "nearest": list(self.nearest),
-            "next": self.hint,
-        }
-        return {key: value for key, value in values.items() if value}
+        """The finding as plain JSON values, without empty ones. `severity` follows from the kind."""
+        values = encode(self)
+        if "hint" in values:
+            values["next"] = values.pop("hint")
+        severity = "error" if self.stops else "note"
+        return {"kind": values.pop("kind"), "severity": severity, **values}
+
+    @classmethod
+    def from_json(cls, values: object, where: str = "finding") -> Finding:
+        """The finding that `to_json` wrote.
+
+        Raises:
+            PlanFormatError: They are not a finding.
+        """
+        read_kind(values, where, KINDS)
+        assert isinstance(values, Mapping)
+        names = {"next": "hint"}
+        return decode(
+            cls, {names.get(key, key): each for key, each in values.items() if key != "severity"}, where
+        )

@@ -1,4 +1,4 @@
-"""One instance against shapes and dtypes: the step that carries it out, or what does not fit."""
+"""Check one instance against shapes and dtypes: the step that carries it out, or findings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tfpt.formats.source import Quantized
 from tfpt.language.mapping import Row
 from tfpt.operations.layout import LayoutError
 from tfpt.operations.transform import BoundTransform
+from tfpt.planning import steps
 from tfpt.planning.averages import Variables
 from tfpt.planning.constants import unheld_constants
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
-from tfpt.planning.plan import Step, shapes_text
-from tfpt.planning.symmetry import exchangeable
+from tfpt.planning.plan import shapes_text
 from tfpt.tensors import DTYPES, TensorSpec, format_shape, is_exact, is_integer
 
-# Of TensorFlow Lite; no reader knows what numbers their integers stand for.
+# Schemes of TensorFlow Lite that no reader of tfpt can decode.
 _UNKNOWN_SCHEMES = ("custom", "blockwise", "unknown")
 
 
@@ -27,15 +27,15 @@ def fit(
     targets: Mapping[str, TensorSpec],
     dtype: str | None = None,
     quantized: Mapping[str, Quantized] = MappingProxyType({}),
-) -> tuple[Step | None, list[Finding]]:
-    """The step of an instance all of whose variables are there.
+) -> tuple[steps.Step | None, list[Finding]]:
+    """The step for an instance whose variables all exist.
 
     Args:
         instance: The row with its names.
         variables: The variables' shapes and dtypes.
         targets: The model's parameters.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
-        quantized: Tensors whose integers stand for real numbers, by the name under which they are read.
+        quantized: Tensors whose integers encode real numbers, by the name under which they are read.
     """
     row = instance.row
     if row.fill is not None or row.keep:
@@ -59,12 +59,19 @@ def fit(
         findings += unheld_constants(instance, name, written)
         writes.append(TensorSpec(name, shape, written))
     findings += _common_findings(instance, bound, read_as)
-    return Step(read_as, tuple(writes), bound, row.where, alike=exchangeable(bound)), findings
+    step = steps.Copy(
+        reads=read_as,
+        writes=tuple(writes),
+        transform=row.transform,
+        position=row.position,
+        scope=row.scope,
+    )
+    return step, findings
 
 
 def _constant(
     instance: Instance, targets: Mapping[str, TensorSpec], dtype: str | None
-) -> tuple[Step | None, list[Finding]]:
+) -> tuple[steps.Step | None, list[Finding]]:
     row, name = instance.row, instance.writes[0]
     target = targets.get(name)
     if target is None:
@@ -79,7 +86,7 @@ def _constant(
         if model not in targets:
             finding = Finding(
                 "shape",
-                f"{name} is to be like {model}, which the model does not have",
+                f"{name} takes its shape from {model}, which the model does not have",
                 name=name,
                 where=row.where,
                 row=str(row),
@@ -89,7 +96,9 @@ def _constant(
     if shape != target.shape:
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, written)
-    return Step((), (spec,), None, row.where, fill=row.fill, keep=row.keep), findings
+    if row.fill is None:
+        return steps.Keep(writes=(spec,), position=row.position, scope=row.scope), findings
+    return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.fill), findings
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:
@@ -116,7 +125,7 @@ def _dtype_findings(
     for spec in reads:
         held = DTYPES[spec.dtype].numpy
         how = quantized.get(spec.name)
-        hint = f"dtype: {written} on the row, if the loss is wanted"
+        hint = f"dtype: {written} on the row, if the loss is acceptable"
         if held is None or held.kind == "O":
             expected, hint = "a variable of numbers", ""
         elif _stands_for_another(spec, how) and _is_real(written):
@@ -127,7 +136,7 @@ def _dtype_findings(
         elif chosen or is_exact(spec.dtype, written):
             continue
         else:
-            expected = f"a dtype whose values {written} can all hold"
+            expected = f"a dtype whose values {written} can all represent"
         found.append(
             Finding(
                 "dtype",
@@ -144,7 +153,7 @@ def _dtype_findings(
 
 
 def _stands_for_another(spec: TensorSpec, how: Quantized | None) -> bool:
-    # TensorFlow's own quantized dtypes come without their scale, which is in other tensors of the graph.
+    # TensorFlow's own quantized dtypes do not include the scale, which is in other tensors of the graph.
     return spec.dtype.startswith(("qint", "quint")) or (how is not None and is_integer(spec.dtype))
 
 
@@ -155,24 +164,24 @@ def _is_real(name: str) -> bool:
 def _quantized(
     instance: Instance, name: str, spec: TensorSpec, written: str, how: Quantized | None
 ) -> Finding:
-    """Integers that stand for real numbers, on their way into a parameter of real numbers."""
+    """Integers that encode real numbers, written to a parameter of real numbers."""
     known = how is not None and how.scheme not in _UNKNOWN_SCHEMES
     integers = spec.dtype.removeprefix("q")
     return Finding(
         "quantized",
-        f"{spec.name} holds integers that stand for other numbers, and {name} is {written}",
+        f"{spec.name} has integers that encode real numbers, and {name} is {written}",
         name=name,
         where=instance.row.where,
         row=str(instance.row),
-        expected="the numbers that they stand for" if known else "weights that are not quantized",
-        got=f"{spec.dtype}, {how if how is not None else 'without the scale that belongs to it'}",
-        hint=("--dequantize reads these numbers; " if known else "")
+        expected="the numbers that they encode" if known else "weights that are not quantized",
+        got=f"{spec.dtype}, {how if how is not None else 'without its scale'}",
+        hint=("--dequantize reads the encoded numbers; " if known else "")
         + f"dtype: {integers} on the row writes the integers themselves",
     )
 
 
 def _common_findings(instance: Instance, bound: BoundTransform, reads: Sequence[TensorSpec]) -> list[Finding]:
-    """Variables that are joined and have no dtype in common that holds every value of each."""
+    """A finding if no dtype can represent every value of all variables that are joined."""
     held = [DTYPES[spec.dtype].numpy for spec in reads]
     numbers = [dtype for dtype in held if dtype is not None and dtype.kind != "O"]
     if len(numbers) < len(held) or bound.carrier(numbers) is not None:
@@ -184,7 +193,7 @@ def _common_findings(instance: Instance, bound: BoundTransform, reads: Sequence[
             name=instance.writes[0],
             where=instance.row.where,
             row=str(instance.row),
-            expected="dtypes of which one holds all values of the others",
+            expected="dtypes of which one can represent all values of the others",
             got=", ".join(dict.fromkeys(spec.dtype for spec in reads)),
         )
     ]

@@ -1,4 +1,4 @@
-"""Rows against names: which variables and parameters one row ties together, once for each set of field values."""
+"""Match rows to names: the variables and parameters that a row connects, once for each set of field values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfpt.tensors import TensorSpec
 
 Key = frozenset[tuple[str, Value]]
 
-# Holes told of one stack: where a number such as a training step is taken for an index, there are millions.
+# The most missing indices reported for one stack: where a training step is mistaken for an index, there are millions.
 _HOLES = 100
 
 
@@ -25,12 +25,12 @@ class Instance:
 
     Attributes:
         row: The row.
-        values: The field values, the stacking index left out.
-        reads: The variables it needs, in the order in which they are joined.
-        absent: Those of them that the checkpoint does not have.
+        values: The field values, without the stacking index.
+        reads: The variables that it needs, in the order in which they are joined.
+        absent: Those of `reads` that the checkpoint does not have.
         writes: The parameters it writes.
-        found: Whether a variable led to it, rather than only a parameter.
-        rivals: Variables that would stand at the same place, which only an uninformative field tells apart.
+        found: Whether a variable matched, rather than only a parameter.
+        rivals: Pairs of variables with the same place in `reads`: only an uninformative field distinguishes them.
     """
 
     row: Row
@@ -45,12 +45,12 @@ class Instance:
 def instances_of(
     row: Row, variables: NameIndex, specs: Mapping[str, TensorSpec], parameters: NameIndex
 ) -> list[Instance]:
-    """Every instance of a row, those that variables lead to first.
+    """Every instance of a row, those found through variables first.
 
     Args:
         row: The row.
         variables: The names of the checkpoint.
-        specs: Their shapes, which tell how far a row takes a variable apart.
+        specs: Their shapes, which determine into how many pieces a row splits a variable.
         parameters: The names of the model.
     """
     if not row.tf:
@@ -60,7 +60,7 @@ def instances_of(
         _name_writes(instance, specs)
     for key, values, names in _wanted(row, parameters):
         if key in instances:
-            # A variable that cannot be taken apart, for want of others or by its shape: those it is wanted for.
+            # The variable cannot be split, since others are missing or its shape does not fit: take the model's names.
             instances[key].writes = instances[key].writes or names
         else:
             wanted = Instance(row, values, writes=names)
@@ -70,9 +70,9 @@ def instances_of(
 
 
 def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
-    """Constants of a layer belong where the layer stands: where a variable led to another row of the same scope.
+    """Fill the constants of a layer only where the layer exists: where a variable matched another row of its scope.
 
-    Without this, a scope would fill parameters that another scope's layer owns.
+    Otherwise a scope would fill parameters of another scope's layer.
     """
     by_scope: dict[Position, list[Instance]] = {}
     for row, instances in by_row:
@@ -81,7 +81,7 @@ def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
     for row, instances in by_row:
         if row.tf or row.scope not in by_scope:
             continue
-        # An index that takes a sibling's variable apart is no field of where it stands: only shared ones count.
+        # An index that splits a sibling's variable does not identify the layer: only shared fields count.
         stands: dict[frozenset[str], set[Key]] = {}
         for sibling in by_scope[row.scope]:
             if sibling.found:
@@ -130,10 +130,10 @@ def _from_variables(row: Row, variables: NameIndex) -> dict[Key, Instance]:
 
 
 def _name_reads(instance: Instance, places: list[dict[int, str]]) -> None:
-    """Fill in `reads` and `absent`: names found at their places, expected names where none was found."""
+    """Set `reads` and `absent`: the names found, and the expected names where none was found."""
     row = instance.row
     for template, names in zip(row.tf, places, strict=True):
-        # A stack reaches as far as its highest index: a hole before it is a variable that is absent.
+        # A stack extends to its highest index: a missing lower index is an absent variable.
         holes = (position for position in range(max(names, default=0) + 1) if position not in names)
         absent = {}
         for position in islice(holes, _HOLES):
@@ -156,13 +156,13 @@ def _name_writes(instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
 
 
 def _length(instance: Instance, specs: Mapping[str, TensorSpec]) -> int:
-    """How many parameters the variable is taken apart into: the size of the first axis of the result."""
+    """How many parameters the variable is split into: the size of the first axis of the result."""
     if instance.absent:
         return 0
     try:
         return instance.row.transform.count_pieces([specs[name].shape for name in instance.reads])
     except LayoutError:
-        return 0  # the planner binds again, and reports it
+        return 0  # reported when the planner binds it again
 
 
 def _wanted(row: Row, parameters: NameIndex) -> list[tuple[Key, dict[str, Value], list[str]]]:

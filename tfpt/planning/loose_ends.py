@@ -1,4 +1,4 @@
-"""What is left over once rows are settled: parameters that nothing writes, variables that nothing claims."""
+"""Findings about leftovers: parameters that no row writes, variables that no row claims."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
 from tfpt.tensors import TensorSpec, format_shape
 
-# Look-ups for one plan, and names that they go through in all: a plan with more findings than this was made with
-# another model's mapping. A million names take about a second.
+# The most look-ups for one plan, and names compared in total: a plan with more findings than this uses the mapping of
+# a different model. A million names take about a second.
 LOOKUPS = 300
 COMPARED = 1_000_000
 
@@ -24,7 +24,7 @@ CONFIGURE = "--config config.json, the file that comes with the checkpoint"
 
 
 class NearestNames:
-    """The nearest names for the first findings of a plan; none for the rest, so that the worst plan is still quick."""
+    """The nearest names for the first findings of a plan only, so that even the worst plan is quick."""
 
     def __init__(self) -> None:
         self.lookups = 0
@@ -36,21 +36,21 @@ class NearestNames:
         self.compared += len(candidates)
         if self.lookups > LOOKUPS or self.compared > COMPARED:
             return ()
-        # The same names are gone through for finding after finding; kept, so that no other has their identity.
+        # The same names are searched for many findings. Storing the collection keeps its id from being reused.
         if id(candidates) not in self._prepared:
             self._prepared[id(candidates)] = candidates, Names(candidates)
         return tuple(self._prepared[id(candidates)][1].nearest(name, count))
 
 
 class LooseEnds:
-    """Words the findings about what is left over.
+    """Makes the findings about leftovers.
 
     Args:
         mapping: The mapping.
-        row_set: Its rows under the scope that fits.
+        row_set: Its rows in the scope that fits.
         targets: The model's parameters.
-        source: What the checkpoint is called.
-        nearest: Looks names up.
+        source: The checkpoint, as named in reports.
+        nearest: Finds the nearest names.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LooseEnds:
     def open_parameters(
         self, parameters: list[str], loose: list[str], claims: Claims, specs: Mapping[str, TensorSpec]
     ) -> list[Finding]:
-        """A finding for each parameter that nothing writes: `absent` where a row would have, else `missing`."""
+        """A finding for each unwritten parameter: `absent` if a row needs a variable for it, else `missing`."""
         wanting: dict[str, list[Instance]] = {}
         for instance in claims.wanting:
             for name in instance.writes:
@@ -93,7 +93,7 @@ class LooseEnds:
     def unused(
         self, loose: Iterable[str], parameters: list[str], claims: Claims, specs: Mapping[str, TensorSpec]
     ) -> list[Finding]:
-        """A finding for each variable that nothing claims."""
+        """A finding for each variable that no row claims."""
         findings = []
         by_sizes = _by_sizes(parameters, self.targets)
         for name in loose:
@@ -118,7 +118,7 @@ class LooseEnds:
         wanted = dict.fromkeys(" and ".join(instance.absent) for instance in instances)
         others = dict.fromkeys(instance.row.where for instance in instances[1:])
         several = len(first.absent) > 1
-        # A model that is larger than the checkpoint most often means that its configuration was not given.
+        # A model larger than the checkpoint usually means that its configuration was not given.
         configurable = self.mapping.model.config is not None and self.mapping.config is None
         return Finding(
             "absent",
@@ -135,12 +135,12 @@ class LooseEnds:
         got = "no row writes it"
         if instances:
             row = instances[0].row
-            got = f"the row at {row.where} would, if its layer stood in the checkpoint"
+            got = f"the row at {row.where} would, if its layer were in the checkpoint"
             if row.tf:
                 got = f"the optional row at {row.where} would, from {', '.join(instances[0].reads)}"
         return Finding(
             "missing",
-            f"nothing writes the parameter {name}",
+            f"no row writes the parameter {name}",
             name=name,
             where=self._neighbor(name),
             expected=f"a row for {name} {format_shape(self.targets[name].shape)} {self.targets[name].dtype}",
@@ -150,7 +150,7 @@ class LooseEnds:
         )
 
     def _neighbor(self, name: str) -> str:
-        """The row that writes the nearest names: beside it the missing one probably belongs."""
+        """The row that writes the nearest name: the missing row probably belongs beside it."""
         closest = self.nearest(name, self._written, 1)
         if not closest:
             return display_path(self.mapping.path)
@@ -160,7 +160,7 @@ class LooseEnds:
 
     @cached_property
     def _written(self) -> dict[str, Row]:
-        """The texts of the templates that parameters are written by, each with its first row."""
+        """The templates of parameter names, as text, each with its first row."""
         written: dict[str, Row] = {}
         for row in self.row_set.rows:
             for template in row.pt:
@@ -169,12 +169,12 @@ class LooseEnds:
 
 
 def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """What every permutation of a shape has in common."""
+    """The sizes of a shape, the same for every permutation of it; without axes of size 1."""
     return tuple(sorted(size for size in shape if size != 1))
 
 
 def _by_sizes(names: Iterable[str], specs: Mapping[str, TensorSpec]) -> dict[tuple[int, ...], list[str]]:
-    """Names grouped so that those together could be the same tensor, axes in any order."""
+    """Names grouped by the sizes of their axes, in any order."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for name in names:
         groups.setdefault(_sizes(specs[name].shape), []).append(name)

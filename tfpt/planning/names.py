@@ -1,4 +1,4 @@
-"""Names indexed so that a template is tried only against those that it may match."""
+"""An index of names, so that a template is matched only against plausible ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 from tfpt.language.mapping import Ignore
 from tfpt.language.templates import Template, Value
 
-# Where a template's beginning or end leaves no more names than this, its middle need not be looked up.
+# Where a template's prefix or suffix leaves no more names than this, its middle is not looked up.
 _FEW = 16
 
 
 class NameIndex:
-    """Names found by their beginnings, by their ends and by their components.
+    """Names indexed by prefix, suffix and component.
 
     Example:
         >>> from tfpt.language.templates import single
@@ -65,7 +65,7 @@ class NameIndex:
         return sorted((names[place][::step] for place in places), key=self._places.__getitem__)
 
     def _whole_components(self, template: Template) -> Iterator[str]:
-        """The components of the template that hold no field; its first and last ones are looked up otherwise."""
+        """The components of the template without fields, except the first and last, which prefix and suffix cover."""
         for part in template.parts[1:-1]:
             if isinstance(part, str):
                 yield from part.split(self.separator)[1:-1]
@@ -88,7 +88,7 @@ class NameIndex:
 
 
 def left_out(ignore: Iterable[Ignore], names: NameIndex) -> dict[str, Ignore]:
-    """The names that are ignored, each with the first entry that does."""
+    """The names that are ignored, each with the first entry that matches it."""
     found: dict[str, Ignore] = {}
     for entry in ignore:
         matching = entry.names if entry.tf is None else (name for name, _ in names.each_match(entry.tf))
@@ -98,6 +98,6 @@ def left_out(ignore: Iterable[Ignore], names: NameIndex) -> dict[str, Ignore]:
 
 
 def _beginning_with(start: str, names: list[str]) -> range:
-    """Where those of the sorted names stand that begin so."""
+    """The range of sorted names that start with `start`."""
     low = bisect_left(names, start)
     return range(low, bisect_left(names, True, low, key=lambda name: not name.startswith(start)))

@@ -1,4 +1,4 @@
-"""A plan: every step from variables to parameters and everything found on the way, as frozen data."""
+"""A plan: every step from variables to parameters and all findings, as frozen data."""
 
 from __future__ import annotations
 
@@ -9,76 +9,35 @@ from functools import cached_property
 from typing import Any
 
 from tfpt.errors import TfptError
-from tfpt.operations.transform import BoundTransform
 from tfpt.planning.findings import Finding
-from tfpt.planning.symmetry import Alike
+from tfpt.planning.serialization import PlanFormatError, damaged, decode, read_object
+from tfpt.planning.steps import Keep, Step
 from tfpt.tensors import TensorSpec, format_shape
 
+# The version of the JSON. Any change that makes an older tfpt misread a plan increases it.
+VERSION = 1
 
-@dataclass(frozen=True)
-class Step:
-    """One piece of work: some variables read, some parameters written.
-
-    Attributes:
-        reads: The variables, in the order in which they are joined; none for `fill` and `keep`.
-        writes: The parameters, with the shapes and dtypes that the file will hold.
-        transform: What happens to the values; ``None`` for `fill` and `keep`.
-        fill: The constant that is written.
-        keep: The values are those of the model itself.
-        where: File and line of the row.
-        alike: Sets of axes that could have been exchanged without a shape showing it: see `tfpt.planning.symmetry`.
-    """
-
-    reads: tuple[TensorSpec, ...]
-    writes: tuple[TensorSpec, ...]
-    transform: BoundTransform | None
-    where: str
-    fill: bool | int | float | None = None
-    keep: bool = False
-    alike: tuple[Alike, ...] = ()
-
-    @property
-    def work(self) -> str:
-        """The transform in a few words."""
-        if self.transform is not None:
-            return self.transform.transform.describe()
-        return "keep" if self.keep else f"fill {self.fill}"
-
-    @property
-    def memory(self) -> int:
-        """About how many bytes the work holds at once, beside the variables that are read."""
-        written = sum(spec.nbytes for spec in self.writes)
-        if self.transform is None or not self.transform.transform.computes:
-            return written
-        # Scaled and added to in float64.
-        return written + 8 * sum(spec.size for spec in self.writes)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "reads": [_spec_to_json(spec) for spec in self.reads],
-            "writes": [_spec_to_json(spec) for spec in self.writes],
-            "work": self.work,
-            "row": self.where,
-        }
+# Keys of the JSON that follow from the others, or were added by the command that printed it.
+_FOR_READERS = ("ok", "summary", "out")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a mapping makes of a checkpoint; nothing of it needs a weight.
+    """How a mapping translates a checkpoint, worked out without reading weights.
 
     Attributes:
         mapping: The mapping's name.
-        named: What commands call it: its name, or its path where it did not come with tfpt.
-        digest: A hash of what the mapping says.
-        source: The checkpoint, as it was named.
+        named: How to name it in a command: its name if it is bundled with tfpt, else its path.
+        digest: A hash of the mapping's content.
+        source: The checkpoint, as the user named it.
         scope: The scope that fitted.
-        variables: How many variables the checkpoint holds.
+        variables: How many variables the checkpoint has.
         steps: The work, in the order of the model's parameters.
         findings: What stops the conversion.
         notes: What is worth knowing.
         ignored: Variables left out by name, with the mapping's reason for each.
-        shadows: Variables whose exponential moving average is read in their place, with the shadow's name.
-        quantized: Variables whose integers stand for real numbers and are written as they are, and what they stand for.
+        shadows: Variables replaced by their exponential moving average, with its name.
+        quantized: Variables whose integers encode real numbers but are written as integers, and the encoding.
     """
 
     mapping: str
@@ -106,7 +65,7 @@ class Plan:
 
     @cached_property
     def used(self) -> frozenset[str]:
-        """The variables that the plan reads, or reads the average of."""
+        """The variables that the plan reads, directly or as their average."""
         read = {spec.name for step in self.steps for spec in step.reads}
         return frozenset(read | {raw for raw, shadow in self.shadows.items() if shadow in read})
 
@@ -116,17 +75,28 @@ class Plan:
         return sum(len(step.writes) for step in self.steps if not step.reads)
 
     @cached_property
+    def kept(self) -> dict[str, Keep]:
+        """The parameters that keep the model's own value, each with its step."""
+        return {spec.name: step for step in self.steps if isinstance(step, Keep) for spec in step.writes}
+
+    @cached_property
     def ignored_by_reason(self) -> dict[str, int]:
         """How many variables were left out, for each reason."""
         return dict(Counter(self.ignored.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """The whole plan as plain JSON values."""
+        """The whole plan as plain JSON values, from which `from_json` makes an equal one, in any process.
+
+        `ok`, `summary` and a step's `work` and `row` are for readers; they follow from the rest.
+        """
         return {
+            "version": VERSION,
             "mapping": self.mapping,
+            "named": self.named,
             "digest": self.digest,
             "source": self.source,
             "scope": self.scope,
+            "variables": self.variables,
             "ok": self.ok,
             "summary": {
                 "variables": self.variables,
@@ -144,6 +114,63 @@ class Plan:
             "quantized": dict(self.quantized),
             "steps": [step.to_json() for step in self.steps],
         }
+
+    @classmethod
+    def from_json(cls, values: object) -> Plan:
+        """The plan that `to_json` wrote. Neither the mapping nor the model is needed to carry it out, except for the
+        values of `keep` rows.
+
+        Raises:
+            PlanFormatError: They are not a plan, it is of another version, or it is damaged.
+
+        Example:
+            >>> Plan.from_json({"version": 2})
+            Traceback (most recent call last):
+            tfpt.planning.serialization.PlanFormatError: not a plan that this version of tfpt can read
+              where     version
+              expected  1
+              got       2
+              next      plan the conversion again: tfpt convert --dry-run --json
+        """
+        version = values.get("version") if isinstance(values, Mapping) else None
+        if version != VERSION or isinstance(version, bool):
+            raise PlanFormatError(
+                "not a plan that this version of tfpt can read",
+                where="version",
+                expected=str(VERSION),
+                got=str(version),
+                hint="plan the conversion again: tfpt convert --dry-run --json",
+            )
+        keys = dict.fromkeys(("version", *_PLAIN, "findings", "notes", "steps"), True)
+        entry = read_object(values, "the plan", {**keys, **dict.fromkeys(_FOR_READERS, False)})
+        plan = cls(
+            **{key: decode(kind, entry[key], key) for key, kind in _PLAIN.items()},
+            steps=tuple(Step.from_json(each, at) for each, at in _listed(entry, "steps")),
+            findings=tuple(Finding.from_json(each, at) for each, at in _listed(entry, "findings")),
+            notes=tuple(Finding.from_json(each, at) for each, at in _listed(entry, "notes")),
+        )
+        for severity, found in (("findings", plan.findings), ("notes", plan.notes)):
+            if any(finding.stops != (severity == "findings") for finding in found):
+                raise damaged("errors among the notes, or notes among the findings", severity)
+        written = [spec.name for step in plan.steps for spec in step.writes]
+        if len(written) > len(plan.writes):
+            (name, _), *_ = Counter(written).most_common(1)
+            raise damaged("two steps write one parameter", "steps", got=name)
+        return plan
+
+
+# The keys of the JSON that are fields as they are.
+_PLAIN: dict[str, Any] = {
+    **dict.fromkeys(("mapping", "named", "digest", "source", "scope"), str),
+    "variables": int,
+    **dict.fromkeys(("ignored", "shadows", "quantized"), Mapping[str, str]),
+}
+
+
+def _listed(entry: Mapping[str, Any], key: str) -> list[tuple[Any, str]]:
+    if not isinstance(entry[key], list):
+        raise damaged("not a list", key, got=type(entry[key]).__name__)
+    return [(each, f"{key}[{index}]") for index, each in enumerate(entry[key])]
 
 
 class PlanError(TfptError):
@@ -171,10 +198,6 @@ class PlanError(TfptError):
             ],
             hint=f"tfpt diff --mapping {plan.named} {plan.source}",
         )
-
-
-def _spec_to_json(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
 
 
 def shapes_text(specs: tuple[TensorSpec, ...]) -> str:

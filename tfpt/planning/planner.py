@@ -1,4 +1,4 @@
-"""A mapping against a checkpoint's names and a model's parameters: every step, and every finding at once."""
+"""Match a mapping to a checkpoint's names and a model's parameters: all steps and all findings at once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from tfpt.planning.fitting import fit
 from tfpt.planning.instances import Instance, instances_of, place_constants
 from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
 from tfpt.planning.names import NameIndex
-from tfpt.planning.plan import Plan, Step
+from tfpt.planning.plan import Plan
 from tfpt.planning.scopes import choose_scope
+from tfpt.planning.steps import Copy, Step
 from tfpt.planning.unreadable import unreadable
 from tfpt.tensors import Role, TensorSpec, format_shape
 
-# Sets of equal axes that the note of one row names.
+# The number of sets of equal axes named in the note of one row.
 _SETS = 4
 
 
@@ -49,11 +50,11 @@ def make_plan(
         mapping: The compiled mapping.
         specs: The checkpoint's variables.
         targets: The model's parameters and buffers, in its order.
-        source: What to call the checkpoint in reports.
+        source: How reports name the checkpoint.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
-        roles: What the variables that are no weights are for; by default what their names tell.
-        quantized: Variables whose integers stand for real numbers, and how.
-        skipped: What the checkpoint holds beside `specs` and cannot be read, each with the reason.
+        roles: The roles of variables that are not weights; derived from their names by default.
+        quantized: Variables whose integers encode real numbers, and the encoding.
+        skipped: Tensors of the checkpoint that cannot be read, each with the reason.
     """
     row_set, finding = choose_scope(mapping, specs)
     if finding is not None:
@@ -122,7 +123,7 @@ class _Planner:
         self.notes += _unconfirmed(steps)
         read = {name for instance in claims.active for name in instance.reads}
         shadows = {raw: shadow for raw, shadow in variables.shadows.items() if raw in read}
-        # The average of a variable that is ignored is left out with it.
+        # The average of an ignored variable is ignored as well.
         unread = {
             variables.shadows[name]: why for name, why in claims.ignored.items() if name in variables.shadows
         }
@@ -152,14 +153,14 @@ class _Planner:
             count += len(instances)
             if count > limits.PLAN_INSTANCES:
                 raise TfptError(
-                    f"the rows match more than {limits.PLAN_INSTANCES:,} names in all",
+                    f"the rows match more than {limits.PLAN_INSTANCES:,} names in total",
                     where=row.where,
                     got=str(row),
                 )
         return found
 
     def _integers(self, steps: list[Step]) -> dict[str, str]:
-        """What the quantized variables stand for that are written as the integers they are."""
+        """The quantized variables that are written as integers, with their encoding."""
         read = {spec.name for step in steps for spec in step.reads}
         return {name: str(how) for name, how in self.quantized.items() if name in read}
 
@@ -178,7 +179,7 @@ class _Planner:
         return steps
 
     def _with_hint(self, finding: Finding) -> Finding:
-        """Another size than the model's usual one most often means that its configuration was not given."""
+        """A size other than the model's usual one usually means that its configuration was not given."""
         configurable = self.mapping.model.config is not None and self.mapping.config is None
         if finding.kind != "shape" or finding.hint or not configurable:
             return finding
@@ -239,21 +240,20 @@ def _plan(
 
 
 def _dead(row: Row) -> Finding:
-    return Finding("dead-row", f"the row matched nothing: {row}", where=row.where, row=str(row))
+    return Finding("dead-row", f"the row matched no name: {row}", where=row.where, row=str(row))
 
 
 def _unconfirmed(steps: list[Step]) -> list[Finding]:
-    """One note for each row: how many of its tensors have axes that could have been exchanged, and which."""
-    by_row: dict[str, list[Step]] = {}
+    """One note for each row: how many of its tensors have exchangeable axes, and which."""
+    by_row: dict[str, list[Copy]] = {}
     for step in steps:
-        if step.alike:
-            by_row.setdefault(step.where.partition(" (in")[0], []).append(step)
+        if isinstance(step, Copy) and step.alike:
+            by_row.setdefault(step.position.row, []).append(step)
     return [_unconfirmed_row(where, found) for where, found in by_row.items()]
 
 
-def _unconfirmed_row(where: str, found: list[Step]) -> Finding:
+def _unconfirmed_row(where: str, found: list[Copy]) -> Finding:
     first, number = found[0], len(found)
-    assert first.transform is not None
     sets = Counter(names for step in found for names in step.alike)
     axes = "; ".join(
         f"{', '.join(names[:-1])} and {names[-1]}" + (f" (in {count})" if count < number else "")
@@ -265,7 +265,7 @@ def _unconfirmed_row(where: str, found: list[Step]) -> Finding:
     return Finding(
         "unconfirmed-layout",
         f"{tensors} equal axes {axes}: the shapes cannot confirm "
-        + ("the layout" if layout is not None else "that none are to be exchanged"),
+        + ("the layout" if layout is not None else "that no axes need exchanging"),
         name=first.writes[0].name,
         where=where,
         got=f"{first.work} on {format_shape(first.reads[0].shape)}",

@@ -1,4 +1,4 @@
-"""Which of the scopes that a mapping lists the checkpoint has: exactly one must fit."""
+"""Choose the scope of a mapping that fits the checkpoint: exactly one must."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tfpt.tensors import TensorSpec
 
 
 def choose_scope(mapping: TfptMapping, specs: Mapping[str, TensorSpec]) -> tuple[RowSet, Finding | None]:
-    """The rows for the scope that the checkpoint has, and a finding if none fits or several do."""
+    """The rows for the scope that the checkpoint has, and a finding unless exactly one scope fits."""
     where = display_path(mapping.path)
     alternatives = mapping.alternatives
     names = NameIndex(specs, TF_SEPARATOR)
     fitting = [
         (row_set, templates)
-        for row_set, templates in zip(alternatives, _telling(alternatives), strict=True)
+        for row_set, templates in zip(alternatives, _distinguishing(alternatives), strict=True)
         if next(_found(row_set, templates, names), None) is not None or not _templates(row_set)
     ]
     if len(fitting) > 1:
-        fitting = [found for found in fitting if not _reaches_in(*found, fitting, names)]
+        fitting = [found for found in fitting if not _is_within_another(*found, fitting, names)]
     if len(fitting) == 1:
         return fitting[0][0], None
     if fitting:
@@ -41,12 +41,12 @@ def choose_scope(mapping: TfptMapping, specs: Mapping[str, TensorSpec]) -> tuple
     first = alternatives[0]
     return first, Finding(
         "scope",
-        f"no variable of the checkpoint stands where the mapping looks: {' or '.join(scopes)}",
+        f"the checkpoint has no variable under the scope of the mapping: {' or '.join(scopes)}",
         where=where,
         expected=f"names such as {next((template.text for template in _templates(first)), '')}",
-        got=f"names such as {next(iter(specs), 'none at all')}",
+        got=f"names such as {next(iter(specs), 'no names at all')}",
         nearest=tuple(nearest(first.scope, folders)) if first.scope else (),
-        hint="tfpt mappings lists the others",
+        hint="tfpt mappings lists other mappings",
     )
 
 
@@ -54,8 +54,8 @@ def _templates(row_set: RowSet) -> list[Template]:
     return [template for row in row_set.rows for template in row.tf]
 
 
-def _telling(alternatives: tuple[RowSet, ...]) -> list[list[Template]]:
-    """For each scope the templates that tell it from the others: an absolute name is the same under every scope."""
+def _distinguishing(alternatives: tuple[RowSet, ...]) -> list[list[Template]]:
+    """The templates that distinguish each scope from the others: absolute names are the same in every scope."""
     templates = [_templates(row_set) for row_set in alternatives]
     if len(alternatives) == 1:
         return templates
@@ -64,7 +64,7 @@ def _telling(alternatives: tuple[RowSet, ...]) -> list[list[Template]]:
 
 
 def _found(row_set: RowSet, templates: list[Template], names: NameIndex) -> Iterator[str]:
-    """The variables that these templates match; one of which only the average was kept is known by its average."""
+    """The variables that these templates match, including those whose average alone is in the checkpoint."""
     ema = row_set.ema
     for template in templates:
         for name, _ in names.each_match(template):
@@ -79,13 +79,13 @@ def _found(row_set: RowSet, templates: list[Template], names: NameIndex) -> Iter
                 yield name
 
 
-def _reaches_in(
+def _is_within_another(
     row_set: RowSet,
     templates: list[Template],
     fitting: Iterable[tuple[RowSet, list[Template]]],
     names: NameIndex,
 ) -> bool:
-    """Whether all that fits a scope stands in another one that fits, which a path such as {name...} reaches."""
+    """Whether every match of a scope is in another fitting scope, which a path such as {name...} also matches."""
     outside = row_set.scope and f"{row_set.scope}{TF_SEPARATOR}"
     within = tuple(
         f"{other.scope}{TF_SEPARATOR}"

@@ -1,4 +1,4 @@
-"""Which axes of a tensor no shape can tell apart: exchanged, they would give the same shapes on both sides."""
+"""Axes of a tensor that shapes cannot distinguish: exchanging them leaves the shapes on both sides unchanged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import lru_cache
 from tfpt.operations.layout import ELLIPSIS, Groups
 from tfpt.operations.transform import BoundTransform
 
-# Axes of one size, by their letters in the layout, or by their numbers where a row has no layout.
+# Axes of equal size: their letters in the layout, or their numbers where a row has no layout.
 Alike = tuple[str, ...]
 
 
 @lru_cache(maxsize=4096)  # thousands of tensors have a few shapes
 def exchangeable(bound: BoundTransform) -> tuple[Alike, ...]:
-    """The sets of axes that could have been exchanged without a shape showing it.
+    """The sets of axes that could have been exchanged without changing a shape.
 
     Axes of equal size, and axes that are composed of several, such as ``(h d)``, with an equal product. Axes of size 1
     do not count, nor those along which values are repeated.
@@ -55,7 +55,7 @@ def _classes(sizes: Mapping[str, int]) -> list[Alike]:
 
 
 def _composed(groups: Groups, sizes: Mapping[str, int], kept: Iterable[str]) -> dict[str, int]:
-    """Each axis of one side with its size; those that hold nothing of the variable are left out."""
+    """Each axis of one side with its size, without axes that have no values of the variable."""
     found = {}
     for group in groups:
         names = [name for name in group if sizes[name] > 1]

@@ -1,4 +1,4 @@
-"""Variables that a file holds and that cannot be read: a plan that would have used one says so."""
+"""Findings about variables that are in the file but cannot be read, where the plan needs them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def unreadable(
     specs: Mapping[str, TensorSpec],
     findings: Iterable[Finding],
 ) -> list[Finding]:
-    """The findings, with one for each skipped variable that a row, or a moving average, would have read.
+    """The findings, plus one for each skipped variable that a row or a moving average needs.
 
-    An optional row is no way around it: the file has the variable.
+    This includes optional rows, since the file does have the variable.
 
     Args:
         instances: Every instance of every row.
-        claims: What became of them.
-        row_set: The rows, with what they ignore.
-        skipped: What the file holds and cannot be read, each with the reason.
+        claims: The outcome of their conflicts.
+        row_set: The rows and the ignored names.
+        skipped: The variables in the file that cannot be read, each with the reason.
         specs: The variables that can be read.
-        findings: Those so far; what they say less of the same variables, or of their parameters, is left out.
+        findings: Those so far; less specific ones about the same variables or parameters are dropped.
     """
     if not skipped:
         return list(findings)
@@ -43,7 +43,7 @@ def unreadable(
     for instance in instances:
         if not instance.absent or (instance.row.fallback and written.issuperset(instance.writes)):
             continue
-        for name in _held(instance, held):
+        for name in _unreadable_of(instance, held):
             found.setdefault(name, _finding(name, held[name], instance))
             said.update(instance.absent, instance.writes)
     if row_set.ema is not None and row_set.ema.use != "ignore":
@@ -58,13 +58,13 @@ def unreadable(
     return [*kept, *found.values()]
 
 
-def _held(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
-    """Which of the variables that an instance wants the file holds all the same."""
+def _unreadable_of(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
+    """The variables that an instance needs and the file has, although unreadable."""
     found = [name for name in instance.absent if name in skipped]
     for template in instance.row.tf:
         if template.renders:
             continue
-        # A field that carries nothing: the name could not be written from the parameter's.
+        # A template with an unnamed field: the variable's name cannot be derived from the parameter's.
         for name in skipped:
             values = template.match(name)
             if values is not None and all(
@@ -92,8 +92,8 @@ def _finding(name: str, reason: str, instance: Instance) -> Finding:
         where=instance.row.where,
         row=str(instance.row),
         expected=f"{name}, for {', '.join(instance.writes[:3])}",
-        got=f"the file holds it, but it cannot be read: {reason}",
-        hint="a file that holds its values plainly, or an entry under source.ignore",
+        got=f"it is in the file, but it cannot be read: {reason}",
+        hint="a file with its values in a readable form, or an entry under source.ignore",
     )
 
 
@@ -104,6 +104,6 @@ def _average(name: str, base: str, reason: str, ema: Ema) -> Finding:
         name=name,
         where=ema.position.row,
         expected=f"the average of {base}",
-        got=f"the file holds it, but it cannot be read: {reason}",
+        got=f"it is in the file, but it cannot be read: {reason}",
         hint="use: ignore takes the variable itself",
     )

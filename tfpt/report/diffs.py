@@ -52,7 +52,7 @@ def summary(diff: Diff) -> str:
     compared = f"{count(len(diff.tensors), 'tensor')} compared, {_equality(diff)}"
     if not diff.tensors:
         compared = "no tensor in common"
-    kept = sum(len(step.writes) for step in diff.plan.steps if step.keep) if diff.plan is not None else 0
+    kept = len(diff.plan.kept) if diff.plan is not None else 0
     if kept:
         compared += f", {kept} that the model itself makes not compared"
     if diff.same:

@@ -1,4 +1,4 @@
-"""Plans and findings for people."""
+"""Printing of plans and findings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tfpt.planning import KINDS, Finding, Plan, Step
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 
-# How many findings of one row are spelled out; the rest are counted and named.
+# The number of findings shown per row; the rest are counted.
 SHOWN_PER_ROW = 3
-# How many rows with a note of one kind are shown: a mapping may have a row for each tensor.
+# The number of rows shown with a note of one kind: a mapping may have a row for each tensor.
 SHOWN_NOTES = 5
 
 
 def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: bool = False) -> None:
-    """The headline of a plan, its findings and notes, and with `steps` the work."""
+    """Print the summary of a plan, its findings and notes, and with `steps` the steps."""
     print_headline(out, plan)
     print_findings(out, plan.findings, everything=everything)
     print_findings(out, plan.notes, everything=everything)
@@ -28,7 +28,7 @@ def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: boo
 
 
 def print_headline(out: Console, plan: Plan) -> None:
-    """What the plan makes of how many variables, in three lines."""
+    """Print the numbers of variables, parameters and findings, in three lines."""
     out.print(f"[bold]{escape(plan.mapping)}[/] ← {escape(plan.source)}", soft_wrap=True)
     ignored = ", ".join(f"{reason}: {number}" for reason, number in plan.ignored_by_reason.items())
     translated = len(plan.writes) - plan.filled
@@ -45,12 +45,12 @@ def print_headline(out: Console, plan: Plan) -> None:
 
 
 def print_findings(out: Console, findings: Sequence[Finding], *, everything: bool = False) -> None:
-    """Findings grouped by kind and row; of a large group the first few, and the number of the others."""
+    """Print findings grouped by kind and row: the first few of a large group, and the number of the rest."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.kind, finding.where.partition(" (in")[0]), []).append(finding)
     hidden = {} if everything else _hide_notes(groups)
-    # Groups that follow one another often have the same way out: it is said once, after the last of them.
+    # Consecutive groups often have the same hint: it is printed once, after the last of them.
     hints = [next((finding.hint for finding in group if finding.hint), "") for group in groups.values()]
     for ((kind, where), group), hint, later in zip(groups.items(), hints, [*hints, ""][1:], strict=True):
         color = "red" if group[0].stops else "yellow"
@@ -61,7 +61,7 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
         shown = group if everything else group[:SHOWN_PER_ROW]
         row = ""
         for finding in shown:
-            # File and line head the group; a row that is the same again is not repeated.
+            # The group's heading has file and line; an identical row is not repeated.
             _print_finding(out, finding, "" if _row(finding) == row else _row(finding))
             row = _row(finding)
         if len(shown) < len(group):
@@ -74,7 +74,7 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
 
 
 def _hide_notes(groups: dict[tuple[str, str], list[Finding]]) -> dict[str, int]:
-    """Take out the notes of a kind at all but the first rows, and say at how many more rows there are any."""
+    """Remove all but the first rows' notes of each kind; returns the number of rows removed, by kind."""
     rows: dict[str, int] = {}
     for (kind, where), group in list(groups.items()):
         rows[kind] = rows.get(kind, 0) + 1
@@ -116,7 +116,7 @@ def _rows_table(plan: Plan) -> Table:
     table = _table("row", "parameters", "example", "work")
     rows: dict[tuple[str, str], list[Step]] = {}
     for step in plan.steps:
-        rows.setdefault((step.where.partition(" (in")[0], step.work), []).append(step)
+        rows.setdefault((step.position.row, step.work), []).append(step)
     for (where, work), steps in rows.items():
         written = sum(len(step.writes) for step in steps)
         first = steps[0]

@@ -1,1 +1,1 @@
-"""What a mapping writes to: the parameters of a manifest or of the PyTorch model."""
+"""The parameters that a mapping writes: from its manifest, or from the PyTorch model."""

@@ -1,4 +1,4 @@
-"""Manifests: the parameters that a mapping writes, listed beside it, so that converting needs no PyTorch."""
+"""Manifests: lists of the parameters that a mapping writes, so that conversion does not need PyTorch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from tfpt.tensors import DTYPES, TensorSpec
 
 
 def target_specs(mapping: Mapping, *, trust: bool = False) -> dict[str, TensorSpec]:
-    """The parameters and buffers that the mapping has to write, in the model's order.
+    """The parameters and buffers that the mapping must write, in the model's order.
 
-    From the manifest where there is one and nothing was set on top of it; else from the model, built on the meta
-    device.
+    From the manifest if there is one and no setting changes the model; else from the model, built on the meta device.
 
     Raises:
         MappingError: There is neither a manifest nor a model.
@@ -32,10 +31,12 @@ def target_specs(mapping: Mapping, *, trust: bool = False) -> dict[str, TensorSp
         return read_manifest(mapping.manifest_path)
     if mapping.model.factory is None:
         what = (
-            "was set or configured otherwise than its manifest says" if mapping.adapted else "has no manifest"
+            "has settings or a configuration that its manifest does not cover"
+            if mapping.adapted
+            else "has no manifest"
         )
         raise MappingError(
-            f"the mapping {mapping.name} {what} and names no model, so its parameters are not known",
+            f"the mapping {mapping.name} {what} and names no model, so its parameters are unknown",
             where=display_path(mapping.path),
             expected=f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}",
         )
@@ -46,7 +47,7 @@ def read_manifest(path: Path) -> dict[str, TensorSpec]:
     """Read a manifest.
 
     Raises:
-        MappingError: It cannot be read, or is not a table of parameters.
+        MappingError: It cannot be read, or is not a valid manifest.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -67,18 +68,18 @@ def read_manifest(path: Path) -> dict[str, TensorSpec]:
 
 
 def write_manifest(path: Path, specs: Table[str, TensorSpec]) -> None:
-    """Write a manifest, one parameter a line, in the model's order.
+    """Write a manifest, one parameter per line, in the model's order.
 
     Raises:
-        SinkError: It cannot be written, or is a link that leads out of its folder.
+        SinkError: It cannot be written, or is a link to a file outside its folder.
     """
     if path.is_symlink() and not stays_beside(path):
-        # A mapping's folder may be a stranger's, and the link lead to any file of the person who runs this.
+        # The folder may come from someone else, and the link point to any file of the user.
         raise SinkError(
-            "the manifest is a link that leads out of its folder",
+            "the manifest is a link to a file outside its folder",
             where=str(path),
             got=f"a link to {os.readlink(path)}",
-            hint=f"remove it, and run again: rm {path}",
+            hint=f"remove it and try again: rm {path}",
         )
     lines = [
         f"{json.dumps(spec.name)}: {json.dumps({'dtype': spec.dtype, 'shape': list(spec.shape)})}"

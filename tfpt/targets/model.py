@@ -19,10 +19,10 @@ from tfpt.tensors import TensorSpec
 if TYPE_CHECKING:
     import torch
 
-# A mapping is data that strangers send each other: what it may have imported is a closed list.
+# Mappings may come from untrusted sources, so the packages they can import are a fixed list.
 TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
 
-# Of timm, whose tasks load the models that they learn from.
+# Parts of timm that only build layers; its `task` modules load pretrained models.
 _TIMM_LAYERS = ("timm.models", "timm.layers")
 
 
@@ -35,7 +35,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
         trust: Also import a factory from outside the trusted packages, and pass on any arguments.
 
     Raises:
-        ModelError: There is no factory, it or an argument is not trusted, its package is not installed, or it refuses
+        ModelError: There is no factory, it or an argument is not trusted, its package is not installed, or it rejects
             its arguments.
     """
     reference = mapping.model
@@ -53,7 +53,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
 
     if not trust and not _builds_models(factory):
         raise UntrustedError(
-            f"{reference.factory} is no class of layers",
+            f"{reference.factory} is not a class of layers",
             where=where,
             expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
             "torchvision.models, or timm:create_model",
@@ -63,7 +63,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
         if reference.config is not None:
             configure = _configuration(reference.config, where, folder)
             values = {**reference.kwargs, **(mapping.config or {})}
-            if not trust:  # before anything is made of them
+            if not trust:  # checked before they are used
                 values = checked_configuration(values, reference.config, where)
                 checked_configuration(reference.kwargs, reference.config, where)
             if mapping.config:
@@ -80,24 +80,24 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             model = factory(*positional, **arguments)
     except (MappingError, ModelError):
         raise
-    except Exception as error:  # whatever a stranger's constructor raises
+    except Exception as error:  # third-party constructors raise anything
         raise ModelError(
-            f"{reference.factory} refuses its arguments: {error}",
+            f"{reference.factory} rejects its arguments: {error}",
             where=where,
             got=", ".join(f"{key}={value!r}" for key, value in reference.kwargs.items()) or "no arguments",
         ) from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(
-            f"{reference.factory} makes no torch.nn.Module", where=where, got=type(model).__name__
+            f"{reference.factory} does not return a torch.nn.Module", where=where, got=type(model).__name__
         )
     return model.eval()
 
 
 def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
-    """The keys that a class of configurations knows; none where it needs some to be told."""
+    """The keys that a configuration class knows; empty if it cannot be built with these arguments."""
     try:
         return set(vars(configure(**kwargs)))
-    except Exception:  # whatever a stranger's constructor raises
+    except Exception:  # third-party constructors raise anything
         return ()
 
 
@@ -110,7 +110,7 @@ def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:
 
 
 def _import(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
-    """What the reference names. With a `folder`, that of a trusted mapping, whatever it is and wherever it lies."""
+    """The object that the reference names. A `folder`, that of a trusted mapping, allows any object from anywhere."""
     trust = folder is not None
     module_name, colon, name = reference.partition(":")
     if (
@@ -134,7 +134,7 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
             module = importlib.import_module(module_name)
             found = getattr(module, name, None)
     except ImportError as error:
-        # Some stranger's package may have the name of a module of one's own: only known ones are proposed.
+        # A package on PyPI may share the name of the user's module: suggest pip only for known packages.
         own = f"put {module_name.partition('.')[0]}.py beside the mapping, or its folder on PYTHONPATH"
         raise ModelError(
             f"{module_name} cannot be imported: {error}",
@@ -142,8 +142,8 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
             hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else own,
         ) from error
     if not callable(found):
-        raise ModelError(f"{module_name} has no {name} to call", where=where, got=reference)
-    # What a trusted module has merely imported from elsewhere is not thereby trusted.
+        raise ModelError(f"{module_name} has no callable {name}", where=where, got=reference)
+    # An object that a trusted module imported from elsewhere is not trusted.
     if not trust and not _is_trusted(str(getattr(found, "__module__", ""))):
         raise UntrustedError(
             f"{reference} was defined outside the packages that tfpt imports from",
@@ -157,7 +157,7 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
 
 @contextmanager
 def _also_from(folder: Path | None) -> Iterator[None]:
-    """Import from this folder and the working folder too, behind everything that is installed."""
+    """Also import from this folder and the working directory, after all installed packages."""
     before = list(sys.path)
     if folder is not None:
         sys.path += [str(folder.resolve()), os.getcwd()]
@@ -168,10 +168,10 @@ def _also_from(folder: Path | None) -> Iterator[None]:
 
 
 def _builds_models(factory: Callable[..., Any]) -> bool:
-    """Whether this only makes layers.
+    """Whether this only builds layers.
 
-    Classes of layers do. Functions do whatever they do: transformers:pipeline, with the right arguments, fetches code
-    and runs it. So only functions that are known to build models are called.
+    Classes of layers do. Functions may do anything: with suitable arguments, transformers:pipeline downloads and runs
+    code. So only functions known to build models are called.
     """
     import torch
 
@@ -191,14 +191,14 @@ def _builds_models(factory: Callable[..., Any]) -> bool:
 def _configuration(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
     trust = folder is not None
     found = _import(reference, where, folder)
-    # What every configuration of transformers has, and nothing else there that can be called.
+    # Every configuration class of transformers has `model_type`, and no other callable there does.
     if not trust and not (
         isinstance(found, type)
         and hasattr(found, "model_type")
         and found.__module__.partition(".")[0] == "transformers"
     ):
         raise UntrustedError(
-            f"{reference} is no class of configurations",
+            f"{reference} is not a configuration class",
             where=where,
             expected="such as transformers:BertConfig",
             hint="--trust, if you know that code",
@@ -207,7 +207,7 @@ def _configuration(reference: str, where: str, folder: Path | None) -> Callable[
 
 
 def _is_trusted(module: str) -> bool:
-    # The checkout names the folder models/; installed it is tfpt.models. Both are the same files.
+    # The folder models/ of the repository is installed as tfpt.models.
     return _below(module, TRUSTED)
 
 

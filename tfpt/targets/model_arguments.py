@@ -1,8 +1,8 @@
-"""What a mapping may say to the model that it names: numbers and words, and nothing that fetches, opens or runs.
+"""The arguments that a mapping may pass to its model: nothing that downloads, opens files or runs code.
 
-A constructor of a trusted package does as it is told. timm's `create_model` loads the pickle at `checkpoint_path`;
-transformers 4.57 fetches the code at `attn_implementation: user/kernel` and runs it; torchvision downloads `weights`.
-So without trust the arguments are of a closed kind, and so are the keys of a configuration, at any depth of it.
+Constructors of trusted packages can do harm. timm's `create_model` loads the pickle at `checkpoint_path`;
+transformers 4.57 downloads and runs the code at `attn_implementation: user/kernel`; torchvision downloads `weights`.
+So without trust only safe arguments are accepted, and only safe keys of a configuration, at any depth.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Any
 
 from tfpt.errors import UntrustedError
 
-# What would load weights or code, whatever its value but nothing: of timm, transformers and torchvision.
+# Arguments of timm, transformers and torchvision that load weights or code unless they are empty.
 _FETCHES = re.compile(
     r"(?:^|_)(?:pretrained|checkpoint|auto_map|remote_code|cache_dir|use_kernels|kernel_config|hub)(?:_|$)"
     r"|^weights(?:_backbone)?$"
 )
-# Named like these, and harmless: sizes that swin v2 was trained at, and what saves memory in training.
+# Similar names that are harmless: sizes that swin v2 was trained at, and memory savings in training.
 _HARMLESS = re.compile(r"pretrained_window_sizes?|(?:use|gradient|grad)_checkpoint(?:ing)?")
 
-# How attention and experts are computed. Others are fetched: flash_attention_2, where its package is not installed,
-# from a hub (transformers.modeling_utils, FLASH_ATTN_KERNEL_FALLBACK), as is user/kernel.
+# Safe implementations of attention and experts. Others are downloaded from a hub: user/kernel, and flash_attention_2
+# where its package is not installed (transformers.modeling_utils, FLASH_ATTN_KERNEL_FALLBACK).
 _IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm")
 
-# Texts of a configuration that no model's code looks at: the names of classes, and where it came from.
+# Strings of a configuration that no model's code uses: the names of classes, and its origin.
 _FREE = re.compile(
     r"id2label|label2id|task_specific_params|\w*name_or_path|\w+_token|licen[cs]e|finetuning_task"
 )
-# A place or a name in a hub: it has a slash or a scheme, or leads upwards or home.
+# A path, URL or name in a hub: it has a slash or a scheme, or starts with `.` or `~`.
 _PLACE = re.compile(r"\S[/\\]|[/\\]\S|\0|^[~.]|^[A-Za-z][\w+.-]*:")
 
-# Of timm's models beside what their constructors take: create_model's own, and what its builders take out.
+# Arguments of timm's models that their constructors do not take: those of create_model and of its builders.
 _TIMM = """
     model_name num_classes in_chans global_pool drop_rate drop_path_rate drop_block_rate drop_connect_rate
     features_only out_indices output_stride scriptable exportable no_jit img_size strict_img_size dynamic_img_size
@@ -46,16 +46,16 @@ _TIMM = """
 def checked_arguments(
     factory: Callable[..., Any], reference: str, arguments: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The arguments of a model's factory, none of which fetches, opens or runs anything.
+    """The arguments of a model's factory, checked to download, open and run nothing.
 
     Args:
         factory: A class of layers, or a function that builds models.
-        reference: How the mapping names it.
+        reference: Its name in the mapping.
         arguments: Its keyword arguments.
-        where: The place in the mapping, for errors.
+        where: The location in the mapping, for errors.
 
     Raises:
-        UntrustedError: One of them may.
+        UntrustedError: One of them may do so.
 
     Example:
         >>> import torch
@@ -74,10 +74,10 @@ def checked_arguments(
 
 
 def checked_configuration(values: Mapping[str, Any], reference: str, where: str) -> dict[str, Any]:
-    """The keys of a configuration, from the mapping and from ``--config``, at any depth.
+    """The keys of a configuration, from the mapping and ``--config``, checked at any depth.
 
     Raises:
-        UntrustedError: One of them may fetch, open or run something.
+        UntrustedError: One of them may download, open or run something.
 
     Example:
         >>> checked_configuration({"vision_config": {"attn_implementation": "user/kernel"}}, "a:B", "m.yaml:4")
@@ -94,7 +94,7 @@ def checked_configuration(values: Mapping[str, Any], reference: str, where: str)
 
 
 def check_made_configuration(configuration: Any, reference: str, where: str) -> None:
-    """Refuse a configuration that asks for pretrained weights or fetched code by itself, as some do by default.
+    """Reject a configuration that requests pretrained weights or downloaded code, as some do by default.
 
     Raises:
         UntrustedError: It does.
@@ -124,11 +124,11 @@ def _check(values: Mapping[str, Any], reference: str, where: str) -> None:
             if value:
                 raise _refused(path, reference, where, _short(value), "nothing, null or false")
         elif key == "backbone" and isinstance(value, str) and not _names_timm(values, path):
-            # transformers takes it for the name of a model in a hub, or of a folder here.
+            # transformers interprets it as the name of a model in a hub, or a local folder.
             raise _refused(path, reference, where, _short(value), "backbone_config: {…}")
         elif isinstance(value, str):
             if _PLACE.search(value) and not any(_FREE.fullmatch(part) for part in path.split(".")):
-                raise _refused(path, reference, where, _short(value), "a word, not a place or a repository")
+                raise _refused(path, reference, where, _short(value), "a word, not a path or a repository")
         elif not isinstance(value, int | float | None | datetime.date | list | dict | tuple):
             raise _refused(
                 path, reference, where, type(value).__name__, "a number, a word, a list or a table"
@@ -136,7 +136,7 @@ def _check(values: Mapping[str, Any], reference: str, where: str) -> None:
 
 
 def _leaves(value: Any, path: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Every value with its path and the nearest key; a table or a list too, where its key alone decides."""
+    """Every value with its path and nearest key; whole tables and lists where the key alone decides."""
     if isinstance(value, Mapping):
         if path and (_FETCHES.search(key) or "implementation" in key):
             yield path, key, dict(value)
@@ -157,7 +157,7 @@ def _check_implementation(path: str, value: Any, reference: str, where: str) -> 
 
 
 def _names_timm(values: Mapping[str, Any], path: str) -> bool:
-    """Whether the ``backbone`` at `path` is the name of one of timm's models, which are made without weights."""
+    """Whether the ``backbone`` at `path` is the name of one of timm's models, which are built without weights."""
     table: Any = values
     for name in path.split(".")[:-1]:
         table = table[name] if isinstance(table, Mapping) and name in table else {}
@@ -167,7 +167,7 @@ def _names_timm(values: Mapping[str, Any], path: str) -> bool:
 
 
 def _check_timm(arguments: Mapping[str, Any], reference: str, where: str) -> None:
-    """timm passes on what it does not know: only what the constructors of the model's own module take is known."""
+    """timm passes on unknown arguments: accept only those of the constructors in the model's own module."""
     import timm
 
     name = arguments.get("model_name")
@@ -175,7 +175,7 @@ def _check_timm(arguments: Mapping[str, Any], reference: str, where: str) -> Non
         raise _refused("model_name", reference, where, _short(name), "the name of a model of timm's")
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
-        return  # timm says so itself, and names what it has
+        return  # timm reports it, and lists its models
     module = sys.modules[timm.model_entrypoint(architecture).__module__]
     known = set(_TIMM.split())
     for each in vars(module).values():
@@ -189,13 +189,13 @@ def _check_timm(arguments: Mapping[str, Any], reference: str, where: str) -> Non
 
 
 def _without_weights(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """That torchvision's detection models, whose backbones come with weights by default, come without."""
+    """The argument that keeps torchvision's detection models from downloading weights for their backbones."""
     if getattr(factory, "__name__", "") == "get_model":
         from torchvision.models import get_model_builder
 
         try:
             factory = get_model_builder(str(arguments.get("name")))
-        except ValueError:  # no such model: get_model says so
+        except ValueError:  # no such model: get_model reports it
             return {}
     return {name: None for name in ("weights_backbone",) if name in inspect.signature(factory).parameters}
 

@@ -139,10 +139,10 @@ SPECS = [TensorSpec("a", (3,), "float32"), TensorSpec("b", (2, 5), "int64")]
     ("name", "values", "message"),
     [
         ("c", np.zeros(3, np.float32), "'c' is not among"),
-        ("a", np.zeros(4, np.float32), "another shape or dtype"),
-        ("a", np.zeros((3, 1), np.float32), "another shape or dtype"),
-        ("a", np.zeros(3, np.float64), "another shape or dtype"),
-        ("a", np.zeros(3, ">f4"), "another shape or dtype"),
+        ("a", np.zeros(4, np.float32), "different shape or dtype"),
+        ("a", np.zeros((3, 1), np.float32), "different shape or dtype"),
+        ("a", np.zeros(3, np.float64), "different shape or dtype"),
+        ("a", np.zeros(3, ">f4"), "different shape or dtype"),
     ],
 )
 def test_a_tensor_that_was_not_planned_is_refused(
@@ -165,7 +165,7 @@ def test_a_file_with_a_tensor_missing_is_not_finished(tmp_path: Path) -> None:
         sink.write("a", np.zeros(3, np.float32))
         with pytest.raises(SinkError, match="not every tensor was written") as caught:
             sink.commit()
-    assert "none for b" in str(caught.value)
+    assert "missing: b" in str(caught.value)
     assert os.listdir(tmp_path) == []
 
 

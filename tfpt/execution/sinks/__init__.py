@@ -1,6 +1,6 @@
-"""Writers of weights, one format per file.
+"""Writers of weights, one module per format.
 
-Nothing here imports torch before there is something to save with it.
+They import torch only when they save with it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def open_sink(
     metadata: Mapping[str, str],
     overwrite: bool = False,
 ) -> FileSink:
-    """A sink for the format that the suffix of `path` names.
+    """A sink for the format given by the suffix of `path`.
 
     Args:
         path: The output file: `.safetensors`, `.pth` or `.pt`.
         specs: All tensors that will be written.
-        metadata: Facts about the file; safetensors keeps them, the others have no place for them.
+        metadata: Facts about the file; safetensors stores them, the other formats cannot.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        SinkError: The suffix is not known, or the file cannot be begun.
+        SinkError: The suffix is unknown, or the file cannot be created.
 
     Example:
         >>> open_sink("weights.onnx", [], {})

@@ -1,7 +1,7 @@
 """Writing TensorFlow's V2 checkpoints without TensorFlow.
 
 The format is described in `tfpt.formats.tensorflow.bundle`. This follows BundleWriter in
-tensorflow/core/util/tensor_bundle/tensor_bundle.cc, to the byte where there is one data file.
+tensorflow/core/util/tensor_bundle/tensor_bundle.cc, byte for byte where there is one data file.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def write_bundle(
 ) -> None:
     """Write a checkpoint that TensorFlow restores.
 
-    Its files appear together or not at all; after an error those that were there before are there again.
+    Its files appear together or not at all; after an error the previous files are restored.
 
     Args:
-        prefix: What the files' names start with; its folder is made if need be.
-        tensors: Arrays by name; or pairs of a spec and its array, or a function that gives it, in any order. Of the
-            pairs one array at a time is held, so that memory stays bounded. Strings are arrays of `bytes` or `str`
+        prefix: The prefix of the files' names; its folder is created if necessary.
+        tensors: Arrays by name; or pairs of a spec and its array, or a function that returns it, in any order. Of the
+            pairs one array at a time is in memory. Strings are arrays of `bytes` or `str`
             (stored as UTF-8).
         num_shards: The number of data files; each tensor goes to the one with the fewest bytes so far.
-        write_state: Whether to name this checkpoint as the folder's latest, in its file ``checkpoint``.
-        overwrite: Whether a checkpoint of that name may be replaced.
+        write_state: Whether to record this checkpoint as the latest in the folder's ``checkpoint`` file.
+        overwrite: Whether an existing checkpoint may be replaced.
 
     Raises:
-        SinkError: A file exists and may not be replaced, or the system refuses; or a name, a dtype or a shape cannot be
+        SinkError: A file exists and may not be replaced, or cannot be written; or a name, a dtype or a shape cannot be
             stored.
 
     Example:
@@ -66,7 +66,7 @@ def write_bundle(
         step [] int64 7
     """
     if num_shards < 1:
-        raise SinkError("a checkpoint has one data file at least", expected="1 or more", got=str(num_shards))
+        raise SinkError("a checkpoint has at least one data file", expected="1 or more", got=str(num_shards))
     target = Path(os.path.expanduser(os.fspath(prefix)))
     names = Location(str(target), f"{target}.index")
     try:
@@ -92,7 +92,7 @@ def write_bundle(
 
 @contextmanager
 def _opened(output: AtomicFile) -> Iterator[BinaryIO]:
-    """The file for writing from its start on; what the system refuses is worded for people."""
+    """The file, opened for writing from its start; errors of the system become readable messages."""
     try:
         with os.fdopen(os.dup(output.descriptor), "wb") as file:
             yield file
@@ -130,7 +130,7 @@ def _write_data(shards: list[AtomicFile], rows: Rows) -> dict[bytes, BundleEntry
                 size=size,
                 crc32c=masked(crc),
             )
-            # Present even where it has no axes: so TensorFlow writes a scalar.
+            # Present even without axes, as TensorFlow writes scalars.
             entry.shape.SetInParent()
             for axis in spec.shape:
                 entry.shape.dim.add(size=axis)
@@ -143,7 +143,7 @@ def _key(name: str) -> bytes:
     key = name.encode()
     if not key or key.startswith(KEY_PREFIX):
         raise SinkError(
-            "a tensor cannot be called that: the format keeps such names for itself",
+            "the format reserves this tensor name",
             expected="a name that is not empty and does not start with a zero byte",
             got=repr(name),
         )
@@ -151,15 +151,15 @@ def _key(name: str) -> bytes:
 
 
 def _write_values(file: BinaryIO, spec: TensorSpec, array: Array) -> tuple[int, int]:
-    """Writes the values; the number of bytes, and their checksum."""
+    """Write the values; returns the number of bytes and their checksum."""
     array = np.asarray(array)
     held = DTYPES[spec.dtype].numpy if spec.dtype in DTYPES else None
     if held is None or DTYPES[spec.dtype].tensorflow is None:
-        raise SinkError(f"tensor {spec.name!r} is of a dtype that cannot be stored", got=spec.dtype)
+        raise SinkError(f"tensor {spec.name!r} has a dtype that cannot be stored", got=spec.dtype)
     strings = spec.dtype == "string" and array.dtype.kind in "OSU"
     if array.shape != spec.shape or not (strings or array.dtype.newbyteorder("=") == held):
         raise SinkError(
-            f"the array for tensor {spec.name!r} is not what was announced",
+            f"the array for tensor {spec.name!r} does not match its spec",
             expected=f"{format_shape(spec.shape)} {spec.dtype}",
             got=f"{format_shape(array.shape)} {array.dtype}",
         )
@@ -182,7 +182,7 @@ def _as_bytes(name: str, item: object) -> bytes:
     if isinstance(item, bytes):
         return item
     raise SinkError(
-        f"tensor {name!r} holds something that is no string", expected="bytes or str", got=repr(item)
+        f"tensor {name!r} contains something that is not a string", expected="bytes or str", got=repr(item)
     )
 
 

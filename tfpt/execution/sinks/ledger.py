@@ -1,4 +1,4 @@
-"""Which tensors an output file is to have, and which it has."""
+"""Keeps track of which tensors an output file should have, and which were written."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from tfpt.errors import SinkError
 from tfpt.tensors import TensorSpec, dtype, format_shape
 
-# What is refused here follows from a wrong plan, not from anything a person did.
-_BUG = "this is a fault in tfpt: please report it"
+# What is refused here results from a wrong plan, not from anything the user did.
+_BUG = "this is a bug in tfpt: please report it"
 _SHOWN = 5
 
 
 class Ledger:
-    """Checks each tensor that is written against its spec, and at the end that none is missing.
+    """Checks each tensor against its spec, and at the end that all were written.
 
     Args:
         path: The output, for messages.
         specs: All tensors of the file.
 
     Raises:
-        SinkError: Two specs have one name.
+        SinkError: Two specs have the same name.
 
     Example:
         >>> ledger = Ledger(Path("w.pth"), [TensorSpec("bias", (3,), "float32")])
@@ -47,7 +47,7 @@ class Ledger:
 
     @contextmanager
     def entry(self, name: str, array: np.ndarray) -> Iterator[TensorSpec]:
-        """The spec of the tensor that is written in the `with` block; it counts when the block ends well."""
+        """The spec of the tensor written in the `with` block; it counts as written if the block succeeds."""
         spec = self._check(name, array)
         with self._lock:
             if name in self._begun:
@@ -62,7 +62,7 @@ class Ledger:
         missing = [name for name in self.specs if name not in self._written]
         if missing:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            got = f"none for {', '.join(missing[:_SHOWN])}{more}"
+            got = f"missing: {', '.join(missing[:_SHOWN])}{more}"
             raise self._fault("not every tensor was written", f"{len(self.specs)} tensors", got)
 
     def _check(self, name: str, array: np.ndarray) -> TensorSpec:
@@ -72,7 +72,7 @@ class Ledger:
         if array.shape != spec.shape or array.dtype != dtype(spec.dtype).numpy:
             got = f"{format_shape(array.shape)} {array.dtype}"
             raise self._fault(
-                f"{name!r} has another shape or dtype", f"{format_shape(spec.shape)} {spec.dtype}", got
+                f"{name!r} has a different shape or dtype", f"{format_shape(spec.shape)} {spec.dtype}", got
             )
         return spec
 

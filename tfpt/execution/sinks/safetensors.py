@@ -1,6 +1,6 @@
-"""Writes safetensors: the header first, then every tensor at its final place, from any thread.
+"""Writes safetensors: the header first, then every tensor at its final offset, from any thread.
 
-The format: 8 bytes of header length (little-endian), a JSON header padded with spaces, the values without holes
+The format: 8 bytes of header length (little-endian), a JSON header padded with spaces, the values without gaps
 (https://huggingface.co/docs/safetensors). The layout is the official serializer's, byte for byte.
 """
 
@@ -27,19 +27,19 @@ _RANK = {
         "U64 I64 F64 C64 F32 U32 I32 BF16 F16 U16 I16 F8_E5M2FNUZ F8_E4M3FNUZ F8_E4M3 F8_E5M2 I8 U8 BOOL".split()  # noqa: SIM905
     )
 }
-_LARGEST_HEADER = 100_000_000  # MAX_HEADER_SIZE there: no reader takes more.
+_LARGEST_HEADER = 100_000_000  # MAX_HEADER_SIZE there: no reader accepts more.
 _METADATA = "__metadata__"
 
 
 class SafetensorsSink(Discarding):
-    """A `tfpt.execution.sinks.sink.Sink` that streams into a safetensors file; memory holds one tensor a thread.
+    """A `tfpt.execution.sinks.sink.Sink` that streams into a safetensors file, with one tensor per thread in memory.
 
-    The space is taken up front, so a full disk is known before any work. Arrays are not kept.
+    Disk space is reserved up front, so that a full disk is detected before any work. Arrays are not kept.
 
     Args:
         path: The output file.
         specs: All of its tensors, in any order.
-        metadata: Becomes the header's `__metadata__`, as it is.
+        metadata: The header's `__metadata__`.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -74,12 +74,12 @@ class SafetensorsSink(Discarding):
             raise
 
     def write(self, name: str, array: np.ndarray) -> None:
-        """Write one tensor at its place; an array that is not C-contiguous is made so first."""
+        """Write one tensor at its offset; an array that is not C-contiguous is copied first."""
         with self._ledger.entry(name, array):
             self._file.write_at(self._offsets[name], contiguous(array))
 
     def finish(self) -> AtomicFile:
-        """Check that no tensor is missing and bring the file to the disk."""
+        """Check that no tensor is missing and flush the file to disk."""
         try:
             self._ledger.close()
             self._file.finish()
@@ -89,18 +89,18 @@ class SafetensorsSink(Discarding):
         return self._file
 
     def commit(self) -> None:
-        """Check that no tensor is missing and give the file its name."""
+        """Check that no tensor is missing and give the file its final name."""
         self.finish().commit()
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the temporary file."""
         self._file.discard()
 
 
 def _lay_out(
     path: Path, specs: Iterable[TensorSpec], metadata: Mapping[str, str]
 ) -> tuple[bytes, dict[str, int], int]:
-    """Everything before the first tensor, where in the file each tensor starts, and the size of the file."""
+    """Everything before the first tensor, the offset of each tensor, and the size of the file."""
     header: dict[str, object] = {}
     if metadata:
         for key, value in metadata.items():
@@ -140,7 +140,7 @@ def _rank(path: Path, spec: TensorSpec) -> tuple[int, str, TensorSpec]:
         codes = ", ".join(known.name for known in BY_SAFETENSORS.values())
         what = f"safetensors has no dtype for {spec.name!r}"
         raise SinkError(
-            what, where=str(path), expected=codes, got=spec.dtype, hint="write a .pth, or cast it"
+            what, where=str(path), expected=codes, got=spec.dtype, hint="write a .pth file, or another dtype"
         )
     if spec.name == _METADATA:
         raise SinkError(f"safetensors reserves the name {_METADATA!r}", where=str(path))

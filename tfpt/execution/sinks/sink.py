@@ -1,4 +1,4 @@
-"""What every writer offers: all names, shapes and dtypes first, then the tensors in any order."""
+"""The interface of writers: all names, shapes and dtypes first, then the tensors in any order."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """An output file that takes tensors and appears when it is whole.
+    """An output file that receives tensors and appears once it is complete.
 
-    A sink is made from the specs of all its tensors. Used in a `with` block it discards whatever was not
-    committed, with an exception or without one.
+    A sink is created with the specs of all its tensors. A `with` block discards what was not committed, with or
+    without an exception.
     """
 
     def write(self, name: str, array: np.ndarray) -> None:
-        """Take the values of one tensor, of the shape and dtype of its spec; safe to call from several threads.
+        """Write the values of one tensor, with the shape and dtype of its spec; thread-safe.
 
-        The sink may keep the array until `commit`: it must not change after this.
+        The sink may keep the array until `commit`: do not change it after this call.
 
         Raises:
-            SinkError: There is no such tensor, it came before, its shape or dtype is another, or the disk is full.
+            SinkError: There is no such tensor, it was already written, its shape or dtype differs, or the disk is full.
         """
         ...
 
     def commit(self) -> None:
-        """Finish the file and give it its name.
+        """Finish the file and give it its final name.
 
         Raises:
-            SinkError: A tensor is missing, or the file cannot be written; nothing is left behind.
+            SinkError: A tensor is missing, or the file cannot be written; no file remains.
         """
         ...
 
     def discard(self) -> None:
-        """Give up and leave nothing behind; does nothing after `commit`."""
+        """Remove the unfinished file; does nothing after `commit`."""
         ...
 
     def __enter__(self) -> Sink: ...
@@ -51,13 +51,13 @@ class Sink(Protocol):
 
 
 class FileSink(Sink, Protocol):
-    """A sink whose file can be finished before it has its name, so that several files appear together."""
+    """A sink whose file can be finished before it is renamed, so that several files appear together."""
 
     def finish(self) -> AtomicFile:
-        """Complete the file under its temporary name; `tfpt.io.publishing.publish` gives it its own.
+        """Complete the file under its temporary name; `tfpt.io.publishing.publish` renames it.
 
         Raises:
-            SinkError: A tensor is missing, or the file cannot be written; nothing is left behind.
+            SinkError: A tensor is missing, or the file cannot be written; no file remains.
         """
         ...
 

@@ -17,11 +17,11 @@ _RESTART_INTERVAL = 16
 
 
 def write_table(file: BinaryIO, rows: Iterable[tuple[bytes, bytes]]) -> None:
-    """Write a whole table.
+    """Write a complete table.
 
     Args:
-        file: Where to; positioned at its start.
-        rows: Keys and values; keys increase strictly.
+        file: The output, positioned at its start.
+        rows: Keys and values, with strictly increasing keys.
 
     Raises:
         ValueError: The keys are not in order.
@@ -35,7 +35,7 @@ def write_table(file: BinaryIO, rows: Iterable[tuple[bytes, bytes]]) -> None:
         if last is not None and key <= last:
             raise ValueError(f"key {key!r} comes after {last!r}")
         if waiting is not None and last is not None:
-            # Only now is it known how short a key can tell this block's keys from the next one's.
+            # Only now is it known how short a key can separate this block from the next.
             index.add(_between(last, key), waiting)
             waiting = None
         block.add(key, value)
@@ -54,7 +54,7 @@ def write_table(file: BinaryIO, rows: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 class _Block:
-    """Entries whose keys leave out what they share with the key before."""
+    """Entries whose keys omit the prefix shared with the previous key."""
 
     def __init__(self, restart_interval: int) -> None:
         self._interval = restart_interval
@@ -89,7 +89,7 @@ class _Block:
 
 
 def _write_block(file: BinaryIO, block: _Block, at: int) -> tuple[bytes, int]:
-    """The block's handle, and where the next one starts."""
+    """Write a block; returns its handle and the offset of the next one."""
     data = block.finish()
     kind = bytes([UNCOMPRESSED])
     stored = data + kind + masked(crc32c(kind, crc32c(data))).to_bytes(4, "little")
@@ -111,6 +111,6 @@ def _between(low: bytes, high: bytes) -> bytes:
 
 
 def _after(key: bytes) -> bytes:
-    """A short key that is not before `key` (FindShortSuccessor)."""
+    """A short key that is not less than `key` (FindShortSuccessor)."""
     at = next((at for at, byte in enumerate(key) if byte != 0xFF), None)
     return key if at is None else key[:at] + bytes([key[at] + 1])

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 class TorchSink(Discarding):
     """A `tfpt.execution.sinks.sink.Sink` for `.pth` and `.pt`; all tensors stay in memory until `commit` saves them.
 
-    The file holds the state dict and nothing else, in the order of `specs`, so that
-    `model.load_state_dict(torch.load(path, weights_only=True))` works. There is no place in it for metadata:
-    any further key would be an unexpected one to `load_state_dict`. Where metadata matters, write safetensors.
+    The file contains only the state dict, in the order of `specs`, so that
+    `model.load_state_dict(torch.load(path, weights_only=True))` works. It has no metadata: `load_state_dict` would
+    reject any additional key. Write safetensors if you need metadata.
 
     Args:
         path: The output file.
         specs: All of its tensors.
-        metadata: Taken for the sake of the protocol, and not written.
+        metadata: Not written; accepted for compatibility with the other sinks.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        SinkError: A dtype is not one of PyTorch's, or there is no room for the file.
+        SinkError: PyTorch does not have a dtype, or there is no space for the file.
 
     Example:
         >>> import tempfile, torch
@@ -62,7 +62,7 @@ class TorchSink(Discarding):
         self._arrays: dict[str, np.ndarray] = {}
         self._file = AtomicFile(path, overwrite)
         try:
-            # The pickle and the zip's directory come on top; this much is needed in any case.
+            # A lower bound: the pickle and the zip directory need more.
             self._file.reserve(sum(spec.nbytes for spec in self._ledger.specs.values()))
         except BaseException:
             self._file.discard()
@@ -74,7 +74,7 @@ class TorchSink(Discarding):
             self._arrays[name] = contiguous(array)
 
     def finish(self) -> AtomicFile:
-        """Check that no tensor is missing, save them and bring the file to the disk."""
+        """Check that no tensor is missing, save them and flush the file to disk."""
         try:
             self._ledger.close()
             self._save()
@@ -86,11 +86,11 @@ class TorchSink(Discarding):
         return self._file
 
     def commit(self) -> None:
-        """Check that no tensor is missing, save them and give the file its name."""
+        """Check that no tensor is missing, save them and give the file its final name."""
         self.finish().commit()
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the temporary file."""
         self._arrays.clear()
         self._file.discard()
 
@@ -112,9 +112,9 @@ class TorchSink(Discarding):
 
 
 class _Writer(io.RawIOBase):
-    """A file to write from its start on, which remembers why a write failed and lets the rest pass unwritten.
+    """A file opened for writing that remembers why a write failed, and ignores all later writes.
 
-    Should `write` raise, torch's C++ writer would be torn down half-way, and may end the process.
+    If `write` raised, torch's C++ writer would be destroyed midway, which may abort the process.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -143,10 +143,10 @@ def _tensor(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
     import torch
 
     wanted = getattr(torch, str(dtype(spec.dtype).torch))
-    # torch takes no ml_dtypes, yet any type of the same width can be seen as any other.
+    # torch does not accept ml_dtypes, but an array can be viewed as an integer type of the same width.
     if array.dtype.itemsize in (1, 2, 4, 8):
         array = array.view(f"i{array.dtype.itemsize}")
     with warnings.catch_warnings():
-        # Arrays that map a file are read-only, and so is what happens to them here.
+        # Arrays that map a file are read-only; they are only read here.
         warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(array).view(wanted)
