@@ -1,8 +1,8 @@
 """I3D, Inception-v1 inflated to three dimensions: the network of DeepMind's kinetics-i3d.
 
 Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017. It follows the graph in
-https://github.com/google-deepmind/kinetics-i3d (i3d.py) layer by layer; parameter names are those of
-https://github.com/hassony2/kinetics_i3d_pytorch, so weights of that port load here and the other way round.
+https://github.com/google-deepmind/kinetics-i3d (i3d.py) layer by layer. Parameter names are those of
+https://github.com/hassony2/kinetics_i3d_pytorch, so weights can be exchanged with that port in both directions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tfpt.nn import AvgPool3d, Conv3d, MaxPool3d
 from tfpt.nn.inference import Branches, FoldedConv
 from tfpt.nn.padding import output_size
 
-# What Sonnet 1 does where DeepMind's code leaves it to the defaults: snt.BatchNorm(eps=1e-3, decay_rate=0.999).
+# Sonnet 1's defaults, which DeepMind's code uses: snt.BatchNorm(eps=1e-3, decay_rate=0.999).
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 1e-3
 
-# Channels in, then of branch 0, of both convolutions in branches 1 and 2, and of branch 3.
+# Channels: input, branch 0, both convolutions in branches 1 and 2, branch 3.
 MIXED = {
     "mixed_3b": (192, 64, (96, 128), (16, 32), 32),
     "mixed_3c": (256, 128, (128, 192), (32, 96), 64),
@@ -37,9 +37,9 @@ MIXED = {
 
 
 class Unit3D(nn.Module):
-    """A convolution, batch normalization and ReLU; without `normalize` a convolution with a bias, nothing else.
+    """A convolution, batch normalization and ReLU; without `normalize` only a convolution with a bias.
 
-    Takes and gives (batch, channels, frames, height, width).
+    Input and output are (batch, channels, frames, height, width).
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Unit3D(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activations."""
+        """Compute the activations."""
         x = self.conv3d(x)
         return x if self.batch3d is None else torch.relu(self.batch3d(x))
 
     def optimized(self) -> FoldedConv:
-        """The same in one layer, for inference."""
+        """The same as a single layer, for inference."""
         return FoldedConv(self.conv3d, self.batch3d, relu=self.batch3d is not None)
 
 
 class Mixed(nn.Module):
-    """An Inception module: four branches over the same input, their channels one after the other."""
+    """An Inception module: four branches over the same input, concatenated along the channels."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Mixed(nn.Module):
         return torch.cat([branch(x) for branch in branches], dim=1)
 
     def optimized(self) -> Branches:
-        """The same with folded convolutions that write where their output belongs, for inference."""
+        """The same with folded convolutions that write directly to their slice of the output, for inference."""
         pool, last = self.branch_3
         return Branches(
             {
@@ -117,40 +117,42 @@ class Mixed(nn.Module):
 
 
 class MeanOverPositions(nn.Module):
-    """(batch, classes, frames, height, width) to (batch, classes): the mean over everything else."""
+    """The mean over time and space: (batch, classes, frames, height, width) to (batch, classes)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The mean."""
+        """Compute the mean."""
         return x.mean(dim=(2, 3, 4))
 
 
 class I3D(nn.Module):
-    """The network, from a clip to the logits of its classes.
+    """The I3D network: computes class logits from a video clip.
 
-    A clip is (batch, channels, frames, height, width) of floats: for RGB, in [-1, 1]; for optical flow, cut at
-    20 pixels and scaled to [-1, 1]. DeepMind trained at 64 frames of 224 by 224, at 25 frames a second. The last
-    pool takes windows of 2 by 7 by 7; the logits are averaged over its outputs: over time, as DeepMind does, and
-    over positions where a frame is larger than 224 and so has more than one.
+    A clip is a float tensor (batch, channels, frames, height, width). RGB values are in [-1, 1]; optical flow is
+    clipped at 20 pixels and scaled to [-1, 1]. DeepMind trained with 64 frames of 224 by 224 at 25 frames per second.
+    The last pool has windows of 2 by 7 by 7. The logits are averaged over its outputs: over time, as DeepMind does, and
+    over space if frames are larger than 224 and so have more than one output.
 
     Args:
-        num_classes: Width of the logits; 400 for Kinetics-400.
+        num_classes: Number of logits; 400 for Kinetics-400.
         in_channels: 3 for RGB, 2 for optical flow.
-        padding: ``"same"``, TensorFlow's; or ``"symmetric"``, floor(kernel / 2) on both sides, for comparison:
-            at 224 by 224 it shifts the windows of every strided layer, and ``maxpool3d_5a_2x2`` gives 8 by 8.
-        dropout: Share of features dropped before the last convolution in training. The authors' graph defaults
-            to none, and so does this; they trained with 0.5.
+        padding: ``"same"`` for TensorFlow's padding; or ``"symmetric"``, floor(kernel / 2) on both sides, for
+            comparison: at 224 by 224 it shifts the windows of every strided layer, and ``maxpool3d_5a_2x2`` has 8 by 8
+            outputs.
+        dropout: Probability of dropping a feature before the last convolution in training. The authors' graph defaults
+            to 0, as does this; they trained with 0.5.
 
     Attributes:
-        ENDPOINTS: The activations by name, in order: DeepMind's names in lower case. Each is a submodule, so a
-            forward hook at that path sees the activation; `endpoints` returns them.
-        least_frames: The fewest frames the last pool has room for, 9 with SAME padding.
-        least_size: The least height and width, 193 with SAME padding.
+        ENDPOINTS: The names of the activations in order: DeepMind's names in lower case. Each is a submodule, so a
+            forward hook on it sees the activation; `endpoints` returns them.
+        least_frames: The smallest number of frames that the last pool allows; 9 with SAME padding.
+        least_size: The smallest height and width; 193 with SAME padding.
 
-    Convolutions start as Sonnet's did: from a normal distribution of deviation 1 / sqrt(fan-in), cut at two
-    deviations; the bias starts at 0.
+    Convolutions are initialized as in Sonnet: from a normal distribution with standard deviation 1 / sqrt(fan-in),
+    truncated at two standard deviations; biases are 0.
 
     Raises:
-        ModelError: No such padding; or, when called, a clip of other dimensions, channels or dtype, or too small.
+        ModelError: There is no such padding; or, when called, the clip has another number of dimensions, other
+            channels, an integer dtype, or is too small.
 
     Example:
         >>> with torch.device("meta"):  # shapes alone, no arithmetic
@@ -187,7 +189,7 @@ class I3D(nn.Module):
     ) -> None:
         super().__init__()
         if padding not in ("same", "symmetric"):
-            # Without pads the branches of a Mixed module differ in size.
+            # Without padding the outputs of a Mixed module's branches differ in size.
             raise ModelError("I3D has no such padding", expected="same or symmetric", got=repr(padding))
         self.in_channels = in_channels
 
@@ -210,7 +212,7 @@ class I3D(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start anew: random convolutions, fresh batch statistics."""
+        """Initialize again: random convolutions, fresh batch statistics."""
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 deviation = module.weight[0].numel() ** -0.5
@@ -226,17 +228,17 @@ class I3D(nn.Module):
         x = clip
         for name in self.ENDPOINTS[:-1]:
             x = self._step(name, x)
-        self.predictions(x)  # for hooks alone
+        self.predictions(x)  # only so that forward hooks see it
         return x
 
     def endpoints(self, clip: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The activations of that name, or all of `ENDPOINTS`; nothing beyond the last one is computed.
+        """The activations with these names, by default all of `ENDPOINTS`; computes nothing beyond the last one.
 
-        All but the last two are (batch, channels, frames, height, width). A clip that is too small for the last
-        pool is refused only where ``logits`` or ``predictions`` is asked for.
+        All but the last two are (batch, channels, frames, height, width). A clip that is too small for the last pool is
+        refused only if ``logits`` or ``predictions`` is requested.
 
         Raises:
-            ModelError: No endpoint of that name, or a clip that does not fit.
+            ModelError: There is no endpoint with that name, or the clip is invalid.
         """
         wanted = self.ENDPOINTS if names is None else tuple(names)
         for name in wanted:
@@ -258,14 +260,14 @@ class I3D(nn.Module):
         return {name: found[name] for name in wanted}
 
     def _step(self, name: str, x: Tensor) -> Tensor:
-        """From one endpoint to the next."""
+        """Compute the next endpoint from the one before."""
         if name == "logits":
             x = self.conv3d_0c_1x1(self.dropout(self.avgpool3d_0a_7x7(x)))
         result: Tensor = self.get_submodule(name)(x)
         return result
 
     def _least(self, axis: int) -> int:
-        """The smallest size along time (0) or height and width (1) from which the last pool gets its window."""
+        """The smallest input size along time (0) or height and width (1) for which the last pool has an output."""
         strided: list[Conv3d | MaxPool3d] = [
             self.conv3d_1a_7x7.conv3d,
             self.maxpool3d_2a_3x3,
@@ -274,12 +276,13 @@ class I3D(nn.Module):
             self.maxpool3d_5a_2x2,
         ]
         least = 0
-        left = 0
-        while left < self.avgpool3d_0a_7x7.kernel_size[axis]:
+        remaining = 0
+        while remaining < self.avgpool3d_0a_7x7.kernel_size[axis]:
             least += 1
-            left = least
+            remaining = least
             for layer in strided:
-                left = output_size(layer.tf_padding, left, layer.kernel_size[axis], layer.stride[axis])
+                kernel, stride = layer.kernel_size[axis], layer.stride[axis]
+                remaining = output_size(layer.tf_padding, remaining, kernel, stride)
         return least
 
     def _check(self, clip: Tensor, whole: bool) -> None:
@@ -291,14 +294,17 @@ class I3D(nn.Module):
                 "move the channels with clip.movedim(-1, 1)" if clip.shape[-1] == self.in_channels else None
             )
             raise ModelError(
-                "a clip of other channels than the model's", expected=expected, got=_describe(clip), hint=hint
+                "the clip's number of channels is not the model's",
+                expected=expected,
+                got=_describe(clip),
+                hint=hint,
             )
         if not whole:
             return
         _, _, frames, height, width = clip.shape
         if frames < self.least_frames or height < self.least_size or width < self.least_size:
             raise ModelError(
-                "too small a clip for the last pool, which takes 2 by 7 by 7",
+                "the clip is too small for the last pool, whose window is 2 by 7 by 7",
                 expected=f"at least {self.least_frames} frames of {self.least_size} by {self.least_size}",
                 got=f"{frames} frames of {height} by {width}",
             )

@@ -64,7 +64,7 @@ def test_a_module_row_that_reaches_no_module_is_a_note(copied):
     change(copied, 'pt: "maxpool3d_{id}"', 'pt: "maxpol3d_{id}"')
     found = run("check", copied)
     assert found.code == 0
-    assert "no module stands at maxpol3d_{id}" in found.out
+    assert "no module matches maxpol3d_{id}" in found.out
     assert "i3d_rgb.yaml:46" in found.out
 
 

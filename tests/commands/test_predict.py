@@ -198,7 +198,7 @@ def test_an_error_is_json_too(rgb, tmp_path):
 
 def test_weights_of_another_stream_are_refused(rgb, flow, clip):
     message = refused("predict", "--trust", clip, "--mapping", rgb.mapping, "--weights", flow.weights)
-    assert "does not hold the weights of this model" in message
+    assert "does not have the weights of this model" in message
     assert "mean.weight has another shape" in message
 
 

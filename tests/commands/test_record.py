@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.running import program, refused, run
 from tests.networks.running.graphs import Small
-from tfpt.networks.recording.files import read_recording
+from tfpt.networks.recording.recordings import read_recording
 
 tf = pytest.importorskip("tensorflow")
 
@@ -172,4 +172,4 @@ def test_a_value_that_cannot_be_read_is_refused(meta, value):
 def test_rows_of_unequal_lengths_are_refused(meta):
     found = run("record", meta, "--endpoint", "net/unit", "--feed", "clip=[1, [2]]")
     assert found.code == 2
-    assert "the value for clip is no array" in found.err
+    assert "the value for clip is not an array" in found.err

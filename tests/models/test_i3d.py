@@ -94,7 +94,7 @@ def test_the_least_clip_is_taken_and_one_less_is_refused(small, clip):
     assert (small.least_frames, small.least_size) == (9, 193)
     assert small(clip).shape == (1, 5)
     for less in (clip[:, :, 1:], clip[..., 1:, :], clip[..., 1:]):
-        with pytest.raises(ModelError, match="too small a clip") as error:
+        with pytest.raises(ModelError, match="the clip is too small") as error:
             small(less)
         assert error.value.expected == "at least 9 frames of 193 by 193"
 
@@ -102,8 +102,8 @@ def test_the_least_clip_is_taken_and_one_less_is_refused(small, clip):
 @pytest.mark.parametrize(
     ("shape", "dtype", "what"),
     [
-        ((1, 3, 16, 224, 224), torch.float32, "other channels"),
-        ((1, 16, 224, 224, 2), torch.float32, "other channels"),
+        ((1, 3, 16, 224, 224), torch.float32, "number of channels"),
+        ((1, 16, 224, 224, 2), torch.float32, "number of channels"),
         ((2, 16, 224, 224), torch.float32, "not a clip"),
         ((1, 2, 16, 224, 224), torch.uint8, "not a clip"),
     ],

@@ -111,7 +111,7 @@ def test_a_path_without_a_module_is_refused_with_the_nearest():
 
 
 def test_a_module_without_a_tensor_is_refused():
-    with pytest.raises(ModelError, match="gives no tensor"):
+    with pytest.raises(ModelError, match="returns no tensor"):
         first_tensor((None, "text"), "somewhere")
 
 

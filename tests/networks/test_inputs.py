@@ -35,7 +35,7 @@ def test_pictures_have_no_frames(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("input: {size: 37}", "does not say what the network is fed"),
+        ("input: {size: 37}", "does not describe the network's input"),
         ('input: {kind: rgb, layout: "b h w c -> b c h w"}', "'h'"),
         ('input: {size: 37, layout: "b h w c -> b c h w"}', "'c'"),
         ('input: {kind: rgb, size: 37, layout: "b n h -> b h n"}', "'n'"),

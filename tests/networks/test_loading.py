@@ -139,7 +139,7 @@ class TestWeights:
     def test_of_another_shape_are_refused_with_both(self, dense):
         mapping, *_ = dense
         with pytest.raises(
-            ModelError, match="does not hold the weights of this model: 1 difference\n"
+            ModelError, match="does not have the weights of this model: 1 difference\n"
         ) as error:
             tfpt.load(mapping, mapping.with_name("w.pth"), settings={"inputs": 7})
         message = str(error.value)
@@ -340,6 +340,6 @@ def test_a_model_in_a_narrower_dtype_takes_what_it_can_hold_and_nothing_else(tmp
     weights["weight"][1, 2] = -1e5
     save_file(weights, tmp_path / "w.safetensors")
     with pytest.raises(
-        DtypeError, match="float16, in which the model has weight, cannot hold 1 value of the file"
+        DtypeError, match="float16, the model's dtype of weight, cannot represent 1 value of the file"
     ):
         tfpt.load(tmp_path / "m.yaml", tmp_path / "w.safetensors", trust=True)

@@ -83,9 +83,9 @@ def test_the_model_given_is_left_as_it_is(i3d, clip):
 
 def test_a_clip_that_does_not_fit_is_refused_as_before(i3d, clip):
     faster = optimize(i3d)
-    with pytest.raises(ModelError, match="too small a clip"):
+    with pytest.raises(ModelError, match="the clip is too small"):
         faster(clip[:, :, 1:])
-    with pytest.raises(ModelError, match="other channels"):
+    with pytest.raises(ModelError, match="number of channels"):
         faster(torch.zeros(1, 3, 9, 193, 193))
 
 
@@ -203,7 +203,7 @@ def test_a_part_in_training_mode_is_refused_too():
     "lazy", [nn.LazyConv2d(5, 3), nn.Sequential(nn.Conv2d(3, 5, 3), nn.LazyBatchNorm2d())]
 )
 def test_parameters_that_are_not_there_yet_are_refused(lazy):
-    with pytest.raises(ModelError, match="not there yet"):
+    with pytest.raises(ModelError, match="uninitialized parameters"):
         optimize(nn.Sequential(lazy, nn.BatchNorm2d(5)).eval())
 
 

@@ -234,7 +234,7 @@ def test_onednn_is_called_where_torch_would_not():
 @pytest.mark.parametrize("shape", [(3, 3, 7), (1, 3, 3, 7, 7)])
 def test_an_input_of_other_axes_is_refused(kernel, shape):
     """The matrix product of a kernel of 1 would take the second axis for the channels."""
-    with pytest.raises(ModelError, match="takes a batch"):
+    with pytest.raises(ModelError, match="needs a batch"):
         FoldedConv(nn.Conv2d(3, 5, kernel))(torch.zeros(shape))
 
 

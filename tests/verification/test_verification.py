@@ -15,8 +15,7 @@ import tfpt
 from tests.models.deepmind_i3d import channels_first, channels_last, seeded_clip, seeded_model
 from tfpt.errors import ModelError, SourceError, TfptError
 from tfpt.models.i3d import I3D
-from tfpt.networks.recording.files import read_recording, write_recording
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording, write_recording
 from tfpt.nn import adapt
 
 DATA = Path(__file__).parents[1] / "data" / "i3d"
@@ -435,7 +434,7 @@ def test_an_input_of_other_axes_names_the_mappings_layout(mapping, values):
 
 
 def test_an_input_that_the_model_refuses_is_its_own_error(recording, seeded):
-    with pytest.raises(ModelError, match="other channels"):
+    with pytest.raises(ModelError, match="number of channels"):
         tfpt.verify("i3d_rgb", recording=recording, model=seeded, inputs=np.zeros((1, 9, 193, 193, 2), "f4"))
 
 

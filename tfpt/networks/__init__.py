@@ -1,1 +1,1 @@
-"""Networks of both sides: PyTorch models with weights, their endpoints and inputs, and TensorFlow networks."""
+"""Networks on both sides: PyTorch models with weights, their endpoints and inputs, and TensorFlow networks."""

@@ -1,4 +1,4 @@
-"""Where a model runs: the devices of this machine, and what to say where their memory runs out."""
+"""The devices of this machine, and a single error for all the ways in which torch reports lack of memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tfpt.errors import TfptError
 from tfpt.tensors import format_shape
 
 _DEVICES = ("cpu", "cuda", "mps")
-# What torch and the C library say, on any device, where memory runs out.
+# What torch and the C library report, on any device, when memory runs out.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 def device_of(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
+    """The torch device with this name, if this machine has it.
 
     Raises:
-        TfptError: It has not.
+        TfptError: It does not.
 
     Example:
         >>> device_of("cpu")
@@ -35,14 +35,14 @@ def device_of(name: str) -> torch.device:
         number = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= number:
             raise TfptError(
-                f"torch {torch.__version__} finds no such CUDA device here",
+                f"torch {torch.__version__} does not find this CUDA device",
                 expected=", ".join(["cpu", *(f"cuda:{index}" for index in range(number))]),
                 got=name,
-                hint="--device cpu, or a torch that was built for CUDA" if not number else "--device cuda",
+                hint="--device cpu, or a torch built for CUDA" if not number else "--device cuda",
             )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise TfptError(
-            f"torch {torch.__version__} finds no such device here",
+            f"torch {torch.__version__} does not find this device",
             expected="cpu",
             got=name,
             hint="--device cpu",
@@ -54,10 +54,10 @@ def device_of(name: str) -> torch.device:
 def enough_memory(
     shape: tuple[int, ...] | None = None, hint: str = "lower --batch, --frames or --size"
 ) -> Iterator[None]:
-    """Let torch's various complaints about memory become one error, which says what to lower.
+    """Turn torch's various out-of-memory errors into one error that says what to lower.
 
     Args:
-        shape: That of the input, for the error.
+        shape: The shape of the input, for the error message.
         hint: What to lower.
 
     Raises:

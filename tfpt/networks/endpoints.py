@@ -1,4 +1,4 @@
-"""Activations by name: a mapping's endpoints in a PyTorch model, seen (and replaced) while it runs."""
+"""Activations by name: finds a mapping's endpoints in a PyTorch model, and observes or replaces them during a run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Inputs = Tensor | Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One activation under both names, its templates filled in.
+    """One activation under its names on both sides, with its templates filled in.
 
     Attributes:
-        tf: TensorFlow's name, by which recordings hold it.
-        op: The operation of a graph that computes it, or the name scope around it.
+        tf: TensorFlow's name, used in recordings.
+        op: The operation of the graph that computes it, or its name scope.
         pt: The path of the PyTorch module whose output it is.
-        layout: From TensorFlow's axes to PyTorch's; ``None`` where they are the same.
-        position: Where the mapping says so.
+        layout: From TensorFlow's axes to PyTorch's; ``None`` if they are the same.
+        position: Its position in the mapping.
     """
 
     tf: str
@@ -38,10 +38,10 @@ class Endpoint:
 
 
 def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...]:
-    """The mapping's endpoints that the model has, in the mapping's order; of one template, in the model's.
+    """The mapping's endpoints that the model has, in the mapping's order; those of one template in the model's order.
 
     Raises:
-        ModelError: The mapping has none, one of them reaches no module, or two reach the same.
+        ModelError: The mapping has no endpoints, one of them matches no module, or two match the same module.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -72,7 +72,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
             tf = row.tf.render(values)
             op = tf if row.op is None else row.op.render(values)
             if tf is None or op is None:
-                continue  # a number that the other side has no name for, such as a negative one
+                continue  # a number that the other side cannot have in a name, such as a negative one
             if path in found:
                 raise ModelError(
                     f"two endpoints are the output of {path}",
@@ -92,22 +92,22 @@ def watch(
     *,
     to_the_end: bool = False,
 ) -> list[str]:
-    """Run a model without gradients and show each module's output as it is computed.
+    """Run a model without gradients and pass each module's output to a function as it is computed.
 
     Args:
-        model: Any model. It is left in the mode it is in.
-        inputs: The one positional argument, or keyword arguments.
-        paths: The modules to see; of one that runs several times, the first time counts.
-        see: Called with a path and the module's output (of a tuple or a dict, its first tensor). The tensor is the
-            model's own, which later layers may change in place: keep a copy. What it returns, unless ``None``,
-            takes the output's place for everything that follows.
-        to_the_end: Run on after the last of `paths`.
+        model: Any model. Its mode (training or evaluation) is not changed.
+        inputs: The single positional argument, or keyword arguments.
+        paths: The modules to observe; if one runs several times, the first time counts.
+        see: Called with a path and the module's output (the first tensor of a tuple or dict). The tensor is the model's
+            own, which later layers may change in place: copy it to keep it. A returned tensor replaces the output in
+            everything that follows.
+        to_the_end: Continue after the last of `paths`.
 
     Returns:
         The paths that were reached, in the order in which they ran.
 
     Raises:
-        ModelError: No module stands at a path, or one gives no tensor.
+        ModelError: The model has no module at a path, or the module's output contains no tensor.
 
     Example:
         >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
@@ -148,7 +148,7 @@ def watch(
 
 
 def activations(model: nn.Module, inputs: Inputs, paths: Iterable[str]) -> dict[str, Tensor]:
-    """The outputs of the modules at `paths`, copied, in the order in which they ran; see `watch`.
+    """Copies of the outputs of the modules at `paths`, in the order in which they ran; see `watch`.
 
     Example:
         >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
@@ -165,19 +165,19 @@ def activations(model: nn.Module, inputs: Inputs, paths: Iterable[str]) -> dict[
 
 
 def first_tensor(output: Any, path: str) -> Tensor:
-    """The tensor that a module gives, or the first of several.
+    """A module's output, or the first tensor in it.
 
     Raises:
-        ModelError: There is none.
+        ModelError: The output contains no tensor.
     """
     for value in _parts(output):
         if isinstance(value, Tensor):
             return value
-    raise ModelError(f"the module {path} gives no tensor", got=type(output).__name__)
+    raise ModelError(f"the module {path} returns no tensor", got=type(output).__name__)
 
 
 def _parts(output: Any) -> Iterator[Any]:
-    """What an output holds, in its order: itself, or the parts of a tuple, list or dict, and theirs."""
+    """The leaves of an output, in order: the output itself, or the parts of a tuple, list or dict, recursively."""
     if isinstance(output, Mapping):
         output = list(output.values())
     if isinstance(output, tuple | list):
@@ -188,7 +188,7 @@ def _parts(output: Any) -> Iterator[Any]:
 
 
 def _with_first_tensor(output: Any, replacement: Tensor) -> Any:
-    """The output with another tensor in the place of its first; a dict or list is changed where it stands."""
+    """The output with its first tensor replaced; a dict or list is changed in place."""
     if isinstance(output, Tensor):
         return replacement
     pairs = output.items() if isinstance(output, Mapping) else enumerate(output)
@@ -204,4 +204,4 @@ def _with_first_tensor(output: Any, replacement: Tensor) -> Any:
 
 
 class _Enough(BaseException):
-    """Everything asked for has been seen."""
+    """All requested modules have been observed."""

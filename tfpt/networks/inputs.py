@@ -1,4 +1,4 @@
-"""What a network is fed, as its mapping describes it: shapes, values from a seed, and the way to PyTorch's axes."""
+"""The inputs of a network as its mapping describes them: shapes, generated values, and conversion of the axes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def input_axes(mapping: rows.Mapping) -> list[str]:
     """The letters of the input's axes in TensorFlow's order, such as ``b t h w c``.
 
     Raises:
-        MappingError: The mapping does not say.
+        MappingError: The mapping does not describe the input.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -31,7 +31,7 @@ def input_axes(mapping: rows.Mapping) -> list[str]:
     """
     if mapping.input.layout is None:
         raise MappingError(
-            f"the mapping {mapping.name} does not say what the network is fed",
+            f"the mapping {mapping.name} does not describe the network's input",
             where=str(mapping.path),
             expected='input: {layout: "b h w c -> b c h w", size: 224}',
         )
@@ -49,12 +49,12 @@ def input_shape(
     """The shape of an input, in TensorFlow's order of axes.
 
     Args:
-        frames: The size of axis ``t``, where there is one.
-        size: Height and width; the mapping's unless given.
-        channels: Unless given: 3 for ``kind: rgb``, 2 for ``kind: flow``; see also `channels_of`.
+        frames: The size of axis ``t``, if there is one.
+        size: Height and width in pixels; the mapping's by default.
+        channels: By default 3 for ``kind: rgb`` and 2 for ``kind: flow``; see also `channels_of`.
 
     Raises:
-        MappingError: The mapping leaves a size open, or has an axis besides ``b t h w c``.
+        MappingError: The mapping does not state a size, or has an axis other than ``b t h w c``.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -70,14 +70,14 @@ def input_shape(
             raise MappingError(
                 f"the mapping {mapping.name} does not say the size of the input's axis {axis!r}",
                 where=str(mapping.path),
-                expected="input: with kind: (for c) and size: (for h and w), and no axes but b t h w c",
+                expected="input: with kind: (for c) and size: (for h and w), and only the axes b t h w c",
                 got=f"layout: {mapping.input.layout}",
             )
     return tuple(int(sizes[axis] or 0) for axis in axes)
 
 
 def channels_of(model: nn.Module) -> int | None:
-    """The channels that a model's first convolution takes; ``None`` if it has none.
+    """The number of input channels of a model's first convolution; ``None`` if it has no convolution.
 
     Example:
         >>> channels_of(nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3, groups=2)))
@@ -90,7 +90,7 @@ def channels_of(model: nn.Module) -> int | None:
 
 
 def seeded_input(shape: tuple[int, ...], mapping: rows.Mapping, seed: int = 0) -> np.ndarray:
-    """Values spread evenly over the mapping's ``range:`` (else -1 to 1), float32: the same ones for the same seed.
+    """Uniform float32 values in the mapping's ``range:`` (by default -1 to 1), reproducible from the seed.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -103,10 +103,10 @@ def seeded_input(shape: tuple[int, ...], mapping: rows.Mapping, seed: int = 0) -
 
 
 def rearrange(array: Array, layout: Layout | str | None, *, back: bool = False) -> Array:
-    """The axes of an array or tensor as a layout says; `back` from its right side to its left.
+    """Rearrange the axes of an array or tensor by a layout; with `back`, from its right side to its left.
 
     Raises:
-        ModelError: The shape does not fit.
+        ModelError: The shape does not match the layout.
 
     Example:
         >>> rearrange(np.zeros((1, 16, 7, 5, 3)), "b t h w c -> b c t h w").shape

@@ -1,4 +1,4 @@
-"""A mapping's model with weights in it: from a TensorFlow checkpoint, or from a file that `convert` wrote."""
+"""Loads a mapping's model with weights: from a TensorFlow checkpoint, or from a file that `convert` wrote."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ def load(
     optimize: bool = False,
     check: bool = True,
 ) -> torch.nn.Module:
-    """Build a mapping's model, check how its layers behave, and fill it.
+    """Build a mapping's model, check the behavior of its layers, and load its weights.
 
     Args:
         mapping: A bundled name or a path.
         path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
+        dequantize: Convert quantized weights to the float32 values they represent.
+        adapt: Replace stock torch layers that do not pad as TensorFlow does with those of `tfpt.nn`.
         trust: Import the model even from outside the trusted packages.
-        device: Where the model is to be.
-        optimize: Return the faster form of the model, for inference only; see `tfpt.networks.optimization`.
-        check: Refuse a model whose layers contradict the mapping; ``False`` fills it all the same, for `tfpt.verify`
-            to show what it computes.
+        device: The torch device for the model.
+        optimize: Return a faster form of the model, for inference only; see `tfpt.networks.optimization`.
+        check: Refuse a model whose layers contradict the mapping; ``False`` loads it anyway, so that `tfpt.verify` can
+            show what it computes.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        PlanError: The mapping does not fit the checkpoint.
-        ModelError: The weights are not those of the model, or a layer contradicts the mapping.
-        DtypeError: The model has a parameter in a dtype that cannot hold its values.
+        PlanError: The mapping does not match the checkpoint.
+        ModelError: The weights do not belong to the model, or a layer contradicts the mapping.
+        DtypeError: A parameter's dtype in the model cannot represent its values.
 
     Example:
         >>> import tempfile, tfpt
@@ -73,11 +73,11 @@ def load(
     """
     from tfpt.networks.devices import device_of
 
-    place = device_of(device)
+    torch_device = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
     with closing(open_source(path, dequantize=dequantize, by_path=compiled.names_are_paths)) as source:
         model = _filled(compiled, source, str(path), adapt=adapt, trust=trust, check=check)
-    model = model.to(place)
+    model = model.to(torch_device)
     if optimize:
         from tfpt.networks.optimization import optimize as faster
 
@@ -88,7 +88,7 @@ def load(
 def _filled(
     compiled: rows.Mapping, source: Source, path: str, *, adapt: bool, trust: bool, check: bool
 ) -> torch.nn.Module:
-    """The mapping's model with the values of a source."""
+    """The mapping's model with the values of a source loaded."""
     from tfpt.networks.behavior import adapt_model, check_behavior
 
     def build(device: str) -> torch.nn.Module:
@@ -101,7 +101,7 @@ def _filled(
         model = build("meta")
     except UntrustedError:
         raise
-    except ModelError:  # perhaps one that computes while it is made, which shapes alone do not allow
+    except ModelError:  # perhaps its constructor computes with values, which meta tensors do not have
         model = build("cpu")
     if check:
         contradictions = [finding for finding in check_behavior(model, compiled) if finding.stops]
@@ -111,7 +111,7 @@ def _filled(
         _check_fit(model, source.specs, path)
         wanted = model_specs(model)
         tensors: Mapping[str, np.ndarray] = {
-            name: _as_the_model_has_it(source.read(name), wanted[name], path) for name in source.specs
+            name: _in_model_dtype(source.read(name), wanted[name], path) for name in source.specs
         }
     else:
         plan = make_plan(
@@ -130,23 +130,23 @@ def _filled(
         if not plan.ok:
             raise PlanError(plan)
         tensors = translated(plan, source, None if kept is None else kept.values)
-    if not _is_made_of_its_state(model):
+    if not _state_is_complete(model):
         model = build("cpu")
     _fill(model, {name: _tensor(array) for name, array in tensors.items()})
     return model
 
 
-def _is_made_of_its_state(model: torch.nn.Module) -> bool:
-    """Whether the state dict makes a model on the meta device whole: what weights say nothing of must be made anew.
+def _state_is_complete(model: torch.nn.Module) -> bool:
+    """Whether loading the state dict into a model on the meta device completes it; otherwise it is built again.
 
-    Then no random values need be drawn first, which for most models takes longer than all the rest.
+    If so, no random initial values have to be drawn, which for most models takes longer than everything else.
     """
     import torch
 
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    held = {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
-    tied = len({id(tensor) for tensor in held.values()}) < len(held)
-    apart = any(
+    named = {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
+    tied = len({id(tensor) for tensor in named.values()}) < len(named)
+    unregistered = any(
         isinstance(tensor, torch.Tensor)
         for module in model.modules()
         for name, value in vars(module).items()
@@ -159,7 +159,7 @@ def _is_made_of_its_state(model: torch.nn.Module) -> bool:
             else (value,)
         )
     )
-    return not tied and not apart and set(held) == set(model.state_dict())
+    return not tied and not unregistered and set(named) == set(model.state_dict())
 
 
 def _fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -167,7 +167,7 @@ def _fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     if not any(value.is_meta for value in state.values()):
         model.load_state_dict(tensors)
         return
-    # The copy is the model's own: what is read may be a view of a file.
+    # Copied, because what is read may be a view of a file.
     own = {name: tensor.to(state[name].dtype, copy=True) for name, tensor in tensors.items()}
     model.load_state_dict(own, assign=True)
 
@@ -177,27 +177,28 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
     kind = array.dtype.name
     with warnings.catch_warnings():
-        # The values are copied into the model at once, so that the file they are a view of is read-only is no matter.
+        # The values are copied into the model at once, so it does not matter that they are a read-only view of a file.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        if array.dtype.isbuiltin == 2:  # ml_dtypes' types, which torch.from_numpy does not know
-            if not hasattr(torch, kind):  # nor torch at all: float32 holds every value of them
+        if array.dtype.isbuiltin == 2:  # a dtype of ml_dtypes, which torch.from_numpy does not know
+            if not hasattr(torch, kind):  # nor torch itself: float32 represents all of its values
                 return torch.from_numpy(array.astype(np.float32))
             return torch.from_numpy(array.view(f"i{array.dtype.itemsize}")).view(getattr(torch, kind))
         return torch.from_numpy(array)
 
 
-def _as_the_model_has_it(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
-    """A file's values in the dtype of the model's parameter, which may be a narrower one."""
-    held = DTYPES[spec.dtype].numpy if spec.dtype in DTYPES else None
-    if held is None or array.dtype.kind == "O":
+def _in_model_dtype(array: np.ndarray, spec: TensorSpec, path: str) -> np.ndarray:
+    """A file's values in the dtype of the model's parameter, which may be narrower."""
+    dtype = DTYPES[spec.dtype].numpy if spec.dtype in DTYPES else None
+    if dtype is None or array.dtype.kind == "O":
         return array
-    written = cast(array, held)
+    written = cast(array, dtype)
     lost = loss(array, written)
     if lost is not None:
         raise DtypeError(
-            f"{spec.dtype}, in which the model has {spec.name}, cannot hold {_count(lost.count, 'value')} of the file",
+            f"{spec.dtype}, the model's dtype of {spec.name}, cannot represent "
+            f"{_count(lost.count, 'value')} of the file",
             where=path,
-            expected=f"values that {spec.dtype} can hold",
+            expected=f"values that {spec.dtype} can represent",
             got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
         )
     return np.ascontiguousarray(written).reshape(array.shape)
@@ -225,7 +226,7 @@ def _check_fit(model: torch.nn.Module, specs: Mapping[str, TensorSpec], path: st
             )
     if mistakes:
         raise ModelError(
-            f"the file does not hold the weights of this model: {_count(len(mistakes), 'difference')}",
+            f"the file does not have the weights of this model: {_count(len(mistakes), 'difference')}",
             where=path,
             hint="tfpt diff --mapping MAPPING CHECKPOINT WEIGHTS",
             causes=mistakes[:20],

@@ -1,9 +1,9 @@
-"""The faster form of a model: it computes the same numbers, for inference alone.
+"""Optimizes a model for inference: it computes the same numbers faster.
 
-A module offers its faster form as a method ``optimized()``, which returns a module to stand in its place; see
-`tfpt.models.i3d` for one. Pairs of a convolution and a batch norm in a ``torch.nn.Sequential``, with or without a ReLU
-behind them, are folded in any model. Classes derived from torch's that compute otherwise, and modules with hooks, are
-left as they are.
+A module may offer its own faster form as a method ``optimized()``, which returns a replacement; see `tfpt.models.i3d`.
+In any model, a convolution and a batch norm that follow each other in a ``torch.nn.Sequential``, with or without a ReLU
+after them, are folded. Subclasses of torch's layers that compute something else, and modules with hooks, are not
+changed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def optimize(model: nn.Module) -> nn.Module:
-    """A copy of the model that computes the same, faster, and is for inference only.
+    """Return a copy of the model that computes the same faster, for inference only.
 
-    Batch norms are folded into the convolutions before them, so outputs agree to rounding (1e-6 of the largest), not
-    in every bit; parameters are frozen and their names change. Modules keep their paths, except for those inside a
-    folded one. On a CPU, activations are kept in the channels-last format.
+    Batch norms are folded into the convolutions before them, so outputs agree up to rounding (1e-6 of the largest
+    value), not bit for bit; parameters are frozen and renamed. Modules keep their paths, except those inside a folded
+    one. On a CPU, activations are in the channels-last memory format.
 
     Args:
-        model: In evaluation mode, all of it: folding takes the running statistics as they are.
+        model: A model in evaluation mode throughout, because folding uses the running statistics.
 
     Raises:
-        ModelError: The model or a part of it is in training mode, or has parameters that are not there yet.
+        ModelError: The model or a part of it is in training mode, or has uninitialized (lazy) parameters.
 
     Example:
         >>> import torch
@@ -57,18 +57,18 @@ def optimize(model: nn.Module) -> nn.Module:
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(value):
             raise ModelError(
-                "a model whose parameters are not there yet cannot be optimized",
+                "a model with uninitialized parameters cannot be optimized",
                 where=name,
                 expected="values",
                 got="a lazy parameter",
-                hint="run the model once",
+                hint="run the model once to initialize it",
             )
     faster = _optimized(copy.deepcopy(model), {})
     return faster.eval().requires_grad_(False)
 
 
 def _optimized(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """The module's faster form; `done` has those of the modules before, so that one used twice stays one."""
+    """The module's faster form; `done` maps modules to theirs, so that a shared module stays shared."""
     if module in done:
         return done[module]
     own = getattr(module, "optimized", None)
@@ -85,15 +85,15 @@ def _optimized(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module
 
 
 def _fold_pairs(layers: Any) -> None:
-    """Fold convolution, batch norm and ReLU that follow each other; an identity stays in the places of the last two."""
+    """Fold consecutive convolution, batch norm and ReLU; identities take the places of the last two."""
     for index, layer in enumerate(layers):
         after = list(layers[index + 1 : index + 3])
         if not _is(layer, _CONVS) or not after or not _folds(layer, after[0]):
             continue
         relu = len(after) == 2 and type(after[1]) is nn.ReLU and not _has_hooks(after[1])
         layers[index] = FoldedConv(layer, after[0], relu=relu)
-        for place in range(index + 1, index + 2 + relu):
-            layers[place] = nn.Identity()
+        for folded in range(index + 1, index + 2 + relu):
+            layers[folded] = nn.Identity()
 
 
 def _folds(conv: Any, norm: Any) -> bool:
@@ -108,10 +108,10 @@ def _folds(conv: Any, norm: Any) -> bool:
 
 
 def _is(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Whether a module is of one of these classes, or of one derived from it that computes alike.
+    """Whether a module is an instance of one of these classes, or of a subclass that computes the same.
 
-    A weight standardized on the way, or an activation behind the norm, is a method of a derived class; a
-    parametrization (such as a weight norm) derives a class that has all methods of its own, and is one of these.
+    A subclass that standardizes its weight, or adds an activation after the norm, overrides a method; parametrization
+    (such as weight norm) creates a subclass that overrides none of them, and counts.
     """
     computes = ("forward", "_conv_forward")
     return "forward" not in vars(module) and any(

@@ -1,10 +1,17 @@
-"""Layers that compute what TensorFlow computes: convolutions and pools with its padding rules.
+"""Layers that compute what TensorFlow computes: convolutions and pools with TensorFlow's padding rules.
 
-Every layer says its rule as `tf_padding`, one of ``"same"``, ``"valid"`` and ``"symmetric"``.
+They are drop-in subclasses of torch's layers with the same parameter names. The argument `padding` is one of ``"same"``
+(the default), ``"valid"`` and ``"symmetric"`` (see `tfpt.nn.padding`), and is kept as the attribute `tf_padding`.
 
-They follow TensorFlow's documentation, as its GPU kernels do. Its CPU kernels depart from it in one case: three
-dimensions and a stride of at least the kernel's size + 2 along one of them. There, depending on the processor, they may
-read other positions (size 3, kernel 1, stride 3: index 1 instead of 0).
+The layers follow TensorFlow's documentation, as its GPU kernels do. Its CPU kernels deviate in one case: in three
+dimensions with a stride of at least the kernel size + 2 along one of them. Depending on the processor, they may then
+read other positions (with size 3, kernel size 1 and stride 3: index 1 instead of 0).
+
+Example:
+    >>> import torch
+    >>> layer = Conv2d(3, 5, kernel_size=3, stride=2)
+    >>> layer(torch.zeros(1, 3, 224, 224)).shape, same_pads(224, kernel=3, stride=2)
+    (torch.Size([1, 5, 112, 112]), (0, 1))
 """
 
 from tfpt.nn.adapt import adapt

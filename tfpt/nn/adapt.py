@@ -1,4 +1,4 @@
-"""A stock torch layer made into one that pads as TensorFlow does, around the same parameters."""
+"""Replaces a stock torch layer with one that pads as TensorFlow does and shares its parameters."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _AVG_POOLS: dict[type[nn.Module], Any] = {
     nn.AvgPool2d: AvgPool2d,
     nn.AvgPool3d: AvgPool3d,
 }
-# A layer of tfpt.nn is taken, too: its rule is replaced.
+# Layers of tfpt.nn are accepted too; their rule is replaced.
 for _table in (_CONVS, _MAX_POOLS, _AVG_POOLS):
     _table.update({ours: ours for ours in tuple(_table.values())})
 
 
 def adapt(module: nn.Module, padding: str) -> nn.Module:
-    """The layer of `tfpt.nn` that is `module` in everything but its padding.
+    """Return the layer of `tfpt.nn` that differs from `module` only in its padding.
 
-    Parameters are the same objects, not copies, so an optimizer that holds them still does. Kernel, stride,
-    dilation, groups and train mode are kept; the module's own pads are replaced by the rule. Under ``"symmetric"``
-    an average pool keeps its `count_include_pad`, otherwise pads are not counted.
+    Parameters are shared, not copied, so optimizers that refer to them remain valid. Kernel size, stride, dilation,
+    groups and training mode are kept; the module's own padding is replaced by the rule. Under ``"symmetric"`` an
+    average pool keeps its `count_include_pad`; otherwise padding is not counted.
 
     Args:
         module: A convolution, max-pool or average pool of ``torch.nn`` or `tfpt.nn`, in 1 to 3 dimensions.
         padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
 
     Raises:
-        ModelError: It is another layer, a subclass with ways of its own, or it has an option that the rule
-            leaves no room for (`padding_mode`, `return_indices`, `divisor_override`, `ceil_mode`, hooks).
+        ModelError: The module is another layer or a subclass, or has an option that is incompatible with the rule
+            (`padding_mode`, `return_indices`, `divisor_override`, `ceil_mode`, hooks).
 
     Example:
         >>> stock = nn.Conv2d(3, 5, kernel_size=7, stride=2, padding=3)
@@ -63,10 +63,10 @@ def adapt(module: nn.Module, padding: str) -> nn.Module:
     elif kind in _AVG_POOLS:
         layer = _avg_pool(module, padding)
     else:
-        raise _refusal(module, padding, "only these layers, not what derives from them, can be adapted")
+        raise _refusal(module, padding, "only these layers, not subclasses of them, can be adapted")
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         raise _refusal(
-            module, padding, "it has hooks, which would be lost", "remove them, adapt, add them again"
+            module, padding, "its hooks would be lost", "remove the hooks, adapt, and register them again"
         )
     return layer.train(module.training)
 
@@ -104,7 +104,7 @@ def _conv(module: Any, padding: str) -> nn.Module:
 
 def _max_pool(module: Any, padding: str) -> nn.Module:
     if module.return_indices:
-        raise _refusal(module, padding, "it returns indices, which would count the pads")
+        raise _refusal(module, padding, "it returns indices, which would be those of the padded input")
     _refuse_ceil_mode(module, padding)
     layer: nn.Module = _MAX_POOLS[type(module)](module.kernel_size, module.stride, padding, module.dilation)
     return layer
@@ -112,7 +112,8 @@ def _max_pool(module: Any, padding: str) -> nn.Module:
 
 def _avg_pool(module: Any, padding: str) -> nn.Module:
     if getattr(module, "divisor_override", None) is not None:
-        raise _refusal(module, padding, f"it divides by {module.divisor_override}, not by the window's taps")
+        why = f"it divides by {module.divisor_override}, not by the number of kernel positions"
+        raise _refusal(module, padding, why)
     _refuse_ceil_mode(module, padding)
     layer: nn.Module = _AVG_POOLS[type(module)](
         module.kernel_size,
@@ -125,7 +126,7 @@ def _avg_pool(module: Any, padding: str) -> nn.Module:
 
 
 def _refuse_ceil_mode(module: Any, padding: str) -> None:
-    # SAME has windows that stand out at the end, which is what ports use ceil_mode for; the other rules have none.
+    # SAME has windows that extend beyond the end, which ports use ceil_mode for; the other rules do not.
     if module.ceil_mode and padding != "same":
         raise _refusal(
             module,

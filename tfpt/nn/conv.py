@@ -1,9 +1,9 @@
 """Convolutions that pad as TensorFlow does, in one, two and three dimensions.
 
-Each is a ``torch.nn.Conv`` with the same parameter names, so checkpoints load as they are and
-``isinstance(layer, torch.nn.Conv3d)`` holds. `padding` is one of the rules of `tfpt.nn.padding`, in place of
-torch's numbers, and is kept as `tf_padding`. Nothing is copied unless a dimension's pads are uneven. They export
-for sizes left open, too, as long as ``torch.export`` is not strict (its default).
+Each is a subclass of torch's convolution with the same parameter names, so checkpoints load unchanged. `padding` is one
+of the rules of `tfpt.nn.padding` instead of torch's numbers, and is kept as `tf_padding`. The input is copied only if
+the padding of a dimension is uneven. The layers can be exported with dynamic sizes if ``torch.export`` is not strict
+(its default).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 
 
 class _Conv(_ConvNd):
-    """The part that does not depend on the number of dimensions.
+    """The common part for any number of dimensions.
 
     Attributes:
         tf_padding: The rule: ``"same"``, ``"valid"`` or ``"symmetric"``.
-        padding: torch's numbers where they say the same at every input size, else 0.
+        padding: The equivalent padding of a torch layer if it is the same for all input sizes, else 0.
     """
 
     _dimensions: ClassVar[int]
@@ -51,7 +51,7 @@ class _Conv(_ConvNd):
         kernel_size = per_dimension(kernel_size, self._dimensions, "kernel_size")
         stride = per_dimension(stride, self._dimensions, "stride")
         dilation = per_dimension(dilation, self._dimensions, "dilation")
-        # Next in line is torch.nn.Conv1d, 2d or 3d, not the _ConvNd that mypy sees.
+        # The next class in the MRO is torch.nn.Conv1d, 2d or 3d, not the _ConvNd that mypy sees.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
             out_channels,
@@ -68,46 +68,48 @@ class _Conv(_ConvNd):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
         sizes = input.shape[-self._dimensions :]
-        even, rest, whole = [], [], True
+        even, uneven, copy = [], [], False
         for before, after in pads_per_dimension(
             self.tf_padding, sizes, self.kernel_size, self.stride, self.dilation
         ):
             if isinstance(before, torch.SymInt):
-                # A graph of every size (torch.export): to ask whether its pads are even would limit the sizes.
+                # A graph with symbolic sizes (torch.export): a comparison of its pads would constrain the sizes.
                 even.append(0)
-                rest.append((before, after))
-                whole = False
+                uneven.append((before, after))
+                copy = True
             else:
-                even.append(before)  # the operator adds these by itself, for nothing
-                rest.append((0, after - before))
-                whole = whole and after == before
-        if not whole:
-            input = functional.pad(input, [pad for both in reversed(rest) for pad in both])  # noqa: A001
+                even.append(before)  # the operator itself applies these, at no cost
+                uneven.append((0, after - before))
+                copy = copy or after != before
+        if copy:
+            input = functional.pad(input, [pad for pads in reversed(uneven) for pad in pads])  # noqa: A001
         return type(self)._convolve(input, weight, bias, self.stride, even, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        """Torch's description, with the rule at its end."""
+        """Torch's description, followed by the padding rule."""
         text: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{text}, tf_padding={self.tf_padding!r}"
 
 
 class Conv1d(_Conv, nn.Conv1d):
-    """A convolution over (batch, channels, width), or without the batch.
+    """A convolution that pads as TensorFlow does.
+
+    Input and output are (batch, channels, width) or (channels, width), in the dtype of the parameters.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size: Taps.
-        stride: Positions between windows.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        kernel_size: Size of the kernel.
+        stride: Stride of the kernel.
         padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
-        dilation: Positions between taps; together with a stride too, which TensorFlow's CPU kernels refuse.
-        groups: As in torch: channels are convolved in that many separate groups.
-        bias: Whether there is one.
-        device: Where the parameters are.
-        dtype: That of the parameters.
+        dilation: Spacing between kernel elements; may be combined with a stride, which TensorFlow's CPU kernels refuse.
+        groups: Number of separate groups of channels, as in torch.
+        bias: Whether to add a bias.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
 
     Raises:
-        ModelError: No such padding rule, or numbers below 1.
+        ModelError: There is no such padding rule, or a number is below 1.
 
     Example:
         >>> layer = Conv1d(2, 5, kernel_size=4, stride=3)
@@ -122,7 +124,7 @@ class Conv1d(_Conv, nn.Conv1d):
 
 
 class Conv2d(_Conv, nn.Conv2d):
-    """A convolution over (batch, channels, height, width), or without the batch; arguments as for `Conv1d`.
+    """A convolution over (batch, channels, height, width) or (channels, height, width); arguments as for `Conv1d`.
 
     Example:
         >>> Conv2d(3, 5, kernel_size=(3, 2), stride=2)
@@ -134,7 +136,7 @@ class Conv2d(_Conv, nn.Conv2d):
 
 
 class Conv3d(_Conv, nn.Conv3d):
-    """A convolution over (batch, channels, time, height, width), or without the batch; see `Conv1d`.
+    """A convolution over (batch, channels, time, height, width), the batch optional; arguments as for `Conv1d`.
 
     Example:
         >>> layer = Conv3d(3, 64, kernel_size=7, stride=2, bias=False)

@@ -1,11 +1,12 @@
-"""Layers for inference alone: a convolution with its batch norm and ReLU in one, and branches without a concatenation.
+"""Faster layers for inference: a convolution with batch norm and ReLU folded in, and branches without concatenation.
 
-On a CPU both keep their activations in torch's channels-last format. Measured with torch 2.13 on two cores with AVX-512
-(`python benchmarks/forward_i3d.py`), what a usual port spends there:
+On a CPU both keep activations in torch's channels-last memory format. What they avoid, measured with torch 2.13 on two
+cores with AVX-512 (`python benchmarks/forward_i3d.py`):
 
-- torch takes oneDNN's convolution only above 20,480 input rows (aten/src/ATen/native/Convolution.cpp, `use_mkldnn`),
-  and below that, at a batch of one, an unfolding kernel that took 66 of 347 ms. Here oneDNN is called always.
-- A convolution of kernel 1 is one matrix product on channels-last activations, which no copy precedes or follows.
+- torch uses oneDNN's convolution only above 20,480 input rows (aten/src/ATen/native/Convolution.cpp, `use_mkldnn`).
+  Below that, at a batch size of one, it uses an unfolding kernel that took 66 of 347 ms. These layers always use
+  oneDNN.
+- A convolution with kernel size 1 is a single matrix product on channels-last activations, without copies.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class FoldedConv(nn.Module):
-    """A convolution of fixed weights, with a batch norm folded in and a ReLU at its end.
+    """A convolution with fixed weights, a batch norm folded into them, and an optional ReLU.
 
-    Takes and gives (batch, channels, …positions) in one to three dimensions.
+    Input and output are (batch, channels, …spatial) with one to three spatial dimensions, in the weight's dtype.
 
     Args:
-        conv: A ``torch.nn.Conv1d``, 2d or 3d; of `tfpt.nn`, its `tf_padding` holds here too.
-        norm: The batch norm that follows it, in evaluation mode. The product is rounded once.
+        conv: A ``torch.nn.Conv1d``, ``Conv2d`` or ``Conv3d``, or one of `tfpt.nn`, whose `tf_padding` is kept.
+        norm: The batch norm that follows it, in evaluation mode; folded in float64 and rounded once. Optional.
         relu: Whether a ReLU follows.
 
     Raises:
-        ModelError: The convolution pads with other values than zeros, or the norm has no running statistics.
+        ModelError: The convolution does not pad with zeros, the norm has no running statistics, or, when called, the
+            input has another number of dimensions.
 
     Example:
         >>> conv, norm = nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5).eval()
@@ -65,19 +67,19 @@ class FoldedConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activations.
+        """Compute the activations.
 
         Raises:
-            ModelError: The input has another number of axes, such as no batch.
+            ModelError: The input does not have the layer's number of dimensions, batch included.
         """
         if x.ndim != self.dimensions + 2:
-            # The matrix product would take whichever axis comes second for the channels.
+            # The matrix product would otherwise take any second dimension for the channels.
             raise ModelError(
-                "a folded convolution takes a batch",
-                expected=f"{self.dimensions + 2} axes: batch, channels, positions",
+                "a folded convolution needs a batch dimension",
+                expected=f"{self.dimensions + 2} dimensions: batch, channels, then spatial",
                 got=str(tuple(x.shape)),
             )
-        # Elsewhere than on a CPU activations are contiguous, and a product over channels would copy them first.
+        # On other devices activations are contiguous, and a product over the channels would copy them first.
         product = self._pointwise and x.device.type == "cpu"
         out = self._matrix_product(x) if product else self._convolution(x)
         if not self.relu:
@@ -86,13 +88,13 @@ class FoldedConv(nn.Module):
 
     @property
     def pointwise(self) -> bool:
-        """Whether it looks at one position at a time: a matrix product over the channels."""
+        """Whether the kernel size and stride are 1: then it is a matrix product over the channels."""
         return self._pointwise
 
     def write(self, x: Tensor, out: Tensor) -> None:
-        """The activations of a pointwise convolution into `out`, (batch, …positions, channels).
+        """Write the activations of a pointwise convolution into `out`, (batch, …spatial, channels).
 
-        The last axis of `out` may be a part of a longer one.
+        The last dimension of `out` may be a slice of a longer one.
         """
         rows = out.view(-1, out.shape[-1])
         torch.addmm(self.bias, x.movedim(1, -1).reshape(-1, x.shape[1]), self.weight.flatten(1).t(), out=rows)
@@ -113,7 +115,7 @@ class FoldedConv(nn.Module):
                 x = functional.pad(_channels_last(x), [pad for pair in reversed(both) for pad in pair])
                 padding = (0,) * self.dimensions
         if not isinstance(padding, str) and _takes_onednn(x, self.weight):
-            # Not functional.conv3d: that leaves small inputs to a slower kernel, see above.
+            # Not functional.conv3d, which uses a slower kernel for small inputs (see the top of this file).
             result: Tensor = torch.ops.aten.mkldnn_convolution(
                 _channels_last(x), self.weight, self.bias, padding, self.stride, self.dilation, self.groups
             )
@@ -122,7 +124,7 @@ class FoldedConv(nn.Module):
         return convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        """The convolution, and whether a ReLU ends it."""
+        """The settings of the convolution, and whether it includes a ReLU."""
         rule = f"tf_padding={self.tf_padding!r}" if self.tf_padding is not None else f"padding={self.padding}"
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
@@ -131,10 +133,10 @@ class FoldedConv(nn.Module):
 
 
 class Branches(nn.Module):
-    """Branches over one input, their channels one after the other, each written where it belongs.
+    """Branches over the same input with their outputs joined along the channels, each written directly to its slice.
 
-    Takes and gives (batch, channels, …positions). Under autograd, in a compiled graph and off the CPU the branches are
-    concatenated as usual.
+    Input and output are (batch, channels, …spatial); all branches must produce the same spatial sizes. Under autograd,
+    in compiled graphs and on devices other than the CPU, the outputs are concatenated with ``torch.cat``.
 
     Args:
         branches: The branches by name, in the order of their channels.
@@ -153,8 +155,8 @@ class Branches(nn.Module):
             self.add_module(name, branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The branches' outputs along the channels."""
-        # Not children(), which names a branch that is here twice once.
+        """Compute the branches' outputs, joined along the channels."""
+        # Not children(), which lists a shared branch only once.
         branches = [branch for branch in self._modules.values() if branch is not None]
         if x.ndim not in _FORMATS or not _is_eager_on_cpu(x):
             return torch.cat([branch(x) for branch in branches], dim=1)
@@ -171,7 +173,7 @@ class Branches(nn.Module):
 
 
 def _up_to_pointwise(branch: nn.Module, x: Tensor) -> tuple[Tensor, FoldedConv | None]:
-    """What a branch hands to the pointwise convolution at its end, and that; or its output and ``None``."""
+    """The input and the pointwise convolution at the end of a branch; or the branch's output and ``None``."""
     layers = list(branch) if isinstance(branch, nn.Sequential) else [branch]
     last = layers[-1] if layers else None
     if not isinstance(last, FoldedConv) or not last.pointwise or _is_watched(branch) or _is_watched(last):
@@ -182,7 +184,7 @@ def _up_to_pointwise(branch: nn.Module, x: Tensor) -> tuple[Tensor, FoldedConv |
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for the module to be called."""
+    """Whether the module has hooks, which only run if it is called."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
@@ -191,7 +193,7 @@ def _differentiates(x: Tensor) -> bool:
 
 
 def _is_eager_on_cpu(x: Tensor) -> bool:
-    """Whether results may be written in place: not under autograd or autocast, nor where a graph is being made."""
+    """Whether results may be written in place: no autograd or autocast, and no graph is being traced or compiled."""
     return (
         x.device.type == "cpu"
         and not _differentiates(x)
@@ -201,12 +203,12 @@ def _is_eager_on_cpu(x: Tensor) -> bool:
 
 
 def _fold(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Weight and bias of convolution and norm in one, multiplied out in float64 and rounded once."""
+    """Weight and bias of convolution and norm combined, computed in float64 and rounded once."""
     weight = conv.weight.detach().double()
     bias = weight.new_zeros(weight.shape[0]) if conv.bias is None else conv.bias.detach().double()
     if norm is not None:
         if norm.running_var is None:
-            raise ModelError("a norm without running statistics cannot be folded", got=repr(norm))
+            raise ModelError("a batch norm without running statistics cannot be folded", got=repr(norm))
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         if norm.weight is not None:
             scale = scale * norm.weight.detach().double()

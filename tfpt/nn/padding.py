@@ -1,17 +1,17 @@
-"""How much TensorFlow pads: arithmetic on the sizes of one dimension, no tensors.
+"""How much TensorFlow pads: arithmetic on the sizes of one dimension, without tensors.
 
-A kernel of `kernel` taps, `dilation` apart, spans ``(kernel - 1) * dilation + 1`` positions. The three rules:
+A kernel of size `kernel` with dilation `dilation` spans ``(kernel - 1) * dilation + 1`` positions. The three rules:
 
 ========== ============================================== =================================
 rule       outputs                                        pads
 ========== ============================================== =================================
-same       ``ceil(size / stride)``                        as few as that takes, see below
+same       ``ceil(size / stride)``                        as few as that requires, see below
 valid      ``floor((size - span) / stride) + 1``          none
 symmetric  ``floor((size + 2p - span) / stride) + 1``     ``p = floor(span / 2)`` on each side
 ========== ============================================== =================================
 
-SAME adds ``max((outputs - 1) * stride + span - size, 0)`` positions in all, half of them in front and the odd one
-at the end (https://www.tensorflow.org/api_docs/python/tf/nn, "Notes on padding").
+SAME adds ``max((outputs - 1) * stride + span - size, 0)`` positions in total: half of them at the start, and if the
+number is odd, the extra one at the end (https://www.tensorflow.org/api_docs/python/tf/nn, "Notes on padding").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PADDINGS = ("same", "valid", "symmetric")
 
 
 def check_padding(padding: object) -> str:
-    """The padding rule, if it is one of `PADDINGS`.
+    """Return the padding rule if it is one of `PADDINGS`.
 
     Raises:
         ModelError: It is not; case matters, as in a mapping.
@@ -41,10 +41,10 @@ def check_padding(padding: object) -> str:
 
 
 def per_dimension(value: int | Sequence[int], dimensions: int, what: str) -> tuple[int, ...]:
-    """One positive number for each dimension, from one for all or a sequence.
+    """Expand a number, or check a sequence, to one positive integer per dimension.
 
     Args:
-        what: What the numbers are, for the error.
+        what: The name of the argument, for the error message.
 
     Raises:
         ModelError: The sequence has another length, or a number is below 1.
@@ -56,13 +56,13 @@ def per_dimension(value: int | Sequence[int], dimensions: int, what: str) -> tup
     numbers = (value,) * dimensions if isinstance(value, int) else tuple(value)
     if len(numbers) != dimensions or min(numbers) < 1:
         raise ModelError(
-            f"{what} does not fit", expected=f"{dimensions} whole numbers of 1 or more", got=repr(value)
+            f"{what} does not fit", expected=f"{dimensions} integers of at least 1", got=repr(value)
         )
     return numbers
 
 
 def span(kernel: int, dilation: int = 1) -> int:
-    """The positions from a dilated kernel's first tap to its last, both counted.
+    """The number of positions from the first to the last element of a dilated kernel.
 
     Example:
         >>> span(3), span(3, dilation=2)
@@ -72,38 +72,32 @@ def span(kernel: int, dilation: int = 1) -> int:
 
 
 def same_pads(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
-    """The (before, after) that TensorFlow's SAME adds to `size` positions.
+    """How many positions TensorFlow's SAME adds (before, after) to a dimension of `size` positions.
 
-    `size` may be a ``torch.SymInt``; then the pads are, too.
+    Source: https://www.tensorflow.org/api_docs/python/tf/nn, "Notes on padding". If `size` is a ``torch.SymInt``, so
+    are the results.
+
+    Args:
+        size: The input size along one dimension, in positions.
+        kernel: The kernel size along that dimension.
+        stride: The stride along that dimension.
+        dilation: The dilation along that dimension.
 
     Example:
         >>> same_pads(224, kernel=7, stride=2), same_pads(225, kernel=7, stride=2)
         ((2, 3), (3, 3))
     """
-    last = (size - 1) // stride * stride  # where the last window starts, so that ceil(size / stride) do
+    last = (size - 1) // stride * stride  # start of the last of ceil(size / stride) windows, before padding
     total = last + span(kernel, dilation) - size
-    if span(kernel, dilation) < stride:  # else it is never below 0, and a symbolic size needs no comparison
+    if (
+        span(kernel, dilation) < stride
+    ):  # otherwise it is never negative, and a symbolic size needs no comparison
         total = sym_max(total, 0)  # type: ignore[no-untyped-call]
     return total // 2, total - total // 2
 
 
-def same_pads_of_every_size(kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int] | None:
-    """SAME's (before, after) where it does not depend on the size, else ``None``.
-
-    Example:
-        >>> same_pads_of_every_size(3), same_pads_of_every_size(1, stride=2)
-        ((1, 1), (0, 0))
-        >>> same_pads_of_every_size(3, stride=2) is None
-        True
-    """
-    # A size one above a multiple of the stride needs span - 1, a multiple needs less unless the stride is 1.
-    if stride == 1 or kernel == 1:
-        return same_pads(1, kernel, stride, dilation)
-    return None
-
-
 def symmetric_pads(kernel: int, dilation: int = 1) -> tuple[int, int]:
-    """Half the span on both sides, so that an odd span at stride 1 keeps the size.
+    """Half the span on each side; with an odd span and stride 1 the output has the input's size.
 
     Example:
         >>> symmetric_pads(7), symmetric_pads(2), symmetric_pads(3, dilation=2)
@@ -114,7 +108,7 @@ def symmetric_pads(kernel: int, dilation: int = 1) -> tuple[int, int]:
 
 
 def pads(padding: str, size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
-    """The (before, after) of one rule at one size.
+    """The padding (before, after) by a rule at one input size.
 
     Raises:
         ModelError: There is no such rule.
@@ -123,21 +117,19 @@ def pads(padding: str, size: int, kernel: int, stride: int = 1, dilation: int = 
         >>> [pads(rule, 224, kernel=7, stride=2) for rule in PADDINGS]
         [(2, 3), (0, 0), (3, 3)]
     """
-    fixed = pads_of_every_size(padding, kernel, stride, dilation)
+    fixed = constant_pads(padding, kernel, stride, dilation)
     return same_pads(size, kernel, stride, dilation) if fixed is None else fixed
 
 
-def pads_of_every_size(
-    padding: str, kernel: int, stride: int = 1, dilation: int = 1
-) -> tuple[int, int] | None:
-    """The (before, after) of one rule where it does not depend on the size, else ``None``.
+def constant_pads(padding: str, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int] | None:
+    """The padding (before, after) by a rule if it is the same for all input sizes, else ``None``.
 
     Raises:
         ModelError: There is no such rule.
 
     Example:
-        >>> pads_of_every_size("symmetric", 7, 2), pads_of_every_size("same", 7, 2)
-        ((3, 3), None)
+        >>> constant_pads("symmetric", 7, 2), constant_pads("same", 3), constant_pads("same", 7, 2)
+        ((3, 3), (1, 1), None)
     """
     match check_padding(padding):
         case "valid":
@@ -145,7 +137,9 @@ def pads_of_every_size(
         case "symmetric":
             return symmetric_pads(kernel, dilation)
         case _:
-            return same_pads_of_every_size(kernel, stride, dilation)
+            # Otherwise sizes one above a multiple of the stride need span - 1, and multiples of the stride need less.
+            constant = stride == 1 or kernel == 1
+            return same_pads(1, kernel, stride, dilation) if constant else None
 
 
 def pads_per_dimension(
@@ -155,7 +149,7 @@ def pads_per_dimension(
     stride: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """The (before, after) of one rule along each dimension.
+    """The padding (before, after) by a rule for each dimension.
 
     Example:
         >>> pads_per_dimension("same", (16, 224), (7, 7), (1, 2), (1, 1))
@@ -168,19 +162,19 @@ def pads_per_dimension(
 def torch_padding(
     padding: str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...]:
-    """What a stock torch layer would have as `padding` to follow the rule at every size; 0 where it cannot.
+    """The `padding` of a stock torch layer that follows the rule at every input size; 0 where there is none.
 
     Example:
         >>> torch_padding("same", (3, 2, 3), (1, 1, 2), (1, 1, 1))
         (1, 0, 0)
     """
     along = zip(kernel, stride, dilation, strict=True)
-    fixed = [pads_of_every_size(padding, k, s, d) for k, s, d in along]
+    fixed = [constant_pads(padding, k, s, d) for k, s, d in along]
     return tuple(both[0] if both is not None and both[0] == both[1] else 0 for both in fixed)
 
 
 def output_size(padding: str, size: int, kernel: int, stride: int = 1, dilation: int = 1) -> int:
-    """How many outputs one rule makes of `size` positions; 0 or less: the input is too small.
+    """The output size by a rule for an input of `size` positions; 0 or less if the input is too small.
 
     Example:
         >>> [output_size(rule, 224, kernel=7, stride=2) for rule in PADDINGS]
@@ -188,29 +182,3 @@ def output_size(padding: str, size: int, kernel: int, stride: int = 1, dilation:
     """
     before, after = pads(padding, size, kernel, stride, dilation)
     return (size + before + after - span(kernel, dilation)) // stride + 1
-
-
-def sizes_padded_as_same(
-    before: int, after: int, kernel: int, stride: int = 1, dilation: int = 1
-) -> frozenset[int]:
-    """For which sizes fixed pads compute what SAME computes, as remainders of the size modulo the stride.
-
-    Pads compute the same when the first window starts at the same place and there are as many windows; what is
-    padded beyond the last window is never read. So a torch layer with those pads agrees with TensorFlow at
-    every `size` for which ``size % stride`` is in the answer, and with all remainders it always does.
-
-    Example:
-        >>> sorted(sizes_padded_as_same(3, 3, kernel=7, stride=2))  # the common port: odd sizes alone
-        [1]
-        >>> sorted(sizes_padded_as_same(0, 1, kernel=2, stride=2))  # always
-        [0, 1]
-    """
-    agreeing = set()
-    for size in range(
-        1, stride + 1
-    ):  # SAME depends on the remainder alone, and outputs grow in step with size
-        wanted = same_pads(size, kernel, stride, dilation)
-        outputs = (size + before + after - span(kernel, dilation)) // stride + 1
-        if before == wanted[0] and outputs == output_size("same", size, kernel, stride, dilation):
-            agreeing.add(size % stride)
-    return frozenset(agreeing)

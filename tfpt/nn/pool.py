@@ -1,13 +1,13 @@
-"""Pooling that pads as TensorFlow does, in one, two and three dimensions.
+"""Pooling layers that pad as TensorFlow does, in one, two and three dimensions.
 
-Each is a pool of ``torch.nn``; `padding` is one of the rules of `tfpt.nn.padding`, kept as `tf_padding`. A
-maximum never takes a pad, an average never counts one. TensorFlow itself refuses SAME together with a dilation in
-`tf.nn.pool`; here it means what it means for a convolution.
+Each is a subclass of torch's pool; `padding` is one of the rules of `tfpt.nn.padding` and is kept as `tf_padding`.
+Padding never affects a maximum and is not counted in an average. TensorFlow itself rejects SAME combined with a
+dilation in `tf.nn.pool`; here it means the same as for a convolution.
 
-On a CPU and without gradients a maximum is taken over shifted views, which is many times faster (see
-`tfpt.nn.windows.max_of_slides`). Else torch's operators work: at strides above 1 their `ceil_mode` adds the odd
-position at the end, so nothing is copied; along a dimension of stride 1 with an even kernel the pool runs one
-position further in front, and that output is left out: a view.
+On a CPU without gradients a maximum is computed from shifted views, which is many times faster (see
+`tfpt.nn.windows.max_of_shifted_views`). Otherwise torch's operators are used without copying the input: at strides
+above 1, their `ceil_mode` adds the extra position at the end; along a dimension with stride 1 and an even kernel size,
+the pool computes one extra output at the start, which is cut off as a view.
 """
 
 from __future__ import annotations
@@ -21,44 +21,46 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional
 
 from tfpt.nn.padding import check_padding, pads_per_dimension, per_dimension, torch_padding
-from tfpt.nn.windows import max_of_slides, max_of_windows, mean_of_windows, slides
+from tfpt.nn.windows import max_of_shifted_views, max_of_windows, mean_of_windows, shifted_views_suffice
 
 __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d"]
 
 
-class _Fit(NamedTuple):
-    """How torch's own operator makes the windows of one rule."""
+class _OperatorArguments(NamedTuple):
+    """The arguments with which torch's own operator has the windows of a rule."""
 
     padding: list[int]
     ceil_mode: bool
-    first: list[int]  # outputs to leave out in front
+    first: list[int]  # outputs to cut off at the start
 
 
-def _fit(both: Sequence[tuple[int, int]], stride: Sequence[int], dilation: Sequence[int]) -> _Fit | None:
-    """The operator's arguments for those pads, or ``None`` where it has none."""
+def _operator_arguments(
+    pads: Sequence[tuple[int, int]], stride: Sequence[int], dilation: Sequence[int]
+) -> _OperatorArguments | None:
+    """The operator's arguments for this padding; ``None`` if it does not support it."""
     padding, first, ceil_mode = [], [], False
-    for (before, after), s, d in zip(both, stride, dilation, strict=True):
+    for (before, after), s, d in zip(pads, stride, dilation, strict=True):
         if isinstance(before, torch.SymInt):
-            return None  # a graph of every size: the operator takes plain numbers only
+            return None  # a graph with symbolic sizes: the operator accepts plain numbers only
         if before == after == 0:
             padding.append(0)
             first.append(0)
             continue
         if d > 1:
-            # torch refuses pads above half of the undilated kernel, and where all taps of a dilated window
-            # fall on pads it gives an index outside of the input (2.13), which the gradient would write to.
+            # torch rejects padding above half of the undilated kernel size, and if all elements of a dilated window
+            # are padding it returns an index outside of the input (2.13), to which the gradient would be written.
             return None
         skip = s == 1 and after > before
         if s > 1 and after > before:
-            # Harmless along the other dimensions: their windows end where the input does, or, where SAME needs
-            # no pads at all, the one that it would add starts beyond the input, and torch drops it.
+            # Harmless along the other dimensions: their windows end where the input ends, or, if SAME needs no
+            # padding, the additional window would begin beyond the input, and torch drops it.
             ceil_mode = True
         padding.append(after if skip else before)
         first.append(1 if skip else 0)
-    return _Fit(padding, ceil_mode, first)
+    return _OperatorArguments(padding, ceil_mode, first)
 
 
-def _leave_out(pooled: Tensor, first: Sequence[int]) -> Tensor:
+def _cut_off(pooled: Tensor, first: Sequence[int]) -> Tensor:
     for dim, count in enumerate(first, -len(first)):
         if count:
             pooled = pooled.narrow(dim, count, pooled.shape[dim] - count)
@@ -66,18 +68,18 @@ def _leave_out(pooled: Tensor, first: Sequence[int]) -> Tensor:
 
 
 class _Pool(nn.Module):
-    """What all pools hold.
+    """The common part of all pools.
 
     Attributes:
         tf_padding: The rule: ``"same"``, ``"valid"`` or ``"symmetric"``.
         kernel_size, stride, dilation: One number per dimension.
-        padding: torch's numbers where they say the same at every input size, else 0.
+        padding: The equivalent padding of a torch pool if it is the same for all input sizes, else 0.
     """
 
     _dimensions: ClassVar[int]
     _pool: ClassVar[Callable[..., Tensor]]
     tf_padding: str
-    # tuple[int, ...]; torch's six pools declare them in as many ways, which no common type fits.
+    # tuple[int, ...]; torch's six pools declare them differently, and no common type is compatible with all.
     kernel_size: Any
     stride: Any
     dilation: Any
@@ -101,7 +103,7 @@ class _Pool(nn.Module):
         return pads_per_dimension(self.tf_padding, sizes, self.kernel_size, self.stride, self.dilation)
 
     def extra_repr(self) -> str:
-        """The windows and the rule."""
+        """The windows and the padding rule."""
         text = f"kernel_size={self.kernel_size}, stride={self.stride}"
         if any(d > 1 for d in self.dilation):
             text += f", dilation={self.dilation}"
@@ -116,24 +118,29 @@ class _MaxPool(_Pool):
         padding: str = "same",
         dilation: int | Sequence[int] = 1,
     ) -> None:
-        super().__init__(kernel_size)  # that of torch's pool, which comes next
+        super().__init__(kernel_size)  # the constructor of torch's pool, next in the MRO
         self._set_windows(kernel_size, stride, padding, dilation)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """The maximum of each window; pads are below every value."""
-        both = self._pads(input)
-        fit = _fit(both, self.stride, self.dilation)
-        if fit is not None and self._slides(input, both):
-            return max_of_slides(input, both, self.kernel_size, self.stride)
-        if fit is None:
-            return max_of_windows(input, both, self.kernel_size, self.stride, self.dilation)
+        """The maximum of each window; padding never is the maximum."""
+        pads = self._pads(input)
+        arguments = _operator_arguments(pads, self.stride, self.dilation)
+        if arguments is None:
+            return max_of_windows(input, pads, self.kernel_size, self.stride, self.dilation)
+        if self._can_use_shifted_views(input, pads):
+            return max_of_shifted_views(input, pads, self.kernel_size, self.stride)
         pooled = type(self)._pool(
-            input, self.kernel_size, self.stride, fit.padding, self.dilation, ceil_mode=fit.ceil_mode
+            input,
+            self.kernel_size,
+            self.stride,
+            arguments.padding,
+            self.dilation,
+            ceil_mode=arguments.ceil_mode,
         )
-        return _leave_out(pooled, fit.first)
+        return _cut_off(pooled, arguments.first)
 
-    def _slides(self, input: Tensor, both: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
-        """Whether the faster way is open: on a CPU, at once, where nobody will ask which position was the largest."""
+    def _can_use_shifted_views(self, input: Tensor, pads: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
+        """Whether the faster way is possible: on a CPU, in eager mode, without gradients."""
         return (
             input.device.type == "cpu"
             and input.ndim > self._dimensions
@@ -142,7 +149,7 @@ class _MaxPool(_Pool):
             and torch._C._get_tracing_state() is None
             and not is_functorch_wrapped_tensor(input)
             and all(d == 1 for d in self.dilation)
-            and slides(input.shape[-self._dimensions :], both, self.kernel_size, self.stride)
+            and shifted_views_suffice(input.shape[-self._dimensions :], pads, self.kernel_size, self.stride)
         )
 
 
@@ -157,55 +164,67 @@ class _AvgPool(_Pool):
         dilation: int | Sequence[int] = 1,
         count_include_pad: bool = False,
     ) -> None:
-        super().__init__(kernel_size)  # that of torch's pool, which comes next
+        super().__init__(kernel_size)  # the constructor of torch's pool, next in the MRO
         self._set_windows(kernel_size, stride, padding, dilation)
         self.count_include_pad = count_include_pad
 
-    def _refused(self, input: Tensor, both: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
-        """Whether torch would refuse (2.13): avg_pool3d alone wants a whole kernel inside, whatever the pads.
+    def _refused_by_torch(self, input: Tensor, pads: Sequence[tuple[int, int]]) -> bool:  # noqa: A002
+        """Whether torch 2.13 would refuse: avg_pool3d, unlike the others, needs a whole kernel inside the input.
 
-        On a CPU it knows no half precision either.
+        On a CPU it also does not support half precision.
         """
         if self._dimensions < 3:
             return False
         if input.dtype in (torch.float16, torch.bfloat16) and input.device.type == "cpu":
             return True
-        along = zip(input.shape[-3:], self.kernel_size, both, strict=True)
+        along = zip(input.shape[-3:], self.kernel_size, pads, strict=True)
         return any(
             after > 0 and (isinstance(size, torch.SymInt) or size < k) for size, k, (_, after) in along
         )
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """The mean of each window."""
-        both = self._pads(input)
-        fit = _fit(both, self.stride, self.dilation)
+        pads = self._pads(input)
+        arguments = _operator_arguments(pads, self.stride, self.dilation)
         dilated = any(d > 1 for d in self.dilation)
-        if fit is None or dilated or (self.count_include_pad and fit.ceil_mode) or self._refused(input, both):
+        if (
+            arguments is None
+            or dilated
+            or (self.count_include_pad and arguments.ceil_mode)
+            or self._refused_by_torch(input, pads)
+        ):
             return mean_of_windows(
-                input, both, self.kernel_size, self.stride, self.dilation, self.count_include_pad
+                input, pads, self.kernel_size, self.stride, self.dilation, self.count_include_pad
             )
         pooled = type(self)._pool(
-            input, self.kernel_size, self.stride, fit.padding, fit.ceil_mode, self.count_include_pad
+            input,
+            self.kernel_size,
+            self.stride,
+            arguments.padding,
+            arguments.ceil_mode,
+            self.count_include_pad,
         )
-        return _leave_out(pooled, fit.first)
+        return _cut_off(pooled, arguments.first)
 
     def extra_repr(self) -> str:
-        """The windows, the rule, and whether pads count."""
+        """The windows, the padding rule, and whether padding is counted."""
         counting = ", count_include_pad=True" if self.count_include_pad else ""
         return super().extra_repr() + counting
 
 
 class MaxPool1d(_MaxPool, nn.MaxPool1d):
-    """The maximum of windows over (batch, channels, width), or without the batch.
+    """Max pooling that pads as TensorFlow does.
+
+    Input and output are (batch, channels, width) or (channels, width), of any dtype that torch's max-pool supports.
 
     Args:
-        kernel_size: Taps.
-        stride: Positions between windows; the kernel's size unless given.
+        kernel_size: Size of the window.
+        stride: Stride of the window; `kernel_size` by default.
         padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
-        dilation: Positions between taps. A window whose taps all fall on pads gives minus infinity.
+        dilation: Spacing between the elements of a window. A window that covers only padding yields minus infinity.
 
     Raises:
-        ModelError: No such padding rule, or numbers below 1.
+        ModelError: There is no such padding rule, or a number is below 1.
 
     Example:
         >>> MaxPool1d(3, stride=2)(-torch.arange(1.0, 5.0).reshape(1, 1, 4))
@@ -217,7 +236,7 @@ class MaxPool1d(_MaxPool, nn.MaxPool1d):
 
 
 class MaxPool2d(_MaxPool, nn.MaxPool2d):
-    """The maximum of windows over (batch, channels, height, width); arguments as for `MaxPool1d`.
+    """Max pooling over (batch, channels, height, width) or (channels, height, width); arguments as for `MaxPool1d`.
 
     Example:
         >>> MaxPool2d(3, stride=2)(torch.zeros(1, 5, 7, 8)).shape
@@ -229,7 +248,7 @@ class MaxPool2d(_MaxPool, nn.MaxPool2d):
 
 
 class MaxPool3d(_MaxPool, nn.MaxPool3d):
-    """The maximum of windows over (batch, channels, time, height, width); arguments as for `MaxPool1d`.
+    """Max pooling over (batch, channels, time, height, width), the batch optional; arguments as for `MaxPool1d`.
 
     Example:
         >>> MaxPool3d((1, 3, 3), stride=(1, 2, 2))
@@ -241,18 +260,20 @@ class MaxPool3d(_MaxPool, nn.MaxPool3d):
 
 
 class AvgPool1d(_AvgPool, nn.AvgPool1d):
-    """The mean of windows over (batch, channels, width), or without the batch.
+    """Average pooling that pads as TensorFlow does.
+
+    Input and output are (batch, channels, width) or (channels, width), of a floating-point dtype.
 
     Args:
-        kernel_size: Taps.
-        stride: Positions between windows; the kernel's size unless given.
+        kernel_size: Size of the window.
+        stride: Stride of the window; `kernel_size` by default.
         padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
-        dilation: Positions between taps. A window whose taps all fall on pads gives not-a-number.
-        count_include_pad: Whether pads count as zeros. TensorFlow never counts them; torch's own pools do,
-            so ``padding="symmetric", count_include_pad=True`` is what an unchanged torch pool computes.
+        dilation: Spacing between the elements of a window. A window that covers only padding yields NaN.
+        count_include_pad: Whether padding counts as zeros. TensorFlow never counts it; torch's own pools do, so
+            ``padding="symmetric", count_include_pad=True`` is what an unchanged torch pool computes.
 
     Raises:
-        ModelError: No such padding rule, or numbers below 1.
+        ModelError: There is no such padding rule, or a number is below 1.
 
     Example:
         >>> AvgPool1d(3, stride=1)(torch.tensor([[[1.0, 3.0, 5.0]]]))
@@ -264,7 +285,7 @@ class AvgPool1d(_AvgPool, nn.AvgPool1d):
 
 
 class AvgPool2d(_AvgPool, nn.AvgPool2d):
-    """The mean of windows over (batch, channels, height, width); arguments as for `AvgPool1d`.
+    """Average pooling over (batch, channels, height, width), the batch optional; arguments as for `AvgPool1d`.
 
     Example:
         >>> AvgPool2d(2, padding="valid")(torch.ones(1, 5, 7, 8)).shape
@@ -276,7 +297,7 @@ class AvgPool2d(_AvgPool, nn.AvgPool2d):
 
 
 class AvgPool3d(_AvgPool, nn.AvgPool3d):
-    """The mean of windows over (batch, channels, time, height, width); arguments as for `AvgPool1d`.
+    """Average pooling over (batch, channels, time, height, width), the batch optional; arguments as for `AvgPool1d`.
 
     Example:
         >>> AvgPool3d((2, 7, 7), stride=1, padding="valid")(torch.ones(1, 5, 2, 7, 7)).shape

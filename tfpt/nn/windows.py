@@ -1,4 +1,4 @@
-"""Windows where torch's pools have none: pads beyond what they accept, dilated means, sizes left open."""
+"""Pooling beyond torch's operators: larger padding, dilated averages, symbolic sizes; and a faster maximum."""
 
 from __future__ import annotations
 
@@ -15,65 +15,68 @@ from tfpt.nn.padding import span
 
 def max_of_windows(
     input: Tensor,  # noqa: A002
-    both: Sequence[tuple[int, int]],
+    pads: Sequence[tuple[int, int]],
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> Tensor:
-    """The maximum of each window over the last ``len(kernel)`` dimensions, with (before, after) `both` each.
+    """The maximum of each window over the last ``len(kernel)`` dimensions, with `pads` (before, after) for each.
 
-    Pads have the least value of the dtype, and so has a window of pads alone.
+    Padding has the lowest value of the dtype; so has a window of only padding.
 
     Example:
         >>> max_of_windows(-torch.arange(1.0, 6.0).reshape(1, 5), [(2, 2)], (3,), (1,), (2,))
         tensor([[-1., -2., -1., -2., -3.]])
     """
     lowest = float("-inf") if input.dtype.is_floating_point else torch.iinfo(input.dtype).min
-    padded = functional.pad(input, [pad for pair in reversed(both) for pad in pair], value=lowest)
+    padded = functional.pad(input, [pad for pair in reversed(pads) for pad in pair], value=lowest)
     if len(kernel) == 3:
         return functional.max_pool3d(padded, kernel, stride, 0, dilation)
     if len(kernel) == 2:
         return functional.max_pool2d(padded, kernel, stride, 0, dilation)
-    # Not max_pool1d: an exported graph would then be for one size alone (torch 2.13).
-    lying = padded.unsqueeze(-2)
-    return functional.max_pool2d(lying, (1, *kernel), (1, *stride), 0, (1, *dilation)).squeeze(-2)
+    # Not max_pool1d: with it, an exported graph would be limited to one size (torch 2.13).
+    row = padded.unsqueeze(-2)
+    return functional.max_pool2d(row, (1, *kernel), (1, *stride), 0, (1, *dilation)).squeeze(-2)
 
 
-def max_of_slides(
+def max_of_shifted_views(
     input: Tensor,  # noqa: A002
-    both: Sequence[tuple[int, int]],
+    pads: Sequence[tuple[int, int]],
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
 ) -> Tensor:
-    """The same for undilated windows without autograd: maxima of shifted views, one dimension after the other.
+    """Like `max_of_windows`, without dilation and autograd: maxima of shifted views, one dimension after the other.
 
-    The maximum over a box is that along one dimension after the other. Measured with torch 2.13 on two cores with
-    AVX-512, against ``max_pool3d``: a 3×3×3 pool of stride 1 over 256 channels of 8×28×28 takes 1.4 ms and not 44,
-    a 1×3×3 pool of stride 2 over 64 of 8×112×112 3.3 and not 23; in the channels-last format 0.8 and 2.6, 1.0 and 1.3.
+    The maximum over a box is the maximum along one dimension after the other. Measured with torch 2.13 on two cores
+    with AVX-512, against ``max_pool3d``: a 3×3×3 pool of stride 1 over 256 channels of 8×28×28 takes 1.4 ms instead of
+    44, a 1×3×3 pool of stride 2 over 64 channels of 8×112×112 3.3 ms instead of 23; in the channels-last format 0.8
+    instead of 2.6, and 1.0 instead of 1.3.
 
-    It is for windows of which `slides` holds.
+    Only valid if `shifted_views_suffice`.
 
     Example:
-        >>> max_of_slides(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), [(0, 1)], (3,), (2,))
+        >>> max_of_shifted_views(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), [(0, 1)], (3,), (2,))
         tensor([[3., 5.]])
     """
     found = input
-    for dim, (pads, taps, step) in enumerate(zip(both, kernel, stride, strict=True), -len(kernel)):
-        if taps > 1 or step > 1:
-            found = _max_along(found, dim, pads, taps, step)
+    for dim, (pad, size, step) in enumerate(zip(pads, kernel, stride, strict=True), -len(kernel)):
+        if size > 1 or step > 1:
+            found = _max_along(found, dim, pad, size, step)
     return found if found is not input else input.clone()
 
 
-def slides(
-    sizes: Sequence[int], both: Sequence[tuple[int, int]], kernel: Sequence[int], stride: Sequence[int]
+def shifted_views_suffice(
+    sizes: Sequence[int], pads: Sequence[tuple[int, int]], kernel: Sequence[int], stride: Sequence[int]
 ) -> bool:
-    """Whether every window holds the position at a multiple of the stride that is its own.
+    """Whether every window contains the input position at its own index times the stride.
 
     Example:
-        >>> slides([7], [(1, 1)], [3], [2]), slides([7], [(3, 0)], [3], [1])  # the second begins on pads alone
-        (True, False)
+        >>> shifted_views_suffice([7], [(1, 1)], [3], [2])
+        True
+        >>> shifted_views_suffice([7], [(3, 0)], [3], [1])  # the first window covers only padding
+        False
     """
-    along = zip(sizes, both, kernel, stride, strict=True)
+    along = zip(sizes, pads, kernel, stride, strict=True)
     return all(
         before < taps and 0 <= (size + before + after - taps) // step * step < size
         for size, (before, after), taps, step in along
@@ -84,8 +87,8 @@ def _max_along(x: Tensor, dim: int, pads: tuple[int, int], taps: int, step: int)
     size = x.shape[dim]
     outputs = (size + sum(pads) - taps) // step + 1
 
-    def seen(tap: int) -> tuple[int, int]:
-        """The first and the last window whose tap falls on the input."""
+    def windows_reaching(tap: int) -> tuple[int, int]:
+        """The first and the last window whose element number `tap` is on the input."""
         return max(0, -(-(pads[0] - tap) // step)), min(outputs - 1, (size - 1 + pads[0] - tap) // step)
 
     def view(tap: int, first: int, last: int) -> Tensor:
@@ -94,8 +97,8 @@ def _max_along(x: Tensor, dim: int, pads: tuple[int, int], taps: int, step: int)
         return part if step == 1 else part[every]
 
     own = view(pads[0], 0, outputs - 1)
-    others = [(tap, *seen(tap)) for tap in range(taps) if tap != pads[0]]
-    # One that all windows see first: it makes the result. (A copy of a strided view would be in another format.)
+    others = [(tap, *windows_reaching(tap)) for tap in range(taps) if tap != pads[0]]
+    # One that all windows reach comes first: it allocates the result. (Copying a strided view would change the format.)
     others.sort(key=lambda other: other[1] - other[2])
     everywhere = bool(others) and others[0][1:] == (0, outputs - 1)
     found = torch.maximum(own, view(*others[0]) if everywhere else own)
@@ -114,7 +117,7 @@ def sum_of_windows(
     stride: int,
     dilation: int,
 ) -> Tensor:
-    """The sum of each window along one (negative) dimension, pads counting as zeros.
+    """The sum of each window along one (negative) dimension; padding counts as zeros.
 
     Example:
         >>> sum_of_windows(torch.arange(1.0, 6.0), -1, (2, 2), kernel=3, stride=1, dilation=2)
@@ -127,13 +130,13 @@ def sum_of_windows(
 
 def mean_of_windows(
     input: Tensor,  # noqa: A002
-    both: Sequence[tuple[int, int]],
+    pads: Sequence[tuple[int, int]],
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
     count_include_pad: bool = False,
 ) -> Tensor:
-    """The mean of each window over the last ``len(kernel)`` dimensions, with (before, after) `both` each.
+    """The mean of each window over the last ``len(kernel)`` dimensions, with `pads` (before, after) for each.
 
     Half precision is summed in float32 and rounded once.
 
@@ -144,8 +147,8 @@ def mean_of_windows(
     half = input.dtype in (torch.float16, torch.bfloat16)
     total = input.float() if half else input
     taps: Tensor | int = 1
-    for dim, along in enumerate(zip(both, kernel, stride, dilation, strict=True), -len(kernel)):
-        # A box: its sum is that along one dimension after the other, and so is the number of taps inside.
+    for dim, along in enumerate(zip(pads, kernel, stride, dilation, strict=True), -len(kernel)):
+        # The sum over a box is the sum along one dimension after the other, and so is the number of elements inside.
         inside = sum_of_windows(total.new_ones(input.shape[dim]), -1, *along)
         taps = taps * inside.reshape(-1, *(1,) * (-dim - 1))
         total = sum_of_windows(total, dim, *along)

@@ -1,4 +1,4 @@
-"""What was recorded, and what can be, for people."""
+"""Displays recordings, and the activations that can be recorded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def recording_json(recording: Recording) -> dict[str, Any]:
 
 
 def print_recording(out: Console, recording: Recording, nbytes: int) -> None:
-    """The network, what it was fed, the endpoints as a table, and the file of `nbytes` bytes."""
+    """Print the network, its inputs, a table of the endpoints, and the size of the file."""
     facts = recording.facts
     out.print(
         f"[bold]{escape(str(facts['network']))}[/]  {escape(str(facts['format']))}, "
@@ -49,7 +49,7 @@ def print_recording(out: Console, recording: Recording, nbytes: int) -> None:
         soft_wrap=True,
     )
     for name, fed in facts["inputs"].items():
-        out.print(f"  {escape(_fed(name, fed))}", soft_wrap=True)
+        out.print(f"  {escape(_input_line(name, fed))}", soft_wrap=True)
     for name, value in facts["feeds"].items():
         out.print(f"  {escape(name)} = {escape(str(value))}", soft_wrap=True)
     out.print()
@@ -58,13 +58,13 @@ def print_recording(out: Console, recording: Recording, nbytes: int) -> None:
     broken = [name for name, largest in facts["largest"].items() if largest is None]
     if broken:
         out.print(f"[yellow]not finite[/]: NaN or infinity in {escape(', '.join(broken))}", soft_wrap=True)
-    holds = count(len(recording.endpoints), "endpoint")
-    holds += ", with the input" if recording.inputs else ", without the input"
-    out.print(f"[green]wrote[/] {escape(recording.location)} ({size(nbytes)}, {holds})", soft_wrap=True)
+    content = count(len(recording.endpoints), "endpoint")
+    content += ", with the input" if recording.inputs else ", without the input"
+    out.print(f"[green]wrote[/] {escape(recording.location)} ({size(nbytes)}, {content})", soft_wrap=True)
 
 
-def _fed(name: str, fed: Mapping[str, Any]) -> str:
-    """What one input was, in a line."""
+def _input_line(name: str, fed: Mapping[str, Any]) -> str:
+    """One input and its origin, on one line."""
     if "seed" in fed:
         low, high = fed["range"]
         values = {"mask": "ones, then zeros", "segments": "zeros, then ones"}.get(fed.get("drawn", ""))
@@ -113,40 +113,38 @@ def _kept(endpoint: RecordedEndpoint) -> str:
 def print_recordable(
     out: Console, found: Sequence[Recordable], total: int, *, everything: bool = False
 ) -> None:
-    """Kinds, shapes and names in network order; of a name, what its scope stands for by itself in brackets."""
+    """Print kinds, shapes and names in network order; the part of a name in brackets can be omitted."""
     shown = found if everything else found[:SHOWN]
     cells = [(each.kind, format_open_shape(each.shape), _bracketed(each)) for each in shown]
-    widths = [max((len(row[at]) for row in cells), default=0) for at in (0, 1)]
+    widths = [max((len(row[column]) for row in cells), default=0) for column in (0, 1)]
     for kind, shape, name in cells:
         line = f"{kind:<{widths[0]}}  {shape:<{widths[1]}}  {name}"
         out.print(escape(line), soft_wrap=True)
     if len(shown) < len(found):
-        out.print(f"… and {len(found) - len(shown)} more (--all shows them, --grep chooses)")
+        out.print(f"… and {len(found) - len(shown)} more (--all shows all, --grep filters)")
     of = f" of {total:,}" if len(found) < total else ""
     out.print(f"{count(len(found), 'activation')}{of} that can be recorded")
     if any(each.scopes for each in shown):
-        out.print(
-            "What stands in brackets may be left out; where they are unique, the last parts are enough."
-        )
+        out.print("The part in brackets may be omitted; the last components are enough if they are unique.")
 
 
 def _bracketed(each: Recordable) -> str:
-    """A name, with a bracket around what may be left out because nothing else leaves its scope."""
+    """A name with brackets around the part that can be omitted, because only it leaves its scope."""
     return f"{each.scopes[-1]}[{each.name[len(each.scopes[-1]) :]}]" if each.scopes else each.name
 
 
 def matching(found: Sequence[Recordable], pattern: str) -> list[Recordable]:
-    """Those whose name or scope holds the regular expression.
+    """The activations whose name or scope matches the regular expression.
 
     Example:
         >>> [each.name for each in matching([Recordable("a/Relu", "Relu", None)], "^a/")]
         ['a/Relu']
     """
     try:
-        held = re.compile(pattern)
+        expression = re.compile(pattern)
     except re.error as error:
         raise TfptError("--grep is not a regular expression", got=f"{pattern}: {error}") from None
-    return [each for each in found if any(held.search(name) for name in (each.name, *each.scopes))]
+    return [each for each in found if any(expression.search(name) for name in (each.name, *each.scopes))]
 
 
 def _finite(value: float | None) -> float | None:

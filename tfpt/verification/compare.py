@@ -17,9 +17,8 @@ from tfpt.networks.behavior import check_behavior
 from tfpt.networks.endpoints import endpoints_in
 from tfpt.networks.loading import load
 from tfpt.networks.recording import record
-from tfpt.networks.recording.files import read_recording
-from tfpt.networks.recording.input_values import Given
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.recording.inputs import Given
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
 from tfpt.planning import Finding
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, Compared
 from tfpt.verification.coverage import Exercised, watching_lookups

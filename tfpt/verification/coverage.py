@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tfpt.networks.endpoints import Inputs
-from tfpt.networks.recording.random_inputs import is_mask
+from tfpt.networks.recording.generated import is_mask
 
 # The operators of ATen that look rows up, and where they take the indices.
 _INDICES_AT = {

@@ -16,8 +16,8 @@ from tfpt.language import mapping as rows
 from tfpt.nearest import nearest
 from tfpt.networks.endpoints import Inputs
 from tfpt.networks.inputs import rearrange
-from tfpt.networks.recording.input_values import Given, given_inputs
-from tfpt.networks.recording.random_inputs import made_again
+from tfpt.networks.recording.generated import regenerated_input
+from tfpt.networks.recording.inputs import Given, given_inputs
 from tfpt.networks.recording.recordings import INPUT, Recording
 from tfpt.operations.layout import Layout
 from tfpt.tensors import format_shape
@@ -146,7 +146,7 @@ def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
     facts = recording.facts.get("inputs")
     if isinstance(facts, dict) and facts:
         try:
-            found = {name: made_again(fact) for name, fact in facts.items()}
+            found = {name: regenerated_input(fact) for name, fact in facts.items()}
             seeds = ", ".join(str(fact["seed"]) for fact in facts.values())
             return found, f"seed {seeds}, as the recording says"
         except (KeyError, TypeError, ValueError, OverflowError, MemoryError):

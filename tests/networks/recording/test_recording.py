@@ -11,7 +11,7 @@ from tests.models.deepmind_i3d import seeded_clip
 from tests.networks.running.graphs import Small
 from tfpt.errors import SinkError, SourceError
 from tfpt.networks.recording import record, recordable
-from tfpt.networks.recording.files import read_recording
+from tfpt.networks.recording.recordings import read_recording
 
 tf = pytest.importorskip("tensorflow")
 
@@ -96,7 +96,7 @@ def test_names_are_recorded_without_a_mapping_and_chosen_from_one(meta, mapping,
     assert list(alone.endpoints) == ["net/Softmax", "Mixed"]
     chosen = record(mapping, meta, inputs=x, endpoints=["averages", "Softmax"])
     assert chosen.facts["ops"] == {"averages": "net/Mean:0", "Softmax": "net/Softmax:0"}
-    with pytest.raises(SourceError, match="nothing is to be recorded") as caught:
+    with pytest.raises(SourceError, match="nothing to record") as caught:
         record(None, meta, inputs=x)
     assert caught.value.hint.startswith("--endpoint NAME")
 
@@ -174,7 +174,7 @@ def test_a_model_of_keras_is_recorded_as_it_is_layer_by_layer():
 
 
 def test_anything_else_is_no_network():
-    with pytest.raises(SourceError, match="this is no TensorFlow network"):
+    with pytest.raises(SourceError, match="not a TensorFlow network"):
         record(None, object(), endpoints=["x"])
 
 
@@ -208,6 +208,6 @@ def test_a_fed_value_that_is_not_a_number_is_text_in_the_facts(tmp_path):
 
 
 def test_an_input_that_no_machine_has_room_for_is_refused(meta):
-    with pytest.raises(SourceError, match="no room for the input") as error:
+    with pytest.raises(SourceError, match="not enough memory for the input") as error:
         record(None, meta, endpoints=["net/unit"], feeds={"is_training": False}, batch=10**15)
     assert "1000000000000000" in error.value.got

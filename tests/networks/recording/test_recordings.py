@@ -14,8 +14,7 @@ import pytest
 
 from tests.conftest import DATA
 from tfpt.errors import SinkError, SourceError, TfptError
-from tfpt.networks.recording.files import read_recording, write_recording
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording, write_recording
 
 SMALL = np.arange(2000, dtype=np.float32).reshape(40, 50) - 7
 LARGE = np.random.default_rng(1).normal(size=(3, 17, 53)).astype(np.float32)
@@ -163,7 +162,7 @@ def test_a_file_is_replaced_only_on_demand_and_whole(tmp_path):
     with pytest.raises(SinkError, match="exists already"):
         write_recording(path, recording_of(b=SMALL))
     text = Recording({"b": RecordedEndpoint("b", (1,), np.array(["text"]), None)})
-    with pytest.raises(SinkError, match="holds no numbers"):
+    with pytest.raises(SinkError, match="does not contain numbers"):
         write_recording(path, text, overwrite=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -175,7 +174,7 @@ def test_a_file_is_replaced_only_on_demand_and_whole(tmp_path):
     "name", ["input", "input.x", "recording.json", "a.shape", "a.mean_abs", "", "/a", "a/../b", "a\\b"]
 )
 def test_names_that_a_reader_would_take_for_something_else_are_refused(tmp_path, name):
-    with pytest.raises(SinkError, match=r"may be called|cannot stand in an archive"):
+    with pytest.raises(SinkError, match=r"cannot be called|is not possible in an archive"):
         write_recording(tmp_path / "r.npz", recording_of(**{name: SMALL}))
     assert not list(tmp_path.iterdir())
 
@@ -186,9 +185,9 @@ def saved(path: Path, **arrays: object) -> Path:
 
 
 WRONG = {
-    "samples that are too few": ({"a": np.ones(996), "a.shape": [50, 60]}, "do not fit its shape"),
-    "samples of what would be whole": ({"a": np.ones(997), "a.shape": [10, 100]}, "do not fit its shape"),
-    "values of another shape": ({"a": np.ones((2, 3)), "a.shape": [3, 2]}, "do not fit its shape"),
+    "samples that are too few": ({"a": np.ones(996), "a.shape": [50, 60]}, "do not match its shape"),
+    "samples of what would be whole": ({"a": np.ones(997), "a.shape": [10, 100]}, "do not match its shape"),
+    "values of another shape": ({"a": np.ones((2, 3)), "a.shape": [3, 2]}, "do not match its shape"),
     "a shape below zero": ({"a": np.ones(997), "a.shape": [-50, -60]}, "its shape cannot be read"),
     "a shape of fractions": ({"a": np.ones(3), "a.shape": [3.0]}, "its shape cannot be read"),
     "a shape of two axes": ({"a": np.ones(3), "a.shape": [[3]]}, "its shape cannot be read"),
@@ -202,7 +201,7 @@ WRONG = {
     "only an input": ({"input": np.ones(3)}, "no activation"),
     "two inputs of one name": (
         {"a": np.ones(3), "input": np.ones(3), "input.input": np.ones(3)},
-        "called alike",
+        "have the same name",
     ),
 }
 
@@ -300,7 +299,7 @@ def test_other_files_are_no_recordings(tmp_path):
     with pytest.raises(SourceError, match="no directory at its end"):
         read_recording(tmp_path / "a.npy")
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
-    with pytest.raises(SourceError, match="the file is no recording"):
+    with pytest.raises(SourceError, match="the file is not a recording"):
         read_recording(tmp_path / "w.safetensors")
     with pytest.raises(SourceError, match="cannot read the file: No such file"):
         read_recording(tmp_path / "nothing.npz")

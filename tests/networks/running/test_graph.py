@@ -185,7 +185,7 @@ def test_a_checkpoint_without_its_data_or_with_damaged_data_is_refused(small, x,
     data.write_bytes(bytes(len(good)))
     with pytest.raises(SourceError, match="cannot read the variable net/") as caught:
         values(open_network(meta), x)
-    assert "fetch the checkpoint again" in caught.value.hint
+    assert "download all files of the checkpoint again" in caught.value.hint
     data.unlink()
     with pytest.raises(SourceError, match="cannot read the variable net/"):
         values(open_network(meta), x)
@@ -261,9 +261,9 @@ def test_lookup_tables_are_filled(tmp_path):
 
 def test_files_that_are_no_network_are_refused(tmp_path: Path, sampled_rgb: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.ones(3))
-    with pytest.raises(SourceError, match="holds no TensorFlow network"):
+    with pytest.raises(SourceError, match="contains no TensorFlow network"):
         open_network(tmp_path / "a.npz")
-    with pytest.raises(SourceError, match="a checkpoint holds weights, not the network"):
+    with pytest.raises(SourceError, match="a checkpoint has weights, but not the network"):
         open_network(sampled_rgb)
     with pytest.raises(SourceError, match="no TensorFlow network of this name"):
         open_network(tmp_path / "nothing")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfpt.errors import SourceError
-from tfpt.networks.running.inlining import inline_calls
+from tfpt.networks.running.graph_import import inline_calls
 
 tf = pytest.importorskip("tensorflow")
 v1 = tf.compat.v1

@@ -133,11 +133,11 @@ def test_a_vocabulary_on_this_machine_is_not_read(archive, tmp_path):
 def test_a_file_is_what_its_name_says(archive, tmp_path):
     """Keras reads `.keras` as an archive and `.h5` as HDF5: a file may be both."""
     path = archive(lambda layer: None, tmp_path / "m.h5")
-    with pytest.raises(SourceError, match="says another format than its content"):
+    with pytest.raises(SourceError, match="indicates another format than the content"):
         open_network(path)
     x = keras.Input((3,))
     keras.Model(x, keras.layers.Dense(5)(x)).save(tmp_path / "both.h5")
     both = (tmp_path / "both.h5").read_bytes() + archive(function("os", "system")).read_bytes()
     (tmp_path / "both.keras").write_bytes(both)
-    with pytest.raises(SourceError, match="says another format than its content"):
+    with pytest.raises(SourceError, match="indicates another format than the content"):
         open_network(tmp_path / "both.keras")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tfpt.errors import SourceError
-from tfpt.networks.recording.input_values import Sizes, seeded
+from tfpt.networks.recording.generated import Sizes
+from tfpt.networks.recording.inputs import seeded_inputs
 from tfpt.networks.running.open_network import open_network
 
 tf = pytest.importorskip("tensorflow")
@@ -29,16 +30,16 @@ SAVED_MODELS = {
 }
 # What cannot be recorded from a seed alone, and why.
 REFUSED = {
-    "sm-tfx-keras-penguin": "takes string, which no seed gives",
+    "sm-tfx-keras-penguin": "has dtype string, for which no values can be generated",
     "sm-rust-regression-v1": "does not say the shape of its input x",
     "sm-tf2onnx-regression": "does not say the shape of its input X",
     "v2-tf2onnx-regression/model.meta": "does not say the shape of its input X",
     "h5-crepe-tiny/model-tiny.h5": "weights only",
-    "h5-keras-bert-fit/test_bert_fit.h5": "cannot make the model again",
+    "h5-keras-bert-fit/test_bert_fit.h5": "cannot rebuild the model",
     "wh5-digits/model.weights.h5": "weights only",
-    "v1-har/model.ckpt": "a checkpoint holds weights, not the network",
-    "v2-tfx-taxi-estimator": "a checkpoint holds weights, not the network",
-    "idx-mlnet-mnist": "a checkpoint holds weights, not the network",
+    "v1-har/model.ckpt": "a checkpoint has weights, but not the network",
+    "v2-tfx-taxi-estimator": "a checkpoint has weights, but not the network",
+    "idx-mlnet-mnist": "a checkpoint has weights, but not the network",
 }
 KERAS = ["mini-xception-fer/fer2013_mini_XCEPTION.102-0.66.hdf5", "mlperf-resnet8/pretrainedResnet.h5"]
 KERAS += ["tiny-xception-kdef/tiny_XCEPTION_KDEF.hdf5"]
@@ -53,7 +54,7 @@ def feed_for(network, tensors, fed=()):
 
 
 def from_seed(network, tensors, fed=()):
-    return seeded(network.inputs(tensors, fed), None, Sizes(batch=2), 7, network.location).arrays
+    return seeded_inputs(network.inputs(tensors, fed), None, Sizes(batch=2), 7, network.location).arrays
 
 
 @pytest.mark.parametrize("name", SAVED_MODELS)

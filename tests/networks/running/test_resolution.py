@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfpt.errors import SourceError
-from tfpt.networks.running.operations import Operations
-from tfpt.networks.running.resolution import resolve
+from tfpt.networks.running.operations import Operations, resolve
 
 tf = pytest.importorskip("tensorflow")
 v1 = tf.compat.v1

@@ -307,7 +307,7 @@ def test_labels_of_another_number_are_refused_unless_the_head_was_changed(tmp_pa
 
 def test_weights_of_another_mapping_are_refused(tmp_path, rgb, flow):
     clip = write_video(tmp_path / "v.mkv", noise(3, SIZE, SIZE))
-    with pytest.raises(ModelError, match="does not hold the weights") as refused:
+    with pytest.raises(ModelError, match="does not have the weights") as refused:
         predict([Stream(rgb.mapping, flow.weights), Stream(flow.mapping, rgb.weights)], clip, trust=True)
     assert refused.value.hint == "give each --mapping its own --weights, in the same order"
     assert len(refused.value.causes) == 2

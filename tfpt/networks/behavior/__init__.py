@@ -1,10 +1,10 @@
-"""Layers that must behave: does each module pad and normalize as its mapping says TensorFlow did?
+"""Checks that each module pads and normalizes as its mapping says TensorFlow did.
 
-`kinds` says which modules are looked at, `rules` what a layer's own numbers come to at every size, `seen` what a model
-does while it runs, `runs` which runs show a layer; `checking` makes findings of it, `adapting` mends.
+`layers` compares a layer's settings with a padding rule, `observed_padding` records what layers do while a model runs
+(following tensors with `input_origins`), `runs` decides which runs to make, and `check` reports findings or adapts the
+model.
 """
 
-from tfpt.networks.behavior.adapt import adapt_model
-from tfpt.networks.behavior.check import check_behavior
+from tfpt.networks.behavior.check import adapt_model, check_behavior
 
 __all__ = ["adapt_model", "check_behavior"]

@@ -1,4 +1,4 @@
-"""Does each module pad as its mapping says TensorFlow did, with the same epsilon?"""
+"""Checks that each module pads as its mapping says TensorFlow did, with the same epsilon, and adapts the others."""
 
 from __future__ import annotations
 
@@ -7,26 +7,39 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tfpt.errors import ModelError
 from tfpt.language.mapping import Behavior, Mapping
-from tfpt.networks.behavior.kinds import OTHER_WINDOWS, PADDED, eps_name, eps_of, is_stock, rule_of, same_eps
+from tfpt.networks.behavior.layers import (
+    OTHER_WINDOWS,
+    PADDED,
+    Contradiction,
+    eps_name,
+    eps_of,
+    is_stock,
+    own_contradiction,
+    rule_of,
+    same_eps,
+    set_eps,
+)
 from tfpt.networks.behavior.observed_padding import Call
-from tfpt.networks.behavior.rules import Contradiction, own_contradiction
 from tfpt.networks.behavior.runs import USUAL_SIZES, Runs, calls_of
+from tfpt.nn.adapt import adapt
 from tfpt.planning import Finding
 
 _HINT = (
-    "tfpt.load(…, adapt=True) replaces stock layers; or put a layer of tfpt.nn there; "
-    "check=False (--no-check) takes the model as it is, and tfpt verify shows what that changes"
+    "tfpt.load(…, adapt=True) replaces stock layers; or use a layer of tfpt.nn; "
+    "check=False (--no-check) accepts the model as it is, and tfpt verify shows the effect"
 )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a layer's padding.
+    """What is known about a layer's padding.
 
     Attributes:
-        contradiction: How it differs from the rule; ``None`` where it does not.
-        decided: Whether that is so for what the layer sees; else what stands in the way is `why`.
+        contradiction: How it differs from the rule; ``None`` if it does not.
+        decided: Whether this is certain for the inputs that the layer gets.
+        why: The reason, if it is not certain.
     """
 
     contradiction: Contradiction | None
@@ -35,11 +48,11 @@ class Verdict:
 
 
 def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
-    """Look at each module that the mapping says something of, and run the model where its numbers do not tell.
+    """Check each module that the mapping describes, and run the model where a layer's settings do not decide it.
 
     Returns:
-        A `behavior` finding for each module that contradicts the mapping, a note for each row that reaches none, and
-        an `unchecked` note for what cannot be decided.
+        A `behavior` finding for each module that contradicts the mapping, a note for each row that matches no module,
+        and an `unchecked` note for what cannot be decided.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -55,21 +68,21 @@ def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
         for path, module in found:
             findings += check.findings(path, module, behavior)
         if not reached:
-            what = f"no module stands at {behavior.pt}"
+            what = f"no module matches {behavior.pt}"
             findings.append(Finding("dead-row", what, str(behavior.pt), behavior.position.row))
         for path, module in reached if not found else ():
-            findings += check.strange(path, module, behavior)
+            findings += check.unknown_module(path, module, behavior)
     return findings
 
 
 @dataclass
 class Check:
-    """One model beside one mapping.
+    """One model checked against one mapping.
 
     Attributes:
-        size: At which examples are worked out.
-        reached: Each row about behavior, and the modules that it names.
-        runs: Of the model, where its layers' numbers do not tell.
+        size: The input size for examples in messages.
+        reached: Each behavior row of the mapping, with the modules it matches.
+        runs: Runs of the model, for layers whose settings do not decide it.
     """
 
     model: nn.Module
@@ -87,32 +100,32 @@ class Check:
         self.runs = Runs(self.model, self.mapping, tuple(dict.fromkeys((*layers, *named))))
 
     def findings(self, path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
-        """What is wrong with one layer, or cannot be looked at."""
+        """The problems of one layer, and what cannot be checked."""
         if behavior.padding is not None and isinstance(module, OTHER_WINDOWS):
-            why = f"how a {type(module).__name__} pads is not looked at"
+            why = f"the padding of a {type(module).__name__} is not checked"
             yield _unchecked(path, module, behavior, f"padding: {behavior.padding}", why)
         if behavior.padding is not None and isinstance(module, PADDED):
             verdict = self.padding(path, module, behavior.padding)
             if verdict.contradiction is not None:
-                yield _of_padding(path, module, behavior, verdict)
+                yield _padding_finding(path, module, behavior, verdict)
         name = eps_name(module)
         if behavior.eps is not None and name:
-            has = eps_of(module, name)
-            if has is None and getattr(module, name) is not None:
+            eps = eps_of(module, name)
+            if eps is None and getattr(module, name) is not None:
                 yield _unchecked(path, module, behavior, f"eps: {behavior.eps:g}", f"{name} has no value")
-            elif has is None or not same_eps(has, behavior.eps):
-                got = "none, which is the dtype's smallest step" if has is None else f"{has:g}"
+            elif eps is None or not same_eps(eps, behavior.eps):
+                got = "None, which means the machine epsilon of the dtype" if eps is None else f"{eps:g}"
                 yield _finding(path, module, behavior, f"eps: {behavior.eps:g}", got)
 
-    def strange(self, path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
-        """Of a module without layers that are known: what it does as the model runs."""
-        runs = self.runs.whole()
+    def unknown_module(self, path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
+        """The problems of a module without known layers, judged by what it does while the model runs."""
+        runs = self.runs.whole_model()
         calls = calls_of(runs, path)
         epsilons = [eps for each in runs for eps in each.eps.get(path, ())]
         if behavior.padding is not None and calls:
-            verdict = _of_calls(calls, behavior.padding)
+            verdict = _worst(_verdicts(calls, behavior.padding))
             if verdict.contradiction is not None:
-                yield _of_padding(path, module, behavior, verdict)
+                yield _padding_finding(path, module, behavior, verdict)
         if behavior.eps is not None and epsilons:
             others = [eps for eps in epsilons if not same_eps(eps, behavior.eps)]
             if others:
@@ -120,35 +133,35 @@ class Check:
         if not calls and not epsilons:
             pair = (("padding", behavior.padding), ("eps", behavior.eps))
             stated = [f"{key}: {value}" for key, value in pair if value is not None]
-            why = "no layer that pads or normalizes was seen in it"
+            why = "no layer that pads or normalizes was observed in it"
             yield _unchecked(path, module, behavior, ", ".join(stated), why)
 
     def padding(self, path: str, module: nn.Module, rule: str) -> Verdict:
-        """Whether a layer pads by a rule, at the sizes that it sees where these are known."""
+        """Whether a layer pads by a rule, at the input sizes it gets if these are known."""
         own = None
         if exact := is_stock(module) or rule_of(module) is not None:
             own = own_contradiction(module, rule, self.size)
             if own is None:
                 return Verdict(None)
-        whole = self.runs.whole()
+        whole = self.runs.whole_model()
         if calls := calls_of(whole, path):
-            found = _of_calls(calls, rule)
-            around = any(call.origin.pads[call.inside :] for call in calls)
+            found = _worst(_verdicts(calls, rule))
+            around = any(call.origin.pads[call.own_pads :] for call in calls)
             if found.contradiction is None and exact and not around:
-                # Of sizes that the mapping leaves open, two have been seen.
+                # The mapping leaves some sizes open, and the runs cover only some of them.
                 axes = self._open_axes(len(calls[0].sizes))
                 return Verdict(own_contradiction(module, rule, self.size, axes=axes))
             return found
-        return self._enclosed(path, module, rule, own if exact else None)
+        return self._in_isolation(path, module, rule, own if exact else None)
 
-    def _enclosed(self, path: str, module: nn.Module, rule: str, own: Contradiction | None) -> Verdict:
-        """By the layer itself and, where pads may be put around its input, by what encloses it."""
+    def _in_isolation(self, path: str, module: nn.Module, rule: str, own: Contradiction | None) -> Verdict:
+        """Judge the layer by itself and, if its input may be padded elsewhere, by runs of the modules around it."""
         verdict: Verdict | None = None
         blocked = False
         for outer, seen in self.runs.around(path):
             calls = calls_of(seen, path)
             if outer == path and own is not None:
-                verdict = self._by_numbers(module, rule, own)
+                verdict = self._by_settings(module, rule, own)
                 continue
             if not calls:
                 blocked = True
@@ -156,44 +169,40 @@ class Check:
             verdict = self._at_any_size(_verdicts(calls, rule))
             if verdict.contradiction is None and verdict.decided:
                 return verdict
-            if not any(call.origin.entry for call in calls):
+            if not any(call.origin.is_input for call in calls):
                 return verdict
         if verdict is None or blocked:
             shown = own or (verdict.contradiction if verdict is not None else None) or Contradiction("", "")
-            return Verdict(shown, False, "the modules around it cannot be run by themselves")
+            return Verdict(shown, False, "the modules around it cannot be run in isolation")
         return verdict
 
-    def _by_numbers(self, module: nn.Module, rule: str, own: Contradiction) -> Verdict:
-        """Of a layer that nothing encloses: at the size that the mapping states, else at all."""
+    def _by_settings(self, module: nn.Module, rule: str, own: Contradiction) -> Verdict:
+        """Judge a layer without enclosing modules: at the mapping's size if it states one, else at every size."""
         size = self.mapping.input.size
         if size is None or own_contradiction(module, rule, size, at=(size,)) is not None:
             return Verdict(own)
-        return Verdict(own, False, "it depends on the size that the layer sees")
+        return Verdict(own, False, "it depends on the layer's input size")
 
     def _at_any_size(self, verdicts: Sequence[Verdict]) -> Verdict:
-        """Of a layer that sees sizes nobody knows, where the mapping states one."""
+        """Judge a layer whose input sizes are unknown, although the mapping states the network's input size."""
         worst = _worst(verdicts)
         agree = any(one.contradiction is None for one in verdicts)
         if worst.contradiction is not None and agree and self.mapping.input.size is not None:
-            return Verdict(worst.contradiction, False, "it depends on the size that the layer sees")
+            return Verdict(worst.contradiction, False, "it depends on the layer's input size")
         return worst
 
     def _open_axes(self, axes: int) -> tuple[int, ...]:
-        """The spatial axes whose size the mapping leaves open: all without a size, else those of time."""
+        """The spatial axes whose size the mapping leaves open: all if it states no size, else the time axis."""
         if self.mapping.input.size is None:
             return tuple(range(axes))
         return () if axes == 2 else (0,)
 
 
 def layers_in(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers that pad or normalize, at a path or inside the container there."""
+    """The layers that pad or normalize, at a path or inside the container at that path."""
     for inner, layer in module.named_modules(prefix=path):
         if isinstance(layer, (*PADDED, *OTHER_WINDOWS)) or eps_name(layer):
             yield inner, layer
-
-
-def _of_calls(calls: Sequence[Call], rule: str) -> Verdict:
-    return _worst(_verdicts(calls, rule))
 
 
 def _verdicts(calls: Sequence[Call], rule: str) -> list[Verdict]:
@@ -201,7 +210,7 @@ def _verdicts(calls: Sequence[Call], rule: str) -> list[Verdict]:
     for call in calls:
         contradiction = call.contradiction(rule)
         if contradiction is None:
-            why = "what is done to its input cannot be followed"
+            why = "the operations on its input cannot be followed"
             found.append(Verdict(Contradiction("", ""), False, why))
         else:
             found.append(Verdict(contradiction if isinstance(contradiction, Contradiction) else None))
@@ -209,13 +218,13 @@ def _verdicts(calls: Sequence[Call], rule: str) -> list[Verdict]:
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """A contradiction that is decided, else what is undecided, else agreement."""
+    """A definite contradiction if there is one, else an undecided verdict, else agreement."""
     certain = [one for one in verdicts if one.contradiction is not None and one.decided]
     unsure = [one for one in verdicts if not one.decided]
     return next(iter((*certain, *unsure, *verdicts)))
 
 
-def _of_padding(path: str, module: nn.Module, behavior: Behavior, verdict: Verdict) -> Finding:
+def _padding_finding(path: str, module: nn.Module, behavior: Behavior, verdict: Verdict) -> Finding:
     assert verdict.contradiction is not None
     more = verdict.contradiction.expected
     expected = f"padding: {behavior.padding}" + (f", {more}" if more else "")
@@ -250,3 +259,71 @@ def _unchecked(
         got=got,
         hint="tfpt verify shows whether it does",
     )
+
+
+def adapt_model(model: nn.Module, mapping: Mapping) -> list[str]:
+    """Replace stock layers that contradict the mapping with those of `tfpt.nn`, and set the mapping's epsilon.
+
+    A stock layer that agrees only at the sizes the model was run with is also replaced, if possible.
+
+    Returns:
+        The paths of the modules that were changed.
+
+    Raises:
+        ModelError: A layer has options that are incompatible with the mapping's padding.
+    """
+    changed: dict[str, None] = {}
+    check = Check(model, mapping)
+    for behavior, reached in check.reached:
+        found = [each for one in reached for each in layers_in(*one)]
+        for path, module in found:
+            if behavior.padding is not None and isinstance(module, PADDED):
+                layer = _adapted(check, path, module, behavior.padding)
+                if layer is not None:
+                    parent, _, name = path.rpartition(".")
+                    setattr(model.get_submodule(parent), name, layer)
+                    changed[path] = None
+            name = eps_name(module)
+            if behavior.eps is not None and name:
+                eps = eps_of(module, name)
+                if eps is None or not same_eps(eps, behavior.eps):
+                    set_eps(module, name, behavior.eps)
+                    changed[path] = None
+    return list(changed)
+
+
+def _adapted(check: Check, path: str, module: nn.Module, padding: str) -> nn.Module | None:
+    """The replacement for a module; ``None`` if the module can stay.
+
+    Raises:
+        ModelError: The module has to be replaced, but cannot be adapted.
+    """
+    exact = is_stock(module) or rule_of(module) is not None
+    own = own_contradiction(module, padding, check.size) if exact else None
+    if exact and own is None:
+        return None
+    verdict = check.padding(path, module, padding)
+    wrong = verdict.contradiction is not None and verdict.decided
+    if check.runs.pads_around(path):
+        if wrong:
+            raise ModelError(
+                f"{path} ({type(module).__name__}) cannot be given TensorFlow's {padding} padding: "
+                "the code around it pads its input",
+                got=repr(module),
+                hint="change that code, or load with check=False",
+            )
+        return None
+    if wrong:
+        return adapt(module, padding)
+    # Undecided whether something else pads the input; a layer that pads by itself would not be padded twice.
+    if not exact or (verdict.contradiction is not None and not _pads(module)):
+        return None
+    try:
+        return adapt(module, padding)
+    except ModelError:
+        return None
+
+
+def _pads(module: nn.Module) -> bool:
+    stated = getattr(module, "padding", 0)
+    return rule_of(module) is not None or any(stated if isinstance(stated, tuple | list) else (stated,))

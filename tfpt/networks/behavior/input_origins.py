@@ -1,4 +1,4 @@
-"""Where the input of an operator comes from: which pads were put around it on its way, as torch's operators tell."""
+"""Follows tensors through a run: which padding was applied to the input of an operator on its way."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-# What makes new values out of whatever it is given: pads in front of it concern what comes behind no more.
+# Operators that compute new values from any input; padding before them does not concern what follows.
 _COMPUTES = re.compile(
     r"conv|pool|upsample|mm$|addmm|linear|mean|sum|amax|embedding|grid|attention|pixel_(un)?shuffle|im2col|col2im"
 )
-# What leaves zeros zeros, and the least value the least.
+# Operators that map zero to zero and the smallest value to the smallest value.
 _KEEPS_PADS = re.compile(
     r"(relu6?|hardtanh|leaky_relu|elu|gelu|silu|tanh|hardswish|clone|detach|alias|_to_copy|contiguous|dropout)_?"
 )
@@ -29,84 +29,85 @@ _RESHAPES = re.compile(
 
 @dataclass(frozen=True)
 class Pads:
-    """Pads that stand for themselves, in an operator of their own.
+    """Padding applied by a separate operator.
 
     Attributes:
-        amounts: Before and after, of each axis from the last one on; negative where values were cut off.
-        value: What is put there; ``None`` for values of the input, reflected or repeated.
+        amounts: (Before, after) for each axis, beginning with the last; negative where values were cropped.
+        value: The padding value; ``None`` if values of the input were reflected or repeated.
     """
 
     amounts: tuple[tuple[int, int], ...]
     value: float | None
 
     def of(self, axes: int) -> tuple[tuple[int, int], ...]:
-        """Before and after of the last `axes` axes, in their order."""
+        """(Before, after) of the last `axes` axes, in their order."""
         return tuple(reversed(((*self.amounts, *((0, 0),) * axes))[:axes]))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a tensor comes from.
+    """The history of a tensor.
 
     Attributes:
-        pads: What was put around it, last first, since something was computed.
-        known: Whether that is all that was done to its size.
-        not_negative: Whether no value, pads aside, is below 0.
-        entry: Whether it is what the run was given, but for the pads.
+        pads: The padding applied since the last computation, most recent first.
+        known: Whether nothing else changed its size.
+        not_negative: Whether all values apart from the padding are at least 0.
+        is_input: Whether it is the input of the run, apart from padding.
     """
 
     pads: tuple[Pads, ...] = ()
     known: bool = True
     not_negative: bool = False
-    entry: bool = False
+    is_input: bool = False
 
 
 @dataclass
-class Origins:
-    """The origins of all tensors of one run. It keeps the tensors, so that no other takes the place of one."""
+class OriginTracker:
+    """The origins of all tensors of one run. It keeps the tensors alive, so that their ids stay unique."""
 
-    _held: dict[int, tuple[Tensor, Origin]] = field(default_factory=dict)
+    _origins: dict[int, tuple[Tensor, Origin]] = field(default_factory=dict)
 
     def of(self, tensor: Tensor) -> Origin:
-        """Of one that no operator of the run made, such as a parameter: it is as it is."""
-        held = self._held.get(id(tensor))
-        return held[1] if held is not None else Origin()
+        """The origin of a tensor; a default one for tensors that no operator of the run made, such as parameters."""
+        known = self._origins.get(id(tensor))
+        return known[1] if known is not None else Origin()
 
     def note(self, tensor: Tensor, origin: Origin) -> None:
-        self._held[id(tensor)] = (tensor, origin)
+        self._origins[id(tensor)] = (tensor, origin)
 
     def follow(self, name: str, args: Sequence[Any], output: Any) -> None:
-        """Note the origin of what an operator of ATen gave."""
+        """Note the origins of an ATen operator's outputs."""
         given = list(tensors_in(args))
         for tensor in tensors_in((output,)):
-            self.note(tensor, self._made(name, args, given, tensor))
+            self.note(tensor, self._origin(name, args, given, tensor))
 
-    def _made(self, name: str, args: Sequence[Any], given: Sequence[Tensor], output: Tensor) -> Origin:
+    def _origin(self, name: str, args: Sequence[Any], given: Sequence[Tensor], output: Tensor) -> Origin:
         if not given:
-            return Origin(known=False)  # zeros, perhaps, into which something will be copied
+            return Origin(known=False)  # perhaps zeros that something will be copied into
         first = self.of(given[0])
-        signless = first.not_negative and _KEEPS_SIGN.fullmatch(name) is not None
-        signless = signless and all(self.of(one).not_negative for one in given if one.ndim > 1)
-        signless = signless or _NOT_NEGATIVE.fullmatch(name) is not None
-        signless = signless or (name in ("hardtanh", "clamp", "hardtanh_", "clamp_") and _least(args) >= 0)
+        non_negative = first.not_negative and _KEEPS_SIGN.fullmatch(name) is not None
+        non_negative = non_negative and all(self.of(one).not_negative for one in given if one.ndim > 1)
+        non_negative = non_negative or _NOT_NEGATIVE.fullmatch(name) is not None
+        is_clamp = name in ("hardtanh", "clamp", "hardtanh_", "clamp_")
+        non_negative = non_negative or (is_clamp and _lower_bound(args) >= 0)
         if (pads := _pads_of(name, args, given[0])) is not None:
-            return replace(first, pads=(pads, *first.pads), not_negative=signless or first.not_negative)
+            return replace(first, pads=(pads, *first.pads), not_negative=non_negative or first.not_negative)
         if _COMPUTES.search(name):
-            return Origin(not_negative=signless)
+            return Origin(not_negative=non_negative)
         if name in ("unsqueeze", "squeeze"):
-            moved = _moved(first, name, args, given[0].ndim, output.ndim)
-            return replace(moved, not_negative=signless)
+            shifted = _with_shifted_axes(first, name, args, given[0].ndim, output.ndim)
+            return replace(shifted, not_negative=non_negative)
         if _KEEPS_PADS.fullmatch(name):
-            return replace(first, not_negative=signless)
-        touched = [self.of(one) for one in given]
-        if not all(one.known for one in touched) or any(one.pads for one in touched):
-            return Origin(known=False, not_negative=signless)
+            return replace(first, not_negative=non_negative)
+        origins = [self.of(one) for one in given]
+        if not all(one.known for one in origins) or any(one.pads for one in origins):
+            return Origin(known=False, not_negative=non_negative)
         fits = any(one.shape[2:] == output.shape[2:] for one in given)
-        return Origin(known=fits or _RESHAPES.fullmatch(name) is not None, not_negative=signless)
+        return Origin(known=fits or _RESHAPES.fullmatch(name) is not None, not_negative=non_negative)
 
 
 def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
-    """The tensors among an operator's arguments, or in its result."""
+    """The tensors in an operator's arguments or result."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -138,18 +139,18 @@ def _pairs(flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((int(flat[at]), int(flat[at + 1])) for at in range(0, len(flat), 2))
 
 
-def _moved(origin: Origin, name: str, args: Sequence[Any], before: int, after: int) -> Origin:
-    """An axis of size 1 more or less: pads of axes in front of it would move, and nobody needs these."""
+def _with_shifted_axes(origin: Origin, name: str, args: Sequence[Any], before: int, after: int) -> Origin:
+    """The origin after an axis was added or removed: unknown if padding of the axes before it would have to move."""
     if not origin.pads:
         return origin
     dims = args[1] if len(args) > 1 else None
     if not isinstance(dims, int):
         return replace(origin, pads=(), known=False)
-    behind = max(before, after) - 1 - dims % max(before, after)
-    fits = all(len(pads.amounts) <= behind for pads in origin.pads)
-    in_front = dims % max(before, after) == 0
-    return origin if fits or in_front else replace(origin, pads=(), known=False)
+    after_dim = max(before, after) - 1 - dims % max(before, after)
+    fits = all(len(pads.amounts) <= after_dim for pads in origin.pads)
+    is_first = dims % max(before, after) == 0
+    return origin if fits or is_first else replace(origin, pads=(), known=False)
 
 
-def _least(args: Sequence[Any]) -> float:
+def _lower_bound(args: Sequence[Any]) -> float:
     return float(args[1]) if len(args) > 1 and isinstance(args[1], int | float) else -1.0

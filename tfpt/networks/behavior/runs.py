@@ -1,4 +1,4 @@
-"""Which runs show a layer at work: of the whole model on what its mapping feeds it, else of the modules around it."""
+"""Decides which runs show what a layer does: the whole model on the mapping's input, or the modules around it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 
 from tfpt.errors import TfptError
 from tfpt.language.mapping import Mapping
-from tfpt.networks.behavior.kinds import CONVS, PADDED
-from tfpt.networks.behavior.observed_padding import Call, Seen, run, without_values
+from tfpt.networks.behavior.layers import CONVS, PADDED
+from tfpt.networks.behavior.observed_padding import Call, Observations, meta_copy, observe
 from tfpt.networks.inputs import channels_of, input_axes, input_shape, rearrange
 
-# Where no size is stated: even and odd ones, of which strides of 2 make even and odd ones.
+# Used if the mapping states no size. Even and odd sizes, so that strided layers also get even and odd sizes.
 USUAL_SIZES = (224, 225, 226, 227)
 _FRAMES = (16, 17, 18, 19)
-# For a module by itself: small, and enough for any remainder that a stride leaves.
-_ALONE = (64, 65, 66, 67)
+# For a module by itself: small, and enough sizes for every remainder modulo a usual stride.
+_ISOLATED_SIZES = (64, 65, 66, 67)
 _CHANNELS = (3, 1)
 
 
 @dataclass
 class Runs:
-    """Runs of one model; each is made when it is first asked for.
+    """Runs of one model, each made on first use.
 
     Attributes:
-        model: The model; it is left alone.
-        mapping: Says what it is fed.
-        paths: The layers to look at.
+        model: The model; it is not changed.
+        mapping: Describes the model's input.
+        paths: The layers to observe.
     """
 
     model: nn.Module
@@ -38,28 +38,28 @@ class Runs:
     paths: Sequence[str]
     _copy: nn.Module | None = None
     _copied: bool = False
-    _whole: list[Seen] | None = None
-    _alone: dict[str, list[Seen]] = field(default_factory=dict)
+    _whole: list[Observations] | None = None
+    _isolated: dict[str, list[Observations]] = field(default_factory=dict)
 
-    def whole(self) -> list[Seen]:
-        """What the whole model does, at the size that its mapping states or at several; nothing if it cannot be run."""
+    def whole_model(self) -> list[Observations]:
+        """Runs of the whole model, at the mapping's size or else at several sizes; empty if the model cannot be run."""
         if self._whole is None:
             self._whole = []
-            if (copied := self._skeleton()) is not None and is_called(copied):
+            if (copied := self._meta_copy()) is not None and has_forward(copied):
                 for values in _inputs(copied, self.mapping):
-                    seen = _tried(copied, self._layers(""), [values])
+                    seen = _first_success(copied, self._layers(""), [values])
                     if seen is None:
                         self._whole = []
                         break
                     self._whole.append(seen)
         return self._whole
 
-    def around(self, path: str) -> Iterator[tuple[str, list[Seen]]]:
-        """The layer by itself, then what encloses it, outwards, each run at several sizes.
+    def around(self, path: str) -> Iterator[tuple[str, list[Observations]]]:
+        """Runs of the layer by itself, then of each enclosing module from inside outwards, each at several sizes.
 
-        Containers that nobody calls are left out; of what cannot be run there is nothing.
+        Containers without a forward method are left out; a module that cannot be run has an empty list.
         """
-        copied = self._skeleton()
+        copied = self._meta_copy()
         parts = path.split(".")
         for number in range(len(parts), -1, -1):
             outer = ".".join(parts[:number])
@@ -67,39 +67,39 @@ class Runs:
                 yield outer, []
                 continue
             module = copied.get_submodule(outer)
-            if not is_called(module):
+            if not has_forward(module):
                 continue
-            if outer not in self._alone:
-                self._alone[outer] = self._by_itself(module, outer, copied.get_submodule(path))
-            yield outer, self._alone[outer]
+            if outer not in self._isolated:
+                self._isolated[outer] = self._in_isolation(module, outer, copied.get_submodule(path))
+            yield outer, self._isolated[outer]
 
     def pads_around(self, path: str) -> bool:
-        """Whether something puts pads around what a layer is given."""
-        seen = [*self.whole(), *(one for _, each in self.around(path) for one in each)]
-        return any(call.origin.pads[call.inside :] for call in calls_of(seen, path))
+        """Whether something other than the layer pads the layer's input."""
+        seen = [*self.whole_model(), *(one for _, each in self.around(path) for one in each)]
+        return any(call.origin.pads[call.own_pads :] for call in calls_of(seen, path))
 
-    def _by_itself(self, module: nn.Module, outer: str, layer: nn.Module) -> list[Seen]:
+    def _in_isolation(self, module: nn.Module, outer: str, layer: nn.Module) -> list[Observations]:
         axes = _axes(layer) or next((n for each in module.modules() if (n := _axes(each))), 2)
         dtype = _dtype(module)
-        found: list[Seen] = []
+        found: list[Observations] = []
         stated = self.mapping.input.size
-        # What only containers hold is the network itself, and sees what the mapping says.
-        for size in (stated,) if stated and self._outermost(outer) else _ALONE:
+        # A module inside containers only is the network itself and gets the input that the mapping describes.
+        for size in (stated,) if stated and self._is_outermost(outer) else _ISOLATED_SIZES:
             values = [
                 torch.empty((1, channels) + (size,) * axes, dtype=dtype, device="meta")
                 for channels in _channels(layer, module)
             ]
-            seen = _tried(module, self._layers(outer), values)
+            seen = _first_success(module, self._layers(outer), values)
             if seen is None:
                 return []
             found.append(seen)
         return found
 
-    def _outermost(self, path: str) -> bool:
+    def _is_outermost(self, path: str) -> bool:
         assert self._copy is not None
         parts = path.split(".") if path else []
         return not any(
-            is_called(self._copy.get_submodule(".".join(parts[:end]))) for end in range(len(parts))
+            has_forward(self._copy.get_submodule(".".join(parts[:end]))) for end in range(len(parts))
         )
 
     def _layers(self, outer: str) -> dict[str, nn.Module]:
@@ -108,36 +108,38 @@ class Runs:
         inside = [path for path in self.paths if path == outer or path.startswith(prefix)]
         return {path: self._copy.get_submodule(path) for path in inside}
 
-    def _skeleton(self) -> nn.Module | None:
+    def _meta_copy(self) -> nn.Module | None:
         if not self._copied:
             self._copied = True
             try:
-                self._copy = without_values(self.model)
-            except Exception:  # what a stranger's module holds may not allow it
+                self._copy = meta_copy(self.model)
+            except Exception:  # some attribute of a user's module cannot be copied
                 self._copy = None
         return self._copy
 
 
-def calls_of(seen: Sequence[Seen], path: str) -> list[Call]:
-    """All calls of a layer, run by run."""
+def calls_of(seen: Sequence[Observations], path: str) -> list[Call]:
+    """All calls of a layer in several runs."""
     return [call for each in seen for call in each.calls.get(path, ())]
 
 
-def is_called(module: nn.Module) -> bool:
-    """Whether a module can be called, and is no mere container."""
+def has_forward(module: nn.Module) -> bool:
+    """Whether a module can be called, unlike a mere container such as ``ModuleList``."""
     return getattr(type(module).forward, "__name__", "") != "_forward_unimplemented"
 
 
-def _tried(module: nn.Module, layers: dict[str, nn.Module], values: Sequence[Tensor]) -> Seen | None:
-    """What a run shows with the first of these that the module takes."""
+def _first_success(
+    module: nn.Module, layers: dict[str, nn.Module], values: Sequence[Tensor]
+) -> Observations | None:
+    """A run with the first of these inputs that the module accepts; ``None`` if it accepts none of them."""
     for value in values:
-        with suppress(Exception):  # a stranger's forward, given what it may not be made for
-            return run(module, layers, value)
+        with suppress(Exception):  # a user's forward may raise anything for an input it was not made for
+            return observe(module, layers, value)
     return None
 
 
 def _inputs(model: nn.Module, mapping: Mapping) -> Iterator[Tensor]:
-    """What the model is fed, without values: at the stated size, or else at several; of a video several lengths."""
+    """Inputs for the model, without values: at the stated size or else at several; videos with several lengths."""
     sizes = (mapping.input.size,) if mapping.input.size else USUAL_SIZES
     channels = channels_of(model)
     dtype = _dtype(model)
@@ -150,7 +152,7 @@ def _inputs(model: nn.Module, mapping: Mapping) -> Iterator[Tensor]:
         )
         known = None if mapping.input.kind else channels
         for size, frames in pairs:
-            with suppress(TfptError):  # axes of other letters
+            with suppress(TfptError):  # the layout has other axes
                 shape = input_shape(mapping, frames=frames, size=size, channels=known)
                 yield rearrange(torch.empty(shape, dtype=dtype, device="meta"), mapping.input.layout)
         return
@@ -161,7 +163,7 @@ def _inputs(model: nn.Module, mapping: Mapping) -> Iterator[Tensor]:
 
 
 def _axes(module: nn.Module) -> int | None:
-    """Along how many axes a layer's windows move."""
+    """The number of spatial axes of a layer."""
     if isinstance(module, PADDED):
         names = (kind.__name__ for kind in type(module).__mro__ if kind in PADDED)
         return int(next(names)[-2])
@@ -170,7 +172,7 @@ def _axes(module: nn.Module) -> int | None:
 
 
 def _channels(layer: nn.Module, module: nn.Module) -> list[int]:
-    """How many channels a module may take, likeliest first."""
+    """Numbers of input channels that a module may accept, most likely first."""
     found = []
     for each in (layer, *module.modules()):
         if isinstance(each, CONVS):

@@ -1,11 +1,16 @@
-"""What a TensorFlow network computes, kept in a file.
+"""Records what a TensorFlow network computes, and stores it in a file.
 
-`recorder` holds what the API calls; `choosing` and `feeding` settle which activations are kept and what the network is
-fed, `tfpt.networks.running` runs it; `recordings` are what is kept and `files` where, and neither needs TensorFlow.
+`recorder` has the functions of the public API, `selection` decides which activations are recorded, `inputs` what the
+network is fed (`generated`: from a seed), and `tfpt.networks.running` runs it; `recordings` has the result and its file
+format, and does not need TensorFlow.
 """
 
-from tfpt.networks.recording.files import read_recording, write_recording
 from tfpt.networks.recording.recorder import record, recordable
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.networks.recording.recordings import (
+    RecordedEndpoint,
+    Recording,
+    read_recording,
+    write_recording,
+)
 
 __all__ = ["RecordedEndpoint", "Recording", "read_recording", "record", "recordable", "write_recording"]

@@ -1,4 +1,4 @@
-"""Runs a TensorFlow network once and keeps what it computes at its endpoints."""
+"""Runs a TensorFlow network once and records what it computes at its endpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from tfpt.errors import SourceError
 from tfpt.io.output_file import AtomicFile, refuse_input
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
-from tfpt.networks.recording.files import write_recording
-from tfpt.networks.recording.input_shapes import Sizes
-from tfpt.networks.recording.input_values import Fed, Given, given_inputs, matched, seeded
-from tfpt.networks.recording.recordings import INPUT, RecordedEndpoint, Recording
-from tfpt.networks.recording.selection import wanted_of
+from tfpt.networks.recording.generated import Sizes
+from tfpt.networks.recording.inputs import Given, NetworkInputs, given_inputs, match_inputs, seeded_inputs
+from tfpt.networks.recording.recordings import INPUT, RecordedEndpoint, Recording, write_recording
+from tfpt.networks.recording.selection import select_endpoints
 from tfpt.networks.running.network import Recordable, TensorFlowNetwork
 
 
@@ -44,35 +43,37 @@ def record(
     trust: bool = False,
     overwrite: bool = False,
 ) -> Recording:
-    """Run a TensorFlow network outside training and record what it computes.
+    """Run a TensorFlow network in inference mode and record what it computes.
 
     Args:
-        mapping: A bundled name or a path, whose `endpoints` are recorded; ``None`` with `endpoints` or `all_layers`.
-        network: A ``.meta`` file or the checkpoint beside it, a SavedModel, a frozen graph, a model of Keras, by path;
-            or a ``keras.Model`` itself.
-        out: The ``.npz`` file to write; ``None`` for none.
-        checkpoint: The variables of a graph, where they are not beside it.
-        inputs: What it is fed, in TensorFlow's layout: a ``.npy`` or ``.npz`` file, an array, or several by the
-            network's names. Left out, values from the seed.
-        seed: The same seed, the same values.
-        frames, batch, size: Sizes of a seeded input; the network's or the mapping's unless given, else 16 and 1.
-        whole: Keep all values of every activation, instead of samples of those over 2,000.
-        store_input: Keep the input in the recording; without it the facts say how a seeded one is made again.
+        mapping: The name of a bundled mapping, or a path; its `endpoints` are recorded. ``None`` requires `endpoints`
+            or `all_layers`.
+        network: The path of a ``.meta`` file or the checkpoint beside it, a SavedModel, a frozen graph or a Keras
+            model; or a ``keras.Model``.
+        out: The ``.npz`` file to write; ``None`` writes no file.
+        checkpoint: The checkpoint with a graph's variables, if it is not beside the graph.
+        inputs: The network's inputs in TensorFlow's layout: a ``.npy`` or ``.npz`` file, an array, or several by input
+            name. By default, values from the seed.
+        seed: Seed of the generated inputs.
+        frames, batch, size: Sizes of the generated inputs; by default the network's or the mapping's, else 16 frames
+            and a batch of 1.
+        whole: Keep all values of every activation, instead of samples of those with more than 2,000.
+        store_input: Keep the input in the recording; without it, a generated input can be reproduced from the facts.
         endpoints: Operations, name scopes or layers to record; with a mapping also the names of its endpoints.
-        all_layers: Record every layer of a model of Keras that runs; of a graph, everything that is computed.
-        feeds: Values for other tensors, such as ``{"keep_prob": 1.0}``; numbers, arrays, or files.
-        signature: The signature of a SavedModel that is meant.
+        all_layers: Record every layer of a Keras model that runs; of a graph, every activation.
+        feeds: Values for other tensors, such as ``{"keep_prob": 1.0}``: numbers, arrays, or files.
+        signature: The SavedModel signature to use.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
-        trust: Let a mapping's model, or a model of Keras, bring code.
-        overwrite: Replace the output file.
+        trust: Allow a mapping's model, or a Keras model, to run its own code.
+        overwrite: Replace the output file if it exists.
 
     Returns:
-        The recording, in the order of the endpoints.
+        The recording, its endpoints in order.
 
     Raises:
-        SourceError: The network cannot be run, has no such operation, or takes another input.
-        MappingError: The mapping cannot be read, or does not fit the network's input.
+        SourceError: The network cannot be run, does not have an operation, or has other inputs.
+        MappingError: The mapping cannot be read, or does not match the network's input.
         SinkError: The output cannot be written.
 
     Example:
@@ -90,10 +91,10 @@ def record(
     compiled = None if mapping is None else load_mapping(os.fspath(mapping), settings, config)
     opened = _opened(network, checkpoint, signature, trust)
     try:
-        wanted = wanted_of(compiled, opened, endpoints, all_layers=all_layers, trust=trust)
+        wanted = select_endpoints(compiled, opened, endpoints, all_layers=all_layers, trust=trust)
         scalars, arrays = _feeds(feeds)
         tensors = list(dict.fromkeys(wanted.values()))
-        fed = _fed(
+        fed = _network_inputs(
             {**given_inputs(inputs), **arrays},
             scalars,
             opened,
@@ -112,11 +113,11 @@ def record(
         raise SourceError(
             f"{next(name for name in wanted if name not in found)} was not computed",
             where=opened.location,
-            hint="a layer, or a call of it, that does not run outside training gives nothing",
+            hint="layers, and calls of layers, that do not run in inference mode have no output",
         )
     facts = _facts(opened, compiled, fed, scalars, wanted, values)
     names = fed.named()
-    kept = {name: _plain(fed.arrays[known]) for name, known in names.items()} if store_input else {}
+    kept = {name: _numpy_dtype(fed.arrays[known]) for name, known in names.items()} if store_input else {}
     recording = Recording(found, kept, facts, "" if out is None else os.fspath(out))
     if out is not None:
         write_recording(out, recording, overwrite=overwrite)
@@ -130,7 +131,9 @@ def recordable(
     signature: str | None = None,
     trust: bool = False,
 ) -> list[Recordable]:
-    """What of a network can be recorded, in network order: what `endpoints` of `record` and of a mapping can say.
+    """The activations of a network that can be recorded, in network order.
+
+    Their names are valid for `endpoints` of `record` and in a mapping.
 
     Raises:
         SourceError: TensorFlow cannot read the network.
@@ -156,20 +159,20 @@ def _opened(
         return KerasNetwork(network)
     if not hasattr(network, "resolve"):
         raise SourceError(
-            "this is no TensorFlow network", expected="a path, or a keras.Model", got=type(network).__name__
+            "not a TensorFlow network", expected="a path, or a keras.Model", got=type(network).__name__
         )
     opened: TensorFlowNetwork = network
     return opened
 
 
 def _refuse_existing(out: str | os.PathLike[str] | None, overwrite: bool) -> None:
-    """Before a network runs for minutes: the errors of a file that cannot be written."""
+    """Raise the errors of an unwritable file now, rather than after the network has run for minutes."""
     if out is not None:
         AtomicFile(out, overwrite).discard()
 
 
 def _feeds(feeds: Mapping[str, Any] | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Single values, which are facts; and arrays, which are inputs like any other."""
+    """Single values, recorded as facts; and arrays, treated as inputs."""
     scalars: dict[str, np.ndarray] = {}
     arrays: dict[str, Any] = {}
     for name, value in (feeds or {}).items():
@@ -180,8 +183,8 @@ def _feeds(feeds: Mapping[str, Any] | None) -> tuple[dict[str, np.ndarray], dict
                 array = np.asarray(value)
             except ValueError as error:  # lists of unequal lengths
                 raise SourceError(
-                    f"the value for {name} is no array",
-                    expected="a number, or rows of one length",
+                    f"the value for {name} is not an array",
+                    expected="a number, or rows of equal length",
                     got=str(value),
                 ) from error
             if array.ndim == 0:
@@ -191,7 +194,7 @@ def _feeds(feeds: Mapping[str, Any] | None) -> tuple[dict[str, np.ndarray], dict
     return scalars, arrays
 
 
-def _fed(
+def _network_inputs(
     given: Mapping[str, tuple[np.ndarray, dict[str, Any]]],
     scalars: Mapping[str, np.ndarray],
     network: TensorFlowNetwork,
@@ -199,23 +202,23 @@ def _fed(
     mapping: rows.Mapping | None,
     sizes: Sizes,
     seed: int,
-) -> Fed:
-    """What a person gave for the network's inputs, or values from the seed; and for tensors inside a graph."""
+) -> NetworkInputs:
+    """The user's inputs or values from the seed, and the user's values for tensors inside the graph."""
     specs = network.inputs(tensors, list(scalars))
-    # Neither an input's name nor the one for the only input: a tensor inside, behind which no input may be needed.
+    # Names that are not inputs are tensors inside the graph; the inputs behind them may not be needed.
     inside = {name: each for name, each in given.items() if name not in specs and name != INPUT}
     if inside:
         specs = network.inputs(tensors, [*scalars, *inside])
     outside = {name: each for name, each in given.items() if name not in inside}
     if outside:
-        fed = matched(outside, specs, network.location)
+        fed = match_inputs(outside, specs, network.location)
     else:
         whole = [name for name, spec in specs.items() if spec.dtype.lstrip("u").startswith("int")]
         tables = network.tables(whole) if whole else {}
-        fed = seeded(specs, mapping, sizes, seed, network.location, tables)
+        fed = seeded_inputs(specs, mapping, sizes, seed, network.location, tables)
     arrays = {name: array for name, (array, _) in inside.items()}
     facts = {name: {**origin, "shape": list(array.shape)} for name, (array, origin) in inside.items()}
-    return Fed({**fed.arrays, **arrays}, {**fed.facts, **facts})
+    return NetworkInputs({**fed.arrays, **arrays}, {**fed.facts, **facts})
 
 
 def _recorded(
@@ -227,24 +230,24 @@ def _recorded(
             raise SourceError(
                 f"{name} is text, which cannot be recorded", where=network.location, expected="numbers"
             )
-        found[name] = RecordedEndpoint.of(name, _plain(array), whole=whole)
+        found[name] = RecordedEndpoint.of(name, _numpy_dtype(array), whole=whole)
     return found
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """In a dtype that numpy itself has: the small floats of ml_dtypes are numbers of float32 all."""
+def _numpy_dtype(array: np.ndarray) -> np.ndarray:
+    """The array in a dtype of numpy itself: float32 represents all values of the small floats of ml_dtypes."""
     return array.astype(np.float32) if array.dtype.isbuiltin == 2 else array
 
 
 def _facts(
     network: TensorFlowNetwork,
     mapping: rows.Mapping | None,
-    fed: Fed,
+    fed: NetworkInputs,
     scalars: Mapping[str, np.ndarray],
     wanted: Mapping[str, str],
     values: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """How a recording was made."""
+    """The facts: how the recording was made."""
     from tfpt.networks.running.importing import import_tensorflow
 
     names = fed.named()
@@ -256,23 +259,25 @@ def _facts(
         **network.facts,
         "mapping": None if mapping is None else mapping.named,
         "training": any(value.dtype.kind == "b" and bool(value) for value in scalars.values()),
-        "feeds": {name: _told(value.item()) for name, value in scalars.items()},
+        "feeds": {name: _json_value(value.item()) for name, value in scalars.items()},
         "inputs": {name: {"tensor": known, **fed.facts[known]} for name, known in names.items()},
         "ops": dict(wanted),
         "largest": {name: _largest(values[tensor]) for name, tensor in wanted.items() if tensor in values},
     }
     if INPUT in names:
-        # Of a single seeded input what makes it again stands in front.
+        # A single seeded input can be reproduced from these.
         facts.update({key: facts["inputs"][INPUT].get(key) for key in ("seed", "shape", "range")})
     return facts
 
 
-def _told(value: Any) -> Any:
-    """A value as JSON can hold it: what is no number is text."""
+def _json_value(value: Any) -> Any:
+    """A value that JSON can represent: NaN and infinity become text."""
     return value if not isinstance(value, float) or np.isfinite(value) else str(value)
 
 
 def _largest(array: np.ndarray) -> float | None:
-    """The largest absolute value, if it is a number: JSON has no other."""
-    largest = float(np.abs(_plain(array)).max()) if array.size and array.dtype.kind not in "OSU" else 0.0
+    """The largest absolute value; ``None`` if it is not finite, which JSON cannot represent."""
+    largest = (
+        float(np.abs(_numpy_dtype(array)).max()) if array.size and array.dtype.kind not in "OSU" else 0.0
+    )
     return largest if np.isfinite(largest) else None

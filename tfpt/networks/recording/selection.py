@@ -1,4 +1,4 @@
-"""Which activations of a network are recorded: those of a mapping, or those that a person names."""
+"""Selects the activations to record: a mapping's endpoints, or those named by the user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfpt.networks.running.network import TensorFlowNetwork
 _CAUSES = 4
 
 
-def wanted_of(
+def select_endpoints(
     mapping: rows.Mapping | None,
     network: TensorFlowNetwork,
     endpoints: Sequence[str] | None,
@@ -20,17 +20,17 @@ def wanted_of(
     all_layers: bool = False,
     trust: bool = False,
 ) -> dict[str, str]:
-    """What is to be recorded: by its name in the recording, the network's tensor or layer.
+    """The tensors or layers to record, by their names in the recording.
 
     Args:
-        mapping: Its endpoints are meant, unless others are named.
-        network: Where they are.
+        mapping: Its endpoints are selected, unless `endpoints` names others.
+        network: The network.
         endpoints: Names of the mapping's endpoints, of operations, name scopes or layers.
-        all_layers: Everything that the network lists, under the network's names.
+        all_layers: Select everything that the network lists, under the network's names.
         trust: Build the mapping's model even from outside the trusted packages.
 
     Raises:
-        SourceError: Nothing is named, or the network does not have it.
+        SourceError: Nothing is selected, or the network lacks an endpoint.
     """
     scopes = [] if mapping is None else [each.scope for each in mapping.alternatives if each.scope]
     if all_layers:
@@ -38,24 +38,22 @@ def wanted_of(
     pairs = (
         {}
         if mapping is None or (endpoints and not mapping.endpoints)
-        else _pairs(mapping, network, scopes, trust)
+        else _mapping_endpoints(mapping, network, scopes, trust)
     )
     if endpoints:
         pairs = {name: pairs.get(name, name) for name in endpoints}
     if not pairs:
         raise SourceError(
-            "nothing is to be recorded"
-            if mapping is None
-            else f"the mapping {mapping.name} names no endpoint",
+            "nothing to record" if mapping is None else f"the mapping {mapping.name} names no endpoint",
             where=network.location if mapping is None else str(mapping.path),
             expected="a mapping with endpoints, or names",
-            hint=f"--endpoint NAME, one of those of tfpt record --list {network.location}",
+            hint=f"--endpoint NAME; tfpt record --list {network.location} lists the names",
         )
     return _resolved(pairs, network, scopes)
 
 
 def _resolved(pairs: Mapping[str, str], network: TensorFlowNetwork, scopes: Sequence[str]) -> dict[str, str]:
-    """Every operation in the network; all that are not found are said at once."""
+    """The network's name for each operation; all failures are reported together."""
 
     def attempt(op: str) -> str | SourceError:
         try:
@@ -81,10 +79,10 @@ def _short(error: TfptError) -> TfptError:
     return SourceError(error.what, got=error.got, nearest=error.nearest)
 
 
-def _pairs(
+def _mapping_endpoints(
     mapping: rows.Mapping, network: TensorFlowNetwork, scopes: Sequence[str], trust: bool
 ) -> dict[str, str]:
-    """A mapping's endpoints, name and operation: for the modules of its model, else for the network's own names."""
+    """A mapping's endpoints (name, operation): for the modules of its model, or else for the network's names."""
     from tfpt.networks.endpoints import endpoints_in
     from tfpt.targets.model import build_model
 
@@ -98,7 +96,7 @@ def _pairs(
 
 
 def _matching(mapping: rows.Mapping, network: TensorFlowNetwork, scopes: Sequence[str]) -> dict[str, str]:
-    """Where the model cannot be built: what of the network's names the templates match."""
+    """The endpoints whose templates match names of the network; used if the model cannot be built."""
     candidates: dict[str, None] = {}
     for each in network.names():
         for name in (*each.scopes, each.name):

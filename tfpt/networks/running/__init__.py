@@ -1,1 +1,1 @@
-"""TensorFlow networks of every format, run on given inputs, with the values of any activation that has a name."""
+"""Runs TensorFlow networks of every format on given inputs and returns the values of any named activation."""

@@ -1,4 +1,4 @@
-"""A TensorFlow graph in a session of its own: fed, run, and read at any tensor."""
+"""A TensorFlow graph in its own session: feeds inputs, runs it, and reads any tensor."""
 
 from __future__ import annotations
 
@@ -9,39 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from tfpt.errors import SourceError, TfptError
+from tfpt.errors import SourceError
 from tfpt.nearest import nearest
-from tfpt.networks.running.effects import Effects
+from tfpt.networks.running.graph_import import import_graph, short_message
 from tfpt.networks.running.importing import import_tensorflow
-from tfpt.networks.running.inlining import inline_calls
+from tfpt.networks.running.lookup_tables import Table, lookup_tables
 from tfpt.networks.running.network import InputSpec, Recordable
-from tfpt.networks.running.operations import Operations, is_switch, shape_of
-from tfpt.networks.running.resolution import resolve
-from tfpt.networks.running.restoring import Saved, restore
-from tfpt.networks.running.support import refuse_unknown
-from tfpt.networks.running.tables import Table, tables_behind
+from tfpt.networks.running.operations import Operations, is_training_switch, resolve, shape_of
+from tfpt.networks.running.restoring import SavedState, restore
 
-# What a person has to choose: the probability of keeping a value in a dropout of TensorFlow 1.
-_CHOSEN = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
+# Names of scalars that the user must choose, such as the keep probability of a TensorFlow 1 dropout.
+_HYPERPARAMETER = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
 _LISTED = 8
 
 
 class GraphNetwork:
-    """A `tfpt.networks.running.network.TensorFlowNetwork` over a graph: frozen, or with variables in a checkpoint.
+    """A `tfpt.networks.running.network.TensorFlowNetwork` for a graph: frozen, or with variables in a checkpoint.
 
-    It runs on the processor, without TensorFlow's rewriting of graphs: each operation computes what it says, whichever
-    tensors are asked for beside it.
+    It runs on the CPU with TensorFlow's graph optimizations disabled, so that each operation computes its documented
+    result no matter which other tensors are fetched.
 
     Args:
-        location: Where it is.
-        format: What its file is.
+        location: Path of the file.
+        format: Description of the file's format.
         graph_def: A GraphDef.
-        saved: Where its variables are, and how to start; ``None`` for a frozen graph.
-        inputs: Of a signature: the tensors that are fed, by their keys.
-        outputs: Of a signature: the tensors that come out.
-        producers: The operations as the writer's TensorFlow knew them, where the file says; an ``OpList``.
-        facts: What else is known.
-        trust: Also run operations that read files, run code or reach other machines.
+        saved: Where the variables are and how to initialize the graph; ``None`` for a frozen graph.
+        inputs: The inputs of a signature: tensor names by key.
+        outputs: The tensor names of the signature's outputs.
+        producers: The operations as the writer's TensorFlow defined them, an ``OpList``, if the file has them.
+        facts: Further facts about the network, for recordings.
+        trust: Also run operations that access files, run code or contact other machines.
 
     Raises:
         SourceError: TensorFlow cannot read the graph.
@@ -53,7 +50,7 @@ class GraphNetwork:
         format: str,  # noqa: A002
         graph_def: Any,
         *,
-        saved: Saved | None = None,
+        saved: SavedState | None = None,
         inputs: Mapping[str, str] | None = None,
         outputs: Collection[str] = (),
         producers: Any = None,
@@ -64,52 +61,52 @@ class GraphNetwork:
         self.location, self.format = location, format
         self.facts: dict[str, Any] = dict(facts or {})
         self._saved = saved
-        self._graph, self._effects = _imported(graph_def, producers, location, trust)
+        self._graph, self._effects = import_graph(graph_def, producers, location, trust)
         self._keys = {tensor: key for key, tensor in (inputs or {}).items()}
-        ends = [tensor.partition(":")[0] for tensor in outputs]
-        self._operations = Operations(self._graph, self._keys, ends)
+        output_ops = [tensor.partition(":")[0] for tensor in outputs]
+        self._operations = Operations(self._graph, self._keys, output_ops)
         self._session: Any = None
         self._restored: set[str] = set()
 
     def names(self) -> list[Recordable]:
-        """The operations that compute something, each behind those that it needs."""
+        """The operations that compute activations, in topological order."""
         return self._operations.recordable()
 
     def resolve(self, op: str, scopes: Sequence[str] = ()) -> str:
-        """The tensor that `op` means."""
+        """The name of the tensor that `op` refers to."""
         return resolve(self._operations, op, scopes, self.location)
 
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
-        """The placeholders behind `wanted`, but for switches of training, which are fed False, and defaults."""
+        """The placeholders that `wanted` needs, except training switches (fed ``False``) and those with defaults."""
         tensors = {self._tensor(name).name for name in fed}
         stops = {*tensors, *self._keys}
         self._refuse(wanted, lambda tensor: tensor.name in stops or self._is_open(tensor.op))
         specs: dict[str, InputSpec] = {}
         for tensor in self._needed(wanted, tensors):
-            if not is_switch(tensor.op):
+            if not is_training_switch(tensor.op):
                 name = self._keys.get(tensor.name, tensor.name.removesuffix(":0"))
                 specs[name] = InputSpec(name, shape_of(tensor), tensor.dtype.name)
-        scalars = [name for name, spec in specs.items() if _is_chosen(spec)]
+        scalars = [name for name, spec in specs.items() if _is_hyperparameter(spec)]
         if scalars and len(scalars) < len(specs):
             raise SourceError(
                 f"the network needs a value for {', '.join(scalars)}, which has no default",
                 where=self.location,
-                expected="for a dropout that keeps everything, as outside training: 1.0",
+                expected="1.0 for a dropout's keep probability, as in inference",
                 hint=" ".join(f"--feed {name}=1.0" for name in scalars),
             )
         return specs
 
     def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
-        """The tables that are looked up with the values of these inputs."""
-        return tables_behind({name: self._tensor(name) for name in inputs}, self._operations.computed)
+        """The tables that these inputs index."""
+        return lookup_tables({name: self._tensor(name) for name in inputs}, self._operations.computed)
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
-        """The values of `wanted`, fetched in one run."""
-        feeds = {self._tensor(name): self._fitted(name, array) for name, array in inputs.items()}
+        """The values of `wanted`, fetched in a single run."""
+        feeds = {self._tensor(name): self._converted(name, array) for name, array in inputs.items()}
         fed = {tensor.name for tensor in feeds}
         for tensor in self._needed(wanted, fed):
-            if is_switch(tensor.op):
-                # Of the dtype that the switch has: some are integers.
+            if is_training_switch(tensor.op):
+                # In the switch's own dtype: some are integers.
                 feeds[tensor] = np.zeros((), tensor.dtype.as_numpy_dtype)
         self._refuse(wanted, lambda tensor: tensor.name in fed)
         self._restore(wanted, fed)
@@ -117,7 +114,7 @@ class GraphNetwork:
             values = self._session.run({name: self._graph.get_tensor_by_name(name) for name in wanted}, feeds)
         except self._tf.errors.OpError as error:
             raise SourceError(
-                "TensorFlow cannot run the network", where=self.location, got=_reason(error)
+                "TensorFlow cannot run the network", where=self.location, got=short_message(error)
             ) from None
         return {name: np.asarray(value) for name, value in values.items()}
 
@@ -129,7 +126,7 @@ class GraphNetwork:
 
     @cached_property
     def _tensors(self) -> dict[str, str]:
-        """Tensor names by what a person may call an input: the key of a signature, or the operation."""
+        """Tensor names by signature key."""
         return {key: tensor for tensor, key in self._keys.items()}
 
     def _tensor(self, name: str) -> Any:
@@ -147,9 +144,9 @@ class GraphNetwork:
             ) from None
 
     def _needed(self, wanted: Sequence[str], fed: Collection[str]) -> list[Any]:
-        """The tensors that `wanted` depend on and somebody has to feed: a signature's inputs, and what stands open.
+        """The tensors that have to be fed to compute `wanted`: inputs of the signature, and placeholders.
 
-        Where the graph has a signature, what comes before the signature's inputs does not matter.
+        If the graph has a signature, whatever computes the signature's inputs is ignored.
         """
         stops = {*fed, *self._keys}
 
@@ -163,12 +160,12 @@ class GraphNetwork:
         tensors = [each for op in self._operations.by_name.values() for each in op.outputs]
         return [each for each in tensors if each.name in reached and is_open(each) and each.name not in fed]
 
-    def _fitted(self, name: str, array: np.ndarray) -> np.ndarray:
-        """The array in the dtype of the tensor it is fed to, its shape compared."""
+    def _converted(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The array in the dtype of the tensor it is fed to, after checking its shape."""
         tensor = self._tensor(name)
         spec = InputSpec(name, shape_of(tensor), tensor.dtype.name)
         array = np.asarray(array)
-        if not spec.takes(tuple(array.shape)):
+        if not spec.accepts(tuple(array.shape)):
             raise SourceError(
                 f"the input {name} has another shape than the network's",
                 where=self.location,
@@ -193,7 +190,7 @@ class GraphNetwork:
             options.rewrite_options.disable_meta_optimizer = True
             self._session = self._tf.compat.v1.Session(graph=self._graph, config=config)
             if self._saved is not None:
-                self._saved.start(self._session, self._ready_feeds)
+                self._saved.initialize(self._session, self._initializer_feeds)
         needed = self._upstream(wanted, fed) - self._restored
         restore(
             self._session,
@@ -204,7 +201,7 @@ class GraphNetwork:
         self._restored |= needed
 
     def _upstream(self, wanted: Sequence[str], fed: Collection[str]) -> set[str]:
-        """The operations that run for `wanted`."""
+        """The operations that run to compute `wanted`."""
         starts = [self._graph.get_tensor_by_name(name).op for name in wanted if name not in fed]
         return self._operations.upstream(starts, lambda tensor: tensor.name in fed)
 
@@ -215,77 +212,41 @@ class GraphNetwork:
             self._effects.refuse(self._operations.upstream(ops, stop), "running the network")
 
     def _is_open(self, op: Any) -> bool:
-        """Whether somebody brings the data that come in here: not what stands for an operation that was taken out."""
-        taken_out = self._effects is not None and self._effects.holds(op.name) and op.type == "Placeholder"
-        return self._operations.is_source(op) and not taken_out
+        """Whether data have to be fed here; placeholders in place of forbidden operations do not count."""
+        replaced = self._effects is not None and op.name in self._effects and op.type == "Placeholder"
+        return self._operations.is_source(op) and not replaced
 
-    def _ready_feeds(self, operation: str, feeds: Mapping[str, str]) -> Mapping[str, Any] | None:
-        """What to feed to an operation that makes the graph ready, so that it reads the files of `feeds` alone.
+    def _initializer_feeds(self, operation: str, feeds: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """What to feed to an initializer so that it reads only the files in `feeds`.
 
-        ``None`` where it would read others, or do anything else but compute.
+        ``None`` if it would read other files or have other side effects.
         """
         op = self._operations.by_name.get(operation.partition(":")[0])
         if self._effects is None or op is None:
             return feeds
-        named = self._effects.files(self._running([op], feeds))
-        if named is None:
+        tensors = self._effects.file_names(self._running([op], feeds))
+        if tensors is None:
             return None
-        asked = [tensor for tensor in named if tensor.name not in feeds]
-        if self._effects.files(self._running([tensor.op for tensor in asked], feeds)) != []:
+        unknown = [tensor for tensor in tensors if tensor.name not in feeds]
+        if self._effects.file_names(self._running([tensor.op for tensor in unknown], feeds)) != []:
             return None
         try:
-            values = self._session.run(asked, dict(feeds))
+            values = self._session.run(unknown, dict(feeds))
         except (self._tf.errors.OpError, ValueError, TypeError):
             return None
         known = {file.encode() for file in feeds.values()}
         if not all(name in known for value in values for name in np.asarray(value, object).ravel()):
             return None
-        # What was looked at is what it gets.
-        return {**feeds, **{tensor.name: value for tensor, value in zip(asked, values, strict=True)}}
+        # Feed the values that were checked.
+        return {**feeds, **{tensor.name: value for tensor, value in zip(unknown, values, strict=True)}}
 
     def _running(self, ops: Sequence[Any], fed: Collection[str]) -> list[Any]:
         needed = self._operations.upstream(ops, lambda tensor: tensor.name in fed)
         return [self._operations.by_name[name] for name in needed]
 
 
-def _is_chosen(spec: InputSpec) -> bool:
-    """Whether an input is a number that a person has to choose, not data."""
+def _is_hyperparameter(spec: InputSpec) -> bool:
+    """Whether an input is a number that the user has to choose, such as a dropout rate, rather than data."""
     if spec.dtype not in ("float16", "float32", "float64", "bfloat16"):
         return False
-    return spec.shape == () or (spec.shape is None and _CHOSEN.search(spec.name) is not None)
-
-
-def _imported(graph_def: Any, producers: Any, where: str, trust: bool) -> tuple[Any, Effects | None]:
-    """The graph without places, calls or the rest of what only another machine can run; what of it does more."""
-    tf = import_tensorflow()
-    refuse_unknown(graph_def, producers, where)
-    inlined = inline_calls(graph_def, where)
-    effects = None if trust else Effects(inlined, where)
-    if effects is not None:
-        inlined = effects.taken_out(inlined)
-    elif inlined is graph_def:
-        inlined = tf.compat.v1.GraphDef()
-        inlined.CopyFrom(graph_def)
-    for node in inlined.node:
-        node.device = ""
-    graph = tf.Graph()
-    try:
-        with graph.as_default():
-            tf.graph_util.import_graph_def(inlined, name="", producer_op_list=producers)
-    except TfptError:
-        raise
-    except Exception as error:  # ValueError, TypeError, OpError and others, as the damage is
-        raise SourceError(
-            "TensorFlow cannot read the graph",
-            where=where,
-            expected=f"a graph that TensorFlow {tf.__version__} knows",
-            got=_reason(error),
-        ) from None
-    return graph, effects
-
-
-def _reason(error: Exception) -> str:
-    """The first lines of what TensorFlow says, without its stack."""
-    text = str(getattr(error, "message", "") or error)
-    lines = [line for line in text.splitlines() if line.strip() and "Original stack trace" not in line]
-    return "\n".join(lines[:4])[:600] or type(error).__name__
+    return spec.shape == () or (spec.shape is None and _HYPERPARAMETER.search(spec.name) is not None)

@@ -1,4 +1,4 @@
-"""Imports TensorFlow and Keras when a network is to be run, and not before, without what they print."""
+"""Imports TensorFlow and Keras only when a network has to be run, and suppresses what they print."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _HINT = 'pip install "tfpt[tensorflow]"'
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, its messages below errors switched off.
+    """Import TensorFlow with log messages below errors switched off.
 
     Raises:
-        SourceError: It is not installed.
+        SourceError: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -35,10 +35,10 @@ def import_tensorflow() -> ModuleType:
 
 
 def import_keras() -> ModuleType:
-    """Keras 3 on TensorFlow.
+    """Import Keras 3 with the TensorFlow backend.
 
     Raises:
-        SourceError: It is not installed, is older, or runs on something else.
+        SourceError: Keras is not installed, is older, or uses another backend.
     """
     tf = import_tensorflow()
     try:
@@ -50,7 +50,7 @@ def import_keras() -> ModuleType:
         ) from None
     if int(keras.__version__.partition(".")[0]) < 3 or keras.backend.backend() != "tensorflow":
         raise SourceError(
-            "Keras models are run by Keras 3 on TensorFlow",
+            "Keras models need Keras 3 with the TensorFlow backend",
             expected=f"Keras 3 on TensorFlow {tf.__version__}",
             got=f"Keras {keras.__version__} on {keras.backend.backend()}",
             hint="export KERAS_BACKEND=tensorflow",
@@ -61,20 +61,20 @@ def import_keras() -> ModuleType:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing on the standard error of the process: TensorFlow's C++ writes there before its log can be set."""
+    """Discard the process's standard error: TensorFlow's C++ code writes there before its log level can be set."""
     if "tensorflow" in sys.modules:
         yield
         return
     sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        saved = os.dup(2)
     except OSError:  # a process without standard error
         yield
         return
     try:
-        with open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), 2)
+        with open(os.devnull, "w") as devnull:
+            os.dup2(devnull.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,9 +1,10 @@
-"""Models of Keras, run with a look at what each layer gives."""
+"""Keras models, run with a hook on each layer; and the check of their configuration for code and file access."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,29 +17,38 @@ from tfpt.formats import open_source
 from tfpt.io.locations import folder_of
 from tfpt.nearest import nearest
 from tfpt.networks.running.importing import import_keras, import_tensorflow
-from tfpt.networks.running.keras_config import classes, refuse_code
-from tfpt.networks.running.network import InputSpec, Recordable, Shape
-from tfpt.networks.running.resolution import below, split_output
-from tfpt.networks.running.tables import Table, tables_behind
+from tfpt.networks.running.lookup_tables import Table, lookup_tables
+from tfpt.networks.running.network import InputSpec, Recordable, Shape, scoped_names, split_output
 
-_LISTED = 8
+# Layers that run code or load files supplied with the model, and functions serialized as code.
+_BRINGS_CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")
+
+# The modules of Keras that models are built from. Other modules have functions that download files or disable Keras's
+# own checks (keras.utils.get_file, keras.config.enable_unsafe_deserialization), which a configuration could name too.
+_FUNCTION_MODULES = "activations|constraints|initializers|losses|metrics|ops|quantizers|regularizers"
+_CLASS_MODULES = rf"{_FUNCTION_MODULES}|dtype_policies|engine|layers|models|optimizers|random"
+_FUNCTIONS = re.compile(rf"builtins|keras(?:\.src)?\.(?:{_FUNCTION_MODULES})(?:\.\w+)*")
+_CLASSES = re.compile(rf"builtins|keras|keras(?:\.src)?\.(?:{_CLASS_MODULES})(?:\.\w+)*")
+
+# Layer settings that may be the name of a file: a vocabulary, saved weights.
+_FILES = ("vocabulary", "idf_weights", "filepath", "file_path", "filename")
 
 
 def open_keras(location: str, trust: bool = False) -> KerasNetwork:
-    """The model in a ``.keras`` archive or a whole-model HDF5 file.
+    """The Keras model in a ``.keras`` archive or in an HDF5 file of a whole model.
 
     Args:
         location: The file.
-        trust: Let the model bring code: Lambda layers, and classes from modules beside the file.
+        trust: Allow the model to run its own code: Lambda layers, and classes from modules beside the file.
 
     Raises:
-        SourceError: It holds weights only, has code of its own, or Keras cannot make the model again.
+        SourceError: The file has only weights, the model has code of its own, or Keras cannot rebuild it.
     """
     keras = import_keras()
     config = _config(location)
     if not trust:
         refuse_code(config, keras.saving.get_custom_objects(), location)
-    own = _imported(classes(config), location) if trust else {}
+    own = _custom_classes(classes(config), location) if trust else {}
     try:
         with import_tensorflow().device("/CPU:0"):
             model = keras.saving.load_model(location, custom_objects=own, compile=False, safe_mode=not trust)
@@ -46,24 +56,24 @@ def open_keras(location: str, trust: bool = False) -> KerasNetwork:
         raise
     except Exception as error:  # whatever Keras, h5py or a layer's constructor raises
         raise SourceError(
-            "Keras cannot make the model again",
+            "Keras cannot rebuild the model",
             where=location,
             expected=f"a model of layers that Keras {keras.__version__} has",
-            got=_reason(error),
-            hint="make the model in Python, and give it to tfpt.record itself",
+            got=_short_message(error),
+            hint="build the model in Python and pass it to tfpt.record",
         ) from None
     return KerasNetwork(model, location)
 
 
 class KerasNetwork:
-    """A `tfpt.networks.running.network.TensorFlowNetwork` over a model of Keras, of any kind: functional or subclassed.
+    """A `tfpt.networks.running.network.TensorFlowNetwork` for a Keras model of any kind: functional or subclassed.
 
-    The model is called as it is, outside training, and each layer's call is seen on the way; so layers inside of
-    others and of subclassed models have their values too, and a layer that is shared has one for each call.
+    The model is called once in inference mode, and each layer's call is recorded. This also covers layers nested inside
+    others and layers of subclassed models; a layer that is called several times has one output for each call.
 
     Args:
-        model: A ``keras.Model``; anything else that is a layer will do.
-        location: Where it is.
+        model: A ``keras.Model`` or another ``keras.Layer``.
+        location: Path of the file; empty for a model in memory.
     """
 
     def __init__(self, model: Any, location: str = "") -> None:
@@ -72,11 +82,11 @@ class KerasNetwork:
         self.location = location or f"the model {model.name}"
         self.format = f"Keras {type(model).__name__} model"
         self.facts: dict[str, Any] = {"keras": self._keras.__version__}
-        self._layers = dict(_walk(model, ""))
-        self._inputs = _inputs(model)
+        self._layers = dict(_nested_layers(model, ""))
+        self._inputs = _input_specs(model)
 
     def names(self) -> list[Recordable]:
-        """The layers, those inside of others behind them as ``outer/inner``."""
+        """The layers in order; nested ones follow their parent as ``outer/inner``."""
         return [
             Recordable(path, type(layer).__name__, _shape(layer))
             for path, layer in self._layers.items()
@@ -84,9 +94,9 @@ class KerasNetwork:
         ]
 
     def resolve(self, op: str, scopes: Sequence[str] = ()) -> str:
-        """The output of a layer: its path, the end of it, with ``:1`` for the second output or the second call."""
+        """A layer's output: the layer's path or its end, with ``:1`` for the second output or the second call."""
         name, number = split_output(op.strip("/"))
-        for candidate in below(name, scopes):
+        for candidate in scoped_names(name, scopes):
             if candidate in self._layers:
                 return f"{candidate}:{number}"
         ends = [path for path in self._layers if path.endswith(f"/{name}")]
@@ -99,25 +109,25 @@ class KerasNetwork:
         raise SourceError(
             f"the model has no layer {name}",
             where=self.location,
-            expected=" or ".join(below(name, scopes)),
+            expected=" or ".join(scoped_names(name, scopes)),
             nearest=nearest(name, self._layers),
             hint=f"tfpt record --list {self.location}",
         )
 
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
         """The model's inputs."""
-        strange = [name for name in fed if name not in self._inputs]
-        if strange:
+        unknown = [name for name in fed if name not in self._inputs]
+        if unknown:
             raise SourceError(
-                f"the model has no input {strange[0]}",
+                f"the model has no input {unknown[0]}",
                 where=self.location,
                 expected=", ".join(self._inputs),
-                hint="only a graph can be fed at any tensor",
+                hint="only graphs can be fed at any tensor",
             )
         return {name: spec for name, spec in self._inputs.items() if name not in fed}
 
     def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
-        """The tables that are looked up with the values of these inputs, as far as a graph of the model shows."""
+        """The tables that these inputs index, as far as tracing the model shows."""
         tf = import_tensorflow()
         specs = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in self._inputs.items()}
 
@@ -126,45 +136,47 @@ class KerasNetwork:
 
         try:
             graph = tf.function(call).get_concrete_function(specs).graph
-        except Exception:  # a model that cannot be traced may be run all the same
+        except Exception:  # a model that cannot be traced can still be run
             return {}
-        # Structures are laid flat in the order of their names.
+        # tf.function flattens dictionaries in key order.
         tensors = dict(zip(sorted(specs), graph.inputs, strict=False))
-        return tables_behind({name: tensors[name] for name in inputs if name in tensors})
+        return lookup_tables({name: tensors[name] for name in inputs if name in tensors})
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
-        """The values of `wanted`, of one call of the model; without those of layers that this does not call."""
+        """The values of `wanted` from a single call of the model; layers that it does not call are left out."""
         for name, spec in self._inputs.items():
-            if not spec.takes(tuple(np.shape(inputs[name]))):
+            if not spec.accepts(tuple(np.shape(inputs[name]))):
                 raise SourceError(
                     f"the input {name} has another shape than the model's",
                     where=self.location,
                     expected=str(spec),
                     got=str(list(np.shape(inputs[name]))),
                 )
-        seen: dict[str, list[np.ndarray]] = {}
+        outputs: dict[str, list[np.ndarray]] = {}
         paths = dict.fromkeys(split_output(name)[0] for name in wanted)
         with ExitStack() as stack, import_tensorflow().device("/CPU:0"):
             for path in paths:
-                stack.enter_context(_watched(self._layers[path], seen.setdefault(path, []), self._keras))
+                stack.enter_context(
+                    _capture_outputs(self._layers[path], outputs.setdefault(path, []), self._keras)
+                )
             try:
                 self._model(self._arguments(inputs), training=False)
             except Exception as error:  # whatever a layer raises
                 raise SourceError(
-                    "Keras cannot run the model", where=self.location, got=_reason(error)
+                    "Keras cannot run the model", where=self.location, got=_short_message(error)
                 ) from None
         found = {}
         for name in wanted:
             path, number = split_output(name)
-            if number < len(seen[path]):
-                found[name] = seen[path][number]
+            if number < len(outputs[path]):
+                found[name] = outputs[path][number]
         return found
 
     def close(self) -> None:
-        """Does nothing: Keras keeps no session."""
+        """Does nothing: Keras has no session."""
 
     def _arguments(self, inputs: Mapping[str, np.ndarray]) -> Any:
-        """The inputs as the model takes them: in its own structure where it has one."""
+        """The inputs as the model takes them: in its own structure if it has one."""
         arrays = [
             self._keras.ops.convert_to_tensor(inputs[name], dtype=spec.dtype)
             for name, spec in self._inputs.items()
@@ -176,26 +188,26 @@ class KerasNetwork:
 
 
 @contextmanager
-def _watched(layer: Any, seen: list[np.ndarray], keras: Any) -> Iterator[None]:
-    """Keep what a layer gives, while it is called as ever."""
+def _capture_outputs(layer: Any, outputs: list[np.ndarray], keras: Any) -> Iterator[None]:
+    """Append copies of a layer's outputs to a list, one for each tensor of each call."""
     names = [name for name in ("call", "quantized_call") if hasattr(layer, name)]
 
-    def keeping(call: Callable[..., Any]) -> Callable[..., Any]:
-        def kept(*args: Any, **kwargs: Any) -> Any:
+    def capturing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def captured(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            seen.extend(
+            outputs.extend(
                 np.array(keras.ops.convert_to_numpy(each))
                 for each in keras.tree.flatten(output)
-                # Not the tensors of a loop that is only being traced.
+                # Symbolic tensors, from tracing a loop, have no values.
                 if keras.ops.is_tensor(each) and hasattr(each, "numpy")
             )
             return output
 
-        return kept
+        return captured
 
     for name in names:
-        # Not setattr: Keras would track the function as a part of the layer.
-        object.__setattr__(layer, name, keeping(getattr(layer, name)))
+        # Not setattr: Keras would track the function as part of the layer.
+        object.__setattr__(layer, name, capturing(getattr(layer, name)))
     try:
         yield
     finally:
@@ -203,8 +215,8 @@ def _watched(layer: Any, seen: list[np.ndarray], keras: Any) -> Iterator[None]:
             object.__delattr__(layer, name)
 
 
-def _walk(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The layers and operations inside a layer, with their paths, in its own order."""
+def _nested_layers(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The layers and operations inside a layer with their paths, in Keras's order."""
     inside = getattr(layer, "operations", None)
     if inside is None:
         inside = getattr(layer, "layers", None) or layer._flatten_layers(include_self=False, recursive=False)
@@ -212,11 +224,11 @@ def _walk(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         path = f"{prefix}{each.name}"
         yield path, each
         if hasattr(each, "_flatten_layers"):
-            yield from _walk(each, f"{path}/")
+            yield from _nested_layers(each, f"{path}/")
 
 
-def _inputs(model: Any) -> dict[str, InputSpec]:
-    """What a model takes; of a subclassed one what it was built with."""
+def _input_specs(model: Any) -> dict[str, InputSpec]:
+    """The inputs of a model; for a subclassed one, the shapes it was built with."""
     symbolic = getattr(model, "inputs", None)
     if symbolic:
         return {each.name: InputSpec(each.name, tuple(each.shape), str(each.dtype)) for each in symbolic}
@@ -241,16 +253,16 @@ def _config(location: str) -> Mapping[str, Any]:
     source.close()
     if not isinstance(config, dict) or not config:
         raise SourceError(
-            "the file holds weights only, not the model that they belong to",
+            "the file has weights only, not the model they belong to",
             where=location,
-            expected="a whole model, as model.save() writes it",
-            hint="make the model in Python, load the weights, and save it as MODEL.keras",
+            expected="a whole model, as saved by model.save()",
+            hint="build the model in Python, load the weights, and save it as MODEL.keras",
         )
     return config
 
 
-def _imported(named: Collection[tuple[str, str]], location: str) -> dict[str, Any]:
-    """The classes from outside Keras, from modules on the path, beside the file or in the working folder."""
+def _custom_classes(named: Collection[tuple[str, str]], location: str) -> dict[str, Any]:
+    """The classes that are not from Keras, imported from ``sys.path``, the file's folder or the working directory."""
     before = list(sys.path)
     sys.path += [os.path.abspath(folder_of(location)), os.getcwd()]
     found = {}
@@ -270,7 +282,80 @@ def _imported(named: Collection[tuple[str, str]], location: str) -> dict[str, An
     return found
 
 
-def _reason(error: Exception) -> str:
+def _short_message(error: Exception) -> str:
     text = str(error).partition("Full object config")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:3])[:400] or type(error).__name__
+
+
+def classes(config: object) -> list[tuple[str, str]]:
+    """Module and name of every class in a configuration, without duplicates.
+
+    Example:
+        >>> classes({"class_name": "Dense", "config": {"dtype": {"class_name": "DTypePolicy", "module": "keras"}}})
+        [('keras', 'Dense'), ('keras', 'DTypePolicy')]
+    """
+    return list(dict.fromkeys((_module(each), each["class_name"]) for each in _objects(config)))
+
+
+def refuse_code(config: object, registered: Mapping[str, Any], where: str) -> None:
+    """Refuse a configuration that contains code, names objects that no model needs, or reads files.
+
+    Args:
+        config: The configuration as parsed JSON.
+        registered: The classes and functions that the calling program has registered with Keras, by name.
+        where: The file, for error messages.
+
+    Raises:
+        SourceError: The configuration does one of these.
+    """
+    for each in _objects(config):
+        name, module = each["class_name"], _module(each)
+        if name.rpartition(">")[2] in _BRINGS_CODE:
+            raise SourceError(
+                f"the model would run code of its own: it has a layer {name}",
+                where=where,
+                expected="layers of Keras, which are data",
+                got="none of it was run",
+                hint="--trust, if you trust the source of the file",
+            )
+        known = _FUNCTIONS if name == "function" else _CLASSES
+        if not known.fullmatch(module) and str(each.get("registered_name")) not in registered:
+            what = each.get("config") if name == "function" else name
+            own = module.partition(".")[0] not in ("keras", "tensorflow")
+            raise SourceError(
+                "Keras cannot rebuild the model without code from elsewhere",
+                where=where,
+                expected="layers, and functions of layers, of Keras itself",
+                got=f"{module}.{what}",
+                hint=f"put the module of {module}.{what} beside the file, and --trust"
+                if own
+                else "--trust, if you trust the source of the file",
+            )
+        settings = each.get("config")
+        for key in _FILES:
+            if isinstance(settings, dict) and isinstance(settings.get(key), str):
+                raise SourceError(
+                    f"the model would read a file of this machine: {key} of its layer {name}",
+                    where=where,
+                    expected="everything the layer needs in the model's file",
+                    got=settings[key],
+                    hint="--trust, if you trust the source of the file",
+                )
+
+
+def _module(each: Mapping[str, Any]) -> str:
+    return str(each.get("module") or "keras")
+
+
+def _objects(config: object) -> Iterator[Mapping[str, Any]]:
+    """Every dictionary in a configuration that names a class or a function, outer ones first."""
+    work = [config]
+    while work:
+        each = work.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get("class_name"), str):
+                yield each
+            work += reversed(list(each.values()))
+        elif isinstance(each, list):
+            work += reversed(each)

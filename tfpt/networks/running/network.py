@@ -1,37 +1,40 @@
-"""What every TensorFlow network offers, whatever file it came from: names, inputs, and a run."""
+"""The interface of a TensorFlow network, whatever file it came from: names, inputs, and a run."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from tfpt.networks.running.tables import Table
+from tfpt.networks.running.lookup_tables import Table
 
 Shape = tuple[int | None, ...]
+
+_OUTPUT = re.compile(r"(?P<name>.+):(?P<number>[0-9]{1,9})")
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One thing that a network is fed.
+    """One input of a network.
 
     Attributes:
-        name: What it is called: the placeholder's operation, the key of a signature, or Keras's name of the input.
-        shape: ``None`` for an axis of any size, and for any number of axes.
-        dtype: The dtype's name.
+        name: The placeholder's operation, the key in a signature, or Keras's name of the input.
+        shape: Sizes by axis, ``None`` for an unknown size; ``None`` if even the number of axes is unknown.
+        dtype: The name of TensorFlow's dtype, such as ``float32``.
     """
 
     name: str
     shape: Shape | None
     dtype: str
 
-    def takes(self, shape: tuple[int, ...]) -> bool:
+    def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape can be fed.
 
         Example:
-            >>> InputSpec("clip", (None, 16, 3), "float32").takes((5, 16, 3))
+            >>> InputSpec("clip", (None, 16, 3), "float32").accepts((5, 16, 3))
             True
         """
         if self.shape is None:
@@ -51,8 +54,8 @@ class Recordable:
     Attributes:
         name: The operation, or the path of the layer.
         kind: The operation's type, or the layer's class.
-        shape: Of its first output, open sizes as ``None``; ``None`` where even the number of axes is open.
-        scopes: The name scopes that stand for it, outermost first.
+        shape: The shape of its first output, unknown sizes as ``None``; ``None`` if the number of axes is unknown.
+        scopes: The name scopes that may be used in its place, outermost first.
     """
 
     name: str
@@ -70,9 +73,9 @@ class TensorFlowNetwork(Protocol):
     """A network that can be run.
 
     Attributes:
-        location: Where it is, as a person would name it in a command.
+        location: Its path, as the user would write it in a command.
         format: The name of its format, for reports.
-        facts: What else is known of it, in values of JSON: the signature, the checkpoint.
+        facts: Further facts as JSON values: the signature, the checkpoint.
     """
 
     location: str
@@ -84,31 +87,33 @@ class TensorFlowNetwork(Protocol):
         ...
 
     def resolve(self, op: str, scopes: Sequence[str] = ()) -> str:
-        """The tensor, or the output of a layer, that an endpoint's `op` means.
+        """The tensor, or layer output, that the `op` of an endpoint refers to.
 
         Args:
-            op: An operation, a name scope or a layer: the whole name, its last components, or below one of `scopes`.
-            scopes: Where the mapping says that the network stands.
+            op: An operation, a name scope or a layer: its complete name, its last components, or its name below one of
+                `scopes`.
+            scopes: The scopes that the mapping gives for the network.
 
         Raises:
-            SourceError: There is none, or several; says which come near.
+            SourceError: There is no match, or several; the message lists the nearest names.
         """
         ...
 
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
-        """What has to be fed to compute `wanted`, as `resolve` gives them, besides the tensors that are `fed`.
+        """The inputs needed to compute `wanted` (names from `resolve`), besides the tensors in `fed`.
 
         Raises:
-            SourceError: Something must be fed of which a person has to choose the value.
+            SourceError: An input is a setting whose value the user has to choose.
         """
         ...
 
     def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
-        """Of these inputs, as `inputs` names them, the tables that are looked up with their values."""
+        """The tables that these inputs index, by input name."""
         ...
 
     def run(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
-        """The values of `wanted`, all of one run, outside training; what such a run does not compute is left out.
+        """The values of `wanted` from a single run in inference mode; values that the run does not compute are left
+        out.
 
         Raises:
             SourceError: The network cannot be run.
@@ -116,12 +121,35 @@ class TensorFlowNetwork(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Release the network's resources."""
         ...
 
 
+def split_output(name: str) -> tuple[str, int]:
+    """A name and the number of the output after its colon, 0 if there is none.
+
+    Example:
+        >>> split_output("net/split:2"), split_output("net/relu")
+        (('net/split', 2), ('net/relu', 0))
+    """
+    found = _OUTPUT.fullmatch(name)
+    return (found["name"], int(found["number"])) if found else (name, 0)
+
+
+def scoped_names(name: str, scopes: Sequence[str]) -> list[str]:
+    """The name below each scope, then the name itself.
+
+    Scopes come first: a graph of several networks may have an operation with the bare name that joins them.
+
+    Example:
+        >>> scoped_names("Mean", ["RGB/net", ""])
+        ['RGB/net/Mean', 'Mean']
+    """
+    return list(dict.fromkeys([*(f"{scope}/{name}" for scope in scopes if scope), name]))
+
+
 def format_open_shape(shape: Shape | None) -> str:
-    """A shape as people write it, with question marks for what is open.
+    """A shape for display, with question marks for unknown sizes.
 
     Example:
         >>> format_open_shape((None, 3)), format_open_shape(None)

@@ -1,4 +1,4 @@
-"""Opens a TensorFlow network by what its file holds: a graph, a SavedModel, or a model of Keras."""
+"""Opens a TensorFlow network according to the content of its file: a graph, a SavedModel, or a Keras model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfpt.io.locations import as_location, folder_of, inside, is_file, is_folder
 from tfpt.networks.running.network import TensorFlowNetwork
 
 _EXPECTED = (
-    "a .meta with its checkpoint, a SavedModel, a frozen graph (.pb), or a whole model of Keras (.keras, .h5)"
+    "a .meta with its checkpoint, a SavedModel, a frozen graph (.pb), or a whole Keras model (.keras, .h5)"
 )
 
 
@@ -24,14 +24,14 @@ def open_network(
     signature: str | None = None,
     trust: bool = False,
 ) -> TensorFlowNetwork:
-    """Open a TensorFlow network that can be run.
+    """Open a TensorFlow network so that it can be run.
 
     Args:
-        path: A ``.meta`` file, or the checkpoint beside it by its prefix, one of its files or its folder; the folder of
-            a SavedModel; a frozen graph; a model of Keras.
-        checkpoint: The variables of a graph, where they are not beside it.
-        signature: The signature of a SavedModel that is meant; else ``serving_default``, or the only one.
-        trust: Let a network run code of its own, read and write files, and reach other machines.
+        path: A ``.meta`` file, or the checkpoint beside it (its prefix, one of its files or its folder); the folder of
+            a SavedModel; a frozen graph; a Keras model.
+        checkpoint: The checkpoint with a graph's variables, if it is not beside the graph.
+        signature: The SavedModel signature to use; by default ``serving_default``, or the only one.
+        trust: Allow the network to run its own code, access files, and contact other machines.
 
     Raises:
         SourceError: There is no network, TensorFlow cannot read it, or it would run code.
@@ -39,51 +39,51 @@ def open_network(
     location = as_location(path)
     if is_remote(location):
         raise SourceError(
-            "a network is run from this machine's files",
+            "a network can only be run from this machine's files",
             where=location,
-            hint="download it, and name the copy",
+            hint="download it, and pass the path of the copy",
         )
     kind = formats.recognize(location)
     if kind is formats.CHECKPOINT:
         location, checkpoint = _meta_of(location, checkpoint)
         kind = formats.GRAPH
     if kind is formats.SAVED_MODEL:
-        from tfpt.networks.running.saved_model import open_saved_model
+        from tfpt.networks.running.graph_files import open_saved_model
 
         return open_saved_model(location, signature, trust)
     if signature is not None:
         raise SourceError("only a SavedModel has signatures", where=location, got=f"--signature {signature}")
     if kind is formats.GRAPH:
-        from tfpt.networks.running.saved_graph import open_graph_file
+        from tfpt.networks.running.graph_files import open_graph_file
 
         message = read_message(location)[1]
         prefix = _prefix(location, checkpoint, message == "meta graph")
         return open_graph_file(location, message, prefix, trust)
     if checkpoint is not None:
         raise SourceError(
-            "this file has its weights inside", where=location, got=f"--checkpoint {os.fspath(checkpoint)}"
+            "this file contains its weights", where=location, got=f"--checkpoint {os.fspath(checkpoint)}"
         )
     if kind in (formats.KERAS_ARCHIVE, formats.HDF5):
         from tfpt.networks.running.keras import open_keras
 
-        # Keras goes by the name. Read as something else than what was looked at, the file could be another model.
+        # Keras decides by the file name. If it read another format than was checked here, it could be another model.
         if (kind is formats.KERAS_ARCHIVE) != location.endswith(".keras"):
             ending = ".keras" if kind is formats.KERAS_ARCHIVE else ".h5"
             raise SourceError(
-                "the name of the file says another format than its content",
+                "the file name indicates another format than the content",
                 where=location,
                 expected=f"a name that ends in {ending}",
                 got=kind.name,
-                hint=f"rename it, or a copy, to NAME{ending}",
+                hint=f"rename the file, or a copy, to NAME{ending}",
             )
         return open_keras(location, trust)
     raise SourceError(
-        "the file holds no TensorFlow network", where=location, expected=_EXPECTED, got=kind.name
+        "the file contains no TensorFlow network", where=location, expected=_EXPECTED, got=kind.name
     )
 
 
 def _meta_of(location: str, checkpoint: Any) -> tuple[str, Any]:
-    """The graph beside a checkpoint, and the checkpoint."""
+    """The ``.meta`` file beside a checkpoint, and the checkpoint to use."""
     try:
         prefix = locate(location).prefix
     except SourceError as error:
@@ -97,11 +97,11 @@ def _meta_of(location: str, checkpoint: Any) -> tuple[str, Any]:
             hint="tfpt record --list NETWORK lists what a network computes",
         ) from error
     if is_folder(location) and is_file(inside(location, "keras_metadata.pb")):
-        raise SourceError("the SavedModel is not whole", where=location, expected="saved_model.pb")
+        raise SourceError("the SavedModel is incomplete", where=location, expected="saved_model.pb")
     meta = f"{prefix}.meta"
     if not is_file(meta):
         raise SourceError(
-            "a checkpoint holds weights, not the network that they belong to",
+            "a checkpoint has weights, but not the network they belong to",
             where=location,
             expected=f"{meta} beside it",
             hint=f"tfpt record GRAPH --checkpoint {prefix}, with the graph's .meta or .pb",
@@ -110,7 +110,7 @@ def _meta_of(location: str, checkpoint: Any) -> tuple[str, Any]:
 
 
 def _prefix(location: str, checkpoint: str | os.PathLike[str] | None, is_meta: bool) -> str | None:
-    """The checkpoint of a graph: the one named, or the one beside a ``.meta``."""
+    """The checkpoint of a graph: the one given by the user, or the one beside a ``.meta``."""
     if checkpoint is not None:
         return locate(checkpoint).prefix
     if not is_meta:

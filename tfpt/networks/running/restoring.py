@@ -1,4 +1,4 @@
-"""Values for the variables of a graph: as the graph itself restores them, or by their names in a checkpoint."""
+"""Restores the variables of a graph: with the graph's own restore operation, or by name from a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ _LISTED = 6
 
 
 @dataclass(frozen=True)
-class Saved:
-    """How a graph was saved.
+class SavedState:
+    """How the variables and tables of a graph are initialized.
 
     Attributes:
-        prefix: The checkpoint; ``None`` where there is none.
-        operation: The operation that restores it; empty where the graph has none.
+        prefix: The checkpoint; ``None`` if there is none.
+        operation: The graph's operation that restores it; empty if there is none.
         filename: The tensor that takes the prefix.
-        starters: Operations that make the graph ready, such as those that fill lookup tables.
-        assets: The files that these read, by the tensors that take their names.
+        initializers: Operations that initialize the graph otherwise, such as those that fill lookup tables.
+        assets: The files that the initializers read, by the tensors that take their names.
     """
 
     prefix: str | None
     operation: str = ""
     filename: str = ""
-    starters: Sequence[str] = ()
+    initializers: Sequence[str] = ()
     assets: Mapping[str, str] = field(default_factory=dict)
 
-    def start(
-        self, session: Any, ready_feeds: Callable[[str, Mapping[str, str]], Mapping[str, Any] | None]
+    def initialize(
+        self, session: Any, feeds_for: Callable[[str, Mapping[str, str]], Mapping[str, Any] | None]
     ) -> None:
-        """Restore the variables, then run the starters.
+        """Restore the variables, then run the initializers.
 
-        What fails here may be something that no activation needs, such as an optimizer's variables in a checkpoint
-        without them: `restore` looks at what is needed. So may what is not run.
+        Failures are ignored: they may concern something that no activation needs, such as an optimizer's variables that
+        the checkpoint lacks. `restore` checks what is needed.
 
         Args:
             session: A session of the graph.
-            ready_feeds: What to feed to an operation, of its name and of the names of files by the tensors that take
-                them; ``None`` where it is not to run.
+            feeds_for: What to feed to an operation, given its name and file names by tensor; ``None`` if it must not
+                run.
         """
         tf = import_tensorflow()
-        work: list[tuple[str, Mapping[str, str]]] = [(name, self.assets) for name in self.starters]
+        work: list[tuple[str, Mapping[str, str]]] = [(name, self.assets) for name in self.initializers]
         if self.prefix is not None and self.operation:
             work.insert(0, (self.operation, {self.filename: self.prefix}))
         for name, files in work:
-            feeds = ready_feeds(name, files)
+            feeds = feeds_for(name, files)
             if feeds is not None:
                 _try(session, name, feeds, tf)
 
 
 def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) -> None:
-    """Give those of `ops` that are variables without a value the one of their name in the checkpoint.
+    """Assign values from the checkpoint, by name, to the variables in `ops` that are not initialized.
 
     Raises:
-        SourceError: There is no checkpoint, or it does not have them; says which.
+        SourceError: There is no checkpoint, or it lacks variables; the message lists them.
     """
     tf = import_tensorflow()
-    empty = _without_value(session, [op for op in ops if is_variable(op)], tf)
+    empty = _uninitialized(session, [op for op in ops if is_variable(op)], tf)
     if not empty:
         return
     listed = ", ".join(op.name for op in empty[:_LISTED]) + (", …" if len(empty) > _LISTED else "")
@@ -72,7 +72,7 @@ def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) ->
         raise SourceError(
             "the graph has variables, whose values are in a checkpoint",
             where=where,
-            expected="the checkpoint that belongs to it",
+            expected="the checkpoint that belongs to the graph",
             got=listed,
             hint="--checkpoint PREFIX",
         )
@@ -115,24 +115,24 @@ def _reader(prefix: str, tf: Any) -> Any:
 def _read(reader: Any, name: str, prefix: str, tf: Any) -> np.ndarray:
     try:
         return np.asarray(reader.get_tensor(name))
-    except (tf.errors.OpError, RuntimeError) as error:  # a file that is missing, or damaged
+    except (tf.errors.OpError, RuntimeError) as error:  # a data file is missing or damaged
         raise SourceError(
             f"TensorFlow cannot read the variable {name}",
             where=prefix,
             got=str(getattr(error, "message", error))[:300],
-            hint="fetch the checkpoint again, all of its files",
+            hint="download all files of the checkpoint again",
         ) from None
 
 
-def _without_value(session: Any, variables: Sequence[Any], tf: Any) -> list[Any]:
+def _uninitialized(session: Any, variables: Sequence[Any], tf: Any) -> list[Any]:
     with session.graph.as_default():
-        questions = [
+        checks = [
             tf.raw_ops.VarIsInitializedOp(resource=op.outputs[0])
             if op.type == "VarHandleOp"
             else tf.compat.v1.is_variable_initialized(op.outputs[0])
             for op in variables
         ]
-    return [op for op, known in zip(variables, session.run(questions), strict=True) if not known]
+    return [op for op, known in zip(variables, session.run(checks), strict=True) if not known]
 
 
 def _assign(session: Any, op: Any, value: np.ndarray, where: str, tf: Any) -> None:

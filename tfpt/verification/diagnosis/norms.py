@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.networks.behavior.kinds import eps_name, eps_of
+from tfpt.networks.behavior.layers import eps_name, eps_of
 from tfpt.verification.diagnosis.calls import NORMS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, moved, values
 from tfpt.verification.diagnosis.context import Scene

@@ -7,7 +7,8 @@ import pytest
 
 from tfpt.errors import MappingError, SourceError
 from tfpt.language.loader import load_mapping
-from tfpt.networks.recording.input_values import Sizes, given_inputs, matched, read_arrays, seeded
+from tfpt.networks.recording.generated import Sizes
+from tfpt.networks.recording.inputs import given_inputs, match_inputs, read_arrays, seeded_inputs
 from tfpt.networks.running.network import InputSpec
 
 CLIP = InputSpec("Placeholder", (None, None, 224, 224, 3), "float32")
@@ -18,12 +19,12 @@ def specs_of(*specs):
 
 
 def shape_of(spec, mapping=None, **sizes):
-    return seeded(specs_of(spec), mapping, Sizes(**sizes), 3, "net.pb").arrays[spec.name].shape
+    return seeded_inputs(specs_of(spec), mapping, Sizes(**sizes), 3, "net.pb").arrays[spec.name].shape
 
 
 def test_a_mapping_says_shape_and_range():
     mapping = load_mapping("i3d_rgb")
-    fed = seeded(specs_of(CLIP), mapping, Sizes(), 7, "net.pb")
+    fed = seeded_inputs(specs_of(CLIP), mapping, Sizes(), 7, "net.pb")
     expected = np.random.default_rng(7).uniform(-1, 1, (1, 16, 224, 224, 3)).astype(np.float32)
     np.testing.assert_array_equal(fed.arrays["Placeholder"], expected)
     assert fed.facts["Placeholder"] == {
@@ -48,7 +49,7 @@ def test_sizes_are_a_persons_then_the_networks_then_the_mappings(own, sizes, exp
 
 def test_sizes_that_the_network_does_not_take_are_refused():
     spec = InputSpec("x", (1, 79, 224, 224, 3), "float32")
-    with pytest.raises(SourceError, match="sizes of its own") as caught:
+    with pytest.raises(SourceError, match="has fixed sizes") as caught:
         shape_of(spec, load_mapping("i3d_rgb"), frames=16)
     assert (caught.value.expected, caught.value.got) == ("[1, 79, 224, 224, 3]", "[1, 16, 224, 224, 3]")
     with pytest.raises(SourceError, match="other axes than the mapping i3d_rgb"):
@@ -70,7 +71,7 @@ def test_without_a_mapping_open_sizes_are_filled_in_order(own, sizes, expected):
 
 
 def test_a_size_that_nobody_says_is_asked_for():
-    with pytest.raises(SourceError, match="leaves sizes of its input x open") as caught:
+    with pytest.raises(SourceError, match="does not say all sizes of its input x") as caught:
         shape_of(InputSpec("x", (None, None, None, 3), "float32"))
     assert caught.value.hint.startswith("--size N")
     with pytest.raises(SourceError, match="does not say the shape"):
@@ -78,16 +79,16 @@ def test_a_size_that_nobody_says_is_asked_for():
 
 
 def test_integers_are_zeros_and_ones_and_text_is_refused():
-    fed = seeded(specs_of(InputSpec("ids", (None, 50), "int32")), None, Sizes(), 3, "net.pb")
+    fed = seeded_inputs(specs_of(InputSpec("ids", (None, 50), "int32")), None, Sizes(), 3, "net.pb")
     assert set(np.unique(fed.arrays["ids"])) == {0, 1}
     assert fed.arrays["ids"].dtype == np.int32
-    with pytest.raises(SourceError, match="takes string"):
+    with pytest.raises(SourceError, match="has dtype string"):
         shape_of(InputSpec("examples", (None,), "string"))
 
 
 def test_several_inputs_have_values_of_their_own():
     specs = specs_of(InputSpec("a", (None, 7), "float32"), InputSpec("b", (None, 7), "float32"))
-    fed = seeded(specs, None, Sizes(), 3, "net.pb")
+    fed = seeded_inputs(specs, None, Sizes(), 3, "net.pb")
     assert not np.array_equal(fed.arrays["a"], fed.arrays["b"])
     assert fed.named() == {"a": "a", "b": "b"}
     for name, facts in fed.facts.items():
@@ -100,7 +101,7 @@ def test_a_single_array_is_the_only_input(tmp_path):
     np.save(tmp_path / "clip.npy", clip)
     np.savez(tmp_path / "clip.npz", anything=clip)
     for given in (clip, tmp_path / "clip.npy", str(tmp_path / "clip.npz"), {"Placeholder": clip}):
-        fed = matched(given_inputs(given), specs_of(CLIP), "net.pb")
+        fed = match_inputs(given_inputs(given), specs_of(CLIP), "net.pb")
         np.testing.assert_array_equal(fed.arrays["Placeholder"], clip)
     assert fed.named() == {"input": "Placeholder"}
 
@@ -109,14 +110,14 @@ def test_a_recording_gives_its_inputs(tmp_path):
     np.savez(tmp_path / "r.npz", relu=np.ones(3), **{"input.a": np.zeros((1, 7)), "input.b": np.ones((1, 7))})
     assert sorted(read_arrays(tmp_path / "r.npz")) == ["a", "b"]
     specs = specs_of(InputSpec("a", (None, 7), "float32"), InputSpec("b", (None, 7), "float32"))
-    fed = matched(given_inputs(tmp_path / "r.npz"), specs, "net.pb")
+    fed = match_inputs(given_inputs(tmp_path / "r.npz"), specs, "net.pb")
     np.testing.assert_array_equal(fed.arrays["b"], np.ones((1, 7)))
 
 
 def test_a_clip_of_another_layout_is_refused_with_both_shapes(tmp_path):
     np.save(tmp_path / "clip.npy", np.zeros((1, 3, 16, 224, 224), np.float32))
     with pytest.raises(SourceError, match="another shape") as caught:
-        matched(given_inputs(tmp_path / "clip.npy"), specs_of(CLIP), "net.pb")
+        match_inputs(given_inputs(tmp_path / "clip.npy"), specs_of(CLIP), "net.pb")
     assert caught.value.where == str(tmp_path / "clip.npy")
     assert caught.value.expected == "Placeholder [?, ?, 224, 224, 3] float32"
     assert caught.value.got == "[1, 3, 16, 224, 224] float32"
@@ -125,19 +126,19 @@ def test_a_clip_of_another_layout_is_refused_with_both_shapes(tmp_path):
 def test_names_that_are_not_the_networks_are_refused():
     specs = specs_of(InputSpec("left", (3,), "float32"), InputSpec("right", (3,), "float32"))
     with pytest.raises(SourceError, match="has several inputs") as caught:
-        matched(given_inputs(np.ones(3)), specs, "net.pb")
+        match_inputs(given_inputs(np.ones(3)), specs, "net.pb")
     assert caught.value.hint == "--input left=FILE --input right=FILE"
     with pytest.raises(SourceError, match="no input lfet") as caught:
-        matched(given_inputs({"lfet": np.ones(3)}), specs, "net.pb")
+        match_inputs(given_inputs({"lfet": np.ones(3)}), specs, "net.pb")
     assert caught.value.nearest[0] == "left"
-    with pytest.raises(SourceError, match="inputs that were not given") as caught:
-        matched(given_inputs({"left": np.ones(3)}), specs, "net.pb")
+    with pytest.raises(SourceError, match="inputs that were not supplied") as caught:
+        match_inputs(given_inputs({"left": np.ones(3)}), specs, "net.pb")
     assert caught.value.hint == "--input right=FILE"
 
 
 def test_files_that_are_no_arrays_of_numbers_are_refused(tmp_path):
     np.save(tmp_path / "text.npy", np.array(["a"]))
-    with pytest.raises(SourceError, match="no array of numbers"):
+    with pytest.raises(SourceError, match="not an array of numbers"):
         read_arrays(tmp_path / "text.npy")
     (tmp_path / "clip.npy").write_text("not an array at all")
     with pytest.raises(SourceError, match="of no format that tfpt reads"):
@@ -145,7 +146,7 @@ def test_files_that_are_no_arrays_of_numbers_are_refused(tmp_path):
     with pytest.raises(SourceError):
         read_arrays(tmp_path / "nothing.npy")
     np.savez(tmp_path / "two.npz", a=np.ones(3), b=np.ones(3))
-    with pytest.raises(SourceError, match="is one array"):
+    with pytest.raises(SourceError, match="must be a single array"):
         given_inputs({"left": tmp_path / "two.npz"})
 
 

@@ -1,4 +1,4 @@
-"""What a TensorFlow network is fed to be recorded: a person's files and arrays, or values from a seed."""
+"""The inputs of a network to be recorded: files and arrays supplied by the user, or values from a seed."""
 
 from __future__ import annotations
 
@@ -17,30 +17,39 @@ from tfpt.formats.recognition import NUMPY, recognize
 from tfpt.io.locations import as_location, is_file
 from tfpt.language import mapping as rows
 from tfpt.nearest import nearest
-from tfpt.networks.recording.input_shapes import FLOATS, Sizes, described_shape, open_shape
-from tfpt.networks.recording.random_inputs import Kind, drawn, is_lengths, is_mask, is_segments
+from tfpt.networks.recording.generated import (
+    FLOATS,
+    Kind,
+    Sizes,
+    is_lengths,
+    is_mask,
+    is_segments,
+    random_integers,
+    shape_from_mapping,
+    shape_from_network,
+)
 from tfpt.networks.recording.recordings import INPUT
+from tfpt.networks.running.lookup_tables import Table
 from tfpt.networks.running.network import InputSpec
-from tfpt.networks.running.tables import Table
 from tfpt.tensors import format_shape
 
 Given = str | os.PathLike[str] | np.ndarray
 
 
 @dataclass(frozen=True)
-class Fed:
-    """What a network is fed.
+class NetworkInputs:
+    """The inputs that a network is fed.
 
     Attributes:
-        arrays: By the network's names.
-        facts: Of each how it came to be, in values of JSON.
+        arrays: The inputs by the network's names.
+        facts: The origin of each input, as JSON values.
     """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def named(self) -> dict[str, str]:
-        """The network's names by those in a recording, where a single input is called ``input``."""
+        """The network's input names by the names used in a recording, where a single input is called ``input``."""
         return (
             {INPUT: next(iter(self.arrays))}
             if len(self.arrays) == 1
@@ -49,10 +58,10 @@ class Fed:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npy`` or ``.npz`` file; of a recording, its inputs. No pickle is run.
+    """The arrays of a ``.npy`` or ``.npz`` file; for a recording, its inputs. Pickled objects are refused.
 
     Raises:
-        SourceError: It is no such file, or it is damaged.
+        SourceError: The file is not one of these, or is damaged.
 
     Example:
         >>> import tempfile
@@ -67,22 +76,22 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     kind = recognize(location)
     if kind is not NUMPY:
         raise SourceError(
-            "the input is no numpy file", where=location, expected="a .npy or .npz file", got=kind.name
+            "the input is not a numpy file", where=location, expected="a .npy or .npz file", got=kind.name
         )
     source = NumpySource(location)
     names = [name for name in source.specs if name == INPUT or name.startswith(f"{INPUT}.")]
-    strange = [name for name in names or source.specs if source.specs[name].dtype in ("string", "variant")]
-    if strange or source.skipped:
+    refused = [name for name in names or source.specs if source.specs[name].dtype in ("string", "variant")]
+    if refused or source.skipped:
         raise SourceError(
-            "the input is no array of numbers",
+            "the input is not an array of numbers",
             where=location,
-            got=", ".join([*strange, *source.skipped]),
+            got=", ".join([*refused, *source.skipped]),
         )
     return {name.removeprefix(f"{INPUT}."): source.read(name) for name in names or source.specs}
 
 
 def given_inputs(inputs: Given | Mapping[str, Given] | None) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
-    """What a person gave: by name the array and where it came from; one without a name is called ``input``.
+    """Inputs supplied by the user: array and origin by name; a single one without a name is called ``input``.
 
     Raises:
         SourceError: A file cannot be read.
@@ -95,7 +104,7 @@ def given_inputs(inputs: Given | Mapping[str, Given] | None) -> dict[str, tuple[
             alone = given_inputs(each)
             if len(alone) != 1:
                 raise SourceError(
-                    f"the input {name} is one array",
+                    f"the input {name} must be a single array",
                     got=f"{len(alone)} arrays: {', '.join(alone)}",
                     where=str(each),
                 )
@@ -110,18 +119,18 @@ def given_inputs(inputs: Given | Mapping[str, Given] | None) -> dict[str, tuple[
     return {INPUT: (np.asarray(inputs), {})}
 
 
-def matched(
+def match_inputs(
     given: Mapping[str, tuple[np.ndarray, dict[str, Any]]], specs: Mapping[str, InputSpec], where: str
-) -> Fed:
-    """What a person gave under the network's own names, each shape compared.
+) -> NetworkInputs:
+    """Assign the user's inputs to the network's inputs by name, and check their shapes.
 
     Args:
-        given: What `given_inputs` returns.
-        specs: All that the network is to be fed.
-        where: The network, for errors.
+        given: The result of `given_inputs`.
+        specs: All inputs of the network.
+        where: The network, for error messages.
 
     Raises:
-        SourceError: A name or a shape is not the network's.
+        SourceError: A name or a shape does not match the network.
     """
     arrays, facts = {}, {}
     for name, (array, origin) in given.items():
@@ -137,50 +146,50 @@ def matched(
                 hint=" ".join(f"--input {each}=FILE" for each in specs) or None,
             )
         spec = specs[known]
-        if not spec.takes(tuple(array.shape)):
+        if not spec.accepts(tuple(array.shape)):
             raise SourceError(
                 f"the input {known} has another shape than the network's",
                 where=str(origin.get("file", "")) or where,
                 expected=str(spec),
                 got=f"{format_shape(tuple(array.shape))} {array.dtype}",
-                hint="inputs are in TensorFlow's layout, the channels last, with the batch in front",
+                hint="inputs must be in TensorFlow's layout: batch first, channels last",
             )
         arrays[known] = array
         facts[known] = {**origin, **_facts(array)}
     missing = [name for name in specs if name not in arrays]
     if missing:
         raise SourceError(
-            "the network has inputs that were not given",
+            "the network has inputs that were not supplied",
             where=where,
             expected=", ".join(str(specs[name]) for name in missing),
             got=", ".join(arrays),
             hint=" ".join(f"--input {name}=FILE" for name in missing),
         )
-    return Fed(arrays, facts)
+    return NetworkInputs(arrays, facts)
 
 
-def seeded(
+def seeded_inputs(
     specs: Mapping[str, InputSpec],
     mapping: rows.Mapping | None,
     sizes: Sizes,
     seed: int,
     where: str,
     tables: Mapping[str, Table] | None = None,
-) -> Fed:
-    """Values for every input, the same ones for the same seed: as the mapping describes them, else from -1 to 1.
+) -> NetworkInputs:
+    """Random values for every input, reproducible from the seed: in the mapping's range, or from -1 to 1.
 
-    Whole numbers are rows of the table that they look up, as many different ones as there is room for; masks are ones
-    and then zeros. Where neither the mapping nor the network says how far they go, they are zeros and ones.
+    Integers are row numbers of the table they index, with as few repetitions as possible; masks are ones followed by
+    zeros. If neither the mapping nor the network gives a range, integers are zeros and ones.
 
     Args:
-        tables: The tables that are looked up with inputs, by the names of these.
+        tables: The tables that inputs index, by input name.
 
     Raises:
-        SourceError: A size is not known, or an input takes no numbers.
-        MappingError: The mapping's input is not the network's.
+        SourceError: A size is unknown, or an input is not numeric.
+        MappingError: The mapping's input does not match the network's.
 
     Example:
-        >>> fed = seeded({"x": InputSpec("x", (None, 3), "float32")}, None, Sizes(batch=2), 7, "net.pb")
+        >>> fed = seeded_inputs({"x": InputSpec("x", (None, 3), "float32")}, None, Sizes(batch=2), 7, "net.pb")
         >>> fed.arrays["x"].shape, fed.facts["x"]
         ((2, 3), {'seed': 7, 'range': [-1.0, 1.0], 'shape': [2, 3], 'dtype': 'float32'})
     """
@@ -189,46 +198,49 @@ def seeded(
     alone = mapping if len(specs) == 1 and mapping is not None else None
     described = alone if alone is not None and alone.input.layout else None
     shapes = {
-        name: described_shape(spec, described, sizes) if described else open_shape(spec, sizes, where)
+        name: shape_from_mapping(spec, described, sizes)
+        if described
+        else shape_from_network(spec, sizes, where)
         for name, spec in specs.items()
     }
     for number, (name, spec) in enumerate(specs.items()):
         shape = shapes[name]
         fact: dict[str, Any]
+        draw: Callable[[], Any]
         if spec.dtype in FLOATS:
             low, high = (alone.input.range if alone else None) or (-1.0, 1.0)
-            random = _drawn(
-                name, shape, partial(np.random.default_rng(seed + number).uniform, low, high, shape)
-            )
+            draw = partial(np.random.default_rng(seed + number).uniform, low, high, shape)
+            random = _allocated(name, shape, draw)
             array = random.astype(np.float32 if spec.dtype == "bfloat16" else spec.dtype)
             fact = {"range": [float(low), float(high)]}
         elif spec.dtype == "bool" or spec.dtype.lstrip("u").startswith("int"):
             stated = None if mapping is None else mapping.input.range
-            kind, limits = _whole_numbers(name, spec, shapes, tables or {}, stated)
-            array = _drawn(name, shape, partial(drawn, kind, shape, spec.dtype, seed + number, limits))
+            kind, limits = _integer_kind(name, spec, shapes, tables or {}, stated)
+            draw = partial(random_integers, kind, shape, spec.dtype, seed + number, limits)
+            array = _allocated(name, shape, draw)
             fact = {"range": list(limits), "drawn": kind, "distinct": int(np.unique(array).size)}
             if kind == "rows" and tables and name in tables:
                 fact |= {"table": tables[name].name, "rows": tables[name].rows}
         else:
             raise SourceError(
-                f"the input {name} takes {spec.dtype}, which no seed gives",
+                f"the input {name} has dtype {spec.dtype}, for which no values can be generated",
                 where=where,
                 expected="numbers",
-                hint=f"--feed TENSOR=FILE.npy, a tensor behind it that holds numbers (tfpt record --list {where})",
+                hint=f"--feed TENSOR=FILE.npy for a numeric tensor after it (tfpt record --list {where})",
             )
         arrays[name] = array
         facts[name] = {"seed": seed + number, **fact, **_facts(array)}
-    return Fed(arrays, facts)
+    return NetworkInputs(arrays, facts)
 
 
-def _whole_numbers(
+def _integer_kind(
     name: str,
     spec: InputSpec,
     shapes: Mapping[str, tuple[int, ...]],
     tables: Mapping[str, Table],
     stated: Sequence[float] | None,
 ) -> tuple[Kind, tuple[int, int]]:
-    """Of which kind the values of an input are, the least and the largest: none that the network could not take."""
+    """The kind of an input's values, the smallest and the largest: only values that the network accepts."""
     shape = shapes[name]
     table = tables.get(name)
     if is_mask(name, spec.dtype):
@@ -239,27 +251,27 @@ def _whole_numbers(
         others = [each[1] for each in shapes.values() if len(each) > 1]
         return ("lengths", (1, min(others))) if others else ("bits", (0, 1))
     if table is None and any(other != name and shapes[other] == shape for other in tables):
-        # Beside ids, and nothing is looked up with it: it says which of them count.
+        # It has the shape of an input of ids but indexes no table: a mask over the ids.
         return "mask", (0, 1)
     most = np.iinfo(spec.dtype).max
-    least, largest = (0, 0)
+    low, high = (0, 0)
     if stated is not None:
-        least, largest = math.ceil(stated[0]), math.floor(stated[1])
+        low, high = math.ceil(stated[0]), math.floor(stated[1])
         if table is not None:
-            least, largest = max(least, 0), min(largest, table.rows - 1)
-    if largest <= least and table is not None:
-        least, largest = 0, table.rows - 1
+            low, high = max(low, 0), min(high, table.rows - 1)
+    if high <= low and table is not None:
+        low, high = 0, table.rows - 1
     if stated is None and table is None and spec.dtype == "uint8" and len(shape) > 2:
-        largest = 255  # a picture
-    return ("rows", (least, min(largest, int(most)))) if largest > least else ("bits", (0, 1))
+        high = 255  # an image
+    return ("rows", (low, min(high, int(most)))) if high > low else ("bits", (0, 1))
 
 
-def _drawn(name: str, shape: tuple[int, ...], draw: Callable[[], Any]) -> np.ndarray:
+def _allocated(name: str, shape: tuple[int, ...], draw: Callable[[], Any]) -> np.ndarray:
     try:
         return np.asarray(draw())
     except (MemoryError, ValueError) as error:
         raise SourceError(
-            f"this machine has no room for the input {name}", got=format_shape(shape), hint="smaller sizes"
+            f"not enough memory for the input {name}", got=format_shape(shape), hint="use smaller sizes"
         ) from error
 
 

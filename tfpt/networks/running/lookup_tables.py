@@ -1,4 +1,4 @@
-"""Tables behind the inputs of a graph: those that are looked up with an input's values, and how many rows they have."""
+"""Finds the tables that a graph looks up with its inputs (such as embeddings), and how many rows they have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What hands ids on as they are, as far as their values are concerned.
-_HANDS_ON = frozenset(
+# Operations that rearrange indices without changing their values.
+_PASS_THROUGH = frozenset(
     (
         *(
             "Identity",
@@ -35,41 +35,41 @@ _HANDS_ON = frozenset(
         *("StopGradient", "PlaceholderWithDefault", "EnsureShape", "BroadcastTo"),
     )
 )
-_INDICES_AT = {"Gather": 1, "GatherV2": 1, "ResourceGather": 1, "OneHot": 0}
+_INDEX_INPUT = {"Gather": 1, "GatherV2": 1, "ResourceGather": 1, "OneHot": 0}
 _READS = ("Identity", "ReadVariableOp", "Cast", "Enter")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a network.
+    """A table that a network looks up by row, such as an embedding.
 
     Attributes:
-        name: Of the variable or the constant that holds it.
-        rows: How many it has.
+        name: The variable or constant.
+        rows: The number of rows; valid indices are below it.
     """
 
     name: str
     rows: int
 
 
-def tables_behind(inputs: Mapping[str, Any], computed: Iterable[str] = ()) -> dict[str, Table]:
-    """For each input the smallest table that is looked up with its values; inputs of none are left out.
+def lookup_tables(inputs: Mapping[str, Any], computed: Iterable[str] = ()) -> dict[str, Table]:
+    """The smallest table that each input indexes; inputs that index no table are left out.
 
     Args:
-        inputs: Tensors of one graph, by the names of the inputs.
-        computed: Operations whose values depend on the inputs: no tables.
+        inputs: Tensors of one graph, by input name.
+        computed: Operations whose values depend on the inputs; these are not tables.
     """
     depends = frozenset(computed)
     found = {}
     for name, tensor in inputs.items():
-        tables = [table for each in _looked_up(tensor) if (table := _table(each, depends)) is not None]
+        tables = [table for each in _lookups(tensor) if (table := _table(each, depends)) is not None]
         if tables:
             found[name] = min(tables, key=lambda table: table.rows)
     return found
 
 
-def _looked_up(tensor: Any) -> Iterator[Any]:
-    """The operations that look something up with a tensor's values."""
+def _lookups(tensor: Any) -> Iterator[Any]:
+    """The operations that use a tensor's values as indices."""
     seen: set[str] = set()
     work = [tensor]
     while work:
@@ -78,9 +78,9 @@ def _looked_up(tensor: Any) -> Iterator[Any]:
             continue
         seen.add(each.name)
         for op in each.consumers():
-            if op.type in _HANDS_ON:
+            if op.type in _PASS_THROUGH:
                 work += op.outputs
-            elif op.type in _INDICES_AT and op.inputs[_INDICES_AT[op.type]] is each:
+            elif op.type in _INDEX_INPUT and op.inputs[_INDEX_INPUT[op.type]] is each:
                 yield op
 
 
@@ -90,18 +90,18 @@ def _table(op: Any, computed: frozenset[str]) -> Table | None:
     if op.type == "OneHot":
         depth = tensor_util.constant_value(op.inputs[1])
         return None if depth is None else Table(op.name, int(depth))
-    held = op.inputs[0]
-    if held.op.name in computed:
+    values = op.inputs[0]
+    if values.op.name in computed:
         return None
     axis = 0
     if op.type == "GatherV2":
         axis = tensor_util.constant_value(op.inputs[2])
         if axis is None or op.get_attr("batch_dims"):
             return None
-    source = held.op
+    source = values.op
     while source.type in _READS and source.inputs:
         source = source.inputs[0].op
-    shape = _shape(held) if op.type != "ResourceGather" else _variable_shape(held)
+    shape = _shape(values) if op.type != "ResourceGather" else _variable_shape(values)
     if shape is None or not -len(shape) <= int(axis) < len(shape):
         return None
     rows = shape[int(axis)]
@@ -113,7 +113,7 @@ def _shape(tensor: Any) -> list[int | None] | None:
 
 
 def _variable_shape(handle: Any) -> list[int | None] | None:
-    """The shape of what a resource holds: as its operation says, or what the graph knows of the handle."""
+    """The shape of the variable behind a handle: from its operation, or from what the graph knows of the handle."""
     source = handle.op
     while source.type in _READS and source.inputs:
         source = source.inputs[0].op

@@ -1,17 +1,26 @@
-"""The kinds of TensorFlow's operations that compute in memory, and do nothing else.
+"""Which operations a graph may run without `trust`: those that compute in memory and have no other effect.
 
-Derived from all that TensorFlow 2.21 registers, 1,910 kinds. Left out are those that read or write files (ReadFile, the
-readers, datasets, summaries' writers, RestoreV2, ImmutableConst, which maps a file), run Python (PyFunc), talk to other
-processes or machines (RpcCall, Send, collectives, TPUs), call what XLA has registered (XlaCallModule), block for what
-never comes (queues, barriers, stages), or end the process (Abort). A kind that a later TensorFlow adds is none of these
-until it is added here.
+The list is derived from all 1,910 operation types that TensorFlow 2.21 registers. Left out are those that read or write
+files (ReadFile, the readers, datasets, summary writers, RestoreV2, and ImmutableConst, which maps a file), run Python
+(PyFunc), communicate with other processes or machines (RpcCall, Send, collectives, TPUs), call code registered with XLA
+(XlaCallModule), may block forever (queues, barriers, stages), or end the process (Abort). An operation type that a
+later TensorFlow adds is not allowed until it is added here.
+
+TensorFlow runs only what a requested value needs, so a graph may contain forbidden operations (a saver, an image
+pipeline for training); it is refused only if they would run. There is one exception: while TensorFlow imports a graph
+it infers shapes, and for that evaluates operations that depend on constants only, `ReadFile` among them. Those are
+replaced by placeholders before the import.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# They call functions of the graph, or say in which order or whether something is computed.
+from tfpt.errors import SourceError
+from tfpt.networks.running.importing import import_tensorflow
+
+# Control flow: function calls, and operations that decide the order or whether something is computed.
 _CONTROL = """
     Case ControlTrigger DeviceIndex Enter Exit FakeParam For If LoopCond MapDefun Merge NextIteration NoOp
     PartitionedCall RefEnter RefExit RefMerge RefNextIteration RefSelect RefSwitch StatefulPartitionedCall
@@ -19,7 +28,7 @@ _CONTROL = """
     _Retval _SwitchN _While
 """
 
-# Variables, hash tables, lists, random numbers that have a state: in the memory of the session.
+# State in the session's memory: variables, hash tables, lists, random number generators.
 _STATE = """
     AddManySparseToTensorsMap AddSparseToTensorsMap AllCandidateSampler AnonymousHashTable
     AnonymousMutableDenseHashTable AnonymousMutableHashTable AnonymousMutableHashTableOfTensors
@@ -70,7 +79,7 @@ _STATE = """
     VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 _ReadVariablesOp _VarHandlesOp
 """
 
-# Mathematics, layers, arrays, strings, and files' contents that were given as strings.
+# Mathematics, layers, arrays, strings, and decoding of file contents passed as strings.
 _MATH = """
     Abs AccumulateNV2 Acos Acosh Add AddN AddV2 AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation All
     Angle Any ApproxTopK ApproximateEqual ArgMax ArgMin AsString Asin Asinh Atan Atan2 Atanh
@@ -190,18 +199,145 @@ _MATH = """
     _TensorToHashBucketFast _UnaryOpsComposition
 """
 
-IN_MEMORY = frozenset(f"{_CONTROL}{_STATE}{_MATH}".split())
+ALLOWED = frozenset(f"{_CONTROL}{_STATE}{_MATH}".split())
 
-# What of these reads or writes a file all the same where an attribute says so, and what it says then.
+# Allowed operations that still access a file if this attribute begins like this.
 _FILES = {"PrintV2": ("output_stream", b"file:"), "FixedUnigramCandidateSampler": ("vocab_file", b"")}
+_LISTED = 6
+# Operations that initialize a graph from a file, and the index of the input that is the file's name.
+_FILE_NAME_INPUT = {
+    "RestoreV2": 0,
+    "Restore": 0,
+    "RestoreSlice": 0,
+    "InitializeTableFromTextFileV2": 1,
+    "InitializeTableFromTextFile": 1,
+}
 
 
 def computes_in_memory(node: Any) -> bool:
-    """Whether a node (a ``NodeDef``) only computes, apart from the functions that it calls."""
-    if node.op not in IN_MEMORY:
+    """Whether a node (a ``NodeDef``) only computes, apart from the functions it calls."""
+    if node.op not in ALLOWED:
         return False
     if node.op not in _FILES:
         return True
-    attribute, begins = _FILES[node.op]
+    attribute, prefix = _FILES[node.op]
     text = node.attr[attribute].s
-    return not (text and text.startswith(begins))
+    return not (text and text.startswith(prefix))
+
+
+class SideEffects:
+    """The operations of a graph that do more than compute.
+
+    Args:
+        graph_def: A GraphDef with its function calls inlined.
+        where: The file, for error messages.
+    """
+
+    def __init__(self, graph_def: Any, where: str) -> None:
+        self._where = where
+        self._functions = {each.signature.name: each for each in graph_def.library.function}
+        self._in_functions: dict[str, str | None] = {}
+        self._found = {node.name: kind for node in graph_def.node if (kind := self._kind(node)) is not None}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the operation with this name does more than compute."""
+        return name in self._found
+
+    def refuse(self, names: Iterable[str], what: str) -> None:
+        """Refuse to run these operations if one of them does more than compute.
+
+        Raises:
+            SourceError: One of them does.
+        """
+        found = sorted((name, self._found[name]) for name in names if name in self._found)
+        if found:
+            listed = ", ".join(f"{kind} (at {name})" for name, kind in found[:_LISTED])
+            more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+            raise SourceError(
+                f"{what} would do more than compute: it accesses files, runs code, or contacts other machines",
+                where=self._where,
+                expected="operations that compute in memory",
+                got=listed + more,
+                hint=f"--feed {found[0][0]}=… to supply its value; or --trust, if you trust the source of the graph",
+            )
+
+    def file_names(self, ops: Iterable[Any]) -> list[Any] | None:
+        """The tensors with the names of the files that these operations read; ``None`` if they have other side effects.
+
+        Args:
+            ops: All operations of the imported graph that would run.
+        """
+        found = [op for op in ops if op.name in self]
+        if any(op.type not in _FILE_NAME_INPUT for op in found):
+            return None
+        return [op.inputs[_FILE_NAME_INPUT[op.type]] for op in found]
+
+    def without_early_evaluation(self, graph_def: Any) -> Any:
+        """The graph with placeholders in place of the forbidden operations that TensorFlow would run during import."""
+        from tensorflow.python.framework import op_def_registry
+
+        tf = import_tensorflow()
+        result = tf.compat.v1.GraphDef()
+        result.CopyFrom(graph_def)
+        bodies = [result.node, *(function.node_def for function in result.library.function)]
+        for node in (node for body in bodies for node in body):
+            definition = None if computes_in_memory(node) else op_def_registry.get(node.op)
+            # Stateful operations, and those that depend on them, are never evaluated during import.
+            if (
+                definition is None
+                or definition.is_stateful
+                or any(arg.is_ref for arg in definition.input_arg)
+            ):
+                continue
+            dtypes = list(_output_dtypes(node, definition))
+            control = [each for each in node.input if each.startswith("^")]
+            name = node.name
+            node.Clear()
+            node.name = name
+            node.input.extend(control)
+            if not dtypes:
+                node.op = "NoOp"
+            elif len(dtypes) == 1:
+                node.op = "Placeholder"
+                node.attr["dtype"].type = dtypes[0]
+            else:
+                # Any number of outputs and no inputs; nothing executes it.
+                node.op = "InfeedDequeueTuple"
+                node.attr["dtypes"].list.type.extend(dtypes)
+                node.attr["shapes"].list.shape.extend([tf.TensorShape(None).as_proto() for _ in dtypes])
+        return result
+
+    def _kind(self, node: Any) -> str | None:
+        """The forbidden operation type of a node, or of a node in a function it calls; ``None`` if there is none."""
+        if node.op not in self._functions and not computes_in_memory(node):
+            return str(node.op)
+        for name in _called(node, self._functions):
+            if name not in self._in_functions:
+                self._in_functions[name] = None  # ends the recursion for a function that calls itself
+                body = self._functions[name].node_def
+                kinds = (kind for each in body if (kind := self._kind(each)) is not None)
+                self._in_functions[name] = next(kinds, None)
+            if self._in_functions[name] is not None:
+                return self._in_functions[name]
+        return None
+
+
+def _called(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
+    if not functions:
+        return
+    if node.op in functions:
+        yield node.op
+    for value in node.attr.values():
+        for function in [value.func, *value.list.func]:
+            if function.name in functions:
+                yield function.name
+
+
+def _output_dtypes(node: Any, definition: Any) -> Iterator[int]:
+    """The dtypes of a node's outputs."""
+    for arg in definition.output_arg:
+        if arg.type_list_attr:
+            yield from node.attr[arg.type_list_attr].list.type
+            continue
+        kind = node.attr[arg.type_attr].type if arg.type_attr else arg.type
+        yield from [kind] * (node.attr[arg.number_attr].i if arg.number_attr else 1)
