@@ -205,7 +205,7 @@ class TestFilesAreLetGo:
 
     def test_after_a_refusal_to_compare_or_to_plan(self, tmp_path, linear):
         mapping, checkpoint = linear
-        with pytest.raises(tfpt.TfptError, match="compared with PyTorch weights"):
+        with pytest.raises(tfpt.TfptError, match="must be PyTorch weights"):
             tfpt.diff(checkpoint, checkpoint, mapping=mapping)
         out = tfpt.convert(mapping, checkpoint, tmp_path / "w.pth").path
         with pytest.raises(tfpt.TfptError, match="only be compared through a mapping"):

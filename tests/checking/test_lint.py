@@ -70,9 +70,7 @@ def test_where_nothing_tells_the_parameters_nothing_was_checked_and_that_is_a_fi
     found = check_mapping(load_mapping(path))
     [finding] = found.findings
     assert (finding.kind, finding.stops) == ("unknown-model", True)
-    assert (
-        finding.what == "it is not known which parameters the model has, so no row was checked against them"
-    )
+    assert finding.what == "the model's parameters are not known, so no row was checked against them"
     assert found.to_json()["ok"] is False
     # A manifest is enough to check rows against.
     table = ", ".join(f'"{name}": {{"dtype": "float32", "shape": [2]}}' for name in "abc")
@@ -86,7 +84,7 @@ def test_a_manifest_of_other_settings_is_nothing_to_check_against(tmp_path):
     (tmp_path / "m.manifest.json").write_text("{}")
     [finding] = check_mapping(load_mapping(path, {"n": 4})).findings
     assert finding.kind == "unknown-model"
-    assert finding.got == "a model that cannot be built, and a manifest of other settings"
+    assert finding.got == "a model that cannot be built, and a manifest for other settings"
 
 
 def test_parameters_that_have_their_defaults_all_the_same_are_a_note(tiny):

@@ -78,7 +78,7 @@ def test_a_manifest_that_is_not_what_the_model_says_has_drifted(copied):
     found = run("check", copied)
     assert found.code == 1
     for name in ("conv3d_1a_7x7.conv3d.weight", "conv3d_0c_1x1.conv3d.bias", "conv3d_0c_1x1.conv3d.gain"):
-        assert f"the manifest and the model do not agree on {name}" in found.out
+        assert f"the manifest and the model disagree on {name}" in found.out
     assert "conv3d_1a_7x7.conv3d.weight [64, 3, 7, 7, 7] float32" in found.out
     assert "conv3d_1a_7x7.conv3d.weight [32, 3, 7, 7, 7] float32" in found.out
     assert "not in the manifest" in found.out
@@ -182,7 +182,7 @@ def test_a_mapping_of_which_nothing_could_be_checked_ends_with_1(tmp_path):
     path.write_text("version: 1\nmodel: {factory: 'timm.nonesuch:Net'}\nweights: [{tf: a, pt: a}]\n")
     found = run("check", path)
     assert found.code == 1
-    assert "it is not known which parameters the model has, so no row was checked against them" in found.out
+    assert "the model's parameters are not known, so no row was checked against them" in found.out
     assert "1 finding, 2 notes" in found.out
     facts = run("check", path, "--json").json
     assert (facts["ok"], [finding["kind"] for finding in facts["findings"]]) == (False, ["unknown-model"])

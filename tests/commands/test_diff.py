@@ -20,7 +20,7 @@ def weights(tiny, tmp_path):
 def test_the_same_ends_with_0_and_says_so(tiny, weights):
     found = run("diff", "--mapping", tiny.mapping, tiny.checkpoint, weights)
     assert found.code == 0
-    assert "same: 4 tensors compared, 4 equal in every bit" in found.out
+    assert "same: 4 tensors compared, 4 bit-identical" in found.out
     lines = [" ".join(line.split()) for line in found.out.splitlines()]
     # One line for each kind of work; no tensor by itself, since none differs.
     assert "layout h w i o -> o i h w 1 1 0 0 1.000000" in lines
@@ -44,7 +44,7 @@ def test_what_differs_ends_with_1_the_worst_first(tiny, tmp_path):
     [header] = [number for number, line in enumerate(lines) if line.startswith("tensor")]
     assert [line.split()[0] for line in lines[header + 1 : header + 3]] == ["fc.weight", "fc.bias"]
     assert lines[header + 1].split()[3] == "30"
-    assert "different: 4 tensors compared, 2 equal in every bit; 2 tensors different" in found.out
+    assert "different: 4 tensors compared, 2 bit-identical; 2 tensors different" in found.out
 
 
 def test_within_the_tolerance_it_ends_with_0(tiny, tmp_path):
@@ -144,7 +144,9 @@ def test_zeros_of_the_other_sign_are_equal_and_that_is_said(tmp_path):
     save_file(other, tmp_path / "b.safetensors")
     found = run("diff", tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert found.code == 0
-    expected = "2 equal as numbers, 0 of them in every bit (3 zeros of the other sign, 1 NaN of other bits)"
+    expected = (
+        "2 equal as numbers, 0 of them bit-identical (3 zeros of opposite sign, 1 NaN with different bits)"
+    )
     assert expected in " ".join(found.out.split())
     facts = run("diff", "--json", tmp_path / "a.safetensors", tmp_path / "b.safetensors").json
     assert facts["summary"]["identical"] == 0
@@ -168,4 +170,6 @@ def test_what_only_the_model_knows_is_not_compared_and_that_is_said(tiny, tmp_pa
     save_file(weights, tmp_path / "w.safetensors")
     found = run("diff", "--mapping", tiny.mapping, tiny.checkpoint, tmp_path / "w.safetensors")
     assert found.code == 0
-    assert "3 tensors compared, 3 equal in every bit, 1 that the model itself makes not compared" in found.out
+    assert (
+        "3 tensors compared, 3 bit-identical, 1 not compared (they keep the model's own values)" in found.out
+    )

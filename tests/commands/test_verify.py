@@ -97,7 +97,7 @@ def test_what_departs_ends_with_1_and_says_why_last(project):
     assert "why relu departs (proven by trial)" in found.out
     assert "net.yaml:5" in found.out
     assert "next      build it with eps=0.001" in found.out
-    assert "with that put right, every recorded endpoint agrees" in found.out
+    assert "with this change, every recorded endpoint agrees" in found.out
 
 
 def test_everything_is_json_too(project):
@@ -161,11 +161,11 @@ def test_an_input_from_a_file_takes_the_place_of_one_that_was_not_recorded(proje
     [
         (("--recording", "none.npz"), "none.npz"),
         ((), "TensorFlow's side is missing"),
-        (("--recording", "r.npz", "--network", "n.pb"), "TensorFlow's side is named twice"),
+        (("--recording", "r.npz", "--network", "n.pb"), "TensorFlow's side is given twice"),
         (("--recording", "r.npz", "--device", "cuda:97"), "no such CUDA device"),
         (("--recording", "r.npz", "--input", "none.npy"), "none.npy"),
-        (("--recording", "r.npz", "--seed", "3"), "seed is for a network that is run"),
-        (("--recording", "r.npz", "--html", "report.pdf"), "a page has another ending"),
+        (("--recording", "r.npz", "--seed", "3"), "seed applies to a network that is run"),
+        (("--recording", "r.npz", "--html", "report.pdf"), "the report must be an HTML file"),
         (("--recording", "r.npz", "--html", "none/report.html"), "mkdir -p"),
     ],
 )
@@ -200,13 +200,13 @@ def test_many_endpoints_are_shown_around_the_first_that_departs(tmp_path, monkey
 
     from tfpt.report.verifications import print_verification
     from tfpt.verification import Verification
-    from tfpt.verification.agreement import Compared, Measure
+    from tfpt.verification.agreement import ComparedEndpoint, Measure
 
-    def one(number: int) -> Compared:
+    def one(number: int) -> ComparedEndpoint:
         rel = 1e-7 if number < 60 else 0.1
         measure = Measure(rel, rel, rel, 1.0, 1.0, 1.0, True, True)
         verdict = "agrees" if number < 60 else "departs" if number == 60 else "follows"
-        return Compared(f"layer_{number}", f"m.{number}", (1,), (1,), measure, None, verdict)
+        return ComparedEndpoint(f"layer_{number}", f"m.{number}", (1,), (1,), measure, None, verdict)
 
     pytorch = {"torch": "2", "device": "cpu", "dtype": "float32", "optimize": False}
     facts = {"input": {"shapes": {}, "origin": ""}, "tensorflow": {}, "pytorch": pytorch}

@@ -18,7 +18,7 @@ from tfpt.networks.recording.recordings import RecordedEndpoint
 from tfpt.report.colors import Scale, data_uri
 from tfpt.report.verification_page import check_page, page, write_page
 from tfpt.verification import Closeup, Verification
-from tfpt.verification.agreement import Compared, Measure, judged, measure
+from tfpt.verification.agreement import ComparedEndpoint, Measure, measure, with_verdicts
 from tfpt.verification.diagnosis import Diagnosis, Explanation, Place
 
 FACTS = {
@@ -43,12 +43,12 @@ def verification(*, whole: bool = True, factor: float = 1.5) -> Verification:
     recorded = RecordedEndpoint.of("block/relu<0>", truth, whole=whole)
     close = Measure(2e-7, 1e-6, 3e-7, 1.0, 1.0, 1.0, True, True)
     far = measure(recorded, ours)
-    compared = judged(
+    compared = with_verdicts(
         [
-            Compared("first", "a", truth.shape, truth.shape, close, close),
-            Compared(recorded.name, "b", truth.shape, truth.shape, far),
-            Compared("later", "c", truth.shape, truth.shape, far, close),
-            Compared("gone", "", (1, 3)),
+            ComparedEndpoint("first", "a", truth.shape, truth.shape, close, close),
+            ComparedEndpoint(recorded.name, "b", truth.shape, truth.shape, far),
+            ComparedEndpoint("later", "c", truth.shape, truth.shape, far, close),
+            ComparedEndpoint("gone", "", (1, 3)),
         ],
         1e-5,
     )
@@ -176,7 +176,7 @@ def test_whole_activations_are_shown_as_pictures_on_shared_scales():
 def test_samples_are_shown_as_points():
     text = page(verification(whole=False))
     assert "<img" not in text
-    assert "Of the recording's 997 samples." in text
+    assert "Shown: the 997 recorded samples." in text
     points = text[text.index('class="points"') :]
     assert points[: points.index("/>")].count("M") == 997
 
@@ -245,7 +245,7 @@ def test_the_error_by_depth_can_be_read_however_many_there_are(number, least):
     names = [f"block_{index}" for index in range(number)]
     result = dataclasses.replace(
         verification(),
-        endpoints=judged([Compared(name, name, (1,), (1,), close) for name in names], 1e-5),
+        endpoints=with_verdicts([ComparedEndpoint(name, name, (1,), (1,), close) for name in names], 1e-5),
         closeup=None,
     )
     assert int(re.search(r"min-width:(\d+)px", page(result))[1]) >= least
@@ -253,7 +253,7 @@ def test_the_error_by_depth_can_be_read_however_many_there_are(number, least):
 
 def test_a_tolerance_below_all_that_is_drawn_leaves_a_picture():
     nothing = Measure(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, True, True)
-    endpoints = judged([Compared("x", "x", (1,), (1,), nothing)], 1e-25)
+    endpoints = with_verdicts([ComparedEndpoint("x", "x", (1,), (1,), nothing)], 1e-25)
     text = page(dataclasses.replace(verification(), endpoints=endpoints, tolerance=1e-25, closeup=None))
     bottom = max(float(y) for y in re.findall(r'class="grid"[^>]* y1="([-\d.]+)"', text))
     assert bottom > 100
@@ -265,6 +265,6 @@ def test_of_a_batch_the_one_that_differs_is_shown():
     ours[1] += 1
     closeup = Closeup(RecordedEndpoint.of("x", truth), ours, 3)
     far = measure(closeup.recorded, ours)
-    endpoints = judged([Compared("x", "x", truth.shape, truth.shape, far)], 1e-5)
+    endpoints = with_verdicts([ComparedEndpoint("x", "x", truth.shape, truth.shape, far)], 1e-5)
     text = page(dataclasses.replace(verification(), endpoints=endpoints, closeup=closeup))
-    assert "of number 1 of the batch of 3" in text
+    assert "in element 1 of the batch of 3" in text

@@ -1,4 +1,4 @@
-"""The search for causes has all the time in the world: on a busy machine it would give up."""
+"""Tests of the search for causes have no deadline: on a busy machine the search would give up."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tfpt.verification.diagnosis import repair_loop as chain
-    from tfpt.verification.diagnosis import search
+    from tfpt.verification.diagnosis import repair_loop, search
 
     clock = SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr(chain, "time", clock)
+    monkeypatch.setattr(repair_loop, "time", clock)
     monkeypatch.setattr(search, "time", clock)

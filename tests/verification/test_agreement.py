@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfpt.networks.recording.recordings import RecordedEndpoint
-from tfpt.verification.agreement import Compared, Measure, judged, measure
+from tfpt.verification.agreement import ComparedEndpoint, Measure, measure, with_verdicts
 
 SHAPE = (2, 3, 5)
 
@@ -70,9 +70,11 @@ def test_figures_in_json_are_numbers_or_text(truth):
     assert isinstance(figures["max_abs"], float)
 
 
-def compared(rel: float | None, own: float | None = None, **fields: object) -> Compared:
+def compared(rel: float | None, own: float | None = None, **fields: object) -> ComparedEndpoint:
     free, alone = (None if r is None else Measure(r, r, r, 1, 1, 1, True, True) for r in (rel, own))
-    return Compared("x", "x", **{"shape_tf": (1,), "shape": (1,), "free": free, "own": alone, **fields})
+    return ComparedEndpoint(
+        "x", "x", **{"shape_tf": (1,), "shape": (1,), "free": free, "own": alone, **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,12 @@ def compared(rel: float | None, own: float | None = None, **fields: object) -> C
     ],
 )
 def test_verdicts(endpoints, verdicts):
-    assert [one.verdict for one in judged(endpoints, 1e-5)] == verdicts
+    assert [one.verdict for one in with_verdicts(endpoints, 1e-5)] == verdicts
 
 
 def test_carried_rounding_is_said_to_be_carried():
-    _, second = judged([compared(1e-6), compared(1e-4, 1e-7)], 1e-5)
-    assert second.carries
+    _, second = with_verdicts([compared(1e-6), compared(1e-4, 1e-7)], 1e-5)
+    assert second.carries_rounding
     assert second.note == "own 1.0e-07: carried rounding"
 
 

@@ -143,13 +143,13 @@ def training(model):
 
 
 @pytest.mark.parametrize(
-    ("fault", "endpoint", "kind", "path", "has", "had"),
+    ("fault", "endpoint", "kind", "path", "actual", "expected"),
     [
         (even_conv, "Conv3d_1a_7x7", "padding", "conv3d_1a_7x7.conv3d", "pads (3, 3)", "(2, 3)"),
         (even_pool, "MaxPool3d_3a_3x3", "padding", "maxpool3d_3a_3x3", "(1, 1)", "(0, 1)"),
         (torch_epsilon, "Mixed_4c", "epsilon", "mixed_4c.branch_1.1.batch3d", "eps 1e-05", "eps 0.001"),
         (turned_kernel, "Mixed_3c", "kernel axes", "mixed_3c.branch_2.1.conv3d", "t h w", "h w t"),
-        (blue_first, "Conv3d_1a_7x7", "input", "", "as they are given", "channels reversed"),
+        (blue_first, "Conv3d_1a_7x7", "input", "", "as given", "channels reversed"),
         (
             other_order,
             "Mixed_4e",
@@ -161,7 +161,9 @@ def training(model):
         (training, "Conv3d_1a_7x7", "training mode", "", "is in training mode", "evaluation mode"),
     ],
 )
-def test_a_fault_in_i3d_is_named_and_proven(seeded, clip, recording, fault, endpoint, kind, path, has, had):
+def test_a_fault_in_i3d_is_named_and_proven(
+    seeded, clip, recording, fault, endpoint, kind, path, actual, expected
+):
     model = copy.deepcopy(seeded)
     fault(model)
     result = tfpt.verify("i3d_rgb", recording=up_to(recording, endpoint), model=model, inputs=clip)
@@ -172,8 +174,8 @@ def test_a_fault_in_i3d_is_named_and_proven(seeded, clip, recording, fault, endp
     assert diagnosis.kinds == (kind,)
     (place,) = diagnosis.places
     assert place.path == path
-    assert has in place.has
-    assert had in place.had
+    assert actual in place.actual
+    assert expected in place.expected
     assert diagnosis.rel_after < 2e-6
     assert diagnosis.rel > 1e-4
 
@@ -225,7 +227,7 @@ def test_what_is_wrong_everywhere_is_said_to_be(clip, seeded, what):
     (diagnosis,) = result.explanation.diagnoses
     assert diagnosis.kinds == (what,)
     assert diagnosis.everywhere
-    assert result.explanation.mended
+    assert result.explanation.repaired
     # The five strided layers whose pads are uneven at this size; all 57 norms.
     assert len(diagnosis.places) == (5 if what == "padding" else 57)
     assert len(result.findings) >= len(diagnosis.places)
@@ -333,7 +335,7 @@ def test_a_recorded_endpoint_that_the_mapping_does_not_know_is_missing(mapping, 
     result = tfpt.verify(mapping, recording=made(values, sceond=values["second"]), model=Tiny())
     missing = result.endpoints[-1]
     assert (missing.name, missing.verdict) == ("sceond", "missing")
-    assert missing.note == "no endpoint of the mapping; nearest second"
+    assert missing.note == "not an endpoint of the mapping; nearest second"
     assert not result.agrees
 
 
@@ -401,10 +403,10 @@ def test_samples_that_agree_do_not_hide_what_lies_between_them(mapping):
 
 def test_a_recording_without_its_input_asks_for_it(mapping, values):
     recording = dataclasses.replace(made(values), inputs={}, location="r.npz")
-    with pytest.raises(SourceError, match="does not hold the input") as error:
+    with pytest.raises(SourceError, match="does not contain its input") as error:
         tfpt.verify(mapping, recording=recording, model=Tiny())
     assert error.value.where == "r.npz"
-    assert error.value.hint.startswith("--input F.npy")
+    assert error.value.hint.startswith("pass --input F.npy")
     assert verdicts(mapping, recording, inputs=values["input"])[0] == "first agrees"
 
 
@@ -416,18 +418,18 @@ def test_an_input_from_a_seed_is_made_again(mapping, values):
     recording = Recording({"first": RecordedEndpoint.of("first", np.maximum(x, 0))}, {}, facts)
     result = tfpt.verify(mapping, recording=recording, model=Tiny())
     assert result.agrees
-    assert result.facts["input"]["origin"] == "seed 29, as the recording says"
+    assert result.facts["input"]["origin"] == "seed 29, from the recording"
 
 
 def test_another_input_than_the_recorded_is_refused(mapping, values):
-    with pytest.raises(SourceError, match="this is another") as error:
+    with pytest.raises(SourceError, match="differs from the one in the recording") as error:
         tfpt.verify(mapping, recording=made(values), model=Tiny(), inputs=values["input"] + 1)
-    assert "leave out --input" in error.value.hint
+    assert "omit --input" in error.value.hint
 
 
 def test_an_input_of_other_axes_names_the_mappings_layout(mapping, values):
     recording = dataclasses.replace(made(values), inputs={})
-    with pytest.raises(ModelError, match="axes that the mapping says") as error:
+    with pytest.raises(ModelError, match="does not fit the layout") as error:
         tfpt.verify(mapping, recording=recording, model=Tiny(), inputs=values["input"][0])
     assert "b h w c -> b c h w" in error.value.expected
     assert error.value.got == "[5, 3, 7]"
@@ -455,7 +457,7 @@ def test_several_inputs_go_to_the_arguments_of_their_names(tmp_path):
     recorded = {"out": RecordedEndpoint.of("out", out)}
     recording = Recording(recorded, {"ids": ids, "mask": mask})
     assert tfpt.verify(path, recording=recording, model=model).agrees
-    with pytest.raises(ModelError, match="takes no argument masks") as error:
+    with pytest.raises(ModelError, match="has no argument masks") as error:
         tfpt.verify(path, recording=Recording(recorded, {"ids": ids, "masks": mask}), model=model)
     assert error.value.nearest == ("mask",)
 
@@ -488,16 +490,16 @@ def test_a_file_that_is_no_recording_is_refused(mapping, tmp_path):
     ("arguments", "message"),
     [
         ({"weights": "w.pth"}, "TensorFlow's side is missing"),
-        ({"weights": "w.pth", "recording": "r.npz", "network": "n.pb"}, "TensorFlow's side is named twice"),
+        ({"weights": "w.pth", "recording": "r.npz", "network": "n.pb"}, "TensorFlow's side is given twice"),
         ({"recording": "r.npz"}, "the PyTorch side is missing"),
         (
             {"weights": "w.pth", "recording": "r.npz", "model": Tiny()},
-            "a model that is ready has its weights",
+            "the PyTorch side is given twice",
         ),
-        ({"model": Tiny(), "recording": "r.npz", "frames": 9}, "frames is for a network that is run"),
-        ({"model": Tiny(), "recording": "r.npz", "tolerance": 0.0}, "no such tolerance"),
-        ({"model": Tiny(), "recording": "r.npz", "dtype": "float8"}, "no such dtype"),
-        ({"model": Tiny(), "recording": "r.npz", "seconds": float("nan")}, "no such time"),
+        ({"model": Tiny(), "recording": "r.npz", "frames": 9}, "frames applies to a network that is run"),
+        ({"model": Tiny(), "recording": "r.npz", "tolerance": 0.0}, "invalid tolerance"),
+        ({"model": Tiny(), "recording": "r.npz", "dtype": "float8"}, "unsupported dtype"),
+        ({"model": Tiny(), "recording": "r.npz", "seconds": float("nan")}, "invalid time limit"),
     ],
 )
 def test_sides_that_make_no_sense_are_refused(mapping, arguments, message):
@@ -576,9 +578,9 @@ def test_agreement_of_zeros_alone_is_said_to_say_little(tmp_path):
     x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
     dead = one_step(tmp_path, lambda x: torch.relu(x - 1e3), np.zeros((2, 5), np.float32), x)
     assert dead.agrees
-    assert any("step holds nothing but zeros" in note for note in notes(dead))
+    assert any("step has only zeros" in note for note in notes(dead))
     nothing = one_step(tmp_path, lambda x: x[:0], x[:0], x)
-    assert any("step holds nothing but zeros" in note for note in notes(nothing))
+    assert any("step has only zeros" in note for note in notes(nothing))
     alive = one_step(tmp_path, torch.relu, np.maximum(x, 0), x)
     assert not any("zeros" in note for note in notes(alive))
 
@@ -592,7 +594,7 @@ def test_a_number_alone_is_an_endpoint_too(tmp_path):
     (diagnosis,) = result.explanation.diagnoses
     assert diagnosis.trials > 0
     assert "0.33333 times the recorded one" in diagnosis.signs[0].shows
-    assert "step at close range" in page(result)
+    assert "step in detail" in page(result)
 
 
 def test_complex_values_are_compared_whole(tmp_path):
@@ -604,7 +606,7 @@ def test_complex_values_are_compared_whole(tmp_path):
     assert one_step(tmp_path, lambda x: torch.fft.fft(x).conj(), truth.conj(), x).agrees
     other = one_step(tmp_path, torch.fft.fft, truth.conj(), x)
     assert not other.agrees
-    assert "step at close range" in page(other)
+    assert "step in detail" in page(other)
 
 
 def test_axes_that_pytorch_has_as_one_take_their_sizes_from_the_recording(tmp_path):
@@ -696,7 +698,7 @@ def test_low_precision_is_the_first_suspect(tmp_path):
 def test_facts_from_which_no_input_can_be_made_ask_for_it(mapping, values, wrong):
     fact = {"seed": 29, "shape": [2, 5, 3, 7], "range": [-2.0, 3.0], "dtype": "float32", **wrong}
     recording = dataclasses.replace(made(values), inputs={}, facts={"inputs": {"input": fact}})
-    with pytest.raises(SourceError, match="does not hold the input"):
+    with pytest.raises(SourceError, match="does not contain its input"):
         tfpt.verify(mapping, recording=recording, model=Tiny())
 
 

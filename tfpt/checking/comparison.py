@@ -1,4 +1,4 @@
-"""Two sets of tensors side by side: through a mapping, or name by name."""
+"""Comparison of two sets of tensors: through a mapping, or name by name."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ from tfpt.nearest import nearest
 from tfpt.planning import Finding, Keep, Plan
 from tfpt.tensors import TensorSpec, format_shape
 
-# Values compared at a time: in float64 and with temporaries this keeps a comparison under some 50 MB.
+# Values compared at a time: keeps a comparison, in float64 and with temporaries, under about 50 MB.
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class TensorDiff:
-    """How far two tensors of one name and shape lie apart.
+    """How much two tensors of the same name and shape differ.
 
     Attributes:
         name: The parameter, or the variable.
         spec: Its shape and dtype on the left side.
         max_abs: The largest absolute difference; infinite where only one side is NaN or infinite.
         mean_abs: The mean absolute difference.
-        relative: `max_abs` in proportion to the largest finite absolute value of the left side.
-        cosine: The cosine of the angle between the two, as vectors of their finite values; 1 for two that are
-            all zero.
-        equal: Whether every value is the same number: 0 and -0 are, and two NaNs at one place.
-        identical: Whether every value is the same in every bit, in one dtype.
-        zero_signs: Places where one side has 0 and the other -0.
-        nan_bits: Places where both sides have a NaN, with other bits.
-        work: What a mapping did to the left side first.
+        relative: `max_abs` relative to the largest finite absolute value of the left side.
+        cosine: The cosine of the angle between the two, as vectors of their finite values; 1 if both are all zero.
+        equal: Whether all values are the same numbers; 0 equals -0, and NaN equals NaN.
+        identical: Whether all values are bit-identical and of the same dtype.
+        zero_signs: How many positions have 0 on one side and -0 on the other.
+        nan_bits: How many positions have NaNs of different bits.
+        work: What the mapping did to the left side before the comparison.
     """
 
     name: str
@@ -77,8 +76,8 @@ class Diff:
     """What differs between two sides.
 
     Attributes:
-        left, right: What was compared, as it was named; `right` is empty where no values were.
-        findings: Names, shapes and dtypes that do not agree, and what a plan found.
+        left, right: What was compared, as the user named it; `right` is empty if no values were compared.
+        findings: Names, shapes and dtypes that differ, and the findings of the plan.
         tensors: The values compared, worst first.
         tolerance: The relative difference up to which two tensors count as the same.
         plan: The plan behind a comparison through a mapping.
@@ -139,18 +138,18 @@ def diff(
 
     Args:
         left: A TensorFlow checkpoint; without a mapping, any file.
-        right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. Left out, only names,
-            shapes and dtypes are looked at, which needs a mapping.
+        right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. If omitted, only names,
+            shapes and dtypes are compared, which needs a mapping.
         mapping: A bundled name or a path.
         tolerance: The relative difference up to which two tensors count as the same.
-        verify_checksums: Whether to compare each tensor with its checksum when it is read.
-        dequantize: Take quantized weights as the float32 values that they stand for.
+        verify_checksums: Whether to verify the checksum of each tensor when it is read.
+        dequantize: Convert quantized weights to the float32 values that they represent.
         settings: Values for the mapping's parameters.
         config: The configuration of the mapping's model, as a dict or a JSON file.
-        trust: Import a model from outside the trusted packages, where one is needed.
+        trust: If a model is needed, import it even from outside the trusted packages.
 
     Raises:
-        TfptError: A file cannot be read, or the two are not of one kind; or there is no mapping for what needs one.
+        TfptError: A file cannot be read, the two are not of the same kind, or a mapping is needed.
 
     Example:
         >>> import tempfile, tfpt
@@ -177,7 +176,7 @@ def diff(
             with closing(open_source(right, verify_checksums=verify_checksums)) as weights:
                 if weights.side != "pt":
                     raise TfptError(
-                        "through a mapping, a checkpoint is compared with PyTorch weights",
+                        "with a mapping, the second file must be PyTorch weights",
                         where=str(right),
                         expected="a .safetensors, .pth or .pt file",
                         got=weights.format,
@@ -185,12 +184,12 @@ def diff(
                 return diff_through(job.plan, job.source, weights, tolerance=tolerance)
     if settings or config is not None:
         raise TfptError(
-            f"{'settings are' if settings else 'a configuration is'} for a mapping, and none is named",
+            f"{'settings require' if settings else 'a configuration requires'} a mapping",
             hint=f"tfpt diff --mapping MAPPING {left} {right or ''}".rstrip(),
         )
     if right is None:
         raise TfptError(
-            "one file alone cannot be compared",
+            "a single file cannot be compared",
             expected="a mapping, or a second file of the same kind",
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
@@ -199,7 +198,7 @@ def diff(
     with closing(open_source(left, **opened)) as first, closing(open_source(right, **opened)) as second:
         if first.side != second.side:
             raise TfptError(
-                "names of TensorFlow and of PyTorch can only be compared through a mapping",
+                "TensorFlow and PyTorch files can only be compared through a mapping",
                 got=f"{left} ({first.format}) and {right} ({second.format})",
                 hint=f"tfpt diff --mapping MAPPING {left} {right}",
             )
@@ -212,9 +211,9 @@ def diff_plan(plan: Plan) -> Diff:
 
 
 def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: float = 0.0) -> Diff:
-    """What a plan would write against what a file holds.
+    """Compare what a plan would write with the content of a file.
 
-    Tensors whose names or shapes do not agree are findings; all others are compared value by value.
+    Tensors whose names or shapes differ are findings; all others are compared value by value.
     """
     findings = [*plan.findings, *_names(plan.writes, weights.specs, "the mapping writes", weights.location)]
     compared = []
@@ -236,7 +235,7 @@ def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: floa
 
 
 def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
-    """Two files of one kind, name by name."""
+    """Compare two files of the same kind, name by name."""
     findings = _names(left.specs, right.specs, left.location, right.location)
     compared = []
     for name, spec in left.specs.items():
@@ -248,7 +247,7 @@ def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
 
 
 def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "") -> TensorDiff:
-    """How far two arrays of one shape lie apart.
+    """How much two arrays of the same shape differ.
 
     Example:
         >>> spec = TensorSpec("w", (2,), "float32")
@@ -299,7 +298,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _other_zeros(first: np.ndarray, second: np.ndarray) -> int:
-    """How many zeros have the other sign; of complex numbers each part counts for itself."""
+    """How many zeros differ in sign; the parts of complex numbers are counted separately."""
     count = 0
     for a, b in _parts(first, second):
         count += int(np.count_nonzero((a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))))
@@ -307,7 +306,7 @@ def _other_zeros(first: np.ndarray, second: np.ndarray) -> int:
 
 
 def _other_nans(first: np.ndarray, second: np.ndarray) -> int:
-    """How many NaNs on both sides have other bits; dtypes that differ have no bits in common."""
+    """How many positions have NaNs of different bits; 0 for different dtypes, whose bits cannot be compared."""
     if first.dtype != second.dtype:
         return 0
     count = 0
@@ -325,7 +324,7 @@ def _parts(first: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, np.n
 
 
 def _wide(values: np.ndarray) -> np.ndarray:
-    """In float64 or complex128; integers beyond 2**53 in longdouble, so that none is taken for its neighbor."""
+    """In float64 or complex128; integers beyond 2**53 in longdouble, so that neighboring values stay distinct."""
     if values.dtype.kind == "c":
         return values.astype(np.complex128)
     return values.astype(
@@ -366,7 +365,9 @@ def _names(
 
 
 def _unlike(kind: str, name: str, left: str, right: str, left_name: str) -> Finding:
-    return Finding(kind, f"{name} has another {kind}", name, expected=f"{left}, as in {left_name}", got=right)
+    return Finding(
+        kind, f"the {kind} of {name} differs", name, expected=f"{left}, as in {left_name}", got=right
+    )
 
 
 def _sorted(

@@ -1,4 +1,4 @@
-"""What is in a file: its tensors, their sizes, and what their values look like."""
+"""The content of a file: its tensors, their sizes, and statistics of their values."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Quantized, Role
 from tfpt.tensors import DTYPES, TensorSpec
 
-# Values looked at together: keeps float64 temporaries under some 25 MB.
+# Values processed at a time: keeps float64 temporaries under about 25 MB.
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the values of one tensor look like; NaN and infinite values are counted and left out of the rest.
+    """Statistics of one tensor; NaN and infinite values are counted, and excluded from the rest.
 
-    Where no value is left, the rest is NaN, and null in JSON.
+    If no value is left, the rest is NaN, and null in JSON.
     """
 
     minimum: float
@@ -55,22 +55,22 @@ def _or_none(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a file.
+    """The content of a file.
 
     Attributes:
-        path: The file, as it was named.
+        path: The file, as the user named it.
         format: Its format.
         fingerprint: A hash of its content, as written into converted files.
-        specs: The tensors looked at.
-        total: How many the file holds.
-        statistics: Of each tensor of numbers, where asked for.
-        roles: What the tensors that are no weights are for: optimizer slots, moving averages, counters.
-        details: What else the file says of itself, in words: signatures, metadata.
-        skipped: What the file holds and `specs` leaves out, by name, each with the reason.
-        unreadable: Tensors that are listed and whose values cannot be read, by name, each with the reason: those known
-            without reading, and with `stats` all.
-        quantized: Tensors whose integers stand for real numbers, by name, and how.
-        sizes: Bytes in the file of tensors of strings, by name, where the format tells.
+        specs: The selected tensors.
+        total: The number of tensors in the file.
+        statistics: Statistics of each numeric tensor, if requested.
+        roles: The purpose of tensors other than weights: optimizer slots, moving averages, counters.
+        details: Other information in the file, as text: signatures, metadata.
+        skipped: Tensors in the file that are not in `specs`, by name, each with the reason.
+        unreadable: Tensors whose values cannot be read, by name, each with the reason: those known without reading, and
+            with `stats` all of them.
+        quantized: How integers represent real numbers, by the name of the tensor.
+        sizes: Bytes in the file of string tensors, by name, if the format records them.
     """
 
     path: str
@@ -143,13 +143,13 @@ def _quantized(how: Quantized) -> dict[str, Any]:
 def inspect(
     path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantize: bool = False
 ) -> Inspection:
-    """What is in a file that tfpt reads; no weight is read unless `stats` asks for it.
+    """The content of any file that tfpt reads; values are read only with `stats`.
 
     Args:
         path: Anything that `tfpt.open_source` opens.
-        grep: Only tensors whose name holds this regular expression.
+        grep: Only tensors whose name matches this regular expression anywhere.
         stats: Also read the values.
-        dequantize: Take quantized weights as the float32 values that they stand for.
+        dequantize: Convert quantized weights to the float32 values that they represent.
 
     Example:
         >>> import tempfile, tfpt
@@ -168,17 +168,17 @@ def inspect(
 def inspect_source(
     source: Source, *, grep: str | None = None, stats: bool = False, path: str = ""
 ) -> Inspection:
-    """Look into a file; no weight is read unless `stats` asks for it.
+    """The content of an open file; values are read only with `stats`.
 
     Args:
-        source: The opened file.
-        grep: Only tensors whose name holds this regular expression.
+        source: The open file.
+        grep: Only tensors whose name matches this regular expression anywhere.
         stats: Also read the values.
-        path: What to call the file.
+        path: The name of the file.
 
     Raises:
         TfptError: `grep` is not a regular expression.
-        SourceError: The file cannot be read. Tensors that cannot are in `unreadable`.
+        SourceError: The file cannot be read. Single tensors that cannot be read are in `unreadable`.
     """
     try:
         wanted = re.compile(grep or "")
@@ -188,10 +188,10 @@ def inspect_source(
     unreadable = {name: why for name, why in source.unavailable.items() if name in specs}
     statistics = {}
     for name, spec in specs.items() if stats else ():
-        held = DTYPES[spec.dtype].numpy
-        if held is None or held.kind in "Oc" or not spec.size or name in unreadable:
+        dtype = DTYPES[spec.dtype].numpy
+        if dtype is None or dtype.kind in "Oc" or not spec.size or name in unreadable:
             continue
-        # One damaged tensor among thousands is told, and does not hide the others.
+        # One damaged tensor among thousands is reported and does not hide the others.
         with _noting(unreadable, name):
             statistics[name] = statistics_of(source.read(name))
         with suppress(SourceError):
@@ -221,7 +221,7 @@ def _noting(reasons: dict[str, str], name: str) -> Iterator[None]:
 
 
 def statistics_of(array: np.ndarray) -> Statistics:
-    """Minimum, maximum, mean, standard deviation, and how many values are no numbers.
+    """Minimum, maximum, mean, standard deviation, and how many values are NaN or infinite.
 
     Example:
         >>> statistics_of(np.float32([1, 3, np.nan, np.inf]))
@@ -239,8 +239,8 @@ def statistics_of(array: np.ndarray) -> Statistics:
             count += finite.size
     if not count:
         return Statistics(math.nan, math.nan, math.nan, math.nan, nans, infinities)
-    # Values are taken in a unit of their own size, a power of two, so that neither sums nor squares overflow; and less
-    # the smallest, so that squares of what is left lose no digits where all values lie far from zero.
+    # Values are scaled by a power of two of their own magnitude, so that neither sums nor squares overflow; and shifted
+    # by the minimum, so that squares lose no digits if all values are far from zero.
     unit = 2.0 ** min(math.frexp(max(-low, high))[1], 1023)
     spread = (high / unit - low / unit) or 1.0
     total = squares = 0.0

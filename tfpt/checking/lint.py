@@ -1,4 +1,4 @@
-"""What can be said of a mapping without a checkpoint: rows that reach nothing, parameters that no row writes, drift."""
+"""Checks of a mapping without a checkpoint: rows that match nothing, parameters that no row writes, drift."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tfpt.tensors import TensorSpec
 
 @dataclass(frozen=True)
 class Check:
-    """What a check of a mapping found.
+    """The result of checking a mapping.
 
     Attributes:
         mapping: The mapping.
-        parameters: How many parameters the manifest, or else the model, lists.
-        findings: What is wrong with it.
-        notes: What is worth knowing, and what could not be looked at.
+        parameters: The number of parameters in the manifest, or else in the model.
+        findings: What is wrong with the mapping.
+        notes: What is worth knowing, and what could not be checked.
     """
 
     mapping: Mapping
@@ -47,20 +47,20 @@ class Check:
 
 
 def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: bool = False) -> Check:
-    """Look at a mapping's rows, its manifest and its model together.
+    """Check a mapping's rows against its manifest and its model.
 
     Args:
         mapping: The compiled mapping.
         trust: Import the model even from outside the trusted packages.
-        update_manifest: Write the manifest anew from the model.
+        update_manifest: Rewrite the manifest from the model.
 
     Raises:
-        MappingError: The manifest cannot be read, or is to be written of a mapping that was set otherwise.
-        ModelError: The manifest is to be written and the model cannot be built, or the model refuses its arguments.
+        MappingError: The manifest cannot be read, or cannot be written because settings or a configuration were given.
+        ModelError: The manifest cannot be written as the model cannot be built, or the model refuses its arguments.
     """
     if update_manifest and mapping.adapted:
         raise MappingError(
-            "a manifest is written of the mapping as it stands",
+            "a manifest must be written without settings or a configuration",
             where=display_path(mapping.path),
             expected="--write-manifest without --set and --config",
         )
@@ -118,12 +118,12 @@ def _unknown(mapping: Mapping) -> Finding:
         hint = f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}"
         got = "no manifest and no model"
     elif mapping.adapted and mapping.manifest_path.is_file():
-        got, hint = "a model that cannot be built, and a manifest of other settings", f"tfpt check {where}"
+        got, hint = "a model that cannot be built, and a manifest for other settings", f"tfpt check {where}"
     else:
         got, hint = "no manifest, and a model that cannot be built", ""
     return Finding(
         "unknown-model",
-        "it is not known which parameters the model has, so no row was checked against them",
+        "the model's parameters are not known, so no row was checked against them",
         where=where,
         expected="a manifest beside the mapping, or a model that can be built",
         got=got,
@@ -132,7 +132,7 @@ def _unknown(mapping: Mapping) -> Finding:
 
 
 def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> list[Finding]:
-    """A finding for each parameter that is kept and drawn at random; without such rows no model is built."""
+    """A finding for each kept parameter that the model initializes at random; builds no model if no row keeps any."""
     names = NameIndex(built, PT_SEPARATOR)
     rows = {
         name: row.where
@@ -184,10 +184,10 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
 
 def _drift(mapping: Mapping, listed: Table[str, TensorSpec], built: Table[str, TensorSpec]) -> list[Finding]:
     where = display_path(mapping.manifest_path)
-    hint = f"tfpt check {display_path(mapping.path)} --write-manifest, if the model is right"
+    hint = f"if the model is right: tfpt check {display_path(mapping.path)} --write-manifest"
 
     def finding(name: str, expected: str, got: str) -> Finding:
-        what = f"the manifest and the model do not agree on {name}"
+        what = f"the manifest and the model disagree on {name}"
         return Finding("drift", what, name=name, where=where, expected=expected, got=got, hint=hint)
 
     found = [

@@ -1,4 +1,4 @@
-"""Numbers as colors, and pictures of them that a page can hold itself."""
+"""Color scales, and images embedded in a page as data URIs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tfpt.packages import package
 from tfpt.report.color_maps import diverging, sequential
 
 _NOT_FINITE = (255, 0, 255)
-# Colors of a gradient, between which a browser mixes.
+# The number of colors of a gradient, between which the browser interpolates.
 _STOPS = 17
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From numbers to colors.
+    """A mapping from numbers to colors.
 
     Attributes:
         low, high: The values of the first and the last color.
-        diverging: Whether `low` is ``-high`` and the middle color, a near-white, is 0; else `low` is 0.
+        diverging: Whether `low` is ``-high`` and 0 is the middle color, near white; otherwise `low` is 0.
     """
 
     low: float
@@ -31,7 +31,7 @@ class Scale:
 
     @classmethod
     def over(cls, *arrays: np.ndarray) -> Scale:
-        """One scale for several arrays: from 0 up where nothing is negative, else the same on both sides of 0.
+        """One scale for several arrays: from 0 if nothing is negative, otherwise symmetric about 0.
 
         Example:
             >>> Scale.over(np.array([0.0, 2.0]), np.array([1.0, -3.0]))
@@ -45,12 +45,12 @@ class Scale:
 
     @property
     def gradient(self) -> str:
-        """The scale as a gradient of CSS, from left to right."""
+        """The scale as a CSS gradient, from left to right."""
         stops = self.colors(np.linspace(self.low, self.high, _STOPS))
         return f"linear-gradient(to right, {', '.join(f'#{bytes(stop).hex()}' for stop in stops)})"
 
     def colors(self, values: np.ndarray) -> np.ndarray:
-        """The colors, uint8, three along a last axis; what is not finite is magenta.
+        """The colors, uint8, RGB along the last axis; NaN and infinity are magenta.
 
         Example:
             >>> Scale(-1.0, 1.0, True).colors(np.array([-1.0, 0.0, np.nan])).tolist()
@@ -64,7 +64,7 @@ class Scale:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """A picture, uint8 of (height, width, 3), as an address that holds it as PNG.
+    """An image, uint8 of (height, width, 3), as a data URI in PNG format.
 
     Example:
         >>> data_uri(np.zeros((2, 3, 3), np.uint8)).partition(",")[0]

@@ -1,4 +1,4 @@
-"""Differences for people: the worst tensors first."""
+"""Differences between files in the terminal, worst tensors first."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tfpt.report.plans import print_findings, print_headline
 from tfpt.report.terminal import count, escape, figure
 from tfpt.tensors import format_shape
 
-# A screenful: the worst, which is where one looks.
+# How many of the worst tensors are shown: a screenful.
 SHOWN = 10
 
 
 def print_diff(out: Console, diff: Diff, *, everything: bool = False) -> None:
-    """What was compared, a line for each kind of work, and the tensors that are not equal, worst first."""
+    """Print what was compared, a line for each kind of operation, and the tensors that are not equal, worst first."""
     if diff.plan is not None:
         print_headline(out, diff.plan)
         if diff.right:
@@ -54,7 +54,7 @@ def summary(diff: Diff) -> str:
         compared = "no tensor in common"
     kept = len(diff.plan.kept) if diff.plan is not None else 0
     if kept:
-        compared += f", {kept} that the model itself makes not compared"
+        compared += f", {kept} not compared (they keep the model's own values)"
     if diff.same:
         within = len(diff.tensors) - equal
         more = f", {within} within a relative difference of {diff.tolerance:g}" if within else ""
@@ -65,20 +65,20 @@ def summary(diff: Diff) -> str:
 
 
 def _equality(diff: Diff) -> str:
-    """How many tensors are the same, in every bit or as numbers."""
+    """How many tensors are equal, bit for bit or as numbers."""
     equal = [tensor for tensor in diff.tensors if tensor.equal]
     if all(tensor.identical for tensor in equal):
-        return f"{len(equal)} equal in every bit"
+        return f"{len(equal)} bit-identical"
     zeros, nans = sum(tensor.zero_signs for tensor in equal), sum(tensor.nan_bits for tensor in equal)
-    why = [f"{count(zeros, 'zero')} of the other sign"] if zeros else []
-    why += [f"{count(nans, 'NaN')} of other bits"] if nans else []
-    why += ["other dtypes"] if any(not (t.identical or t.zero_signs or t.nan_bits) for t in equal) else []
+    why = [f"{count(zeros, 'zero')} of opposite sign"] if zeros else []
+    why += [f"{count(nans, 'NaN')} with different bits"] if nans else []
+    why += ["different dtypes"] if any(not (t.identical or t.zero_signs or t.nan_bits) for t in equal) else []
     identical = sum(tensor.identical for tensor in equal)
-    return f"{len(equal)} equal as numbers, {identical} of them in every bit ({', '.join(why)})"
+    return f"{len(equal)} equal as numbers, {identical} of them bit-identical ({', '.join(why)})"
 
 
 def _work_table(diff: Diff) -> Table:
-    """One line for each kind of work: how many tensors it made, and how far the worst of them is off."""
+    """One line for each kind of operation: how many tensors it produced, and how much the worst of them differs."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("work", overflow="fold")
     for column in ("tensors", "equal", "max abs", "relative", "least cosine"):

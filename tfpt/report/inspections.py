@@ -1,4 +1,4 @@
-"""What is in a file, for people: a tree of names with shapes, dtypes and statistics."""
+"""The content of a file in the terminal: a tree of names with shapes, dtypes and statistics."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ROLES = {
     "record": ("record", "records"),
 }
 
-# Names told for each reason why tensors are left out.
+# How many names are listed for each reason why tensors are left out.
 _NAMED = 8
 
 
 def print_inspection(out: Console, inspection: Inspection) -> None:
-    """The tensors as a tree, then totals."""
+    """Print the tensors as a tree, then totals."""
     specs = inspection.specs
     out.print(f"[bold]{escape(inspection.path)}[/]  {escape(inspection.format)}", soft_wrap=True)
     if specs:
@@ -57,7 +57,7 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
 
 
 def _lines(inspection: Inspection) -> Text:
-    """The tree in columns. Laid out here: of a thousand names a table of rich takes half a second."""
+    """The tree in columns. Aligned here because a rich table takes half a second for a thousand names."""
     some = 0 < len(inspection.unreadable) < len(inspection.specs)
     notes = bool(inspection.quantized or some or inspection.sizes)
     rows: list[tuple[list[str], bool]] = []
@@ -80,7 +80,7 @@ def _lines(inspection: Inspection) -> Text:
     if inspection.statistics:
         header += ["min", "max", "mean", "std", "nan", "inf"]
         rows.insert(0, (header, False))
-    # What is noted comes last, and takes what room it needs.
+    # Notes come last and may take any width.
     widths = [
         max((len(cells[at]) for cells, _ in rows if at < len(cells)), default=0) for at in range(len(header))
     ] + [0]
@@ -100,8 +100,8 @@ def _figure(value: float) -> str:
 
 
 def _note(inspection: Inspection, name: str) -> str:
-    """What is to be known of one tensor beyond its columns."""
-    # Why is said once for all, below the tree.
+    """Notes on one tensor."""
+    # The reasons are listed once, below the tree.
     notes = ["cannot be read"] if name in inspection.unreadable else []
     notes += [str(inspection.quantized[name])] if name in inspection.quantized else []
     notes += [size(inspection.sizes[name])] if name in inspection.sizes else []
@@ -109,7 +109,7 @@ def _note(inspection: Inspection, name: str) -> str:
 
 
 def _asides(what: str, reasons: Mapping[str, str], total: int = -1) -> list[str]:
-    """Names by reason, one line for each reason; of many names the first few, and none where it is all of them."""
+    """One line for each reason, with the first few names; without names if it applies to all tensors."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
@@ -130,11 +130,11 @@ def _role_total(role: str, number: int, nbytes: int) -> str:
 
 
 def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None]]:
-    """Lines of (indent, text, tensor): the components that a name shares with the one before it are not repeated."""
+    """Lines of (indent, text, tensor); components that a name shares with the previous one are not repeated."""
     lines: list[tuple[int, str, TensorSpec | None]] = []
     before: list[str] = []
     for spec in sorted(specs, key=lambda spec: natural_key(spec.name)):
-        # TensorFlow Lite joins the names of what it fused by semicolons: several paths make no tree.
+        # TensorFlow Lite joins the names of fused tensors by semicolons; such a name is not a single path.
         components = [spec.name] if ";" in spec.name else _SEPARATORS.split(spec.name)
         shared = 0
         while shared < min(len(before), len(components) - 1) and before[shared] == components[shared]:

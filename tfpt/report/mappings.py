@@ -1,4 +1,4 @@
-"""Mappings for people: the list of those at hand, and what a check found."""
+"""Mappings in the terminal: the list of bundled ones, and the result of a check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfpt.targets.manifest import read_manifest
 
 
 def mappings_to_json() -> list[dict[str, Any]]:
-    """The bundled mappings as plain JSON values."""
+    """The bundled mappings as JSON values."""
     return [
         {
             "name": mapping.name,
@@ -32,7 +32,7 @@ def mappings_to_json() -> list[dict[str, Any]]:
 
 
 def mapping_table() -> Table:
-    """The bundled mappings, one a line."""
+    """The bundled mappings, one per line."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("mapping", no_wrap=True)
     table.add_column("what it is")
@@ -46,7 +46,7 @@ def mapping_table() -> Table:
 
 
 def print_check(out: Console, check: Check) -> None:
-    """What a check found, and a verdict."""
+    """Print the result of a check."""
     rows = count(len(check.mapping.alternatives[0].rows), "row")
     out.print(f"[bold]{escape(check.mapping.name)}[/]  {escape(check.mapping.summary)}", soft_wrap=True)
     out.print(f"  {rows}, {count(check.parameters, 'parameter')}")

@@ -1,4 +1,4 @@
-"""The page of a verification: one HTML file with its pictures in it, which needs no network and fits any screen."""
+"""The HTML report of a verification: one self-contained file that fits any screen."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from tfpt.report.verifications import (
     explained,
     facts_in_words,
     headline,
-    mended,
     notes,
+    repaired_text,
     short,
 )
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
-from tfpt.verification.agreement import VERDICTS, Compared
+from tfpt.verification.agreement import VERDICTS, ComparedEndpoint
 from tfpt.verification.diagnosis import Diagnosis
 
 
 def check_page(path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Refuse a place that cannot be written to, before anything is computed.
+    """Check that the page can be written, before anything is computed.
 
     Raises:
-        SinkError: Says why.
-        TfptError: A package that makes its pictures is not installed.
+        SinkError: It cannot be written.
+        TfptError: A package needed for its pictures is not installed.
     """
     for name in ("PIL.Image", "matplotlib"):
         package(name)
     if Path(path).suffix not in (".html", ".htm"):
-        raise SinkError("a page has another ending", where=str(path), expected=".html or .htm")
+        raise SinkError("the report must be an HTML file", where=str(path), expected=".html or .htm")
     with AtomicFile(path, overwrite):
         pass
 
 
 def write_page(path: str | os.PathLike[str], result: Verification, *, overwrite: bool = False) -> None:
-    """Write the page; it appears whole or not at all.
+    """Write the page atomically.
 
     Raises:
         SinkError: It exists already, or cannot be written.
@@ -66,13 +66,13 @@ def page(result: Verification) -> str:
             f'<header class="{kind}"><p class="sides">{escape(result.mapping)}</p>',
             f"<h1><b>{mark} {verdict}</b>{_soft(rest)}</h1></header>",
             *(_diagnosis(diagnosis) for diagnosis in result.explanation.diagnoses),
-            _mended(result),
+            _repaired(result),
             *(f'<p class="note">{escape(note)}</p>' for note in notes(result)),
             "<h2>Error by depth</h2>",
             f'<figure><div class="wide">{depth_chart(result)}</div>'
-            "<figcaption>The norm of the difference in proportion to the recorded norm. Filled: as the model runs by "
-            "itself. Hollow diamonds: each endpoint's own layers, fed what TensorFlow recorded before them; "
-            "at the bottom they are equal in every bit.</figcaption></figure>",
+            "<figcaption>The norm of the difference relative to the recorded norm. Filled: the model running "
+            "unchanged. Hollow diamonds: each endpoint's own layers, given the values that TensorFlow recorded before "
+            "them; at the bottom they are bit-identical.</figcaption></figure>",
             *_closeup(result),
             "<h2>Endpoints</h2>",
             _table(result),
@@ -98,14 +98,14 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
             + f"<p>Usual causes, likeliest first:</p><ol>{usual}</ol></section>"
         )
     rows = "".join(
-        f"<tr><td><code>{escape(place.path or 'the model')}</code></td><td>{escape(place.has)}</td>"
-        f"<td>{escape(place.had)}</td><td><code>{escape(place.row)}</code></td></tr>"
+        f"<tr><td><code>{escape(place.path or 'the model')}</code></td><td>{escape(place.actual)}</td>"
+        f"<td>{escape(place.expected)}</td><td><code>{escape(place.row)}</code></td></tr>"
         for place in diagnosis.places
     )
     where = " everywhere" if diagnosis.everywhere else ""
     shown = "".join(f"<p>{escape(line)}</p>" for line in explained(diagnosis))
     advice = "".join(f"<p><b>Next:</b> {escape(text)}</p>" for text in diagnosis.advice)
-    head = "<tr><th>module</th><th>it</th><th>TensorFlow</th><th>row</th></tr>"
+    head = "<tr><th>module</th><th>PyTorch</th><th>TensorFlow</th><th>row</th></tr>"
     return (
         f'<section class="why"><h2>Why {name} departs</h2>'
         f"<p>Proven by trial: {escape(diagnosis.cause)}{where}.</p>"
@@ -113,10 +113,10 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
     )
 
 
-def _mended(result: Verification) -> str:
-    if not result.explanation.mended:
+def _repaired(result: Verification) -> str:
+    if not result.explanation.repaired:
         return ""
-    return f"<p>{mended(result).capitalize()}.</p>"
+    return f"<p>{repaired_text(result).capitalize()}.</p>"
 
 
 def _closeup(result: Verification) -> Iterator[str]:
@@ -126,9 +126,9 @@ def _closeup(result: Verification) -> Iterator[str]:
     sampled = (
         ""
         if result.closeup.recorded.whole
-        else f" Of the recording's {result.closeup.recorded.values.size} samples."
+        else f" Shown: the {result.closeup.recorded.values.size} recorded samples."
     )
-    yield f"<h2>{escape(first.name)} at close range</h2><p>{escape(by_how_much(first)).capitalize()}.{sampled}</p>"
+    yield f"<h2>{escape(first.name)} in detail</h2><p>{escape(by_how_much(first)).capitalize()}.{sampled}</p>"
     yield closeup(result.closeup)
 
 
@@ -153,7 +153,7 @@ def _table(result: Verification) -> str:
     )
 
 
-def _row(one: Compared) -> str:
+def _row(one: ComparedEndpoint) -> str:
     kind = one.verdict.replace(" ", "-")
     shape = one.shape if one.shape is not None else one.shape_tf
     text = format_shape(shape) if shape is not None else ""
@@ -199,7 +199,7 @@ def _facts(result: Verification) -> str:
 
 
 def _soft(text: str) -> str:
-    """Escaped, with places at which a long path may break."""
+    """Escaped, with break opportunities in long paths."""
     return re.sub(r"(?<=\w)([._])(?=[A-Za-z])", r"\1<wbr>", escape(text))
 
 

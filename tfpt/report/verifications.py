@@ -1,4 +1,4 @@
-"""Verifications for people: the endpoints in network order, why the first one departs, and the verdict."""
+"""Verifications in the terminal: the endpoints in network order, why the first one departs, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
-from tfpt.verification.agreement import Compared, Measure
+from tfpt.verification.agreement import ComparedEndpoint, Measure
 from tfpt.verification.diagnosis import Diagnosis, Place
 
-# Of many endpoints: the first and last, and those around the first that is bad.
+# Above this number of endpoints, only the first and last and those around the first bad one are shown.
 SHOWN = 40
 _AROUND = 3
-# Places of one cause that are listed by name.
+# How many places of one cause are listed by name.
 _PLACES = 4
 _WIDE = 118
 
@@ -44,7 +44,7 @@ MARKS = {
 
 
 def print_verification(out: Console, result: Verification, *, everything: bool = False) -> None:
-    """What was compared, the endpoints, why one departs, what else is known; the verdict last, where one looks."""
+    """Print what was compared, the endpoints, why one departs, notes, and last the verdict, where readers look."""
     out.print(
         f"[bold]{escape(result.mapping)}[/]: {escape(result.weights)} against {escape(result.recording)}",
         soft_wrap=True,
@@ -55,9 +55,9 @@ def print_verification(out: Console, result: Verification, *, everything: bool =
     out.print(_table(result, everything, wide=out.width >= _WIDE))
     for diagnosis in result.explanation.diagnoses:
         _print_diagnosis(out, diagnosis, everything)
-    if result.explanation.mended:
+    if result.explanation.repaired:
         out.print()
-        out.print(mended(result), style="green", soft_wrap=True)
+        out.print(repaired_text(result), style="green", soft_wrap=True)
     for note in notes(result):
         out.print()
         out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
@@ -73,15 +73,19 @@ def headline(result: Verification) -> tuple[str, str]:
     """The verdict in a word, and the rest of its sentence."""
     compared = [one for one in result.endpoints if one.verdict != "unrecorded"]
     if result.agrees:
-        carried = sum(one.carries for one in result.endpoints)
-        more = f", {carried} of them by its own layers, carrying earlier rounding" if carried else ""
+        carried = sum(one.carries_rounding for one in result.endpoints)
+        more = (
+            f", not counting rounding carried over from earlier endpoints in {carried} of them"
+            if carried
+            else ""
+        )
         so_far = f", {limits}" if (limits := reached(result)) else ""
         return "agrees", f": {_all(len(compared), 'endpoint')} within {result.tolerance:g}{more}{so_far}"
     first = result.first
     assert first is not None
     if not first.departs:
         bad = sum(one.bad for one in result.endpoints)
-        return "cannot be compared", f": {count(bad, 'recorded endpoint')} that the model never gave"
+        return "cannot be compared", f": the model did not compute {count(bad, 'recorded endpoint')}"
     place = [one.name for one in compared].index(first.name) + 1
     of = f"{ordinal(place)} of {len(compared):,} endpoints" if len(compared) > 1 else "only endpoint"
     rest = f" at {first.name}, the {of}"
@@ -92,17 +96,17 @@ def headline(result: Verification) -> tuple[str, str]:
 
 
 def reached(result: Verification) -> str:
-    """How far what was compared goes, where the input does not reach all of the model; else nothing."""
+    """How much of the model's tables the input reaches; empty if all of them."""
     partly = [each for each in result.exercised if each.reached < each.rows]
     if partly:
-        # The largest first: which words a network knows says more than how long a text may be.
+        # The largest first: a vocabulary matters more than a table of positions.
         partly.sort(key=lambda each: -each.rows)
         more = f" and parts of {count(len(partly) - 2, 'more table')}" if len(partly) > 2 else ""
         return f"with {' and '.join(map(str, partly[:2]))}{more}"
     fed = result.facts.get("input", {}).get("numbers", {})
     if fed and not result.exercised:
-        told = [_numbers(name, each) for name, each in fed.items()]
-        return f"with {', '.join(told)}"
+        ranges = [_numbers(name, each) for name, each in fed.items()]
+        return f"with {', '.join(ranges)}"
     return ""
 
 
@@ -120,27 +124,27 @@ def proof(diagnosis: Diagnosis) -> str:
         kinds.setdefault(place.kind, []).append(place)
     firsts = [places[0] for places in kinds.values()]
     what = " and ".join(
-        has(places[0]) + (f" (and {count(len(places) - 1, 'more place')})" if len(places) > 1 else "")
+        describe(places[0]) + (f" (and {count(len(places) - 1, 'more place')})" if len(places) > 1 else "")
         for places in kinds.values()
     )
-    instead = ", and ".join(place.had for place in firsts)
+    instead = ", and ".join(place.expected for place in firsts)
     return f"{what}; with {instead}, {diagnosis.name} agrees to {short(diagnosis.rel_after)}"
 
 
-def has(place: Place) -> str:
+def describe(place: Place) -> str:
     """A module and what it has, as a clause.
 
     Example:
-        >>> has(Place("epsilon", "block.norm", "has eps 1e-05", "eps 0.001"))
+        >>> describe(Place("epsilon", "block.norm", "has eps 1e-05", "eps 0.001"))
         'block.norm has eps 1e-05'
     """
-    return f"{place.path or 'the model'} {place.has}"
+    return f"{place.path or 'the model'} {place.actual}"
 
 
-def by_how_much(one: Compared) -> str:
+def by_how_much(one: ComparedEndpoint) -> str:
     """How an endpoint differs, in words."""
     if one.verdict == "shape":
-        return f"its shape is {_shape(one.shape)}, recorded was {_shape(one.shape_tf)}"
+        return f"its shape is {_shape(one.shape)}, the recorded one {_shape(one.shape_tf)}"
     if one.verdict == "not finite":
         return "it has values that are not finite"
     assert one.free is not None
@@ -148,12 +152,12 @@ def by_how_much(one: Compared) -> str:
 
 
 def proven(result: Verification) -> bool:
-    """Whether it is known what makes the model depart."""
+    """Whether every cause is proven."""
     return bool(result.explanation.diagnoses) and all(one.proven for one in result.explanation.diagnoses)
 
 
 def facts_in_words(result: Verification) -> Iterator[str]:
-    """The input, both machines' software, and the tolerance."""
+    """The input, the versions on both sides, and the tolerance."""
     fed, ours = result.facts["input"], result.facts["pytorch"]
     shapes = ", ".join(
         f"{name} {format_shape(tuple(shape))}" if name != "input" else format_shape(tuple(shape))
@@ -168,23 +172,23 @@ def facts_in_words(result: Verification) -> Iterator[str]:
 
 
 def notes(result: Verification) -> Iterator[str]:
-    """What else a reader should know."""
+    """Notes for the reader."""
     explained_already = {diagnosis.name for diagnosis in result.explanation.diagnoses}
     others = [one.name for one in result.others if one.name not in explained_already]
     if others:
         names, more = ", ".join(others), len(others) > 1
-        yield f"{names} {'depart' if more else 'departs'} by {'themselves' if more else 'itself'}, too"
+        yield f"{names} also {'depart' if more else 'departs'} by {'themselves' if more else 'itself'}"
     unrecorded = sum(one.verdict == "unrecorded" for one in result.endpoints)
     if unrecorded:
-        yield f"{count(unrecorded, 'endpoint')} of the mapping not in the recording, so not compared"
-    if empty := [one.name for one in result.endpoints if one.empty]:
+        yield f"{count(unrecorded, 'endpoint')} of the mapping not compared: not in the recording"
+    if empty := [one.name for one in result.endpoints if one.all_zero]:
         names = ", ".join(empty[:_PLACES]) + (f" and {len(empty) - _PLACES} more" if empty[_PLACES:] else "")
-        verb = "holds" if len(empty) == 1 else "hold"
-        yield f"{names} {verb} nothing but zeros on both sides: that this agrees says little; try another input"
+        verb = "has" if len(empty) == 1 else "have"
+        yield f"{names} {verb} only zeros on both sides, so agreement proves little; try another input"
     if result.agrees and (limits := reached(result)):
         yield (
-            f"the networks were compared {limits}, and nothing is shown of what is beyond; tfpt diff compares all "
-            "weights, and tfpt record reaches more with a larger --batch or --frames"
+            f"the networks were compared {limits}; the other rows were not used. To compare all weights, use "
+            "tfpt diff; to reach more rows, run tfpt record with a larger --batch or --frames"
         )
     if result.facts["tensorflow"].get("training"):
         yield "the recording was made in training mode"
@@ -194,20 +198,20 @@ def notes(result: Verification) -> Iterator[str]:
         yield f"{count(stops, 'layer')} of the model {verb} the mapping, and tfpt.load refuses such a model"
 
 
-def mended(result: Verification) -> str:
-    """What putting the causes right leads to."""
+def repaired_text(result: Verification) -> str:
+    """The effect of repairing all causes."""
     several = len(result.explanation.diagnoses) > 1
-    return f"with {'all of that' if several else 'that'} put right, every recorded endpoint agrees"
+    return f"with {'all of these changes' if several else 'this change'}, every recorded endpoint agrees"
 
 
 def explained(diagnosis: Diagnosis) -> Iterator[str]:
-    """What the difference shows and what proves the cause, line by line."""
+    """What the difference shows, and what proves the cause, line by line."""
     for sign in diagnosis.signs[:1]:
         yield f"the difference shows: {sign.shows}"
     if diagnosis.rel_after < math.inf:
         before = "another shape" if diagnosis.rel == math.inf else short(diagnosis.rel)
         tried = count(diagnosis.trials, "trial")
-        yield f"so changed, {diagnosis.name} agrees: {before} → {short(diagnosis.rel_after)} ({tried})"
+        yield f"with this change, {diagnosis.name} agrees: {before} → {short(diagnosis.rel_after)} ({tried})"
 
 
 def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> None:
@@ -215,7 +219,7 @@ def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> No
     if not diagnosis.proven:
         out.print(
             f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: "
-            f"none of {count(diagnosis.trials, 'trial')} made it agree",
+            f"{count(diagnosis.trials, 'trial')}, none of which made it agree",
             soft_wrap=True,
         )
         for sign in diagnosis.signs:
@@ -233,7 +237,7 @@ def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> No
     shown = diagnosis.places if everything else diagnosis.places[:_PLACES]
     for place in shown:
         row = f"  [dim]{escape(place.row)}[/]" if place.row else ""
-        out.print(f"  {escape(has(place))}; TensorFlow: {escape(place.had)}{row}", soft_wrap=True)
+        out.print(f"  {escape(describe(place))}; TensorFlow: {escape(place.expected)}{row}", soft_wrap=True)
     if len(shown) < len(diagnosis.places):
         out.print(f"  … and {len(diagnosis.places) - len(shown)} more places (--all shows them)")
     for line in explained(diagnosis):
@@ -251,10 +255,10 @@ def _table(result: Verification, everything: bool, *, wide: bool) -> Table:
     for column in ("rel", "own", "max rel", *extra):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
-    kept = shown_endpoints(result, everything)
+    shown = shown_endpoints(result, everything)
     left_out = 0
     for index, one in enumerate(result.endpoints):
-        if index not in kept:
+        if index not in shown:
             left_out += 1
             continue
         if left_out:
@@ -265,7 +269,7 @@ def _table(result: Verification, everything: bool, *, wide: bool) -> Table:
 
 
 def shown_endpoints(result: Verification, everything: bool) -> set[int]:
-    """Which endpoints a table shows: all, or of many the ends and what is around the first bad one."""
+    """The endpoints that a table shows: all, or the ends and those around the first bad one."""
     number = len(result.endpoints)
     if everything or number <= SHOWN:
         return set(range(number))
@@ -276,7 +280,7 @@ def shown_endpoints(result: Verification, everything: bool) -> set[int]:
     return near | own | set(range(_AROUND)) | set(range(number - _AROUND, number))
 
 
-def _row(one: Compared, wide: bool) -> Sequence[str]:
+def _row(one: ComparedEndpoint, wide: bool) -> Sequence[str]:
     color = _COLORS[one.verdict]
     verdict = f"[{color}]{one.verdict}[/]" + (f" ({escape(one.note)})" if one.note else "")
     shape = _shape(one.shape if one.shape is not None else one.shape_tf)
@@ -300,7 +304,7 @@ def short(value: float) -> str:
 
 
 def ordinal(number: int) -> str:
-    """A place in a row.
+    """An ordinal number.
 
     Example:
         >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22, 113)]

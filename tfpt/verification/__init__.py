@@ -1,8 +1,9 @@
-"""Both networks on the same input, endpoint by endpoint, and why the first departs that does.
+"""Compare both networks on the same input, endpoint by endpoint, and find out why the first one departs.
 
-`verifying` holds what the API calls; `replay` runs the model, free and with TensorFlow's own values put in; `agreement`
-says what counts as the same; `sides` and `refeeding` settle what is compared and what it is fed; `diagnosis` finds the
-cause by changing the model until it agrees.
+`compare` has the function that the API exports; `replay` runs the model, unchanged and with TensorFlow's values
+substituted; `agreement` defines what counts as the same; `sides` and `recorded_input` prepare the model and its input;
+`coverage` counts the rows of tables that the input reaches; `diagnosis` finds the cause by changing the model until it
+agrees.
 """
 
 from tfpt.verification.compare import Closeup, Verification, verify

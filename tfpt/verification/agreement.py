@@ -1,4 +1,4 @@
-"""Agreement: how far an activation lies from the recorded one, and whether the two count as the same."""
+"""Agreement: how much an activation differs from the recorded one, and whether the two count as the same."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ import numpy as np
 
 from tfpt.networks.recording.recordings import RecordedEndpoint, mean_abs
 
-# Two float32 implementations of one deep network lie about 2e-6 apart; a wrong layer moves activations by 1e-4 or more.
+# Two float32 implementations of one deep network differ by about 2e-6; a wrong layer changes activations by at least
+# 1e-4.
 DEFAULT_TOLERANCE = 1e-5
 
-# The largest of many rounding errors is some five times their root mean square, whatever the network.
+# The largest of many rounding errors is about five times their root mean square, whatever the network.
 _MARGIN = 10
 
 Verdict = Literal["agrees", "departs", "follows", "shape", "missing", "not finite", "unrecorded"]
 
 # What each verdict means, as reports explain it.
 VERDICTS: dict[Verdict, str] = {
-    "agrees": "within the tolerance, or carries only the rounding of the endpoints before it",
-    "departs": "its own layers compute something else, or nothing before it does",
-    "follows": "differs because an endpoint before it does",
-    "shape": "has another shape than the recorded one",
-    "missing": "recorded, but the model has no such endpoint or never reached it",
-    "not finite": "has not-a-number or an infinity, in the model or in the recording",
-    "unrecorded": "the recording does not hold it; not compared",
+    "agrees": "within the tolerance, or differs only by rounding carried over from earlier endpoints",
+    "departs": "differs because of its own layers, or is the first endpoint that differs",
+    "follows": "differs because an earlier endpoint does",
+    "shape": "its shape differs from the recorded one",
+    "missing": "recorded, but the model has no such endpoint or did not reach it",
+    "not finite": "contains NaN or infinity, in the model or in the recording",
+    "unrecorded": "not in the recording; not compared",
 }
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How far one activation lies from the recorded one, over the recorded positions.
+    """How much one activation differs from the recorded one, over the recorded positions.
 
     Attributes:
-        rel: The norm of the difference in proportion to the recorded norm (both L2).
+        rel: The L2 norm of the difference, relative to that of the recorded values.
         max_abs: The largest absolute difference.
-        max_rel: That in proportion to the largest recorded value.
-        cosine: Of the angle between the two, as vectors.
-        mean_abs: The mean absolute value of the whole activation computed.
-        mean_abs_tf: The same of the recorded one; ``None`` where the recording does not say.
-        finite: Whether every value on both sides is.
+        max_rel: The same relative to the largest recorded value.
+        cosine: The cosine of the angle between the two, as vectors.
+        mean_abs: The mean absolute value of the whole computed activation.
+        mean_abs_tf: The same of the recorded one; ``None`` if not recorded.
+        finite: Whether every value on both sides is finite.
         whole: Whether every position was compared, rather than samples.
     """
 
@@ -57,21 +58,21 @@ class Measure:
 
     @property
     def mean_rel(self) -> float:
-        """How far the two means lie apart, in proportion to the recorded one; 0 where that is not known."""
+        """The relative difference of the two means; 0 if the recorded one is unknown."""
         if self.mean_abs_tf is None:
             return 0.0
         return _ratio(abs(self.mean_abs - self.mean_abs_tf), self.mean_abs_tf)
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether the two count as the same; not-a-number never does.
+        """Whether the two count as the same; NaN never does.
 
-        Where samples were compared, the means must agree too: they see what lies between the samples.
+        If samples were compared, the means must agree too: they cover the values between the samples.
         """
         close = self.rel <= tolerance and self.max_rel <= _MARGIN * tolerance
         return self.finite and close and (self.whole or self.mean_rel <= _MARGIN * tolerance)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values; what is no number is text."""
+        """The figures as plain JSON values; NaN and infinity as text."""
         values = {
             "rel": self.rel,
             "max_abs": self.max_abs,
@@ -87,7 +88,7 @@ class Measure:
 
 
 def measure(recorded: RecordedEndpoint, computed: np.ndarray) -> Measure:
-    """How far an array lies from what was recorded; it has the endpoint's shape, in TensorFlow's order of axes.
+    """How much an array differs from the recorded one; it has the endpoint's shape, in TensorFlow's order of axes.
 
     Example:
         >>> recorded = RecordedEndpoint("relu", (2,), np.float32([3, 4]), 3.5)
@@ -115,7 +116,7 @@ def measure(recorded: RecordedEndpoint, computed: np.ndarray) -> Measure:
 
 
 def reals(values: np.ndarray) -> np.ndarray:
-    """Values in float64 along one axis; of complex ones all real parts, and behind them all imaginary ones.
+    """Values flattened in float64; for complex values all real parts, followed by all imaginary parts.
 
     Example:
         >>> reals(np.int8([[-128], [3]])), reals(np.complex64([1 + 2j, 3]))
@@ -128,17 +129,17 @@ def reals(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedEndpoint:
     """One endpoint on both sides.
 
     Attributes:
-        name, path: What TensorFlow calls it, and the PyTorch module; empty where a side does not have it.
-        shape_tf, shape: Recorded and computed, both in TensorFlow's order of axes; ``None`` where there is none.
-        free: The difference as the model runs by itself; ``None`` where shapes differ or a side is missing.
-        own: The difference when every endpoint before it is replaced by the recorded one, so what its own layers
-            contribute; ``None`` where the recording holds only samples of the endpoint before.
+        name, path: Its name in TensorFlow, and the PyTorch module; empty if that side does not have it.
+        shape_tf, shape: The recorded and the computed shape in TensorFlow's order of axes; ``None`` if missing.
+        free: The difference when the model runs unchanged; ``None`` if the shapes differ or a side is missing.
+        own: The difference when every endpoint before it is replaced by the recorded one: what its own layers
+            contribute. ``None`` if the recording has only samples of the endpoint before.
         verdict: One of `VERDICTS`.
-        note: What else is to be said of it.
+        note: Further information.
     """
 
     name: str
@@ -152,23 +153,23 @@ class Compared:
 
     @property
     def bad(self) -> bool:
-        """Whether it keeps the model from agreeing."""
+        """Whether it prevents the model from agreeing."""
         return self.verdict not in ("agrees", "unrecorded")
 
     @property
     def departs(self) -> bool:
-        """Whether it differs by itself, rather than because of what came before."""
+        """Whether it differs by itself, rather than because of an earlier endpoint."""
         return self.verdict in ("departs", "shape", "not finite")
 
     @property
-    def empty(self) -> bool:
-        """Whether it agrees because there is nothing on either side but zeros, or nothing at all."""
-        found = self.free
-        return self.verdict == "agrees" and found is not None and found.mean_abs == 0 == found.max_abs
+    def all_zero(self) -> bool:
+        """Whether it agrees only because both sides are all zeros, or have no values."""
+        free = self.free
+        return self.verdict == "agrees" and free is not None and free.mean_abs == 0 == free.max_abs
 
     @property
-    def carries(self) -> bool:
-        """Whether it lies beyond the tolerance by the rounding of earlier endpoints alone."""
+    def carries_rounding(self) -> bool:
+        """Whether it agrees although it exceeds the tolerance, by rounding carried over from earlier endpoints."""
         return self.verdict == "agrees" and self.note.startswith("own")
 
     def to_json(self) -> dict[str, Any]:
@@ -184,14 +185,14 @@ class Compared:
         }
 
 
-def judged(compared: Iterable[Compared], tolerance: float) -> tuple[Compared, ...]:
-    """The endpoints, in the order in which the model runs, with their verdicts.
+def with_verdicts(compared: Iterable[ComparedEndpoint], tolerance: float) -> tuple[ComparedEndpoint, ...]:
+    """Add verdicts to endpoints, which are in the order in which the model runs.
 
     Example:
         >>> def at(rel, own=None):
         ...     figures = [None if r is None else Measure(r, r, r, 1, 1, 1, True, True) for r in (rel, own)]
-        ...     return Compared("x", "x", (1,), (1,), *figures)
-        >>> [c.verdict for c in judged([at(1e-6), at(2e-5, 1e-6), at(0.1), at(0.2), at(0.3, 1e-6)], 1e-5)]
+        ...     return ComparedEndpoint("x", "x", (1,), (1,), *figures)
+        >>> [c.verdict for c in with_verdicts([at(1e-6), at(2e-5, 1e-6), at(0.1), at(0.2), at(0.3, 1e-6)], 1e-5)]
         ['agrees', 'agrees', 'departs', 'follows', 'follows']
     """
     departed = False
@@ -203,7 +204,7 @@ def judged(compared: Iterable[Compared], tolerance: float) -> tuple[Compared, ..
     return tuple(found)
 
 
-def _verdict(one: Compared, tolerance: float, departed: bool) -> tuple[Verdict, str]:
+def _verdict(one: ComparedEndpoint, tolerance: float, departed: bool) -> tuple[Verdict, str]:
     if one.shape_tf is None or one.shape is None:
         return ("unrecorded" if one.shape_tf is None else "missing"), ""
     if one.free is None:
@@ -215,7 +216,7 @@ def _verdict(one: Compared, tolerance: float, departed: bool) -> tuple[Verdict, 
     if one.own is None:
         return ("follows" if departed else "departs"), ""
     if not one.own.agrees(tolerance):
-        return "departs", "by itself, too" if departed else ""
+        return "departs", "also by itself" if departed else ""
     return ("follows", "") if departed else ("agrees", f"own {one.own.rel:.1e}: carried rounding")
 
 

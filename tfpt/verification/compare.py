@@ -1,4 +1,4 @@
-"""The same input through both networks, endpoint by endpoint, and what makes the first one depart."""
+"""Run both networks on the same input, compare them endpoint by endpoint, and find why the first one departs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tfpt.networks.recording import record
 from tfpt.networks.recording.inputs import Given
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
 from tfpt.planning import Finding
-from tfpt.verification.agreement import DEFAULT_TOLERANCE, Compared
-from tfpt.verification.coverage import Exercised, watching_lookups
+from tfpt.verification.agreement import DEFAULT_TOLERANCE, ComparedEndpoint
+from tfpt.verification.coverage import TableCoverage, recording_lookups
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
-from tfpt.verification.recorded_input import refeed
+from tfpt.verification.recorded_input import model_input
 from tfpt.verification.replay import Replay
-from tfpt.verification.sides import as_given, check_sides, facts_of, placed, weights_of
+from tfpt.verification.sides import check_sides, facts_of, moved_to, prepared, weights_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Closeup:
     """The first endpoint that departs, with its values.
 
     Attributes:
-        recorded: What TensorFlow computed.
-        computed: What the model computed, whole, in TensorFlow's order of axes.
+        recorded: The values from TensorFlow.
+        computed: All values from the model, in TensorFlow's order of axes.
         channel: The axis of the channels.
     """
 
@@ -46,46 +46,46 @@ class Closeup:
 
 @dataclass(frozen=True)
 class Verification:
-    """What comparing both networks gave.
+    """The result of comparing both networks.
 
     Attributes:
-        mapping: The mapping, as commands call it.
+        mapping: The name of the mapping.
         weights: Where the model's weights come from.
-        recording: Where TensorFlow's side comes from.
-        tolerance: Up to which relative difference two activations count as the same.
+        recording: Where TensorFlow's values come from.
+        tolerance: The relative difference up to which two activations count as the same.
         endpoints: Every endpoint of either side, in the order in which the model runs.
         findings: Layers of the model that contradict the mapping.
-        explanation: What makes endpoints depart, and whether that is proven.
-        facts: Both sides, the input and the versions, in values of JSON.
+        explanation: Why endpoints depart, and whether that is proven.
+        facts: Both sides, the input and the versions, as JSON values.
         closeup: The values of the first endpoint that departs.
-        exercised: The tables that the model looks up, and how many of their rows the input reaches.
+        exercised: The lookup tables of the model, and how many of their rows the input reaches.
     """
 
     mapping: str
     weights: str
     recording: str
     tolerance: float
-    endpoints: tuple[Compared, ...] = ()
+    endpoints: tuple[ComparedEndpoint, ...] = ()
     findings: tuple[Finding, ...] = ()
     explanation: Explanation = field(default_factory=Explanation)
     facts: dict[str, Any] = field(default_factory=dict)
     closeup: Closeup | None = field(default=None, repr=False)
-    exercised: tuple[Exercised, ...] = ()
+    exercised: tuple[TableCoverage, ...] = ()
 
     @property
     def agrees(self) -> bool:
-        """Whether every recorded endpoint agrees, on this input: see `exercised`."""
+        """Whether every recorded endpoint agrees on this input; see `exercised`."""
         return not any(one.bad for one in self.endpoints)
 
     @property
-    def first(self) -> Compared | None:
+    def first(self) -> ComparedEndpoint | None:
         """The first endpoint that departs, or else the first that cannot be compared."""
         bad = [one for one in self.endpoints if one.bad]
         return next((one for one in bad if one.departs), bad[0] if bad else None)
 
     @property
-    def others(self) -> tuple[Compared, ...]:
-        """Later endpoints that depart by themselves, too."""
+    def others(self) -> tuple[ComparedEndpoint, ...]:
+        """Later endpoints that also depart by themselves."""
         return tuple(one for one in self.endpoints if one.departs and one is not self.first)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,40 +134,40 @@ def verify(
     feeds: Mapping[str, Any] | None = None,
     signature: str | None = None,
 ) -> Verification:
-    """Run a mapping's model on what TensorFlow was fed, and compare every endpoint with what TensorFlow computed.
+    """Run a mapping's model on TensorFlow's input, and compare every endpoint with what TensorFlow computed.
 
-    An endpoint agrees where the norm of the difference is within the tolerance of the recorded norm, and the largest
-    difference within ten times that of the largest recorded value. The model is built even if its layers contradict
-    the mapping: that is reported beside the figures.
+    An endpoint agrees if the norm of the difference, relative to the recorded norm, is within the tolerance, and the
+    largest difference, relative to the largest recorded value, within ten times the tolerance. The model is built even
+    if its layers contradict the mapping; `findings` lists the contradictions.
 
     Args:
         mapping: A bundled name or a path.
-        weights: Whatever `tfpt.load` takes: a TensorFlow checkpoint, or a converted file. Left out with `network`,
-            both sides take the same checkpoint.
+        weights: Whatever `tfpt.load` accepts: a TensorFlow checkpoint, or a converted file. If omitted, with `network`,
+            both sides use the same checkpoint.
         recording: What TensorFlow computed: a file, or a `Recording`.
-        network: In its place, the TensorFlow network, which is run now; see `tfpt.record`. Needs TensorFlow.
-        checkpoint: The variables of that network, where they are not beside it.
-        inputs: What TensorFlow was fed, in its order of axes, where the recording does not hold it; with `network`
-            what both are to be fed.
-        model: A model that is ready, in place of `weights`. It is left as it is.
-        tolerance: Up to which relative difference two activations count as the same.
+        network: Instead of a recording, a TensorFlow network to run now; see `tfpt.record`. Needs TensorFlow.
+        checkpoint: The variables of that network, if they are not next to it.
+        inputs: TensorFlow's input, in its order of axes, if the recording does not contain it; with `network`, the
+            input for both sides.
+        model: A loaded model, instead of `weights`. It is not changed.
+        tolerance: The relative difference up to which two activations count as the same.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
+        dequantize: Convert quantized weights to the float32 values that they represent.
         trust: Import the model even from outside the trusted packages.
-        adapt: Replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn` first.
-        optimize: Run the faster form of the model.
-        device: Where the model runs; where it is, or on the CPU, unless given.
-        dtype: In which floating-point dtype, such as ``"float64"``; the weights' unless given.
-        diagnose: Look for what makes endpoints depart.
-        seconds: After which the search for causes begins no further trial.
-        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what is recorded of
-            it and on which input, as `tfpt.record` has it.
+        adapt: First replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn`.
+        optimize: Run the optimized form of the model.
+        device: The device to run the model on. Default: the model's own, or the CPU.
+        dtype: The floating-point dtype to run the model in, such as ``"float64"``. Default: that of the weights.
+        diagnose: Find out why endpoints depart.
+        seconds: The search for causes starts no new trial after this time.
+        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what to record and
+            on which input; see `tfpt.record`.
 
     Raises:
         PlanError: The mapping does not fit the weights.
         SourceError: The recording or the weights cannot be read, or there is no input.
-        ModelError: The model cannot take the input, or has no endpoint in common with the recording.
+        ModelError: The model cannot run on the input, or has no endpoint in common with the recording.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -192,38 +192,42 @@ def verify(
         "feeds": feeds,
         "signature": signature,
     }
-    run: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    check_sides(weights, recording, network, model, run)
+    record_options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    check_sides(weights, recording, network, model, record_options)
     if not 0 < tolerance < 1:
-        raise TfptError("no such tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
+        raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     if not seconds >= 0:
-        raise TfptError("no such time to look for causes", expected="seconds, 0 or more", got=f"{seconds:g}")
+        raise TfptError(
+            "invalid time limit for the search", expected="seconds, 0 or more", got=f"{seconds:g}"
+        )
     compiled = load_mapping(os.fspath(mapping), settings, config)
     common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
     chosen = weights if weights is not None else weights_of(network, checkpoint)
     if model is not None:
-        ours = as_given(model, compiled, adapt=adapt, dtype=dtype, device=device)
+        our_model = prepared(model, compiled, adapt=adapt, dtype=dtype, device=device)
     else:
         assert chosen is not None
         loaded = load(mapping, chosen, dequantize=dequantize, adapt=adapt, check=False, **common)
-        ours = placed(loaded, dtype=dtype, device=device)
+        our_model = moved_to(loaded, dtype=dtype, device=device)
     if network is not None:
-        theirs = record(mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **run)
+        their_recording = record(
+            mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **record_options
+        )
         inputs = None
     else:
         assert recording is not None
-        theirs = recording if isinstance(recording, Recording) else read_recording(recording)
-    told = Verification(
+        their_recording = recording if isinstance(recording, Recording) else read_recording(recording)
+    result = Verification(
         compiled.named,
-        "a model given" if model is not None else str(chosen),
-        theirs.location or (str(network) if network is not None else "a recording given"),
+        "a model in memory" if model is not None else str(chosen),
+        their_recording.location or (str(network) if network is not None else "a recording in memory"),
         tolerance,
     )
-    return _compared(told, compiled, ours, theirs, inputs, optimize, diagnose, seconds)
+    return _compared(result, compiled, our_model, their_recording, inputs, optimize, diagnose, seconds)
 
 
 def _compared(
-    told: Verification,
+    result: Verification,
     mapping: rows.Mapping,
     model: nn.Module,
     recording: Recording,
@@ -232,29 +236,29 @@ def _compared(
     diagnose: bool,
     seconds: float,
 ) -> Verification:
-    refed = refeed(recording, mapping, model, inputs)
+    fed = model_input(recording, mapping, model, inputs)
     endpoints = endpoints_in(model, mapping)
     running = model
     if optimize:
         from tfpt.networks.optimization import optimize as faster
 
         running = faster(model)
-    replay = Replay(running, refed.inputs, endpoints, recording)
-    with watching_lookups(running, refed.inputs) as lookups:
-        results = replay.results(told.tolerance)
+    replay = Replay(running, fed.inputs, endpoints, recording)
+    with recording_lookups(running, fed.inputs) as lookups:
+        results = replay.results(result.tolerance)
     explanation = Explanation()
     departs = any(one.departs for one in results)
     if diagnose and departs:
         explanation = _explained(
-            replay, replace(replay, model=model), results, mapping, told.tolerance, seconds
+            replay, replace(replay, model=model), results, mapping, result.tolerance, seconds
         )
     return replace(
-        told,
+        result,
         endpoints=results,
-        exercised=lookups.exercised(),
+        exercised=lookups.coverage(),
         findings=tuple(check_behavior(model, mapping)),
         explanation=explanation,
-        facts=facts_of(running, recording, refed.to_json(), optimize),
+        facts=facts_of(running, recording, fed.to_json(), optimize),
         closeup=_closeup(replay, results),
     )
 
@@ -262,12 +266,12 @@ def _compared(
 def _explained(
     replay: Replay,
     plain: Replay,
-    results: tuple[Compared, ...],
+    results: tuple[ComparedEndpoint, ...],
     mapping: rows.Mapping,
     tolerance: float,
     seconds: float,
 ) -> Explanation:
-    """What makes endpoints depart; of a faster form first, whether it is the form."""
+    """Why endpoints depart; for an optimized model, first check whether the optimization is the cause."""
     if plain.model is replay.model:
         return explain(replay, results, mapping, tolerance, seconds)
     alone = plain.results(tolerance, own=False)
@@ -277,7 +281,7 @@ def _explained(
     return Explanation((faster_form(first, next(one for one in alone if one.name == first.name)),), True)
 
 
-def _closeup(replay: Replay, results: tuple[Compared, ...]) -> Closeup | None:
+def _closeup(replay: Replay, results: tuple[ComparedEndpoint, ...]) -> Closeup | None:
     """The values of the first endpoint that departs, if it has the recorded shape."""
     first = next((one for one in results if one.departs), None)
     if first is None or first.free is None:

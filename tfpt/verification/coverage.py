@@ -1,4 +1,4 @@
-"""Which rows of a model's tables an input reaches: of the others, agreement says nothing."""
+"""Which rows of a model's lookup tables an input reaches: agreement says nothing about the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tfpt.networks.endpoints import Inputs
 from tfpt.networks.recording.generated import is_mask
 
-# The operators of ATen that look rows up, and where they take the indices.
+# The operators of ATen that look up rows, and the position of the indices among their arguments.
 _INDICES_AT = {
     "embedding": 1,
     "_embedding_bag": 1,
@@ -25,13 +25,13 @@ _INDICES_AT = {
 
 
 @dataclass(frozen=True)
-class Exercised:
-    """A table, and how much of it an input reaches.
+class TableCoverage:
+    """A lookup table, and how many of its rows an input reaches.
 
     Attributes:
-        table: The module that holds it, or the parameter where that is not called ``weight``.
+        table: The module that has it, or the parameter if that is not called ``weight``.
         reached: How many different rows were looked up.
-        rows: How many it has.
+        rows: How many rows it has.
     """
 
     table: str
@@ -47,46 +47,46 @@ class Exercised:
 
 @dataclass
 class Lookups:
-    """What was looked up while a model ran.
+    """The rows looked up while a model ran.
 
     Attributes:
-        reached: Of each parameter the rows, by its name.
-        sizes: How many rows it has.
+        reached: The rows looked up, by the name of the parameter.
+        sizes: The number of rows, by the name of the parameter.
     """
 
     reached: dict[str, set[int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
-    def exercised(self) -> tuple[Exercised, ...]:
-        """Every table, in the order in which it was first used."""
+    def coverage(self) -> tuple[TableCoverage, ...]:
+        """The coverage of each table, in the order in which they were first used."""
         return tuple(
-            Exercised(name.removesuffix(".weight"), len(rows), self.sizes[name])
+            TableCoverage(name.removesuffix(".weight"), len(rows), self.sizes[name])
             for name, rows in self.reached.items()
         )
 
 
 @contextmanager
-def watching_lookups(model: nn.Module, inputs: Inputs) -> Iterator[Lookups]:
-    """See which rows of its parameters a model looks up; at positions that a mask of the inputs leaves out, none.
+def recording_lookups(model: nn.Module, inputs: Inputs) -> Iterator[Lookups]:
+    """Record which rows of its parameters a model looks up, except at positions that an input mask excludes.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(101, 3))
         >>> ids = torch.tensor([[0, 7, 7]])
-        >>> with watching_lookups(model, ids) as seen:
+        >>> with recording_lookups(model, ids) as seen:
         ...     _ = model(ids)
-        >>> [str(each) for each in seen.exercised()]
+        >>> [str(each) for each in seen.coverage()]
         ['2 of 101 rows of 0']
     """
     found = Lookups()
-    with _Watching(model, _masks(inputs), found):
+    with _LookupRecorder(model, _masks(inputs), found):
         yield found
 
 
-class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LookupRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module, masks: Sequence[Tensor], found: Lookups) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._masks, self._found = masks, found
-        # By where the values are: a view of a table, or one that is tied, is the table.
+        # By storage: a view of a table, or a tied parameter, is the same table.
         self._tables: dict[int, tuple[str, Tensor]] = {}
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2 and not parameter.is_meta:
@@ -95,7 +95,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Called by torch in place of each operator."""
+        """FunctionCall by torch in place of each operator."""
         name = func.__name__.partition(".")[0]
         if name in _INDICES_AT and len(args) > _INDICES_AT[name] and isinstance(args[0], Tensor):
             self._note(name, args[0], args[_INDICES_AT[name]])
@@ -119,7 +119,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _masks(inputs: Inputs) -> list[Tensor]:
-    """The inputs that say which positions count."""
+    """The inputs that are masks."""
     if not isinstance(inputs, Mapping):
         return []
     return [

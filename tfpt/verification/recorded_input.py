@@ -1,4 +1,4 @@
-"""The recorded input once more: from the recording, from a person's file or from a seed, to the tensors of a model."""
+"""The recorded input, from the recording, a file of the user's or a seed, as tensors for the model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tfpt.tensors import format_shape
 
 
 @dataclass(frozen=True)
-class Refed:
-    """What both networks were given.
+class ModelInput:
+    """The input of both networks.
 
     Attributes:
-        inputs: What the model is called with: one tensor, or several by the names of its arguments.
-        shapes: Of each in TensorFlow's order of axes, by its name in the recording.
+        inputs: The arguments of the model: one tensor, or several by name.
+        shapes: Their shapes in TensorFlow's order of axes, by their names in the recording.
         origin: Where the values come from, in words.
-        numbers: Of inputs of whole numbers how many different ones there are, the least and the largest.
+        numbers: For integer inputs, the number of distinct values, the smallest and the largest.
     """
 
     inputs: Inputs
@@ -50,30 +50,30 @@ class Refed:
         }
 
 
-def refeed(
+def model_input(
     recording: Recording,
     mapping: rows.Mapping,
     model: nn.Module,
     inputs: Given | Mapping[str, Given] | None = None,
-) -> Refed:
-    """The recorded input as the model takes it, on the model's device and in its floating-point dtype.
+) -> ModelInput:
+    """The recorded input in the form the model takes, on its device and in its floating-point dtype.
 
     Args:
-        recording: Holds the input, or says how it is made again.
-        mapping: Says how the axes of a single input lie on both sides.
-        model: Several inputs go to its arguments of the same names.
-        inputs: The input, where the recording has none.
+        recording: Contains the input, or says how to regenerate it.
+        mapping: Gives the layout of a single input.
+        model: Several inputs are passed to its arguments of the same names.
+        inputs: The input, if the recording does not contain it.
 
     Raises:
-        SourceError: There is no input, or another one than the recorded; a file cannot be read.
-        ModelError: It does not have the axes that the mapping says, or the model has no such argument.
+        SourceError: There is no input, it differs from the recorded one, or a file cannot be read.
+        ModelError: It does not fit the layout in the mapping, or the model has no argument of that name.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
         >>> recording = Recording({}, {"input": np.zeros((1, 16, 7, 5, 3), np.float32)})
-        >>> found = refeed(recording, load_mapping("i3d_rgb"), nn.Conv3d(3, 5, 1))
+        >>> found = model_input(recording, load_mapping("i3d_rgb"), nn.Conv3d(3, 5, 1))
         >>> found.inputs.shape, found.shapes, found.origin
-        (torch.Size([1, 3, 16, 7, 5]), {'input': (1, 16, 7, 5, 3)}, 'an array given')
+        (torch.Size([1, 3, 16, 7, 5]), {'input': (1, 16, 7, 5, 3)}, 'an array in memory')
     """
     arrays, origin = _arrays(recording, inputs)
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -90,15 +90,15 @@ def refeed(
             rearranged = rearrange(array, Layout.parse(layout) if layout else None)
         except ModelError as error:
             raise ModelError(
-                "the input does not have the axes that the mapping says",
+                "the input does not fit the layout in the mapping",
                 where=str(mapping.path),
                 expected=f"input: {{layout: {layout}}}",
                 got=format_shape(tuple(array.shape)),
-                hint="inputs are in TensorFlow's order of axes, with the batch in front",
+                hint="inputs must be in TensorFlow's order of axes, batch first",
             ) from error
-        return Refed(_tensor(rearranged, like), shapes, origin, numbers)
+        return ModelInput(_tensor(rearranged, like), shapes, origin, numbers)
     _check_arguments(model, list(arrays), recording.location)
-    return Refed({name: _tensor(array, like) for name, array in arrays.items()}, shapes, origin, numbers)
+    return ModelInput({name: _tensor(array, like) for name, array in arrays.items()}, shapes, origin, numbers)
 
 
 def _arrays(
@@ -106,29 +106,27 @@ def _arrays(
 ) -> tuple[dict[str, np.ndarray], str]:
     given = given_inputs(inputs)
     if len(given) == 1 and len(recording.inputs) <= 1:
-        given = {
-            INPUT: next(iter(given.values()))
-        }  # a lone array is the lone input, whatever its file calls it
+        given = {INPUT: next(iter(given.values()))}  # a single array is the single input, whatever its name
     if not given:
         if recording.inputs:
-            return dict(recording.inputs), _kept(recording)
-        return _made_again(recording)
+            return dict(recording.inputs), _recorded_origin(recording)
+        return _regenerated(recording)
     arrays = {name: array for name, (array, _) in given.items()}
     for name, held in recording.inputs.items():
         if name in arrays and not np.array_equal(arrays[name], held):
             raise SourceError(
-                "the recording holds the input that it was made with, and this is another",
+                "the input differs from the one in the recording",
                 where=recording.location or None,
                 expected=f"{format_shape(tuple(held.shape))} {held.dtype}, the recorded values",
                 got=f"{format_shape(tuple(arrays[name].shape))} {arrays[name].dtype}",
-                hint="leave out --input, or record TensorFlow with this one",
+                hint="omit --input, or make a new recording with this input",
             )
     file = next((str(origin["file"]) for _, origin in given.values() if "file" in origin), "")
-    return {**recording.inputs, **arrays}, file or "an array given"
+    return {**recording.inputs, **arrays}, file or "an array in memory"
 
 
-def _kept(recording: Recording) -> str:
-    """Where an input that the recording holds came from, as far as its facts say."""
+def _recorded_origin(recording: Recording) -> str:
+    """The origin of an input in the recording, as far as it is recorded."""
     facts = recording.facts.get("inputs")
     origins = []
     for fact in facts.values() if isinstance(facts, dict) else ():
@@ -136,25 +134,25 @@ def _kept(recording: Recording) -> str:
             origins.append(str(fact["file"]))
         elif isinstance(fact, dict) and fact.get("seed") is not None:
             origins.append(f"seed {fact['seed']}")
-    if not recording.location:  # made on the spot
-        return ", ".join(origins) or "an array given"
+    if not recording.location:  # made just now
+        return ", ".join(origins) or "an array in memory"
     return f"the recording ({', '.join(origins)})" if origins else "the recording"
 
 
-def _made_again(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
-    """The values that a seed gave when the recording was made."""
+def _regenerated(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
+    """The input regenerated from the seed with which the recording was made."""
     facts = recording.facts.get("inputs")
     if isinstance(facts, dict) and facts:
         try:
             found = {name: regenerated_input(fact) for name, fact in facts.items()}
             seeds = ", ".join(str(fact["seed"]) for fact in facts.values())
-            return found, f"seed {seeds}, as the recording says"
+            return found, f"seed {seeds}, from the recording"
         except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
-            pass  # it was a file, or the facts are somebody else's
+            pass  # the input was a file, or these facts were not written by tfpt
     raise SourceError(
-        "the recording does not hold the input that it was made with",
+        "the recording does not contain its input",
         where=recording.location or None,
-        hint="--input F.npy, the array that TensorFlow was fed, in its order of axes",
+        hint="pass --input F.npy, the array that TensorFlow was fed, in its order of axes",
     )
 
 
@@ -165,18 +163,18 @@ def _check_arguments(model: nn.Module, names: list[str], where: str) -> None:
     for name in names:
         if name not in parameters:
             raise ModelError(
-                f"the model takes no argument {name}",
+                f"the model has no argument {name}",
                 where=where or None,
                 expected=", ".join(parameters),
                 got=", ".join(names),
                 nearest=nearest(name, parameters),
-                hint="the inputs of a recording go to the model's arguments of the same names; "
-                "--input NAME=FILE gives others",
+                hint="inputs are passed to the model's arguments of the same names; "
+                "--input NAME=FILE overrides the name",
             )
 
 
 def _tensor(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    # A copy: what a recording holds cannot be written to, and torch's index types are int32 and int64 alone.
+    # Copied because recorded arrays are read-only; torch indexes only with int32 and int64.
     if array.dtype.kind in "iu" and array.dtype not in (np.int32, np.int64):
         array = array.astype(np.int64)
     tensor = torch.tensor(np.ascontiguousarray(array))

@@ -1,4 +1,4 @@
-"""Replay: the recorded input through the PyTorch model, each endpoint compared while it is computed."""
+"""Replay: run the PyTorch model on the recorded input, and compare each endpoint as it is computed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tfpt.networks.inputs import rearrange
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.operations.layout import Layout
 from tfpt.tensors import format_shape
-from tfpt.verification.agreement import Compared, Measure, judged, measure
+from tfpt.verification.agreement import ComparedEndpoint, Measure, measure, with_verdicts
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One endpoint in one run: its shape in TensorFlow's order of axes, and how far it lies from the recorded one.
+class Observation:
+    """One endpoint in one run: its shape in TensorFlow's order of axes, and its difference from the recorded one.
 
-    Where it does not have the axes of its layout, the shape is PyTorch's, and the note says so.
+    If the output does not have the axes of its layout, the shape is PyTorch's, and the note says so.
     """
 
     shape: tuple[int, ...]
@@ -35,12 +35,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Replay:
-    """A model, what it is fed, and the recording to compare it with.
+    """A model, its inputs, and the recording to compare it with.
 
     Attributes:
-        model: In any mode. Runs leave its buffers and torch's random numbers as they were.
-        inputs: What it is called with, on its device.
-        endpoints: The activations under both names.
+        model: In any mode. Runs preserve its buffers and the state of torch's random number generator.
+        inputs: The model's inputs, on its device.
+        endpoints: The endpoints, with the names of both sides.
         recording: What TensorFlow computed.
 
     Example:
@@ -58,47 +58,47 @@ class Replay:
     endpoints: tuple[Endpoint, ...]
     recording: Recording
 
-    def results(self, tolerance: float, *, own: bool = True) -> tuple[Compared, ...]:
+    def results(self, tolerance: float, *, own: bool = True) -> tuple[ComparedEndpoint, ...]:
         """Every endpoint of either side, in the order in which the model runs, with its verdict.
 
         Args:
-            tolerance: Up to which relative difference two activations count as the same.
-            own: Also say what each endpoint contributes by itself, wherever the recording holds the one before it
-                whole. Without it this is looked at only where a verdict hangs on it.
+            tolerance: The relative difference up to which two activations count as the same.
+            own: Also measure what each endpoint contributes by itself, wherever the recording has every value of the
+                endpoint before it. Otherwise this is measured only if a verdict depends on it.
 
         Raises:
             ModelError: The model cannot take the input, or shares no endpoint with the recording.
         """
         by_path = {endpoint.pt: endpoint for endpoint in self._shared()}
-        seen, failure = self._free(list(by_path))
-        found = [self._compared(by_path[path], one) for path, one in seen.items()]
+        observed, failure = self._run_alone(list(by_path))
+        found = [self._compared(by_path[path], one) for path, one in observed.items()]
         if own or any(one.free is not None and not one.free.agrees(tolerance) for one in found):
-            contributions = self._own(list(seen))
+            contributions = self._run_with_recorded(list(observed))
             found = [replace(one, own=contributions.get(one.path)) for one in found]
-        return judged([*found, *self._absent(seen, failure)], tolerance)
+        return with_verdicts([*found, *self._missing(observed, failure)], tolerance)
 
     def at(self, path: str) -> np.ndarray:
         """The activation at one endpoint, whole, in TensorFlow's order of axes."""
         endpoint = next(endpoint for endpoint in self.endpoints if endpoint.pt == path)
         shape = self.recorded(path).shape
         found: list[np.ndarray] = []
-        with undisturbed(self.model):
+        with state_preserved(self.model):
             watch(
-                self.model, _copied(self.inputs), [path], lambda _, x: found.append(as_tf(x, endpoint, shape))
+                self.model, copied(self.inputs), [path], lambda _, x: found.append(as_tf(x, endpoint, shape))
             )
         return found[0]
 
     def recorded(self, path: str) -> RecordedEndpoint:
-        """What was recorded of the endpoint at a path."""
+        """The recorded endpoint at a path."""
         return self.recording.endpoints[next(one.tf for one in self.endpoints if one.pt == path)]
 
-    def see(self, path: str, output: Tensor) -> Seen:
-        """Compare one endpoint's output with what was recorded."""
+    def observe(self, path: str, output: Tensor) -> Observation:
+        """Compare one endpoint's output with the recorded one."""
         endpoint = next(endpoint for endpoint in self.endpoints if endpoint.pt == path)
         recorded = self.recording.endpoints[endpoint.tf]
         array = as_tf(output, endpoint, recorded.shape)
         fits = tuple(array.shape) == recorded.shape
-        return Seen(tuple(array.shape), measure(recorded, array) if fits else None)
+        return Observation(tuple(array.shape), measure(recorded, array) if fits else None)
 
     def _shared(self) -> list[Endpoint]:
         shared = [endpoint for endpoint in self.endpoints if endpoint.tf in self.recording.endpoints]
@@ -106,86 +106,89 @@ class Replay:
             ours = [endpoint.tf for endpoint in self.endpoints]
             theirs = list(self.recording.endpoints)
             raise ModelError(
-                "the recording and the mapping have no endpoint in common: it is of another network",
+                "the recording and the mapping have no endpoint in common",
                 where=self.recording.location or None,
-                expected=_few(ours),
-                got=_few(theirs),
+                expected=_abbreviated(ours),
+                got=_abbreviated(theirs),
                 nearest=nearest(ours[0], theirs),
-                hint="endpoints: of the mapping names the activations as the recording does",
+                hint="list the activations in the mapping's endpoints: under the names in the recording; "
+                "or is it a recording of another network?",
             )
         return shared
 
-    def _free(self, paths: Sequence[str]) -> tuple[dict[str, Seen], str]:
-        """The run by itself, and why it broke off, if it did."""
-        seen: dict[str, Seen] = {}
+    def _run_alone(self, paths: Sequence[str]) -> tuple[dict[str, Observation], str]:
+        """Run the model unchanged; also return the error that ended the run, if there was one."""
+        observed: dict[str, Observation] = {}
 
-        def see(path: str, output: Tensor) -> None:
+        def visit(path: str, output: Tensor) -> None:
             try:
-                seen[path] = self.see(path, output)
+                observed[path] = self.observe(path, output)
             except ModelError as error:
-                if not seen:
+                if not observed:
                     raise
-                note = f"not the axes of its layout {by_path[path].layout}: {error.where}"
-                seen[path] = Seen(tuple(output.shape), None, note)
+                note = f"output does not fit the layout {by_path[path].layout}: {error.where}"
+                observed[path] = Observation(tuple(output.shape), None, note)
 
         by_path = {endpoint.pt: endpoint for endpoint in self.endpoints}
         try:
-            with undisturbed(self.model):
-                watch(self.model, _copied(self.inputs), paths, see)
-        except Exception as error:  # whatever a stranger's forward raises
-            if not seen:
+            with state_preserved(self.model):
+                watch(self.model, copied(self.inputs), paths, visit)
+        except Exception as error:  # the user's forward may raise anything
+            if not observed:
                 raise self._cannot_run(error) from error
-            return seen, f"the model broke off: {_first_line(error)}"
-        return seen, ""
+            return observed, f"the model raised an error: {_first_line(error)}"
+        return observed, ""
 
-    def _own(self, order: Sequence[str]) -> dict[str, Measure]:
-        """What each endpoint contributes by itself: a run in which the recorded ones take the place of all others."""
-        held = {path: self.recorded(path) for path in order}
-        followers = {path: before for before, path in pairwise(order)}
-        known = {path for path, before in followers.items() if held[before].whole} | set(order[:1])
+    def _run_with_recorded(self, order: Sequence[str]) -> dict[str, Measure]:
+        """What each endpoint contributes by itself, from a run in which each output is replaced by the recorded one."""
+        recorded = {path: self.recorded(path) for path in order}
+        previous = {path: before for before, path in pairwise(order)}
+        known = {path for path, before in previous.items() if recorded[before].whole} | set(order[:1])
         if len(known) < 2:
-            # Only the first endpoint, which nothing comes before: its own difference is the one that was seen.
+            # Only the first endpoint, whose own difference is the one already measured.
             known = set()
         found: dict[str, Measure] = {}
         layouts = {endpoint.pt: endpoint for endpoint in self.endpoints}
 
-        def see(path: str, output: Tensor) -> Tensor | None:
-            measured = self.see(path, output).measure
+        def visit(path: str, output: Tensor) -> Tensor | None:
+            measured = self.observe(path, output).measure
             if path in known and measured is not None:
                 found[path] = measured
-            if not held[path].whole:
+            if not recorded[path].whole:
                 return None
-            return _as_pt(held[path].values, layouts[path], output)
+            return _as_pt(recorded[path].values, layouts[path], output)
 
         if known:
             last = max(order.index(path) for path in known)
             try:
-                with undisturbed(self.model):
-                    watch(self.model, _copied(self.inputs), order[: last + 1], see)
+                with state_preserved(self.model):
+                    watch(self.model, copied(self.inputs), order[: last + 1], visit)
             except Exception:
-                # Values that this model never sees by itself may be more than it bears. What was measured before
-                # stands; of the rest it is not known, and said so, what they contribute by themselves.
+                # The model may fail on values that it never computes itself. What was measured up to that point is
+                # kept; for the other endpoints the report leaves this figure out.
                 pass
         return found
 
-    def _compared(self, endpoint: Endpoint, seen: Seen) -> Compared:
+    def _compared(self, endpoint: Endpoint, observed: Observation) -> ComparedEndpoint:
         recorded = self.recording.endpoints[endpoint.tf]
-        return Compared(endpoint.tf, endpoint.pt, recorded.shape, seen.shape, seen.measure, note=seen.note)
+        return ComparedEndpoint(
+            endpoint.tf, endpoint.pt, recorded.shape, observed.shape, observed.measure, note=observed.note
+        )
 
-    def _absent(self, seen: Mapping[str, Seen], failure: str) -> Iterator[Compared]:
-        """Endpoints that only one side has, and those that the run never reached."""
+    def _missing(self, observed: Mapping[str, Observation], failure: str) -> Iterator[ComparedEndpoint]:
+        """Endpoints that only one side has, and those that the run did not reach."""
         mapped = {endpoint.tf: endpoint for endpoint in self.endpoints}
         for name, recorded in self.recording.endpoints.items():
             if name not in mapped:
                 close = nearest(name, mapped, 1)
-                note = "no endpoint of the mapping" + (f"; nearest {close[0]}" if close else "")
-                yield Compared(name, "", recorded.shape, note=note)
-            elif mapped[name].pt not in seen:
+                note = "not an endpoint of the mapping" + (f"; nearest {close[0]}" if close else "")
+                yield ComparedEndpoint(name, "", recorded.shape, note=note)
+            elif mapped[name].pt not in observed:
                 note = failure or "the model never ran this module"
-                yield Compared(name, mapped[name].pt, recorded.shape, note=note)
+                yield ComparedEndpoint(name, mapped[name].pt, recorded.shape, note=note)
         for name, endpoint in mapped.items():
             if name not in self.recording.endpoints:
-                yield Compared(name, endpoint.pt, note="not in the recording")
+                yield ComparedEndpoint(name, endpoint.pt, note="not in the recording")
 
     def _cannot_run(self, error: Exception) -> TfptError:
         if isinstance(error, TfptError):
@@ -195,7 +198,7 @@ class Replay:
         return ModelError(
             f"the model cannot run on this input: {_first_line(error)}",
             got=f"{got}, in PyTorch's order of axes",
-            hint="input: {layout: …} of the mapping says how the axes are laid out",
+            hint="the mapping's input: {layout: …} must describe the order of the axes",
         )
 
 
@@ -203,9 +206,9 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
     """A module's output as an array, in TensorFlow's order of axes.
 
     Args:
-        output: What the module gave.
-        endpoint: Says how its axes lie.
-        shape: What was recorded, which says how large the axes are that PyTorch has as one.
+        output: The module's output.
+        endpoint: Gives the layout of its axes.
+        shape: The recorded shape, which gives the sizes of axes that PyTorch merges into one.
 
     Example:
         >>> from tfpt.language.tree import Position
@@ -218,7 +221,7 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     if tensor.dtype.is_complex:
-        tensor = tensor.resolve_conj()  # numpy has no views that are conjugated when they are read
+        tensor = tensor.resolve_conj()  # numpy has no lazily conjugated views
     try:
         return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
     except TfptError as error:
@@ -231,28 +234,30 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
 
 
 def _with_sizes(layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:
-    """The layout with the sizes of axes that its right side holds together, from the shape of its left side."""
+    """The layout, with the sizes of axes that its right side merges taken from the shape of its left side."""
     if layout is None or len(layout.left) != len(shape):
         return layout
-    together = {name for group in layout.right if len(group) > 1 for name in group}
+    merged = {name for group in layout.right if len(group) > 1 for name in group}
     sizes = {
         group[0]: size
         for group, size in zip(layout.left, shape, strict=True)
-        if len(group) == 1 and group[0] in together
+        if len(group) == 1 and group[0] in merged
     }
     return replace(layout, sizes=tuple({**dict(layout.sizes), **sizes}.items()))
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Runs inside are alike, and leave buffers, random numbers and torch's switches as they were.
+def state_preserved(model: nn.Module) -> Iterator[None]:
+    """Make runs reproducible, and restore buffers, the random number generator and torch's settings afterwards.
 
-    A model in training mode draws random numbers and moves its running statistics, and one with a state of its own
-    moves that in any mode, in place or by putting another buffer there; a GPU would round to 10 bits.
+    A model in training mode draws random numbers and updates its running statistics, and a stateful model changes its
+    buffers in any mode, in place or by replacing them. TF32 is disabled, since it rounds to 10 bits.
     """
     before = [(module, dict(module._buffers)) for module in model.modules()]
-    held = {id(buffer): buffer for _, buffers in before for buffer in buffers.values() if buffer is not None}
-    values = [(buffer, buffer.data, buffer.data.clone()) for buffer in held.values()]
+    distinct = {
+        id(buffer): buffer for _, buffers in before for buffer in buffers.values() if buffer is not None
+    }
+    values = [(buffer, buffer.data, buffer.data.clone()) for buffer in distinct.values()]
     with (
         torch.random.fork_rng(),
         torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
@@ -266,7 +271,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                     module._buffers.clear()
                     module._buffers.update(buffers)
                 for buffer, storage, value in values:
-                    # Compared first: a buffer that is expanded from fewer values cannot be written to.
+                    # Compared first, since an expanded buffer cannot be written to.
                     buffer.data = storage if torch.equal(storage, value) else storage.copy_(value)
 
 
@@ -275,14 +280,14 @@ def _as_pt(values: np.ndarray, endpoint: Endpoint, like: Tensor) -> Tensor:
     return recorded.to(device=like.device, dtype=like.dtype)
 
 
-def _copied(inputs: Inputs) -> Inputs:
-    # A model may write into what it is given (an in-place ReLU first, say).
+def copied(inputs: Inputs) -> Inputs:
+    """A copy of the inputs, since a model may write into them (an in-place ReLU first, say)."""
     if isinstance(inputs, Mapping):
         return {name: value.clone() for name, value in inputs.items()}
     return inputs.clone()
 
 
-def _few(names: Sequence[str]) -> str:
+def _abbreviated(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

@@ -1,4 +1,4 @@
-"""Both sides of a verification: which ones were named, and the model ready to run."""
+"""Both sides of a verification: check which ones were given, and prepare the model."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 def check_sides(
     weights: object, recording: object, network: object, model: object, options: Mapping[str, Any]
 ) -> None:
-    """Refuse sides that are named twice or not at all.
+    """Refuse sides that are given twice or not at all.
 
     Raises:
-        TfptError: Says which.
+        TfptError: The TensorFlow or the PyTorch side is missing or ambiguous.
     """
     if (recording is None) == (network is None):
         raise TfptError(
-            "TensorFlow's side is named twice" if network else "TensorFlow's side is missing",
-            expected="a recording, or a network to run",
+            "TensorFlow's side is given twice" if network else "TensorFlow's side is missing",
+            expected="either a recording or a network to run",
             hint="tfpt record --mapping MAPPING NETWORK --out R.npz, then --recording R.npz",
         )
     if weights is not None and model is not None:
-        raise TfptError("a model that is ready has its weights", expected="weights, or a model")
+        raise TfptError("the PyTorch side is given twice", expected="either weights or a model")
     if weights is None and model is None and network is None:
         raise TfptError(
             "the PyTorch side is missing",
-            expected="WEIGHTS: a TensorFlow checkpoint, or a file that tfpt convert wrote",
+            expected="WEIGHTS: a TensorFlow checkpoint, or a file written by tfpt convert",
         )
     if options and network is None:
         raise TfptError(
-            f"{next(iter(options))} is for a network that is run, not for a recording",
-            hint="tfpt record takes it",
+            f"{next(iter(options))} applies to a network that is run, not to a recording",
+            hint="pass it to tfpt record",
         )
 
 
 def weights_of(
     network: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
 ) -> str | None:
-    """The checkpoint that serves both sides, where no weights are named.
+    """The checkpoint that both sides use if no weights are given.
 
     Example:
         >>> weights_of("model.ckpt-12.meta", None), weights_of("net.pb", "model.ckpt-12")
@@ -63,40 +63,40 @@ def weights_of(
     return None if network is None else os.fspath(network).removesuffix(".meta")
 
 
-def as_given(
+def prepared(
     model: nn.Module, mapping: rows.Mapping, *, adapt: bool, dtype: str | None, device: str | None
 ) -> nn.Module:
-    """A person's model, or a copy of it where something is to be changed.
+    """The user's model, or a changed copy of it.
 
     Raises:
         ModelError: It cannot be adapted.
-        TfptError: There is no such dtype, or this machine has no such device.
+        TfptError: The dtype is not supported, or this machine does not have the device.
     """
     if adapt or dtype is not None or device is not None:
         model = copy.deepcopy(model)
     if adapt:
         adapt_model(model, mapping)
-    return placed(model, dtype=dtype, device=device)
+    return moved_to(model, dtype=dtype, device=device)
 
 
-def placed(model: nn.Module, *, dtype: str | None, device: str | None) -> nn.Module:
+def moved_to(model: nn.Module, *, dtype: str | None, device: str | None) -> nn.Module:
     """The model in this floating-point dtype and on this device.
 
     Raises:
-        TfptError: There is no such dtype, or this machine has no such device.
+        TfptError: The dtype is not supported, or this machine does not have the device.
 
     Example:
-        >>> placed(nn.Linear(2, 3), dtype="float64", device=None).weight.dtype
+        >>> moved_to(nn.Linear(2, 3), dtype="float64", device=None).weight.dtype
         torch.float64
     """
     if dtype is not None and dtype not in DTYPES:
-        raise TfptError("no such dtype to run a model in", expected=", ".join(DTYPES), got=str(dtype))
-    place = None if device is None else device_of(device)
-    return model.to(device=place, dtype=None if dtype is None else getattr(torch, dtype))
+        raise TfptError("unsupported dtype", expected=", ".join(DTYPES), got=str(dtype))
+    target = None if device is None else device_of(device)
+    return model.to(device=target, dtype=None if dtype is None else getattr(torch, dtype))
 
 
 def facts_of(model: nn.Module, recording: Recording, fed: dict[str, Any], optimize: bool) -> dict[str, Any]:
-    """Both sides, the input and the versions, in values of JSON."""
+    """Both sides, the input and the versions, as JSON values."""
     parameter = next(model.parameters(), torch.zeros(()))
     return {
         "input": fed,

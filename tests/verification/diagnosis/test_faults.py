@@ -214,7 +214,7 @@ def test_a_fault_is_found_and_proven(small, name):
     assert diagnosis.kinds == (kind,)
     assert [place.path for place in diagnosis.places] == [path]
     assert diagnosis.rel_after < 1e-6 < diagnosis.rel
-    assert result.explanation.mended
+    assert result.explanation.repaired
     # Whole recordings tell for every endpoint behind it that its own layers are right.
     behind = result.endpoints[[one.name for one in result.endpoints].index(endpoint) + 1 :]
     assert all(one.verdict in ("follows", "agrees") for one in behind)
@@ -224,7 +224,7 @@ def test_a_fault_is_found_and_proven(small, name):
 def test_the_epsilon_that_is_wrong_the_right_one_and_the_row_are_named(small):
     result = small.verify(small.broken(lambda net: setattr(net.stem.norm, "eps", 1e-5)))
     (place,) = result.explanation.diagnoses[0].places
-    assert (place.has, place.had) == ("has eps 1e-05", "eps 0.001")
+    assert (place.actual, place.expected) == ("has eps 1e-05", "eps 0.001")
     assert place.row.endswith("small.yaml:4")
     # What the mapping says of the layer is reported beside the figures, too.
     assert [finding.name for finding in result.findings] == ["stem.norm"]
@@ -248,7 +248,7 @@ def test_with_the_first_put_right_the_next_is_found(small):
     result = small.verify(small.broken(fault))
     assert [one.name for one in result.explanation.diagnoses] == ["norm", "hidden"]
     assert [one.kinds for one in result.explanation.diagnoses] == [("epsilon",), ("activation",)]
-    assert result.explanation.mended
+    assert result.explanation.repaired
     assert [one.name for one in result.others] == ["hidden"]
 
 
@@ -337,29 +337,29 @@ def test_of_several_epsilons_within_the_tolerance_the_true_one_is_named(tmp_path
     # 1e-5 in place of 1e-12 leaves some 5e-6, which agrees.
     (diagnosis,) = verified(tmp_path, Norms(1, 1e-3), eps).explanation.diagnoses
     (place,) = diagnosis.places
-    assert place.had == f"eps {eps:g}"
+    assert place.expected == f"eps {eps:g}"
 
 
 def test_all_places_that_are_wrong_are_named_even_where_some_would_do(tmp_path):
-    # Each of the norms moves the result by about 3e-6: with most of them put right the rest is within the tolerance.
+    # Each of the norms moves the result by about 3e-6: with most of them repaired the rest is within the tolerance.
     (diagnosis,) = verified(tmp_path, Norms(7, 1e-5), 1e-12, tolerance=1.1e-5).explanation.diagnoses
     assert diagnosis.proven
     assert [place.path for place in diagnosis.places] == [f"norms.{index}" for index in range(7)]
-    assert {place.had for place in diagnosis.places} == {"eps 1e-12"}
+    assert {place.expected for place in diagnosis.places} == {"eps 1e-12"}
 
 
 def test_places_are_told_apart_no_longer_than_there_is_time(tmp_path, monkeypatch):
     from tfpt.verification.diagnosis import search
-    from tfpt.verification.diagnosis.trial import Bench
+    from tfpt.verification.diagnosis.trial import Trials
 
     now = [0.0]
-    trial = Bench.trial
+    trial = Trials.run
 
     def slow(self, changes):
         now[0] += 1.0
         return trial(self, changes)
 
-    monkeypatch.setattr(Bench, "trial", slow)
+    monkeypatch.setattr(Trials, "run", slow)
     monkeypatch.setattr(search.time, "monotonic", lambda: now[0])
     (diagnosis,) = verified(tmp_path, Norms(23, 1e-1), 1e-3, seconds=9.0).explanation.diagnoses
     assert diagnosis.proven
@@ -370,11 +370,11 @@ def test_weights_exchanged_and_branches_in_another_order_are_told_as_one(small):
     result = small.verify(small.broken(lambda net: exchange(net.mixed.left, net.mixed.right)))
     (diagnosis,) = result.explanation.diagnoses
     (place,) = diagnosis.places
-    assert place.has == "has the weights that belong to mixed.right"
+    assert place.actual == "has the weights that belong to mixed.right"
     assert "the other order" in diagnosis.cause
     (advice,) = diagnosis.advice
     assert advice.startswith(
-        "look at the rows of the mapping that write mixed.left and mixed.right; or concatenate"
+        "check the rows of the mapping that write mixed.left and mixed.right; or concatenate"
     )
 
 
@@ -446,9 +446,9 @@ def test_the_row_of_the_kernel_that_is_wrong_is_to_be_changed(tmp_path, kind, na
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_a_row_that_writes_a_right_kernel_too_is_not_to_be_changed_for_it(tmp_path, name):
     advice = advised(tmp_path, {name: lambda w: w.transpose(0, 1)}, BOTH)
-    assert f'a row for {name}.weight alone, with layout: "h w i o -> i o h w"' in advice
+    assert f'a separate row for {name}.weight, with layout: "h w i o -> i o h w"' in advice
     both = {"first": lambda w: w.transpose(0, 1), "second": lambda w: w.transpose(0, 1)}
-    assert "alone" not in advised(tmp_path, both, BOTH)
+    assert "separate" not in advised(tmp_path, both, BOTH)
 
 
 @pytest.mark.parametrize(("name", "line"), [("first", 3), ("second", 4)])

@@ -1,4 +1,4 @@
-"""The parts of a diagnosis: the trace, the memory, windows in any form, and what a difference shows."""
+"""The parts of a diagnosis: the trace, the cache, windows in any form, and what a difference shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tfpt.networks.endpoints import activations
-from tfpt.verification.diagnosis.changes import Change, applied, moved
+from tfpt.verification.diagnosis.changes import Change, applied, mapped_values
 from tfpt.verification.diagnosis.evidence import Difference, signs
 from tfpt.verification.diagnosis.trace import trace
 from tfpt.verification.diagnosis.windows import windows_of
@@ -100,7 +100,7 @@ def test_any_convolution_can_be_given_same_padding(functional_form):
 def test_changes_are_undone_even_if_the_model_fails():
     model = nn.Sequential(nn.Linear(8, 3))
     weight = model[0].weight.detach().clone()
-    change = Change("0", "", "", lambda: moved(model[0].weight, torch.neg))
+    change = Change("0", "", "", lambda: mapped_values(model[0].weight, torch.neg))
     seen = []
 
     def fail():
@@ -130,7 +130,7 @@ def test_memory_spares_what_comes_before_the_span_and_changes_nothing():
     model = Skips()
     expected = activations(model, X, ["third"])["third"]
     found = trace(model, X, "third", "second")
-    assert [result.path for result in found.memory.results] == ["first", "second"]
+    assert [result.path for result in found.cache.results] == ["first", "second"]
     ran = []
     handles = [
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
@@ -138,11 +138,11 @@ def test_memory_spares_what_comes_before_the_span_and_changes_nothing():
     ]
     weight = model.first.weight.detach().clone()
     model.first.weight.data.zero_()
-    with found.memory.recalled(model):
+    with found.cache.in_use(model):
         again = activations(model, X, ["third"])["third"]
     assert torch.equal(again, expected)  # though the first layer's weights are gone
     # Of the first result only the shape: a model that needs it is found out.
-    with found.memory.recalled(model, latest=1):
+    with found.cache.in_use(model, latest=1):
         assert activations(model, X, ["third"])["third"].isnan().all()
     model.first.weight.data = weight
     for handle in handles:
@@ -174,8 +174,8 @@ def test_a_trace_tells_what_ran_between_two_endpoints_in_functions_too():
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
-    places = np.unravel_index(np.arange(b.size), b.shape)
-    return Difference(a.reshape(-1), b.reshape(-1), places, b.shape, b.ndim - 1)
+    indices = np.unravel_index(np.arange(b.size), b.shape)
+    return Difference(a.reshape(-1), b.reshape(-1), indices, b.shape, b.ndim - 1)
 
 
 B = np.random.default_rng(8).normal(size=(2, 17, 19, 5)) + 0.5
@@ -194,17 +194,17 @@ def at_the_border(b):
         (lambda b: 0.5 * b, "every value is 0.5 times the recorded one"),
         (
             lambda b: b * np.array([1.1, 0.9, 1.3, 1.0, 2.0]),
-            "each channel is the recorded one times a factor of its own",
+            "each channel is the recorded one times its own factor",
         ),
         (
             lambda b: b + np.array([1, -2, 3, 0.5, -1]),
-            "each channel lies a constant of its own off the recorded one",
+            "each channel differs from the recorded one by its own constant",
         ),
         (at_the_border, "only values at the border differ"),
         (lambda b: np.where(np.arange(5) == 3, b**2, b), "only channels 3 to 3 of 5 differ"),
         (lambda b: b[..., [2, 0, 4, 1, 3]], "the channels are the recorded ones in another order"),
         (lambda b: b * np.nan, "3230 of 3230 values of the model are not finite"),
-        (lambda b: b + 1e-9, "no compared value is off by more than rounding makes"),
+        (lambda b: b + 1e-9, "no compared value differs by more than rounding"),
     ],
 )
 def test_a_difference_shows_what_it_comes_of(change, shows):
@@ -214,7 +214,7 @@ def test_a_difference_shows_what_it_comes_of(change, shows):
 def test_a_missing_and_a_superfluous_relu_are_told_apart():
     cut = np.maximum(B, 0)
     assert next(signs(difference(B, cut))).suggests == "a missing ReLU"
-    assert next(signs(difference(cut, B))).suggests == "a ReLU too many"
+    assert next(signs(difference(cut, B))).suggests == "a superfluous ReLU"
 
 
 def test_noise_shows_nothing_in_particular():

@@ -1,4 +1,4 @@
-"""Diagnosis by trial: what makes an endpoint depart, shown by doing it otherwise."""
+"""Diagnosis by trial: a cause is proven by changing the model until the endpoint agrees."""
 
 from tfpt.verification.diagnosis.evidence import Sign
 from tfpt.verification.diagnosis.repair_loop import explain, faster_form

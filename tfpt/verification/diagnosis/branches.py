@@ -1,4 +1,4 @@
-"""Branches as a cause: concatenated in another order, or with each other's weights."""
+"""Causes in branches: concatenated in another order, or with exchanged weights."""
 
 from __future__ import annotations
 
@@ -12,60 +12,59 @@ from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.calls import CONCATENATIONS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, values
-from tfpt.verification.diagnosis.context import Scene
-from tfpt.verification.diagnosis.trace import Called
+from tfpt.verification.diagnosis.trace import Context, FunctionCall
 
-# Every order of up to four branches; of more only those that exchange two.
-_MOST_BRANCHES = 4
+# Up to this many branches every order is tried; of more, only those that exchange two.
+_MAX_BRANCHES = 4
 
 
-def orders(scene: Scene) -> Iterator[Hypothesis]:
-    """Other orders of what is concatenated: two exchanged first, then all others."""
-    for call in scene.trace.calls:
+def orders(context: Context) -> Iterator[Hypothesis]:
+    """Other orders of concatenated branches: first those that exchange two, then all others."""
+    for call in context.trace.calls:
         if call.name not in CONCATENATIONS:
             continue
         names = _names(call)
-        fixed = {place for place, name in enumerate(names) if name in scene.sound}
+        fixed = {place for place, name in enumerate(names) if name in context.agreeing}
         for order in _orders_of(len(names)):
             if any(order[place] != place for place in fixed):
                 continue
-            has, had = (
+            actual, expected = (
                 ", ".join(_short(names, call.path)[i] for i in one) for one in (range(len(order)), order)
             )
             yield Hypothesis(
                 "branch order",
                 str(order),
-                "branches are concatenated in another order than TensorFlow's",
+                "branches are not concatenated in TensorFlow's order",
                 (
                     (
                         Change(
                             call.path,
-                            f"concatenates {has}",
-                            f"the order {had}",
+                            f"concatenates {actual}",
+                            f"the order {expected}",
                             call=call.key,
                             answer=_reordered(order),
                         ),
                     ),
                 ),
-                f"concatenate {had}, in this order",
+                f"concatenate {expected}, in this order",
             )
 
 
-def exchanged_weights(scene: Scene) -> Iterator[Hypothesis]:
-    """Modules of one parent, or layers of one kind, with each other's weights."""
-    runs = {run.path: run.module for run in scene.trace.runs}
+def exchanged_weights(context: Context) -> Iterator[Hypothesis]:
+    """Pairs of modules with weights of the same shapes, exchanged."""
+    runs = {run.path: run.module for run in context.trace.runs}
     shapes = {path: _shapes(module) for path, module in runs.items()}
     pairs = [
         (a, b)
         for a, b in combinations(runs, 2)
         if shapes[a] and shapes[a] == shapes[b] and not a.startswith(f"{b}.") and not b.startswith(f"{a}.")
     ]
-    # Siblings first, and of several pairs the outermost modules: a whole branch before the layers within.
+    # Siblings first, then outer modules before inner ones: a whole branch before its layers.
     for a, b in sorted(pairs, key=lambda pair: (_parent(pair[0]) != _parent(pair[1]), pair[0].count("."))):
         yield Hypothesis(
             "exchanged weights",
             "",
-            "two modules have each other's weights, which no shape can show",
+            "two modules have each other's weights, which shapes cannot reveal",
             (
                 (
                     Change(
@@ -77,7 +76,7 @@ def exchanged_weights(scene: Scene) -> Iterator[Hypothesis]:
                     ),
                 ),
             ),
-            f"look at the rows of the mapping that write {a} and {b}",
+            f"check the rows of the mapping that write {a} and {b}",
         )
 
 
@@ -88,13 +87,13 @@ def _orders_of(number: int) -> list[tuple[int, ...]]:
         order = list(same)
         order[i], order[j] = j, i
         exchanged.append(tuple(order))
-    if number > _MOST_BRANCHES:
+    if number > _MAX_BRANCHES:
         return exchanged
     return [*exchanged, *(order for order in permutations(same) if order != same and order not in exchanged)]
 
 
-def _names(call: Called) -> list[str]:
-    """What made each of the tensors, or its number where that cannot tell two apart."""
+def _names(call: FunctionCall) -> list[str]:
+    """The module that produced each tensor, or the tensor's number if that is ambiguous."""
     if len(set(call.sources)) == len(call.sources) and all(call.sources):
         return list(call.sources)
     return [f"input {index}" for index in range(len(call.sources))]

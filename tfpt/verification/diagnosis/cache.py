@@ -1,4 +1,4 @@
-"""Memory: the results of what runs before a span, so that trials of the span need not compute them again."""
+"""A cache of the results of what runs before a span, so that trials need not compute them again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from tfpt.verification.diagnosis import changes
 
-# Beyond this the oldest results are forgotten; what stands in for them is not-a-number, so that a model that does
-# need them is found out.
-MOST_BYTES = 1 << 29
+# Beyond this the oldest results are evicted and replaced by NaN placeholders, so that a model that does need them
+# yields NaN rather than a wrong value.
+MAX_BYTES = 1 << 29
 
 
 @dataclass
@@ -26,93 +26,95 @@ class _Result:
 
 
 @dataclass
-class Memory:
-    """The results of the outermost modules that were done before the span began.
+class Cache:
+    """The results of the outermost modules that finished before the span started.
 
     Attributes:
-        results: In the order in which they were made.
-        open: For each module that is running, the results of those that it called.
-        whole: Whether every one of them can be given back: only tensors, and tuples, lists and dicts of them.
+        results: The results in the order in which they were computed.
+        running: For each module that is still running, the results of the modules that it called.
+        complete: Whether every result can be reused: only tensors, and tuples, lists and dicts of tensors, can.
     """
 
     results: list[_Result] = field(default_factory=list)
-    open: list[list[_Result]] = field(default_factory=list)
-    whole: bool = True
+    running: list[list[_Result]] = field(default_factory=list)
+    complete: bool = True
 
     def enter(self, path: str) -> None:
-        """A module begins."""
-        self.open.append([])
+        """Note that a module has started."""
+        self.running.append([])
 
     def leave(self, path: str, output: Any, *, keep: bool) -> None:
-        """A module is done; with `keep`, it was so before the span."""
-        inner = self.open.pop()
+        """Note that a module has finished; with `keep`, before the span, so that its result is cached."""
+        inner = self.running.pop()
         if not keep:
-            # The span lies within what was open when it began; its frame may close before the trace ends.
+            # A module that was running when the span started may finish before the trace ends.
             self.results = [*inner, *self.results] if inner else self.results
             return
-        if not self.open:
+        if not self.running:
             return
         try:
             value = _mapped(output, lambda tensor: tensor.detach().clone())
         except TypeError:
-            self.whole = False
+            self.complete = False
             return
-        self.open[-1].append(_Result(path, value, sum(tensor.nbytes for tensor in _tensors(value))))
-        self._forget()
+        self.running[-1].append(_Result(path, value, sum(tensor.nbytes for tensor in _tensors(value))))
+        self._evict()
 
     def close(self) -> None:
-        """The trace is over: everything that is still open had begun before the span."""
-        for inner in reversed(self.open):
+        """End the trace: every module that is still running started before the span."""
+        for inner in reversed(self.running):
             self.results = [*inner, *self.results]
-        self.open = []
+        self.running = []
 
-    def _forget(self) -> None:
-        held = [result for inner in self.open for result in inner]
-        total = sum(result.nbytes for result in held)
-        for result in held:
-            if total <= MOST_BYTES:
+    def _evict(self) -> None:
+        cached = [result for inner in self.running for result in inner]
+        total = sum(result.nbytes for result in cached)
+        for result in cached:
+            if total <= MAX_BYTES:
                 break
             total -= result.nbytes
-            result.value, result.nbytes = _mapped(result.value, _stand_in), 0
+            result.value, result.nbytes = _mapped(result.value, _placeholder), 0
 
     @contextmanager
-    def recalled(self, model: nn.Module, latest: int | None = None) -> Iterator[None]:
-        """The model, not computing again what is remembered; all but the `latest` results have only their shape."""
-        kept = self.results if latest is None else self.results[len(self.results) - latest :]
-        given = {id(result) for result in kept}
+    def in_use(self, model: nn.Module, latest: int | None = None) -> Iterator[None]:
+        """Let the model reuse cached results; all but the `latest` ones are replaced by placeholders of their shape."""
+        real = self.results if latest is None else self.results[len(self.results) - latest :]
+        reusable = {id(result) for result in real}
         by_path: dict[str, list[Any]] = defaultdict(list)
         for result in self.results:
             by_path[result.path].append(
-                result.value if id(result) in given else _mapped(result.value, _stand_in)
+                result.value if id(result) in reusable else _mapped(result.value, _placeholder)
             )
         counts: Counter[str] = Counter()
         with ExitStack() as stack:
             for path, values in by_path.items():
                 module = model.get_submodule(path)
-                stack.enter_context(changes.forward(module, _recall(path, values, counts, module.forward)))
+                stack.enter_context(
+                    changes.forward(module, _cached_forward(path, values, counts, module.forward))
+                )
             handle = model.register_forward_pre_hook(lambda *_: counts.clear(), prepend=True)
             stack.callback(handle.remove)
             yield
 
 
-def _recall(
+def _cached_forward(
     path: str, values: list[Any], counts: Counter[str], compute: Callable[..., Any]
 ) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         index = counts[path]
         counts[path] += 1
-        # Later runs of a module that is used several times belong to the span.
+        # If a module is used several times, its later runs belong to the span.
         return _mapped(values[index], _copy) if index < len(values) else compute(*args, **kwargs)
 
     return forward
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    # What follows may write into it; a stand-in has one value in memory and may not be written to at all.
+    # Later layers may write into it; a placeholder is one expanded value, to which nothing can be written.
     return tensor.clone()
 
 
-def _stand_in(tensor: Tensor) -> Tensor:
+def _placeholder(tensor: Tensor) -> Tensor:
     value = torch.zeros((), dtype=tensor.dtype, device=tensor.device)
     if tensor.dtype.is_floating_point:
         value.fill_(float("nan"))

@@ -1,4 +1,4 @@
-"""Calls of torch functions inside a model: seen, and answered otherwise, wherever its code makes them."""
+"""CallInterceptor of torch functions inside a model: intercepted, and replaced, wherever its code makes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-# The module that makes the call, the function's name, and how many of that name the module has made in this run.
+# The calling module, the function's name, and how many calls of that name the module made before in this run.
 CallKey = tuple[str, str, int]
 
 WINDOWS = frozenset(
@@ -26,63 +26,64 @@ ACTIVATIONS = frozenset(
 CONCATENATIONS = frozenset(("cat", "concat", "concatenate"))
 NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "instance_norm"))
 OTHERS = frozenset(("pad", "interpolate", "softmax", "linear"))
-FOLLOWED = WINDOWS | ACTIVATIONS | CONCATENATIONS | NORMS | OTHERS
+TRACKED = WINDOWS | ACTIVATIONS | CONCATENATIONS | NORMS | OTHERS
 
 
 @dataclass
 class Frame:
-    """A module while it runs."""
+    """A module that is running."""
 
     path: str
     counts: Counter[str] = field(default_factory=Counter)
 
 
-class Calls(TorchFunctionMode):
-    """Shows every call of one of the followed functions, by its key.
+class CallInterceptor(TorchFunctionMode):
+    """Intercepts every call of a tracked function.
 
     Args:
-        see: Given the key, the function, its arguments and keyword arguments; makes the call and returns its result.
+        handle: Called with the key, the function, its arguments and keyword arguments; makes the call and returns its
+            result.
     """
 
     def __init__(
-        self, see: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+        self, handle: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
     ) -> None:
         super().__init__()
-        self._see = see
+        self._handle = handle
         self.frames: list[Frame] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Called by torch in place of each of its functions."""
+        """FunctionCall by torch in place of each of its functions."""
         name = getattr(func, "__name__", "")
         name = name.removesuffix("_with_indices")
-        if name not in FOLLOWED or not self.frames:
+        if name not in TRACKED or not self.frames:
             return func(*args, **(kwargs or {}))
         frame = self.frames[-1]
         key = (frame.path, name, frame.counts[name])
         frame.counts[name] += 1
-        return self._see(key, func, args, kwargs or {})
+        return self._handle(key, func, args, kwargs or {})
 
 
 @contextmanager
-def watching_calls(
+def intercepting_calls(
     model: nn.Module,
-    see: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
+    handle: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
     *,
     answer: Mapping[CallKey, Any] | None = None,
-) -> Iterator[Calls]:
-    """Follow the calls of torch functions in every run of the model until the block is left.
+) -> Iterator[CallInterceptor]:
+    """Intercept the calls of torch functions in every run of the model within a `with` block.
 
     Args:
         model: Any model.
-        see: Shown each call, which it makes; see `Calls`.
-        answer: In place of `see`: what answers some of the calls; all others are made.
+        handle: Makes each call; see `CallInterceptor`.
+        answer: Instead of `handle`: replacements for some of the calls; all others are made.
 
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
-        >>> with watching_calls(model, answer={("0", "relu", 0): lambda relu, args, kwargs: -relu(*args)}):
+        >>> with intercepting_calls(model, answer={("0", "relu", 0): lambda relu, args, kwargs: -relu(*args)}):
         ...     print(model(torch.tensor([[-1.0, 2.0]])))
         tensor([[-0., -2.]])
     """
@@ -94,19 +95,19 @@ def watching_calls(
         found = answers.get(key)
         return func(*args, **kwargs) if found is None else found(func, args, kwargs)
 
-    mode = Calls(see or answered)
-    handles = []
+    mode = CallInterceptor(handle or answered)
+    hooks = []
     for path, module in model.named_modules():
 
         def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
             if not path:
-                mode.frames.clear()  # of a run that was broken off
+                mode.frames.clear()  # left over from a run that raised an error
             mode.frames.append(Frame(path))
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
             mode.frames.pop()
 
-        handles += [
+        hooks += [
             module.register_forward_pre_hook(enter, prepend=True),
             module.register_forward_hook(leave, prepend=True),
         ]
@@ -114,5 +115,5 @@ def watching_calls(
         with mode:
             yield mode
     finally:
-        for handle in handles:
-            handle.remove()
+        for hook in hooks:
+            hook.remove()

@@ -1,4 +1,4 @@
-"""Changes: one thing done otherwise in a model, for as long as a trial takes."""
+"""Changes made to a model for the duration of a trial, and hypotheses, which propose them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tfpt.verification.diagnosis.calls import CallKey, watching_calls
+from tfpt.verification.diagnosis.calls import CallKey, intercepting_calls
 
-# How a call of a torch function is answered instead: the function, its arguments, its keyword arguments.
+# What replaces a call of a torch function. Called with the function, its arguments and its keyword arguments.
 Answer = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing done otherwise.
+    """One change to a model.
 
     Attributes:
-        path: The module that it concerns; empty for the model as a whole.
-        has: What it does, as a verb with its object: ``has eps 1e-05``.
-        had: What TensorFlow would have had, as what follows "with": ``eps 0.001``.
-        put: Puts it into effect within a `with` block and takes it back afterwards.
-        call: A call of a torch function, which `answer` answers.
-        alike: What other places have that make the same mistake; `has` unless given.
-        parameter: The parameter whose values it moves, whose row of the mapping a report then names.
+        path: The module that is changed; empty for the model as a whole.
+        actual: What it does now, as a verb with its object: ``has eps 1e-05``.
+        expected: What TensorFlow has, as a noun phrase: ``eps 0.001``.
+        put: Returns a context manager that makes the change and undoes it afterwards.
+        call: A call of a torch function, which `answer` replaces.
+        mistake: What identifies the same mistake in other places; `actual` unless given.
+        parameter: The parameter whose values are changed; reports name the row of the mapping that writes it.
     """
 
     path: str
-    has: str
-    had: str
+    actual: str
+    expected: str
     put: Callable[[], AbstractContextManager[None]] | None = None
     call: CallKey | None = None
     answer: Answer | None = None
-    alike: str = ""
+    mistake: str = ""
     parameter: str = ""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may be wrong, and what would put it right.
+    """A possible cause, and the changes that would repair it.
 
     Attributes:
-        kind: What sort of mistake it is, as ``epsilon``.
-        value: Which one of that sort, so that the same can be looked for elsewhere.
-        cause: In plain words, as a clause: "the batch norms' epsilon is not TensorFlow's".
-        parts: What a trial does otherwise, place by place; the first change of each is the one that is named.
-        advice: What to do if it is so; or what makes it, of the changes that turn out to be needed.
-        stated: What a row of the mapping would state, for the layer to be checked from then on.
+        kind: The kind of mistake, such as ``epsilon``.
+        value: Distinguishes hypotheses of one kind, so that the same one can be tried elsewhere.
+        cause: The cause as a clause: "the batch norms' epsilon is not TensorFlow's".
+        parts: The changes, place by place; reports describe the first change of each part.
+        advice: What to do if it is proven; or a function that says so, given the changes that are needed.
+        mapping_entry: An entry for `modules` in the mapping that would make tfpt check the layer.
     """
 
     kind: str
@@ -57,27 +57,27 @@ class Hypothesis:
     cause: str
     parts: tuple[tuple[Change, ...], ...]
     advice: str | Callable[[tuple[Change, ...]], str]
-    stated: str = ""
+    mapping_entry: str = ""
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All of it at once."""
+        """The changes of all parts."""
         return tuple(change for part in self.parts for change in part)
 
     @property
-    def told(self) -> str:
-        """What to do, of these changes and no others."""
+    def advice_text(self) -> str:
+        """What to do about these changes."""
         return self.advice if isinstance(self.advice, str) else self.advice(self.changes)
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two hypotheses about different places have in common."""
+        """Identifies the same hypothesis about different places."""
         return self.kind, self.value
 
 
 @contextmanager
 def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[None]:
-    """The model with these changes, until the block is left.
+    """Apply changes to the model within a `with` block.
 
     Example:
         >>> norm = nn.BatchNorm2d(3, eps=1e-5)
@@ -93,13 +93,13 @@ def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[None]:
             if change.put is not None:
                 stack.enter_context(change.put())
         if answers:
-            stack.enter_context(watching_calls(model, answer=answers))
+            stack.enter_context(intercepting_calls(model, answer=answers))
         yield
 
 
 @contextmanager
 def attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
-    """A module with another value of an attribute."""
+    """Set an attribute of a module within a `with` block."""
     before = getattr(module, name)
     setattr(module, name, value)
     try:
@@ -110,9 +110,9 @@ def attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def values(*pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
-    """Parameters or buffers with other values; each pair holds one and its values."""
+    """Replace the values of parameters or buffers; each pair is a tensor and its new values."""
     before = [tensor.data for tensor, _ in pairs]
-    # A copy: a batch norm in training mode moves its statistics in place, and the values may be another's.
+    # Copied because a batch norm in training mode updates its statistics in place, and the values may be shared.
     copies = [other.clone() for _, other in pairs]
     try:
         for (tensor, _), other in zip(pairs, copies, strict=True):
@@ -124,16 +124,16 @@ def values(*pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def moved(tensor: Tensor, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """A parameter or buffer with what a function makes of its values."""
+def mapped_values(tensor: Tensor, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace the values of a parameter or buffer by a function of them."""
     with values((tensor, function(tensor.data))):
         yield
 
 
 @contextmanager
 def forward(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
-    """A module that computes another function; its hooks still see the result."""
-    # In the instance, where it hides the class's method.
+    """Replace what a module computes; its hooks still see the result."""
+    # Set on the instance, where it shadows the method of the class.
     before = module.__dict__.get("forward")
     module.__dict__["forward"] = function
     try:

@@ -1,4 +1,4 @@
-"""What a diagnosis tells: why an endpoint departs, where, and what proves it."""
+"""The result of a diagnosis: why an endpoint departs, where, and what proves it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from tfpt.verification.diagnosis.evidence import Sign
 
 @dataclass(frozen=True)
 class Place:
-    """One module that is otherwise than TensorFlow's.
+    """One place in the model that does not do what TensorFlow does.
 
     Attributes:
-        kind: The sort of mistake.
-        path: The module; empty for the model as a whole, or its input.
-        has: What it has or does.
-        had: What makes the endpoint agree.
-        row: Where the mapping states how it must behave, or writes its weights; empty where it does not.
+        kind: The kind of mistake.
+        path: The module; empty for the model as a whole or its input.
+        actual: What it has or does (`has` in JSON).
+        expected: What makes the endpoint agree (`had` in JSON).
+        row: Where the mapping says how it must behave, or writes its weights; empty if it does neither.
     """
 
     kind: str
     path: str
-    has: str
-    had: str
+    actual: str
+    expected: str
     row: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "path": self.path,
+            "has": self.actual,
+            "had": self.expected,
+            "row": self.row,
+        }
 
 
 @dataclass(frozen=True)
@@ -34,16 +43,16 @@ class Diagnosis:
 
     Attributes:
         name, path: The endpoint.
-        proven: Whether doing it otherwise made the endpoint agree.
-        kinds: What sorts of mistake, of `tfpt.verification.diagnosis.search.KINDS`; empty without proof.
-        cause: In plain words.
-        places: Where, and what is there.
-        everywhere: Whether these are all such places of the model, beyond the endpoint.
-        rel, rel_after: The difference before and after, in proportion; infinite where it has none (another shape).
+        proven: Whether a change to the model made the endpoint agree.
+        kinds: The kinds of mistake, from `tfpt.verification.diagnosis.search.KINDS`; empty without proof.
+        cause: The cause in plain words.
+        places: Where the mistake is.
+        everywhere: Whether these are all places in the whole model with that mistake.
+        rel, rel_after: The relative difference before and after the change; infinite if the shapes differ.
         advice: What to do.
         signs: What the difference itself shows.
         suspects: Without proof: the usual causes, likeliest first.
-        trials: How many things were done otherwise.
+        trials: How many trials were run.
     """
 
     name: str
@@ -67,7 +76,7 @@ class Diagnosis:
             "proven": self.proven,
             "kinds": list(self.kinds),
             "cause": self.cause,
-            "places": [vars(place) for place in self.places],
+            "places": [place.to_json() for place in self.places],
             "everywhere": self.everywhere,
             "rel": _number(self.rel),
             "rel_after": _number(self.rel_after),
@@ -80,22 +89,22 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All causes that were found.
+    """All causes found.
 
     Attributes:
-        diagnoses: In network order, each with those before it put right.
-        mended: Whether every endpoint agrees once all of it is put right.
+        diagnoses: In network order, each was made with the causes before it repaired.
+        mended: Whether every endpoint agrees once all causes are repaired (`mended` in JSON).
         seconds: How long the search took.
     """
 
     diagnoses: tuple[Diagnosis, ...] = ()
-    mended: bool = False
+    repaired: bool = False
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "diagnoses": [diagnosis.to_json() for diagnosis in self.diagnoses],
-            "mended": self.mended,
+            "mended": self.repaired,
             "seconds": round(self.seconds, 3),
         }
 

@@ -1,8 +1,8 @@
-"""The trace of one run: which modules and functions worked between two endpoints, and on what."""
+"""The trace of one run: the modules and functions called between two endpoints; and the context it belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,59 +11,62 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tfpt.language import mapping as rows
 from tfpt.networks.endpoints import Inputs, watch
-from tfpt.verification.diagnosis.cache import Memory
-from tfpt.verification.diagnosis.calls import ACTIVATIONS, CONCATENATIONS, CallKey, watching_calls
+from tfpt.verification.diagnosis.cache import Cache
+from tfpt.verification.diagnosis.calls import ACTIVATIONS, CONCATENATIONS, CallKey, intercepting_calls
+from tfpt.verification.diagnosis.changes import Change, applied
+from tfpt.verification.replay import Replay, state_preserved
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Ran:
+class ModuleRun:
     """One run of a module.
 
     Attributes:
-        path: Where it stands.
-        module: It.
-        shape: Of its first input; empty where that is no tensor.
-        pad: The call of `pad` whose result it was given, if it was.
-        source: The module that made what it was given.
-        output: The shape of its result; empty where that is no tensor.
+        path: The module's path in the model.
+        module: The module itself.
+        shape: The shape of its first input; empty if that is not a tensor.
+        pad: The call of `pad` whose result is its input, if there is one.
+        source: The module that produced its input.
+        output: The shape of its result; empty if that is not a tensor.
         leaf: Whether it has no children.
     """
 
     path: str
     module: nn.Module
     shape: Shape
-    pad: Called | None
+    pad: FunctionCall | None
     source: str
     output: Shape
     leaf: bool
 
 
 @dataclass(frozen=True)
-class Called:
+class FunctionCall:
     """One call of a torch function.
 
     Attributes:
-        key: The module that made it, the function, and how many of that name before it.
-        args, kwargs: Its arguments; for tensors their shapes stand in.
-        shape: Of its first tensor.
-        pad: The call of `pad` whose result it was given, if it was.
-        sources, shapes: For each of its tensors the module that made it, and its shape.
+        key: The calling module, the function, and how many calls of that name preceded it in the module.
+        args, kwargs: Its arguments, with tensors replaced by their shapes.
+        shape: The shape of its first tensor.
+        pad: The call of `pad` whose result is its input, if there is one.
+        sources, shapes: For each of its tensors, the module that produced it, and its shape.
     """
 
     key: CallKey
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     shape: Shape
-    pad: Called | None
+    pad: FunctionCall | None
     sources: tuple[str, ...]
     shapes: tuple[Shape, ...]
 
     @property
     def name(self) -> str:
-        """The function."""
+        """The name of the function."""
         return self.key[1]
 
     @property
@@ -74,38 +77,38 @@ class Called:
 
 @dataclass(frozen=True)
 class Trace:
-    """What ran after one endpoint up to another.
+    """What ran after one endpoint, up to and including another.
 
     Attributes:
-        runs: The modules that began and ended there, in the order in which they ended.
-        calls: The followed functions.
-        activated: The modules on whose result an activation function was called, those before the span included.
-        from_start: Whether nothing ran before.
-        pieces: The concatenation whose result left the span, if one did.
-        memory: What ran before, to be taken from memory by trials.
-        output: What the run ended with.
+        runs: The modules that started and finished in this span, in the order in which they finished.
+        calls: The calls of tracked functions.
+        activated: The modules to whose result an activation function was applied, including those before the span.
+        from_start: Whether the span starts at the model's input.
+        concatenation: The concatenation whose result is the output, if there is one.
+        cache: The results of what ran before the span, which trials reuse.
+        output: The output of the last endpoint.
     """
 
-    runs: tuple[Ran, ...]
-    calls: tuple[Called, ...]
+    runs: tuple[ModuleRun, ...]
+    calls: tuple[FunctionCall, ...]
     activated: frozenset[str]
     from_start: bool
-    pieces: Called | None
-    memory: Memory
+    concatenation: FunctionCall | None
+    cache: Cache
     output: Tensor
 
-    def leaves(self) -> list[Ran]:
-        """The modules without children, each once."""
+    def leaves(self) -> list[ModuleRun]:
+        """The modules without children, each listed once."""
         return list({run.path: run for run in self.runs if run.leaf}.values())
 
-    def outside(self, names: frozenset[str], within: Callable[[nn.Module], bool]) -> list[Called]:
-        """Calls of these functions that no module of a kind makes for itself."""
+    def outside(self, names: frozenset[str], within: Callable[[nn.Module], bool]) -> list[FunctionCall]:
+        """CallInterceptor of these functions that no module of a kind makes for itself."""
         owners = {run.path for run in self.runs if within(run.module)}
         return [call for call in self.calls if call.name in names and call.path not in owners]
 
 
 def trace(model: nn.Module, inputs: Inputs, path: str, previous: str | None) -> Trace:
-    """Run a model up to the module at `path` and tell what ran after the one at `previous`.
+    """Run a model up to the module at `path`, and record what ran after the module at `previous`.
 
     Example:
         >>> model = nn.Sequential(nn.Conv1d(2, 3, 1), nn.ReLU(), nn.Conv1d(3, 5, 1), nn.ReLU())
@@ -115,7 +118,7 @@ def trace(model: nn.Module, inputs: Inputs, path: str, previous: str | None) -> 
     """
     recorder = _Recorder(model, previous)
     with ExitStack() as stack:
-        stack.enter_context(watching_calls(model, recorder.call))
+        stack.enter_context(intercepting_calls(model, recorder.call))
         for name, module in model.named_modules():
             stack.callback(module.register_forward_pre_hook(recorder.entering(name)).remove)
             stack.callback(module.register_forward_hook(recorder.leaving(name)).remove)
@@ -123,44 +126,76 @@ def trace(model: nn.Module, inputs: Inputs, path: str, previous: str | None) -> 
     return recorder.result()
 
 
+@dataclass(frozen=True)
+class Context:
+    """What hypotheses are derived from: a model, its mapping, and the span before the endpoint that departs.
+
+    Attributes:
+        model: The model.
+        inputs: Its inputs.
+        mapping: The mapping that it was loaded with.
+        path: The module whose output is the endpoint.
+        trace: What ran from the previous endpoint up to this one.
+        agreeing: Branches whose part of the endpoint agrees: the cause is not in them.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    mapping: rows.Mapping
+    path: str
+    trace: Trace
+    agreeing: tuple[str, ...] = ()
+
+
+def context_at(
+    replay: Replay, mapping: rows.Mapping, path: str, previous: str | None, repairs: Sequence[Change] = ()
+) -> Context:
+    """Trace the model, with the repairs made so far, from the module at `previous` to the one at `path`."""
+    with state_preserved(replay.model), applied(replay.model, repairs):
+        found = trace(replay.model, replay.inputs, path, previous)
+    return Context(replay.model, replay.inputs, mapping, path, found)
+
+
 @dataclass
 class _Frame:
+    """A module that is running; `in_span` if it started after the previous endpoint."""
+
     path: str
-    started: bool
-    first: Any = None
-    pad: Called | None = None
+    in_span: bool
+    shape: Shape = ()
+    pad: FunctionCall | None = None
     source: str = ""
 
 
 @dataclass
 class _Recorder:
-    """Collects what runs, from the moment on when the previous endpoint is there."""
+    """Collects what runs once the previous endpoint has been computed."""
 
     model: nn.Module
     previous: str | None
-    begun: bool = False
+    in_span: bool = False
     frames: list[_Frame] = field(default_factory=list)
-    runs: list[Ran] = field(default_factory=list)
-    calls: list[Called] = field(default_factory=list)
+    runs: list[ModuleRun] = field(default_factory=list)
+    calls: list[FunctionCall] = field(default_factory=list)
     activated: set[str] = field(default_factory=set)
-    pieces: Called | None = None
-    memory: Memory = field(default_factory=Memory)
+    concatenation: FunctionCall | None = None
+    cache: Cache = field(default_factory=Cache)
 
     def __post_init__(self) -> None:
-        self.begun = self.previous is None
-        # By the object and not by its values; an entry goes when the tensor does.
-        self.made_by: Any = WeakIdKeyDictionary()
+        self.in_span = self.previous is None
+        # Keyed by identity; an entry disappears with its tensor.
+        self.source_of: Any = WeakIdKeyDictionary()
         self.call_of: Any = WeakIdKeyDictionary()
         self.output: Tensor
 
     def entering(self, path: str) -> Callable[[nn.Module, Any], None]:
         def enter(_module: nn.Module, args: Any) -> None:
             first = next((value for value in args if isinstance(value, Tensor)), None)
-            frame = _Frame(path, self.begun, None if first is None else tuple(first.shape))
+            frame = _Frame(path, self.in_span, () if first is None else tuple(first.shape))
             if first is not None:
                 frame.pad, frame.source = self._pad(first), self._source(first)
             self.frames.append(frame)
-            self.memory.enter(path)
+            self.cache.enter(path)
 
         return enter
 
@@ -169,13 +204,13 @@ class _Recorder:
             frame = self.frames.pop()
             shape = tuple(output.shape) if isinstance(output, Tensor) else ()
             if isinstance(output, Tensor):
-                self.made_by[output] = path
-            if self.begun and frame.started:
+                self.source_of[output] = path
+            if self.in_span and frame.in_span:
                 leaf = next(module.children(), None) is None
-                self.runs.append(Ran(path, module, frame.first or (), frame.pad, frame.source, shape, leaf))
-            self.memory.leave(path, output, keep=not self.begun)
+                self.runs.append(ModuleRun(path, module, frame.shape, frame.pad, frame.source, shape, leaf))
+            self.cache.leave(path, output, keep=not self.in_span)
             if path == self.previous:
-                self.begun = True
+                self.in_span = True
 
         return leave
 
@@ -185,7 +220,7 @@ class _Recorder:
         tensors = _tensors(args, kwargs)
         first = tensors[0] if tensors else None
         sources = tuple(self._source(tensor) for tensor in tensors)
-        called = Called(
+        called = FunctionCall(
             key,
             tuple(_described(value) for value in args),
             {name: _described(value) for name, value in kwargs.items()},
@@ -196,38 +231,38 @@ class _Recorder:
         )
         if called.name in ACTIVATIONS and sources:
             self.activated.add(sources[0])
-        if self.begun:
+        if self.in_span:
             self.calls.append(called)
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             self.call_of[result] = called
-            self.made_by[result] = key[0]
+            self.source_of[result] = key[0]
         return result
 
     def finish(self, output: Tensor) -> None:
         self.output = output
         last = self.call_of.get(output)
         if last is not None and last.name in CONCATENATIONS:
-            self.pieces = last
+            self.concatenation = last
 
     def result(self) -> Trace:
-        self.memory.close()
+        self.cache.close()
         return Trace(
             tuple(self.runs),
             tuple(self.calls),
             frozenset(self.activated),
             self.previous is None,
-            self.pieces,
-            self.memory,
+            self.concatenation,
+            self.cache,
             self.output,
         )
 
-    def _pad(self, tensor: Tensor) -> Called | None:
+    def _pad(self, tensor: Tensor) -> FunctionCall | None:
         found = self.call_of.get(tensor)
         return found if found is not None and found.name == "pad" else None
 
     def _source(self, tensor: Tensor) -> str:
-        return str(self.made_by.get(tensor, ""))
+        return str(self.source_of.get(tensor, ""))
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -241,7 +276,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
 
 
 def _described(value: Any) -> Any:
-    """An argument without the values of tensors, which a trace must not keep alive."""
+    """An argument with tensors replaced by their shapes, so that a trace does not keep them alive."""
     if isinstance(value, Tensor):
         return torch.Size(value.shape)
     if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
