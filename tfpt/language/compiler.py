@@ -11,7 +11,6 @@ from tfpt.errors import MappingError
 from tfpt.io import limits
 from tfpt.language.mapping import Behavior, Ema, Endpoint, Ignore, Row, RowSet
 from tfpt.language.referenced_files import file_beside
-from tfpt.language.row_operations import transform_of
 from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
 from tfpt.language.templates import (
     PT_SEPARATOR,
@@ -25,7 +24,10 @@ from tfpt.language.templates import (
 )
 from tfpt.language.tree import Node, Position
 from tfpt.nearest import nearest
+from tfpt.operations.concat import Concat, Split
 from tfpt.operations.layout import Layout
+from tfpt.operations.stack import Stack, Unstack
+from tfpt.operations.transform import Transform
 
 
 class Compiler:
@@ -239,7 +241,7 @@ class Compiler:
             return Row(
                 tf=tf,
                 pt=pt,
-                transform=transform_of(entry, layout, tf, index),
+                transform=_transform(entry, layout, tf, index),
                 position=position,
                 scope=scope_position,
                 index=index,
@@ -323,6 +325,49 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
             got=f"{tf[0].text} → {pt[0].text}",
         )
     return name
+
+
+def _transform(entry: RowEntry, layout: Layout | None, tf: Sequence[Template], index: str) -> Transform:
+    """The operations of a row that reads variables; `index` is the field that only one side has, if any."""
+    gathers = bool(index) and any(index in template.fields for template in tf)
+    transform = Transform(
+        join=_join(entry, index, len(tf), gathers=gathers),
+        slices=tuple(entry.slice.values()),
+        layout=layout,
+        reorder=entry.reorder,
+        scale=entry.scale,
+        add=entry.add,
+        pad=entry.pad,
+        zero=entry.zero,
+        split=_split(entry, index, distributes=bool(index) and not gathers),
+    )
+    transform.check()
+    return transform
+
+
+def _join(entry: RowEntry, index: str, names: int, *, gathers: bool) -> Stack | Concat | None:
+    if gathers and names > 1:
+        raise MappingError(f"the index {{{index}}} already stacks variables, so tf: can only have one name")
+    several = gathers or names > 1
+    if entry.concat and not several:
+        raise MappingError("concat: needs several names under tf:", got=", ".join(entry.tf or []))
+    return entry.concat or (Stack() if several else None)
+
+
+def _split(entry: RowEntry, index: str, *, distributes: bool) -> Split | Unstack | None:
+    if distributes and (len(entry.pt) > 1 or entry.split):
+        raise MappingError(
+            f"the index {{{index}}} already splits the variable, so pt: can only have one name"
+        )
+    if entry.split and len(entry.pt) < 2:
+        raise MappingError("split: needs several names under pt:", got=", ".join(entry.pt))
+    if entry.split and entry.split.sizes and len(entry.split.sizes) != len(entry.pt):
+        raise MappingError(
+            "split: needs one size for each name under pt:",
+            expected=f"{len(entry.pt)} sizes",
+            got=str(list(entry.split.sizes)),
+        )
+    return entry.split or (Unstack() if distributes or len(entry.pt) > 1 else None)
 
 
 def _spell(fields: frozenset[str]) -> str:

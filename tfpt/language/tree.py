@@ -74,6 +74,13 @@ class Node:
             return 1 + sum(child.size() for child in children)
         return 1
 
+    def at(self, path: Sequence[int | str]) -> Node:
+        """The node at `path`, which must exist."""
+        node = self
+        for step in path:
+            node = node.value[step]
+        return node
+
     def locate(self, path: Sequence[int | str], *, key: bool = False) -> Position:
         """The position of the value (or, with `key`, of the last key) at `path`, or of its nearest ancestor."""
         node, found = self, self.position

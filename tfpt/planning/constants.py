@@ -38,7 +38,7 @@ def _stated(transform: Transform, written: str) -> dict[str, tuple[float, ...]]:
     # What is scaled and then cut to an integer need not be scaled by one.
     scales = scale is not None and not is_integer(written)
     return {
-        "scale": (scale.numerator / scale.denominator,) if scale is not None and scales else (),
-        "add": () if add is None else add.values,
+        "scale": (scale.number,) if scale is not None and scales else (),
+        "add": () if add is None else add.numbers,
         "pad": () if pad is None else (pad.value,),
     }
