@@ -12,7 +12,7 @@ from tfpt.errors import MappingError
 from tfpt.io.limits import MAPPING_CHAIN
 from tfpt.language.configuration import read_config
 from tfpt.language.loader import bundled_mappings, find_mapping, load_mapping
-from tfpt.language.mapping import Mapping
+from tfpt.language.mapping import Copy, Fill, Keep, Mapping
 
 Load = Callable[..., Mapping]
 
@@ -55,9 +55,7 @@ def test_the_flow_stream_is_the_rgb_stream_under_another_scope() -> None:
     rgb, flow = load_mapping("i3d_rgb"), load_mapping("i3d_flow")
     assert flow.model.kwargs == {"in_channels": 2, "num_classes": 400}
     for first, second in zip(rgb.alternatives[0].rows, flow.alternatives[0].rows, strict=True):
-        assert [t.text.removeprefix("RGB/") for t in first.tf] == [
-            t.text.removeprefix("Flow/") for t in second.tf
-        ]
+        assert str(first).replace("RGB/", "Flow/") == str(second)
         assert first.pt == second.pt
 
 
@@ -327,7 +325,7 @@ scopes:
 """
     error = refused(load, text)
     assert (error.what, error.where) == ("{i} stands on one side of the row only", "m.yaml:5:9")
-    assert error.hint == "the row stands in the scope at m.yaml:7"
+    assert error.hint == "the row is in the scope at m.yaml:7"
     assert error.causes == ()
 
 
@@ -409,7 +407,11 @@ def test_numbers_beyond_float64_are_refused_where_they_stand(load: Load, key: st
 
 def test_infinity_and_nan_may_fill_what_has_them(load: Load) -> None:
     text = "version: 1\nweights: [{pt: a, fill: .inf}, {pt: b, fill: -.inf}, {pt: c, fill: nan}]"
-    assert [str(row.fill) for row in load(text).alternatives[0].rows] == ["inf", "-inf", "nan"]
+    assert [str(row.value) for row in load(text).alternatives[0].rows if isinstance(row, Fill)] == [
+        "inf",
+        "-inf",
+        "nan",
+    ]
 
 
 # -- what a mapping says ------------------------------------------------------------------------------
@@ -437,7 +439,14 @@ weights: [{tf: x, pt: y}, {tf: /z, pt: z}]
         "z → z",
     ]
     assert [entry.tf.text for entry in below.ignore] == ["a/b/{p...}/m", "step"]
-    assert [row.tf[0].text for row in root.rows] == ["c/w", "shared", "d/w", "shared", "x", "z"]
+    assert [row.tf[0].text for row in root.rows if isinstance(row, Copy)] == [
+        "c/w",
+        "shared",
+        "d/w",
+        "shared",
+        "x",
+        "z",
+    ]
 
 
 def test_parameters_reach_templates_and_layouts(load: Load) -> None:
@@ -573,3 +582,35 @@ def test_the_labels_are_the_published_ones(shared):
         expected = (shared / "real/i3d/labels" / published).read_text().split("\n")
         found = load_mapping("i3d_rgb").labels.with_name(name).read_text().split("\n")
         assert found == [line.strip() for line in expected]
+
+
+def test_a_row_is_of_one_of_three_kinds(load: Load) -> None:
+    text = """
+version: 1
+weights:
+  - {tf: a, pt: b, tied: true, fallback: true}
+  - {pt: c, fill: 0.5, like: b, dtype: float16}
+  - {pt: d, fill: false, shape: [2, 3]}
+  - {pt: e, keep: true, optional: true, overrides: true}
+"""
+    copy, like, shaped, keep = load(text).alternatives[0].rows
+    assert isinstance(copy, Copy)
+    assert (copy.tied, copy.fallback, copy.optional, copy.splits, copy.stacks) == (
+        True,
+        True,
+        False,
+        False,
+        False,
+    )
+    assert isinstance(like, Fill)
+    assert (like.value, str(like.like), like.shape, like.dtype) == (0.5, "b", None, "float16")
+    assert isinstance(shaped, Fill)
+    assert (shaped.value, shaped.like, shaped.shape) == (False, None, (2, 3))
+    assert isinstance(keep, Keep)
+    assert (keep.optional, keep.overrides) == (True, True)
+    assert list(map(str, (copy, like, shaped, keep))) == [
+        "a → b",
+        "fill 0.5 → c",
+        "fill False → d",
+        "keep → e",
+    ]

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfpt.language.compiler import Compiler
+from tfpt.language.mapping import Copy
 from tfpt.language.schema import MappingEntry
 from tfpt.language.tree import parse_document
 from tfpt.operations.cast import CastError
@@ -34,6 +35,7 @@ def transform(row: str) -> Transform:
     compiler = Compiler(parse_document(text, "m.yaml"), entry)
     (found,) = compiler.alternatives()[0].rows
     compiler.finish()
+    assert isinstance(found, Copy)
     return found.transform
 
 

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.io import limits
-from tfpt.language.mapping import Behavior, Ema, Endpoint, Ignore, Row, RowSet
+from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
 from tfpt.language.templates import (
@@ -238,26 +239,26 @@ class Compiler:
             pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
             index = _index_field(tf, pt, like_template)
             layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
-            return Row(
-                tf=tf,
-                pt=pt,
-                transform=_transform(entry, layout, tf, index),
-                position=position,
-                scope=scope_position,
-                index=index,
-                dtype=entry.dtype,
-                fill=entry.fill,
-                like=like_template,
-                shape=None if entry.shape is None else tuple(entry.shape),
-                keep=entry.keep,
-                optional=entry.optional or (scope is not None and scope.optional),
-                overrides=entry.overrides or (scope is not None and scope.overrides),
-                tied=entry.tied,
-                fallback=entry.fallback,
-            )
+            common: dict[str, Any] = {
+                "pt": pt,
+                "position": position,
+                "scope": scope_position,
+                "dtype": entry.dtype,
+                "optional": entry.optional or (scope is not None and scope.optional),
+                "overrides": entry.overrides or (scope is not None and scope.overrides),
+                "fallback": entry.fallback,
+            }
+            if tf:
+                transform = _transform(entry, layout, tf, index)
+                return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
+            if entry.keep:
+                return Keep(**common)
+            shape = None if entry.shape is None else tuple(entry.shape)
+            assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
+            return Fill(value=entry.fill, like=like_template, shape=shape, **common)
         except MappingError as mistake:
             if scope_position is not None and mistake.hint is None:
-                mistake.hint = f"the row stands in the scope at {scope_position.row}"
+                mistake.hint = f"the row is in the scope at {scope_position.row}"
             self._add(mistake, position)
             return None
 

@@ -67,7 +67,8 @@ class Slice(AxisOperation):
     def apply(self, arrays: Sequence[np.ndarray], inputs: Sequence[Axes]) -> list[np.ndarray]:
         (array,) = arrays
         whole = [slice(None)] * position(inputs[0], self.axis)
-        return [array[tuple([*whole, slice(self.start, self.stop, self.step)])]]
+        index = (*whole, slice(self.start, self.stop, self.step))
+        return [array[index]]
 
     def inverse(self, inputs: Sequence[Axes], dtype: str | None = None) -> Operation | Irreversible:
         size = dict(inputs[0])[self.axis]

@@ -37,7 +37,8 @@ class Zero(AxisOperation):
 
     def apply(self, arrays: Sequence[np.ndarray], inputs: Sequence[Axes]) -> list[np.ndarray]:
         (array,) = arrays
-        array[(slice(None),) * position(inputs[0], self.axis) + (self.at,)] = 0
+        index: tuple[slice | int, ...] = (*[slice(None)] * position(inputs[0], self.axis), self.at)
+        array[index] = 0
         return [array]
 
     def inverse(self, inputs: Sequence[Axes], dtype: str | None = None) -> Irreversible:

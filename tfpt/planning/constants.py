@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfpt.language.mapping import Copy, Fill
 from tfpt.operations.casting import holds
 from tfpt.operations.transform import Transform
 from tfpt.planning.findings import Finding
@@ -15,7 +16,11 @@ def unheld_constants(instance: Instance, name: str, written: str) -> list[Findin
     Rounding is none: 0.1 is written in float16. Infinite, NaN, cut off or wrapped round is.
     """
     row = instance.row
-    stated = {"fill": () if row.fill is None else (row.fill,), **_stated(row.transform, written)}
+    stated: dict[str, tuple[float, ...]] = {}
+    if isinstance(row, Fill):
+        stated = {"fill": (row.value,)}
+    elif isinstance(row, Copy):
+        stated = _stated(row.transform, written)
     return [
         Finding(
             "dtype",

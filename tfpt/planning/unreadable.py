@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tfpt.language.mapping import Ema, RowSet
+from tfpt.language.mapping import Copy, Ema, RowSet
 from tfpt.language.templates import TF_SEPARATOR, join
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
@@ -61,7 +61,7 @@ def unreadable(
 def _held(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
     """Which of the variables that an instance wants the file holds all the same."""
     found = [name for name in instance.absent if name in skipped]
-    for template in instance.row.tf:
+    for template in instance.row.tf if isinstance(instance.row, Copy) else ():
         if template.renders:
             continue
         # A field that carries nothing: the name could not be written from the parameter's.
