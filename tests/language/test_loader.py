@@ -276,9 +276,9 @@ def test_what_the_schema_refuses_stands_at_its_line_and_column(load: Load, text:
             'tf: a, pt: [b, c], layout: "i o -> (i o)"',
             "the right side of the layout must begin with the axis to split on",
         ),
-        ('tf: "a/{x}", pt: b', "{x} stands on one side of the row only"),
-        ('tf: "a/{x}", pt: "b.{y}"', "{x}, {y} stands on one side of the row only"),
-        ('tf: "a/{i:int}/{j:int}", pt: b', "{i}, {j} stands on one side of the row only"),
+        ('tf: "a/{x}", pt: b', "{x} is on one side of the row only"),
+        ('tf: "a/{x}", pt: "b.{y}"', "{x}, {y} is on one side of the row only"),
+        ('tf: "a/{i:int}/{j:int}", pt: b', "{i}, {j} is on one side of the row only"),
         ('tf: ["a/{x}", b], pt: "b.{x}"', "the names of one side of a row must have the same fields"),
         (
             'tf: ["a{i:int}", "b{i}"], pt: b',
@@ -289,7 +289,7 @@ def test_what_the_schema_refuses_stands_at_its_line_and_column(load: Load, text:
             "the index {i} already splits the variable, so pt: can only have one name",
         ),
         ('tf: "a/{_}", pt: "b.{_}"', "{_} carries nothing, so no name can be written from it"),
-        ('pt: "b.{x}", fill: 1, like: "c.{y}"', "like: has a field that pt: has not"),
+        ('pt: "b.{x}", fill: 1, like: "c.{y}"', "like: has a field that pt: does not have"),
         ('tf: "a/{i:int", pt: b', "a { without its }"),
     ],
 )
@@ -324,7 +324,7 @@ scopes:
   - {tf: "z_{i}", pt: z, layer: l}
 """
     error = refused(load, text)
-    assert (error.what, error.where) == ("{i} stands on one side of the row only", "m.yaml:5:9")
+    assert (error.what, error.where) == ("{i} is on one side of the row only", "m.yaml:5:9")
     assert error.hint == "the row is in the scope at m.yaml:7"
     assert error.causes == ()
 

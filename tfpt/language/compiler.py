@@ -276,7 +276,7 @@ class Compiler:
             return None
 
     def _add(self, mistake: MappingError, position: Position) -> None:
-        # A row in a layer is compiled once for each scope: its mistake is told once.
+        # A row in a layer is compiled once for each scope: its mistake is reported once.
         mistake.where = str(position)
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
 
@@ -293,7 +293,7 @@ def _absolute(name: str, scope: str) -> str:
 
 
 def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template | None) -> str:
-    """The one field that stands on one side only, which must be a number."""
+    """The one field that only one side has, which must be a number."""
     for side in (tf, pt):
         for template in side[1:]:
             if template.fields != side[0].fields:
@@ -310,7 +310,9 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
                 got=template.text,
             )
     if like is not None and like.fields - pt[0].fields:
-        raise MappingError("like: has a field that pt: has not", expected=_spell(pt[0].fields), got=like.text)
+        raise MappingError(
+            "like: has a field that pt: does not have", expected=_spell(pt[0].fields), got=like.text
+        )
     if not tf:
         return ""
     lonely = tf[0].fields ^ pt[0].fields
@@ -321,7 +323,7 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
     numbers = {part.name for part in template.parts if isinstance(part, Field) and part.is_number}
     if len(lonely) > 1 or name not in numbers:
         raise MappingError(
-            f"{_spell(lonely)} stands on one side of the row only",
+            f"{_spell(lonely)} is on one side of the row only",
             expected="the same fields on both sides, or one number, as in {i:int}, along which tensors are stacked",
             got=f"{tf[0].text} → {pt[0].text}",
         )

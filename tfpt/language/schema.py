@@ -100,7 +100,7 @@ class RowEntry(_Strict):
 
 
 class LayerEntry(_Strict):
-    """What one layer holds, and how it behaves."""
+    """The weights of one layer, and how it behaves."""
 
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
@@ -108,7 +108,7 @@ class LayerEntry(_Strict):
 
 
 class ScopeEntry(_Strict):
-    """Where a layer stands on both sides; `optional` and `overrides` hold for all its rows."""
+    """Where a layer is used, on both sides; `optional` and `overrides` apply to all its rows."""
 
     tf: str
     pt: str
