@@ -157,8 +157,8 @@ def test_what_one_template_says_of_a_field_holds_for_its_siblings(
         ("{x:}", "a word of a choice is empty"),
         ("{x:a||b}", "a word of a choice is empty"),
         ("{x:a=|b=c}", "a word of a choice is empty"),
-        ("{x:a|a}", "a word of a choice stands twice"),
-        ("{x:a=c|b=c}", "a word of a choice stands twice"),
+        ("{x:a|a}", "a word of a choice is repeated"),
+        ("{x:a=c|b=c}", "a word of a choice is repeated"),
     ],
 )
 def test_a_template_that_cannot_be_read_says_what_and_shows_itself(text: str, what: str) -> None:

@@ -61,14 +61,14 @@ def test_the_plain_value_is_what_yaml_says() -> None:
         ("a: 1\nb: {c} d}", "the file is not YAML: did not find expected key", "m.yaml:2:8"),
         ("a: 1\n---\nb: 2", "the file is not YAML: but found another document", "m.yaml:2:1"),
         ("a: *nope", "the file is not YAML: found undefined alias", "m.yaml:1:4"),
-        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice", "m.yaml:3:1"),
+        ("a: 1\nb: 2\na: 3", "duplicate key 'a'", "m.yaml:3:1"),
         ("? [a]\n: 1", "a key must be a plain word", "m.yaml:1:3"),
         ("a: 2024-13-01", "a value cannot be read", "m.yaml:1:4"),
         ("a: !!int x", "a value cannot be read", "m.yaml:1:4"),
         ("b: 1\na: " + "1" * 5000, "a value cannot be read", "m.yaml:2:4"),
         ("a: !mine b", "the tag !mine is not allowed in a mapping", "m.yaml:1:4"),
         ("a: =", "the tag tag:yaml.org,2002:value is not allowed in a mapping", "m.yaml:1:4"),
-        ("a: &x [1, *x]", "an alias stands inside what it repeats", "m.yaml:1:4"),
+        ("a: &x [1, *x]", "an alias is inside the value that it repeats", "m.yaml:1:4"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_what_and_where(text: str, what: str, where: str) -> None:

@@ -94,15 +94,15 @@ def test_any_slice_has_a_size_that_fits_and_it_is_the_smallest(data: st.DataObje
     if fitting:
         assert source_shapes(row, [(3, size)], 1) == [(fitting[0], 3)]
     else:
-        with pytest.raises(LayoutError, match="no size of axis v becomes the parameter's"):
+        with pytest.raises(LayoutError, match="no size of axis v gives that of the parameter"):
             source_shapes(row, [(3, size)], 1)
 
 
 @pytest.mark.parametrize(
     ("row", "written", "count", "what"),
     [
-        ('tf: a, pt: b, layout: "(h w) -> h w", slice: {h: "0:2"}', [(3, 5)], 1, "no size of axis h becomes"),
-        ('tf: a, pt: b, layout: "i o -> (i o)"', [(15,)], 1, "the sizes of i and o cannot be told"),
+        ('tf: a, pt: b, layout: "(h w) -> h w", slice: {h: "0:2"}', [(3, 5)], 1, "no size of axis h gives"),
+        ('tf: a, pt: b, layout: "i o -> (i o)"', [(15,)], 1, "the sizes of i and o do not follow"),
         ('tf: [a, b], pt: c, layout: "n i -> n i"', [(3, 5)], 2, "the axis (n) does not have the size"),
         ("tf: [a, b], pt: c", [(3, 5)], 2, "the row does not stack as many variables"),
         (
@@ -111,7 +111,7 @@ def test_any_slice_has_a_size_that_fits_and_it_is_the_smallest(data: st.DataObje
             3,
             "3 variables cannot be joined",
         ),
-        ('tf: a, pt: b, layout: "v -> v", pad: {axis: v, to: 7}', [(5,)], 1, "no size of axis v becomes"),
+        ('tf: a, pt: b, layout: "v -> v", pad: {axis: v, to: 7}', [(5,)], 1, "no size of axis v gives"),
     ],
 )
 def test_what_no_variable_fits_is_refused(

@@ -154,17 +154,17 @@ def test_the_shape_of_the_variable_follows_from_that_of_the_parameter(
     [
         ("i o", {}, "a layout has two sides", "i o -> o i"),
         ("a -> b -> c", {}, "a layout has two sides", "i o -> o i"),
-        ("i o -> o", {}, "the axis 'i' stands only on the left, so its values would be lost", "every axis"),
+        ("i o -> o", {}, "the axis 'i' is only on the left, so its values would be lost", "every axis"),
         (
             "i -> i o",
             {},
-            "the axis 'o' stands only on the right and has no size",
+            "the axis 'o' is only on the right and has no size",
             "one of i, or axes: {o: …}",
         ),
-        ("i -> ... i", {}, "the right side has ... and the left side has not", None),
+        ("i -> ... i", {}, "the right side has ... but the left side does not", None),
         ("i o -> o i", {"t": 3}, "axes: names 't', which the layout does not have", "one of i, o"),
         ("i 3 -> 3 i", {}, "a size in a layout needs a name", "a letter, with its size in axes:"),
-        ("(... i) o -> o i", {}, "... may not stand in parentheses", None),
+        ("(... i) o -> o i", {}, "... is not allowed in parentheses", None),
     ],
 )
 def test_a_pattern_that_makes_no_sense_says_why(
@@ -233,7 +233,7 @@ def test_what_einops_cannot_read_is_refused_with_its_reason(pattern: str) -> Non
             "(h w) o -> o h w",
             {},
             (6, 2),
-            "the sizes of h and w cannot be told from their product 6",
+            "the sizes of h and w do not follow from their product 6",
             "axes: {h: …}",
             "(h w) o -> o h w",
         ),

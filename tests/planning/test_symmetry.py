@@ -12,8 +12,9 @@ import pytest
 from einops import rearrange
 
 from tfpt.operations.layout import Layout
+from tfpt.operations.slice import Slice
+from tfpt.operations.stack import Stack
 from tfpt.operations.transform import Transform
-from tfpt.operations.values import Slice
 from tfpt.planning import Plan
 from tfpt.planning.symmetry import exchangeable
 
@@ -62,16 +63,16 @@ def test_an_axis_along_which_values_are_repeated_does_not_count() -> None:
 
 
 def test_the_sizes_after_a_slice_count_too() -> None:
-    bound = Transform(layout=Layout.parse("n d -> n d"), slices=(Slice("n", 2, None, None),))
+    bound = Transform(layout=Layout.parse("n d -> n d"), slices=(Slice(axis="n", start=2),))
     assert exchangeable(bound.bind([(9, 7)])) == (("n", "d"),)
     assert exchangeable(bound.bind([(9, 5)])) == ()
 
 
 def test_a_stack_has_an_axis_of_its_own() -> None:
-    stack = Transform(layout=Layout.parse("n i o -> n o i"), join="stack")
+    stack = Transform(layout=Layout.parse("n i o -> n o i"), join=Stack())
     assert exchangeable(stack.bind([(3, 5)] * 3)) == (("n", "i"),)
-    assert exchangeable(Transform(join="stack").bind([(3, 5)] * 3)) == (("0", "1"),)
-    assert exchangeable(Transform(join="stack").bind([(3, 5)] * 2)) == ()
+    assert exchangeable(Transform(join=Stack()).bind([(3, 5)] * 3)) == (("0", "1"),)
+    assert exchangeable(Transform(join=Stack()).bind([(3, 5)] * 2)) == ()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfpt.errors import MappingError, ModelError, UntrustedError
-from tfpt.language.mapping import Mapping
+from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
@@ -137,7 +137,7 @@ def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> lis
     rows = {
         name: row.where
         for row in mapping.alternatives[0].rows
-        if row.keep
+        if isinstance(row, Keep)
         for template in row.pt
         for name, _ in names.matches(template)
     }

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfpt.errors import MappingError, SinkError
 from tfpt.execution.sinks.bundle import write_bundle
+from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
-from tfpt.language.mapping import Row
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template
 from tfpt.operations.inversion import source_shapes
 from tfpt.operations.layout import LayoutError
@@ -72,19 +72,19 @@ def _invert(
 ) -> dict[str, tuple[TensorSpec, TensorSpec]]:
     """Variable name → the variable, and the first parameter that it feeds."""
     parameters, nothing = NameIndex(targets, PT_SEPARATOR), NameIndex((), TF_SEPARATOR)
-    chosen: dict[str, Instance] = {}
+    chosen: dict[str, tuple[Copy, Instance]] = {}
     for row in mapping.alternatives[0].rows:
-        if not row.tf or row.tied or row.fallback:
+        if not isinstance(row, Copy) or row.tied or row.fallback:
             continue
         for instance in instances_of(row, nothing, {}, parameters):
             for name in instance.writes:
-                if name not in chosen or _openness(row) < _openness(chosen[name].row):
-                    chosen[name] = instance
+                if name not in chosen or _openness(row) < _openness(chosen[name][0]):
+                    chosen[name] = row, instance
     found: dict[str, tuple[TensorSpec, TensorSpec]] = {}
-    for instance in {id(instance): instance for instance in chosen.values()}.values():
+    for row, instance in {id(pair[1]): pair for pair in chosen.values()}.values():
         first = targets[instance.writes[0]]
-        for name, shape in _sources(instance, [targets[name] for name in instance.writes]).items():
-            found.setdefault(name, (TensorSpec(name, shape, _dtype(instance.row, first)), first))
+        for name, shape in _sources(row, instance, [targets[name] for name in instance.writes]).items():
+            found.setdefault(name, (TensorSpec(name, shape, _dtype(row, first)), first))
     return dict(sorted(found.items()))
 
 
@@ -93,14 +93,13 @@ def _openness(row: Row) -> int:
     return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
 
 
-def _dtype(row: Row, parameter: TensorSpec) -> str:
+def _dtype(row: Copy, parameter: TensorSpec) -> str:
     """Variables that are scaled or added to are floating-point, even if the parameter is not."""
     whole = is_integer(parameter.dtype) or parameter.dtype == "bool"
     return "float32" if row.transform.computes and whole else parameter.dtype
 
 
-def _sources(instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
-    row = instance.row
+def _sources(row: Copy, instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
     try:
         shapes = source_shapes(
             row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)

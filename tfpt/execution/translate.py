@@ -17,8 +17,8 @@ from tfpt.execution.sinks.sink import Sink
 from tfpt.formats.source import Source
 from tfpt.io.discarding import Discarding
 from tfpt.io.locations import name_of
+from tfpt.operations.cast import CastError
 from tfpt.operations.casting import Loss, cast, constant, loss
-from tfpt.operations.transform import CastError
 from tfpt.planning import Copy, Fill, Keep, Plan, PlanError, Step
 from tfpt.tensors import TensorSpec, dtype
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.io import limits
-from tfpt.language.mapping import Behavior, Ema, Endpoint, Ignore, Row, RowSet
+from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.referenced_files import file_beside
-from tfpt.language.row_operations import transform_of
 from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
 from tfpt.language.templates import (
     PT_SEPARATOR,
@@ -25,7 +25,10 @@ from tfpt.language.templates import (
 )
 from tfpt.language.tree import Node, Position
 from tfpt.nearest import nearest
+from tfpt.operations.concat import Concat, Split
 from tfpt.operations.layout import Layout
+from tfpt.operations.stack import Stack, Unstack
+from tfpt.operations.transform import Transform
 
 
 class Compiler:
@@ -236,26 +239,26 @@ class Compiler:
             pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
             index = _index_field(tf, pt, like_template)
             layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
-            return Row(
-                tf=tf,
-                pt=pt,
-                transform=transform_of(entry, layout, tf, index),
-                position=position,
-                scope=scope_position,
-                index=index,
-                dtype=entry.dtype,
-                fill=entry.fill,
-                like=like_template,
-                shape=None if entry.shape is None else tuple(entry.shape),
-                keep=entry.keep,
-                optional=entry.optional or (scope is not None and scope.optional),
-                overrides=entry.overrides or (scope is not None and scope.overrides),
-                tied=entry.tied,
-                fallback=entry.fallback,
-            )
+            common: dict[str, Any] = {
+                "pt": pt,
+                "position": position,
+                "scope": scope_position,
+                "dtype": entry.dtype,
+                "optional": entry.optional or (scope is not None and scope.optional),
+                "overrides": entry.overrides or (scope is not None and scope.overrides),
+                "fallback": entry.fallback,
+            }
+            if tf:
+                transform = _transform(entry, layout, tf, index)
+                return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
+            if entry.keep:
+                return Keep(**common)
+            shape = None if entry.shape is None else tuple(entry.shape)
+            assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
+            return Fill(value=entry.fill, like=like_template, shape=shape, **common)
         except MappingError as mistake:
             if scope_position is not None and mistake.hint is None:
-                mistake.hint = f"the row stands in the scope at {scope_position.row}"
+                mistake.hint = f"the row is in the scope at {scope_position.row}"
             self._add(mistake, position)
             return None
 
@@ -273,7 +276,7 @@ class Compiler:
             return None
 
     def _add(self, mistake: MappingError, position: Position) -> None:
-        # A row in a layer is compiled once for each scope: its mistake is told once.
+        # A row in a layer is compiled once for each scope: its mistake is reported once.
         mistake.where = str(position)
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
 
@@ -290,7 +293,7 @@ def _absolute(name: str, scope: str) -> str:
 
 
 def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template | None) -> str:
-    """The one field that stands on one side only, which must be a number."""
+    """The one field that only one side has, which must be a number."""
     for side in (tf, pt):
         for template in side[1:]:
             if template.fields != side[0].fields:
@@ -307,7 +310,9 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
                 got=template.text,
             )
     if like is not None and like.fields - pt[0].fields:
-        raise MappingError("like: has a field that pt: has not", expected=_spell(pt[0].fields), got=like.text)
+        raise MappingError(
+            "like: has a field that pt: does not have", expected=_spell(pt[0].fields), got=like.text
+        )
     if not tf:
         return ""
     lonely = tf[0].fields ^ pt[0].fields
@@ -318,11 +323,54 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
     numbers = {part.name for part in template.parts if isinstance(part, Field) and part.is_number}
     if len(lonely) > 1 or name not in numbers:
         raise MappingError(
-            f"{_spell(lonely)} stands on one side of the row only",
+            f"{_spell(lonely)} is on one side of the row only",
             expected="the same fields on both sides, or one number, as in {i:int}, along which tensors are stacked",
             got=f"{tf[0].text} → {pt[0].text}",
         )
     return name
+
+
+def _transform(entry: RowEntry, layout: Layout | None, tf: Sequence[Template], index: str) -> Transform:
+    """The operations of a row that reads variables; `index` is the field that only one side has, if any."""
+    gathers = bool(index) and any(index in template.fields for template in tf)
+    transform = Transform(
+        join=_join(entry, index, len(tf), gathers=gathers),
+        slices=tuple(entry.slice.values()),
+        layout=layout,
+        reorder=entry.reorder,
+        scale=entry.scale,
+        add=entry.add,
+        pad=entry.pad,
+        zero=entry.zero,
+        split=_split(entry, index, distributes=bool(index) and not gathers),
+    )
+    transform.check()
+    return transform
+
+
+def _join(entry: RowEntry, index: str, names: int, *, gathers: bool) -> Stack | Concat | None:
+    if gathers and names > 1:
+        raise MappingError(f"the index {{{index}}} already stacks variables, so tf: can only have one name")
+    several = gathers or names > 1
+    if entry.concat and not several:
+        raise MappingError("concat: needs several names under tf:", got=", ".join(entry.tf or []))
+    return entry.concat or (Stack() if several else None)
+
+
+def _split(entry: RowEntry, index: str, *, distributes: bool) -> Split | Unstack | None:
+    if distributes and (len(entry.pt) > 1 or entry.split):
+        raise MappingError(
+            f"the index {{{index}}} already splits the variable, so pt: can only have one name"
+        )
+    if entry.split and len(entry.pt) < 2:
+        raise MappingError("split: needs several names under pt:", got=", ".join(entry.pt))
+    if entry.split and entry.split.sizes and len(entry.split.sizes) != len(entry.pt):
+        raise MappingError(
+            "split: needs one size for each name under pt:",
+            expected=f"{len(entry.pt)} sizes",
+            got=str(list(entry.split.sizes)),
+        )
+    return entry.split or (Unstack() if distributes or len(entry.pt) > 1 else None)
 
 
 def _spell(fields: frozenset[str]) -> str:

@@ -124,7 +124,7 @@ def parse_field(inside: str, text: str) -> Field:
         )
     for side in (0, 1):
         if len({word[side] for word in words}) < len(words):
-            raise MappingError("a word of a choice stands twice", got=f"{{{inside}}} in {text}")
+            raise MappingError("a word of a choice is repeated", got=f"{{{inside}}} in {text}")
     return Field(name, "words", words=words)
 
 

@@ -205,9 +205,11 @@ def _mistake(tree: Node, details: Any) -> MappingError:
     if details["type"] == "missing":
         return MappingError(f"the key {loc[-1]!r} is missing", where=str(tree.locate(loc[:-1])))
     path = ".".join(str(step) for step in loc if not isinstance(step, int))
-    got = details.get("input")
+    # Operations keep their lists as tuples.
+    message = details["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
+    got = tree.at(loc).plain()
     return MappingError(
-        f"{path or 'the mapping'}: {details['msg'].removeprefix('Value error, ')}",
+        f"{path or 'the mapping'}: {message.replace('Tuple should', 'List should')}",
         where=str(tree.locate(loc)),
         got=None if isinstance(got, dict) else repr(got),
     )

@@ -1,7 +1,8 @@
-"""A mapping as the planner sees it: rows with compiled templates and transforms, and where each was written."""
+"""A compiled mapping: rows with their templates and transforms, and the position of each in its file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,39 +16,26 @@ from tfpt.operations.transform import Transform
 from tfpt.tensors import Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row at one scope: which variables become which parameters, and how.
+    """One row at one scope: a `Copy`, a `Fill` or a `Keep`.
 
     Attributes:
-        tf: Templates of whole variable names, the source's scope included; empty for `fill` and `keep`.
-        pt: Templates of parameter names.
-        transform: What happens to the values.
-        index: The field along which tensors are stacked (it stands on the TensorFlow side only) or taken apart
-            (on the PyTorch side only); empty for most rows.
+        pt: Templates of the parameters that it writes.
+        position: The position of the row.
+        scope: The position of the scope that the row's layer is used in.
         dtype: The dtype written; ``None`` for that of the parameter.
-        fill: The constant of a `fill` row.
-        like: The parameter whose shape a `fill` row takes.
-        shape: The shape that a `fill` row states.
-        keep: The parameter keeps what the model itself generates.
-        position: Where the row stands.
-        scope: Where the scope stands that put the row's layer in its place.
+        optional: Whether the row may match nothing.
+        overrides: Whether it wins over other rows that write the same parameter.
+        fallback: Whether it writes only what no other row writes.
     """
 
-    tf: tuple[Template, ...]
     pt: tuple[Template, ...]
-    transform: Transform
     position: Position
     scope: Position | None = None
-    index: str = ""
     dtype: str | None = None
-    fill: bool | int | float | None = None
-    like: Template | None = None
-    shape: tuple[int, ...] | None = None
-    keep: bool = False
     optional: bool = False
     overrides: bool = False
-    tied: bool = False
     fallback: bool = False
 
     @property
@@ -55,16 +43,76 @@ class Row:
         """File and line of the row, and of its scope."""
         return row_location(self.position, self.scope)
 
+    def __str__(self) -> str:
+        return f"{self._source} → {_texts(self.pt)}"
+
+    @property
+    def _source(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy(Row):
+    """Variables become parameters.
+
+    Attributes:
+        tf: Templates of whole variable names, the scope of the source included.
+        transform: What happens to the values.
+        index: The field along which variables are stacked (only the TensorFlow side has it) or a variable is split
+            (only the PyTorch side has it); empty for most rows.
+        tied: Whether another row may read the same variables.
+    """
+
+    tf: tuple[Template, ...]
+    transform: Transform
+    index: str = ""
+    tied: bool = False
+
     @property
     def stacks(self) -> bool:
-        """Whether the index gathers variables (rather than taking one apart)."""
+        """Whether the index gathers variables."""
         return bool(self.index) and any(self.index in template.fields for template in self.tf)
 
-    def __str__(self) -> str:
-        pt = " ".join(template.text for template in self.pt)
-        if self.tf:
-            return f"{' '.join(template.text for template in self.tf)} → {pt}"
-        return f"keep → {pt}" if self.keep else f"fill {self.fill} → {pt}"
+    @property
+    def splits(self) -> bool:
+        """Whether the index numbers the parameters that a variable is split into."""
+        return bool(self.index) and not self.stacks
+
+    @property
+    def _source(self) -> str:
+        return _texts(self.tf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill(Row):
+    """Parameters are filled with a constant.
+
+    Attributes:
+        value: The constant.
+        like: The parameter whose shape the row states, if any.
+        shape: The shape that the row states, if any.
+    """
+
+    value: bool | int | float
+    like: Template | None = None
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def _source(self) -> str:
+        return f"fill {self.value}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep(Row):
+    """Parameters keep the values that the model itself initializes them with."""
+
+    @property
+    def _source(self) -> str:
+        return "keep"
+
+
+def _texts(templates: Sequence[Template]) -> str:
+    return " ".join(template.text for template in templates)
 
 
 @dataclass(frozen=True)
@@ -127,7 +175,7 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class RowSet:
-    """What a mapping says once its scope is chosen."""
+    """The rows of a mapping for one scope of the source."""
 
     scope: str
     rows: tuple[Row, ...]
@@ -173,5 +221,5 @@ class Mapping:
 
     @property
     def manifest_path(self) -> Path:
-        """Where the list of parameters stands that this mapping writes."""
+        """The file that lists the parameters that this mapping writes."""
         return self.path.with_name(f"{self.name}.manifest.json")

@@ -1,12 +1,11 @@
-"""The shape of a mapping file: every key, its type and its default, as pydantic models.
+"""The structure of a mapping file: every key, its type and its default, as pydantic models.
 
-These classes describe the YAML as it is written (docs/language.md); `loading` turns them into rows.
+These classes describe the YAML as it is written (docs/language.md); `compiler` turns them into rows. The operations of
+a row are the classes that carry them out.
 """
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -22,164 +20,30 @@ from pydantic import (
 
 from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
-from tfpt.operations.values import Scale
-from tfpt.tensors import DTYPES, Role
+from tfpt.operations.add import Add
+from tfpt.operations.cast import DtypeName
+from tfpt.operations.concat import Concat, Split
+from tfpt.operations.numbers import Constant
+from tfpt.operations.pad import Pad
+from tfpt.operations.reorder import Reorder
+from tfpt.operations.scale import ScaleNumber
+from tfpt.operations.slice import Slices
+from tfpt.operations.zero import Zero
+from tfpt.tensors import Role
 
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _number(value: Any) -> float:
-    """A finite number, or a fraction such as 1/7."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("expected a number or a fraction such as 1/7")
-    try:
-        number = float(Fraction(value) if isinstance(value, str) and "/" in value else value)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("expected a number or a fraction such as 1/7") from None
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError("expected a number or a fraction, finite and within float64")
-    return number
-
-
-def _scale(value: Any) -> Any:
-    number = _number(value)
-    if number == 0:
-        raise ValueError("expected a number other than 0, in float64; fill: 0 writes zeros")
-    if isinstance(value, str) and "/" in value:
-        fraction = Fraction(value)
-        # What float64 does not hold exactly is no better than the nearest number to the fraction.
-        if max(abs(fraction.numerator), fraction.denominator) <= 1 << 53:
-            return Scale(fraction.numerator, fraction.denominator)
-    return Scale(number)
-
-
-def _constant(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            number = float(value)  # YAML 1.1 takes 1e-3 for text
-        except ValueError:
-            raise ValueError("expected a number, true or false") from None
-        if math.isinf(number) and any(letter.isdigit() for letter in value):
-            raise ValueError("expected a number that float64 holds")
-        return number
-    if value is not None and not isinstance(value, bool | int | float):
-        raise ValueError("expected a number, true or false")
-    return value
-
-
-def _dtype_name(value: Any) -> Any:
-    if not isinstance(value, str) or value not in DTYPES or DTYPES[value].torch is None:
-        known = ", ".join(name for name, held in DTYPES.items() if held.torch)
-        raise ValueError(f"expected one of {known}")
-    return value
-
-
 _ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
 Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_ONE_OR_MORE)]
-Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": ["number", "string"]})]
-ScaleNumber = Annotated[Scale, BeforeValidator(_scale), WithJsonSchema({"type": ["number", "string"]})]
-DtypeName = Annotated[str, BeforeValidator(_dtype_name)]
-Constant = Annotated[
-    Any, BeforeValidator(_constant), WithJsonSchema({"type": ["number", "boolean", "string"]})
-]
 Padding = Literal["same", "valid", "symmetric"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-
-
-class AxisEntry(_Strict):
-    """`{axis: v}`: an axis by its letter in the layout."""
-
-    axis: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_letter(cls, value: Any) -> Any:
-        return {"axis": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        schema = handler.resolve_ref_schema(handler(core))
-        return schema if schema["required"] != ["axis"] else {"anyOf": [schema, {"type": "string"}]}
-
-
-class ReorderEntry(AxisEntry):
-    """`{axis: o, groups: [i, j, f, o], as: [i, f, j, o]}`; without `groups` they are numbered from 0."""
-
-    order: Annotated[list[str | int], Field(alias="as", min_length=1)]
-    groups: list[str | int] | None = None
-
-    @model_validator(mode="after")
-    def _is_permutation(self) -> ReorderEntry:
-        groups = list(range(len(self.order))) if self.groups is None else self.groups
-        if sorted(map(str, groups)) != sorted(map(str, self.order)) or len(set(map(str, groups))) < len(
-            groups
-        ):
-            raise ValueError(f"as: must hold each of {', '.join(map(str, groups))} once")
-        return self
-
-    def indices(self) -> tuple[int, ...]:
-        groups = list(range(len(self.order))) if self.groups is None else self.groups
-        return tuple(list(map(str, groups)).index(str(name)) for name in self.order)
-
-
-class AddEntry(_Strict):
-    """A number, or `{axis: o, groups: [i, f, j, o], values: {f: 1}}`: a number for each equal group of an axis."""
-
-    axis: str | None = None
-    groups: Annotated[list[str | int] | None, Field(min_length=1)] = None
-    values: dict[str, Number]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_number(cls, value: Any) -> Any:
-        return value if isinstance(value, dict) else {"values": {"": value}}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [handler.resolve_ref_schema(handler(core)), {"type": ["number", "string"]}]}
-
-    @model_validator(mode="after")
-    def _groups_are_known(self) -> AddEntry:
-        if (self.axis is None) != (self.groups is None) or (self.axis is None and set(self.values) != {""}):
-            raise ValueError("axis: and groups: go together, and values: with both")
-        unknown = [name for name in self.values if self.groups and name not in map(str, self.groups)]
-        if unknown:
-            raise ValueError(f"values: names {unknown[0]!r}, which is not among the groups")
-        return self
-
-
-class PadEntry(AxisEntry):
-    """`{axis: v, to: 30528}` or `{axis: v, multiple: 64}`."""
-
-    to: Annotated[int | None, Field(gt=0)] = None
-    multiple: Annotated[int | None, Field(gt=0)] = None
-    value: Constant = 0
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> PadEntry:
-        if (self.to is None) == (self.multiple is None):
-            raise ValueError("expected either to: or multiple:")
-        return self
-
-
-class ZeroEntry(AxisEntry):
-    """`{axis: v, at: 0}`."""
-
-    at: int
-
-
-class SplitEntry(AxisEntry):
-    """`{axis: o, sizes: [3, 5]}`; without `sizes` the pieces are equal."""
-
-    sizes: Annotated[list[Annotated[int, Field(gt=0)]] | None, Field(min_length=1)] = None
+    model_config = ConfigDict(extra="forbid")
 
 
 class RowEntry(_Strict):
@@ -189,14 +53,14 @@ class RowEntry(_Strict):
     pt: Names
     layout: str | None = None
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
-    slice: dict[str, str] = {}
-    concat: AxisEntry | None = None
-    split: SplitEntry | None = None
-    reorder: ReorderEntry | None = None
+    slice: Slices = {}
+    concat: Concat | None = None
+    split: Split | None = None
+    reorder: Reorder | None = None
     scale: ScaleNumber | None = None
-    add: AddEntry | None = None
-    pad: PadEntry | None = None
-    zero: ZeroEntry | None = None
+    add: Add | None = None
+    pad: Pad | None = None
+    zero: Zero | None = None
     dtype: DtypeName | None = None
     fill: Constant | None = None
     like: str | None = None
@@ -236,7 +100,7 @@ class RowEntry(_Strict):
 
 
 class LayerEntry(_Strict):
-    """What one layer holds, and how it behaves."""
+    """The weights of one layer, and how it behaves."""
 
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
@@ -244,7 +108,7 @@ class LayerEntry(_Strict):
 
 
 class ScopeEntry(_Strict):
-    """Where a layer stands on both sides; `optional` and `overrides` hold for all its rows."""
+    """Where a layer is used, on both sides; `optional` and `overrides` apply to all its rows."""
 
     tf: str
     pt: str

@@ -1,4 +1,4 @@
-"""YAML as a tree that remembers where each value stands, so that every later error can point at it."""
+"""YAML as a tree that records the position of each value, so that every later error can point at it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Node:
     Attributes:
         value: The scalar, ``list[Node]`` or ``dict[str, Node]``.
         position: Where the value starts.
-        keys: Where each key of a dict stands.
+        keys: The position of each key of a dict.
     """
 
     value: Any
@@ -85,6 +85,13 @@ class Node:
             children: Iterable[Node] = self.value.values() if isinstance(self.value, dict) else self.value
             return 1 + sum(child.size() for child in children)
         return 1
+
+    def at(self, path: Sequence[int | str]) -> Node:
+        """The node at `path`, which must exist."""
+        node = self
+        for step in path:
+            node = node.value[step]
+        return node
 
     def locate(self, path: Sequence[int | str], *, key: bool = False) -> Position:
         """The position of the value (or, with `key`, of the last key) at `path`, or of its nearest ancestor."""
@@ -214,7 +221,7 @@ class _Converter:
         self.count += 1
         position = self.position(node)
         if id(node) in self.open:
-            raise MappingError("an alias stands inside what it repeats", where=str(position))
+            raise MappingError("an alias is inside the value that it repeats", where=str(position))
         self.open.add(id(node))
         try:
             return self.value(node, position)
@@ -224,7 +231,7 @@ class _Converter:
     def value(self, node: yaml.Node, position: Position) -> Node:
         if self.count > self.room:
             raise _too_many(position)
-        if len(self.open) > limits.MAPPING_DEPTH:  # an alias stands deeper than it was written
+        if len(self.open) > limits.MAPPING_DEPTH:  # an alias may be used deeper than it was written
             raise _too_deep(position)
         if node.tag not in _TAGS:
             raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
@@ -257,7 +264,7 @@ class _Converter:
                 raise MappingError("a key must be a plain word", where=str(self.position(key_node)))
             if key in children:
                 raise MappingError(
-                    f"the key {key!r} stands twice",
+                    f"duplicate key {key!r}",
                     where=str(self.position(key_node)),
                     got=f"first at {keys[key]}",
                 )

@@ -1,31 +1,33 @@
-"""From the shapes of parameters back to those of variables that a row would read, for checkpoints that are made up."""
+"""From the shapes of parameters back to those of variables that a row would read, for sample checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
-from tfpt.operations.layout import ELLIPSIS, Layout, LayoutError
-from tfpt.operations.transform import Shape, Transform
-from tfpt.operations.values import Slice
+from tfpt.operations.concat import Concat, Split
+from tfpt.operations.layout import Layout, LayoutError
+from tfpt.operations.operation import Axes, Shape, numbered, shape_of
+from tfpt.operations.slice import Slice
+from tfpt.operations.stack import Stack, Unstack
+from tfpt.operations.transform import Transform
 from tfpt.tensors import format_shape
 
 
 def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | None) -> list[Shape]:
     """Shapes of variables that a transform would write as parameters of `shapes`.
 
-    Many may fit: of what a slice leaves out there is as little as can be, and nothing to be padded where that can be.
+    Many may fit: those are chosen of which a slice leaves out and a pad appends as little as possible.
 
     Args:
         transform: What the row does.
-        shapes: The parameters'.
+        shapes: The shapes of the parameters.
         count: How many variables it reads; None where it stacks as many as there are.
 
     Raises:
-        LayoutError: The row does not say enough, as the sizes of axes that it merges; or no variable would fit.
+        LayoutError: A size does not follow from the row, such as those of axes that it merges; or no variable fits.
 
     Example:
-        >>> row = Transform(layout=Layout.parse("v d -> d v"), slices=(Slice("v", 1, -1, None),))
+        >>> row = Transform(layout=Layout.parse("v d -> d v"), slices=(Slice(axis="v", start=1, stop=-1),))
         >>> source_shapes(row, [(3, 5)], 1)
         [(7, 3)]
     """
@@ -33,36 +35,44 @@ def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | No
     joined = whole if transform.layout is None else _before(transform, transform.layout, whole, count)
     if transform.join is None:
         return [joined]
-    if transform.join == "stack":
+    return list(map(shape_of, _unjoined(transform, joined, count)))
+
+
+def _unsplit(transform: Transform, shapes: Sequence[Shape]) -> Shape:
+    split = transform.split
+    if split is None:
+        return shapes[0]
+    names = numbered if transform.layout is None else transform.layout.parameter_axes
+    pieces = list(map(names, shapes))
+    return shape_of(split.inverse(()).shape(pieces)[0])
+
+
+def _unjoined(transform: Transform, joined: Shape, count: int | None) -> list[Axes]:
+    if isinstance(transform.join, Stack):
         if not joined or (count is not None and joined[0] != count):
             raise LayoutError(
                 "the row does not stack as many variables as the parameter has room for",
                 expected=f"{joined[0] if joined else 0}",
                 got=f"{count}",
             )
-        return [joined[1:]] * joined[0]
-    assert count is not None
-    return _shared_out(joined, transform.concat_axis(len(joined)), count)
-
-
-def _unsplit(transform: Transform, shapes: Sequence[Shape]) -> Shape:
-    first, split = shapes[0], transform.split
-    if split is None:
-        return first
-    if split.axis is None:
-        return (len(shapes), *first)
+        return Unstack().shape([numbered(joined)])
+    assert isinstance(transform.join, Concat)
     assert transform.layout is not None
-    right = transform.layout.right
-    axis = right.index((split.axis,))
-    if (ELLIPSIS,) in right[:axis]:
-        axis = len(first) - (len(right) - axis)
-    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+    assert count is not None
+    axes, axis = transform.layout.variable_axes(joined), transform.join.axis
+    size = dict(axes)[axis]
+    if size < count:
+        raise LayoutError(f"{count} variables cannot be joined to {format_shape(joined)}", got=str(size))
+    # About equal: a mapping does not state how long the pieces of a real checkpoint are.
+    least, longer = divmod(size, count)
+    sizes = tuple(least + (index < longer) for index in range(count))
+    return Split(axis=axis, sizes=sizes).shape([axes])
 
 
 def _before(transform: Transform, layout: Layout, whole: Shape, count: int | None) -> Shape:
-    """The shape of what the layout is of: the variables once they are joined, not sliced yet."""
+    """The shape that the layout is for: that of the joined variables before they are sliced."""
     known = dict(layout.sizes)
-    if transform.join == "stack" and count is not None and layout.left and len(layout.left[0]) == 1:
+    if isinstance(transform.join, Stack) and count is not None and layout.left and len(layout.left[0]) == 1:
         known[layout.left[0][0]] = count
     after = layout.right_sizes(whole, {axis: _after(transform, axis, size) for axis, size in known.items()})
     return layout.left_shape(
@@ -72,8 +82,8 @@ def _before(transform: Transform, layout: Layout, whole: Shape, count: int | Non
 
 def _after(transform: Transform, axis: str, size: int) -> int:
     for cut in _slices(transform, axis):
-        size = cut.of(size)
-    return transform.pad.of(size) if transform.pad and transform.pad.axis == axis else size
+        size = cut.length(size)
+    return transform.pad.length(size) if transform.pad and transform.pad.axis == axis else size
 
 
 def _size(transform: Transform, axis: str, after: int) -> int:
@@ -81,16 +91,16 @@ def _size(transform: Transform, axis: str, after: int) -> int:
     unpadded: Sequence[int] = (after,)
     if transform.pad and transform.pad.axis == axis:
         pad, groups = transform.pad, _groups(transform, axis)
-        unpadded = [size for size in range(after, 0, -1) if pad.of(size) == after and size % groups == 0]
+        unpadded = [size for size in range(after, 0, -1) if pad.length(size) == after and size % groups == 0]
     for cut in _slices(transform, axis):
-        # No slice that takes so much needs a longer axis.
+        # No slice of this length needs a longer axis.
         longest = after * abs(cut.step or 1) + abs(cut.start or 0) + abs(cut.stop or 0) + abs(cut.step or 1)
-        of: dict[int, int] = {}
+        smallest: dict[int, int] = {}
         for size in range(longest + 1):
-            of.setdefault(cut.of(size), size)
-        unpadded = [of[size] for size in unpadded if size in of]
+            smallest.setdefault(cut.length(size), size)
+        unpadded = [smallest[size] for size in unpadded if size in smallest]
     if not unpadded:
-        raise LayoutError(f"no size of axis {axis} becomes the parameter's", expected=str(after))
+        raise LayoutError(f"no size of axis {axis} gives that of the parameter", expected=str(after))
     return unpadded[0]
 
 
@@ -99,23 +109,10 @@ def _slices(transform: Transform, axis: str) -> list[Slice]:
 
 
 def _groups(transform: Transform, axis: str) -> int:
-    """Into how many equal groups the axis is cut."""
+    """Into how many equal groups the axis must divide."""
     reorder, add = transform.reorder, transform.add
     return max(
-        chain(
-            [1],
-            [len(reorder.order)] if reorder and reorder.axis == axis else [],
-            [len(add.values)] if add and add.axis == axis else [],
-        )
+        1,
+        len(reorder.order) if reorder and reorder.axis == axis else 1,
+        len(add.numbers) if add and add.axis == axis else 1,
     )
-
-
-def _shared_out(joined: Shape, axis: int, count: int) -> list[Shape]:
-    """Pieces of about one size: how long those of a real checkpoint are is not in a mapping."""
-    if joined[axis] < count:
-        raise LayoutError(
-            f"{count} variables cannot be joined to {format_shape(joined)}", got=str(joined[axis])
-        )
-    least, longer = divmod(joined[axis], count)
-    sizes = [least + (place < longer) for place in range(count)]
-    return [(*joined[:axis], size, *joined[axis + 1 :]) for size in sizes]

@@ -1,7 +1,7 @@
-"""Layouts: an einops pattern from TensorFlow's axes to PyTorch's, bound to a shape without touching values.
+"""Layouts: an einops pattern from TensorFlow's axes to PyTorch's, bound to a shape before any value is read.
 
 A pattern is parsed once (`Layout`), then bound to the shape of one tensor (`BoundLayout`), which knows the size of
-every axis and gives the result as a strided view: no value moves until somebody copies that view.
+every axis and gives the result as a strided view: values are moved only when that view is copied.
 """
 
 from __future__ import annotations
@@ -16,9 +16,19 @@ from einops import EinopsError
 from einops.parsing import ParsedExpression
 
 from tfpt.errors import MappingError, TfptError
+from tfpt.operations.operation import (
+    ELLIPSIS,
+    Axes,
+    Box,
+    Irreversible,
+    Operation,
+    Shape,
+    numbered,
+    resized,
+    shape_of,
+)
+from tfpt.operations.strided import contiguous
 from tfpt.tensors import format_shape
-
-ELLIPSIS = "..."
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -27,14 +37,13 @@ class LayoutError(TfptError):
     """A tensor whose shape does not fit its layout."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Operation):
     """A parsed pattern.
 
     Attributes:
         pattern: The text, for reports.
         sizes: The sizes given by `axes:`, as pairs.
-        left, right: The axes of either side, each a group of elementary axes; a size-1 axis is an empty group.
+        left, right: The axes of either side, each a group of elementary axes; an axis of size 1 is an empty group.
 
     Example:
         >>> layout = Layout.parse("t h w i o -> o i t h w")
@@ -43,41 +52,41 @@ class Layout:
     """
 
     pattern: str
-    sizes: tuple[tuple[str, int], ...]
+    sizes: Axes
     left: Groups
     right: Groups
 
     @classmethod
     def parse(cls, pattern: str, axes: Mapping[str, int] | None = None) -> Layout:
-        """Read a pattern; `axes` gives sizes that it cannot infer.
+        """Read a pattern; `axes` gives sizes that cannot be inferred.
 
         Raises:
-            MappingError: It is not a pattern, or an axis stands on one side only and has no size.
+            MappingError: It is not a pattern, or an axis is on one side only and has no size.
         """
         sides = pattern.split("->")
         if len(sides) != 2:
             raise MappingError("a layout has two sides", expected="i o -> o i", got=pattern)
         left, right = (_parse_side(side, pattern) for side in sides)
-        layout = cls(pattern, tuple(sorted((axes or {}).items())), left, right)
-        layout._check(dict(axes or {}))
+        layout = cls(pattern=pattern, sizes=tuple(sorted((axes or {}).items())), left=left, right=right)
+        layout.check(layout)
         return layout
 
-    def _check(self, axes: Mapping[str, int]) -> None:
-        left, right = _names(self.left), _names(self.right)
+    def check(self, layout: Layout | None) -> None:
+        left, right, axes = _names(self.left), _names(self.right), dict(self.sizes)
         unknown = [name for name in right if name not in left and name not in axes]
         if ELLIPSIS in unknown:
-            raise MappingError("the right side has ... and the left side has not", got=self.pattern)
+            raise MappingError("the right side has ... but the left side does not", got=self.pattern)
         if unknown:
             raise MappingError(
-                f"the axis {unknown[0]!r} stands only on the right and has no size",
+                f"the axis {unknown[0]!r} is only on the right and has no size",
                 expected=f"one of {', '.join(left)}, or axes: {{{unknown[0]}: …}}",
                 got=self.pattern,
             )
         lost = [name for name in left if name not in right and name != ELLIPSIS]
         if lost:
             raise MappingError(
-                f"the axis {lost[0]!r} stands only on the left, so its values would be lost",
-                expected="every axis of the left side on the right (write 1 for an axis of size one)",
+                f"the axis {lost[0]!r} is only on the left, so its values would be lost",
+                expected="every axis of the left side on the right (write 1 for an axis of size 1)",
                 got=self.pattern,
             )
         strange = [name for name in axes if name not in left and name not in right]
@@ -87,6 +96,55 @@ class Layout:
                 expected=f"one of {', '.join(dict.fromkeys((*left, *right)))}",
                 got=self.pattern,
             )
+
+    def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
+        (axes,) = inputs
+        bound = self.bind(shape_of(axes))
+        return [grouped_axes(bound.groups, dict(bound.right))]
+
+    def box(self, wanted: Box, inputs: Sequence[Axes], output: int = 0) -> list[Box | None]:
+        bound = self.bind(shape_of(inputs[0]))
+        spans = bound.permuted_back(ungrouped_box(bound.groups, dict(bound.right), wanted))
+        return [grouped_box(bound.left_groups, dict(bound.left), spans)]
+
+    def apply(self, arrays: Sequence[np.ndarray], inputs: Sequence[Axes] = ()) -> list[np.ndarray]:
+        (array,) = arrays
+        bound = self.bind(array.shape)
+        return [contiguous(bound.permute(bound.split(array))).reshape(bound.shape)]
+
+    def inverse(self, inputs: Sequence[Axes], dtype: str | None = None) -> Operation | Irreversible:
+        bound = self.bind(shape_of(inputs[0]))
+        sizes, kept = dict(bound.right), dict(bound.left)
+        repeated = [name for name in sizes if name not in kept and sizes[name] > 1]
+        if repeated:
+            return Irreversible(f"the layout repeats the values along {' and '.join(repeated)}")
+        left, right = (
+            tuple(tuple(name for name in group if name in kept or name == ELLIPSIS) for group in groups)
+            for groups in (self.right, self.left)
+        )
+        if (ELLIPSIS,) not in left:  # a dropped run of axes of size 1
+            run = [name for name in kept if name.startswith(ELLIPSIS)]
+            right = tuple(
+                new for group in right for new in ([()] * len(run) if group == (ELLIPSIS,) else [group])
+            )
+        grouped = {name: sizes[name] for group in left if len(group) > 1 for name in group}
+        return Layout.parse(f"{_text(left)} -> {_text(right)}", grouped)
+
+    def describe(self) -> str:
+        return f"layout {self.pattern}"
+
+    def variable_axes(self, shape: Sequence[int]) -> Axes:
+        """The axes of a variable by their names on the left side, as far as its rank fits; others are numbered.
+
+        Example:
+            >>> Layout.parse("... (h w) o -> o ... h w", {"h": 2}).variable_axes((7, 5, 6, 3))
+            (('0', 7), ('1', 5), ('(h w)', 6), ('o', 3))
+        """
+        return _named(self.left, shape)
+
+    def parameter_axes(self, shape: Sequence[int]) -> Axes:
+        """The same for the right side."""
+        return _named(self.right, shape)
 
     def bind(self, shape: Sequence[int]) -> BoundLayout:
         """The layout for a tensor of this shape.
@@ -100,7 +158,7 @@ class Layout:
         """The shape of a TensorFlow variable that this layout turns into `shape`; a dropped ``...`` is taken as empty.
 
         Raises:
-            LayoutError: The shape does not fit the right side, or leaves a size open.
+            LayoutError: The shape does not fit the right side, or a size cannot be inferred.
 
         Example:
             >>> Layout.parse("h w i o -> o i t h w", {"t": 7}).source_shape((64, 3, 7, 5, 3))
@@ -109,10 +167,10 @@ class Layout:
         return self.left_shape(self.right_sizes(shape, dict(self.sizes)))
 
     def right_sizes(self, shape: Sequence[int], known: Mapping[str, int]) -> dict[str, int]:
-        """The size of every elementary axis of a result of this shape, some of them being `known`.
+        """The size of every elementary axis of a result of this shape, given those that are `known`.
 
         Raises:
-            LayoutError: The shape does not fit the right side, or leaves a size open.
+            LayoutError: The shape does not fit the right side, or a size cannot be inferred.
         """
         return _solve(self.right, tuple(shape), known, self.pattern, "right")
 
@@ -126,7 +184,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class BoundLayout:
-    """A layout with the size of every elementary axis known.
+    """A layout with the size of every elementary axis.
 
     Attributes:
         layout: What was bound.
@@ -137,8 +195,8 @@ class BoundLayout:
     """
 
     layout: Layout
-    left: tuple[tuple[str, int], ...]
-    right: tuple[tuple[str, int], ...]
+    left: Axes
+    right: Axes
     groups: Groups
     left_groups: Groups
 
@@ -149,12 +207,12 @@ class BoundLayout:
 
     def split(self, array: np.ndarray) -> np.ndarray:
         """The array with one dimension for each elementary axis of the left side."""
-        return array.reshape([size for _, size in self.left])
+        return array.reshape(shape_of(self.left))
 
     def permute(self, array: np.ndarray) -> np.ndarray:
         """From the elementary axes of the left side to those of the right: a strided view.
 
-        The sizes may differ from `left`, since a slice may have been taken in between.
+        The sizes may differ from `left`, since a slice may come in between.
         """
         names = [name for name, _ in self.left]
         kept = {name for name, _ in self.right}
@@ -171,10 +229,99 @@ class BoundLayout:
                 view = np.expand_dims(view, index)
         return np.broadcast_to(view, [sizes[name] for name, _ in self.right])
 
+    def permuted_axes(self, axes: Axes) -> Axes:
+        """The elementary axes of the right side, when those of the left have these sizes."""
+        right = self.right
+        for name, size in axes:
+            right = resized(right, name, size)
+        return right
 
-def grouped_shape(groups: Groups, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    def permuted_back(self, spans: Mapping[str, slice]) -> dict[str, slice]:
+        """From a box of the elementary axes of the right side to one of those of the left."""
+        return {name: spans.get(name, slice(0, 1)) for name, _ in self.left}
+
+
+def grouped_shape(groups: Groups, sizes: Mapping[str, int]) -> Shape:
     """The shape in which each group of elementary axes is one axis."""
     return tuple(math.prod(sizes[axis] for axis in group) for group in groups)
+
+
+def grouped_axes(groups: Groups, sizes: Mapping[str, int]) -> Axes:
+    """The same, with the name of each group."""
+    return tuple(zip(map(group_name, groups), grouped_shape(groups, sizes), strict=True))
+
+
+def grouped_box(groups: Groups, sizes: Mapping[str, int], spans: Mapping[str, slice]) -> Box:
+    """The smallest box of grouped axes that contains a box of elementary axes.
+
+    Example:
+        >>> grouped_box((("n", "o"),), {"n": 3, "o": 5}, {"n": slice(1, 3), "o": slice(2, 4)})
+        (slice(7, 14, None),)
+    """
+    found = []
+    for group in groups:
+        start = last = 0
+        for name in group:
+            start = start * sizes[name] + spans[name].start
+            last = last * sizes[name] + spans[name].stop - 1
+        found.append(slice(start, last + 1))
+    return tuple(found)
+
+
+def ungrouped_box(groups: Groups, sizes: Mapping[str, int], box: Box) -> dict[str, slice]:
+    """The smallest box of elementary axes that contains a box of grouped axes.
+
+    Example:
+        >>> ungrouped_box((("n", "o"),), {"n": 3, "o": 5}, (slice(7, 9),))
+        {'n': slice(1, 2, None), 'o': slice(2, 4, None)}
+    """
+    spans = {}
+    for group, span in zip(groups, box, strict=True):
+        inner = math.prod(sizes[name] for name in group)
+        start, last = span.start, span.stop - 1
+        for name in group:
+            inner //= sizes[name]
+            first, start = divmod(start, inner)
+            final, last = divmod(last, inner)
+            spans[name] = slice(first, final + 1)
+            if first < final:  # it goes past an end of every axis inside
+                start, last = 0, inner - 1
+    return spans
+
+
+def group_name(group: Sequence[str]) -> str:
+    """A group as a pattern writes it.
+
+    Example:
+        >>> group_name(("n", "o")), group_name(("i",)), group_name(())
+        ('(n o)', 'i', '1')
+    """
+    return group[0] if len(group) == 1 else f"({' '.join(group)})" if group else "1"
+
+
+def check_groups(axes: Axes, axis: str, groups: int) -> None:
+    """Check that an axis divides into equal groups.
+
+    Raises:
+        LayoutError: It does not.
+    """
+    size = dict(axes)[axis]
+    if size % groups:
+        raise LayoutError(f"axis {axis} does not divide into {groups} groups", got=f"size {size}")
+
+
+def _named(groups: Groups, shape: Sequence[int]) -> Axes:
+    run = groups.index((ELLIPSIS,)) if (ELLIPSIS,) in groups else len(groups)
+    axes = list(numbered(shape))
+    for index, group in enumerate(groups):
+        axis = index if index < run else len(shape) - len(groups) + index
+        if index != run and 0 <= axis < len(shape):
+            axes[axis] = (group_name(group), shape[axis])
+    return tuple(axes)
+
+
+def _text(groups: Groups) -> str:
+    return " ".join(map(group_name, groups))
 
 
 def _parse_side(side: str, pattern: str) -> Groups:
@@ -187,7 +334,7 @@ def _parse_side(side: str, pattern: str) -> Groups:
             "a size in a layout needs a name", expected="a letter, with its size in axes:", got=pattern
         )
     if parsed.has_ellipsis_parenthesized:
-        raise MappingError("... may not stand in parentheses", got=pattern)
+        raise MappingError("... is not allowed in parentheses", got=pattern)
     # einops gives the ellipsis as a bare "…", groups as lists.
     return tuple((ELLIPSIS,) if isinstance(group, str) else tuple(group) for group in parsed.composition)
 
@@ -217,7 +364,7 @@ def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
 
 
 def _spell(groups: Groups, sizes: Mapping[str, int]) -> Groups:
-    """The groups with ``...`` replaced by the axes of that run that `sizes` has."""
+    """The groups with ``...`` replaced by those of its axes that `sizes` has."""
     run = [(name,) for name in sizes if name.startswith(ELLIPSIS)]
     return tuple(spelled for group in groups for spelled in (run if group == (ELLIPSIS,) else [group]))
 
@@ -246,7 +393,7 @@ def _solve(
         product = math.prod(known[axis] for axis in group if axis in known)
         if len(open_axes) > 1:
             raise LayoutError(
-                f"the sizes of {' and '.join(open_axes)} cannot be told from their product {size}",
+                f"the sizes of {' and '.join(open_axes)} do not follow from their product {size}",
                 expected=f"axes: {{{open_axes[0]}: …}}",
                 got=pattern,
             )

@@ -1,72 +1,88 @@
 """What a row does to values: join, slice, layout, reorder, scale, add, pad, zero, split, cast, in that order.
 
-A `Transform` is what the row says; bound to the shapes of its variables it knows the shapes it will write
-(`BoundTransform`), and only `apply` touches values.
+A `Transform` composes the operations that the row states. Bound to the shapes of its variables it knows the shapes
+that it will write (`BoundTransform`), and only `apply` reads values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from tfpt.errors import TfptError
-from tfpt.operations.casting import Loss, carrier, cast, computing, constant, loss
-from tfpt.operations.layout import BoundLayout, Layout, LayoutError, grouped_shape
+from tfpt.operations.add import Add
+from tfpt.operations.cast import Cast, CastError
+from tfpt.operations.casting import carrier, cast, computing
+from tfpt.operations.concat import Concat, Split
+from tfpt.operations.layout import (
+    BoundLayout,
+    Layout,
+    LayoutError,
+    grouped_axes,
+    grouped_box,
+    ungrouped_box,
+)
+from tfpt.operations.operation import Axes, Box, Operation, Shape, numbered, shape_of
+from tfpt.operations.pad import Pad
+from tfpt.operations.reorder import Reorder
+from tfpt.operations.scale import Scale
+from tfpt.operations.slice import Slice
+from tfpt.operations.stack import Stack, Unstack
 from tfpt.operations.strided import contiguous
-from tfpt.operations.values import Add, Pad, Reorder, Scale, Slice, Split, Zero, number_text
-from tfpt.tensors import format_shape
+from tfpt.operations.zero import Zero
+from tfpt.tensors import BY_NUMPY, format_shape
 
-Shape = tuple[int, ...]
-
-
-class CastError(TfptError):
-    """Values that the dtype written cannot hold.
-
-    Attributes:
-        piece: Which of the parameters written, by its place.
-        loss: How many values, and the largest of them.
-    """
-
-    def __init__(self, piece: int, found: Loss) -> None:
-        self.piece = piece
-        self.loss = found
-        super().__init__(
-            "values that the dtype written cannot hold", got=f"{found.count}, up to {found.largest}"
-        )
+# Operations with the axes that each of them works on.
+Stages = tuple[tuple[Operation, Axes], ...]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Everything a row does to the values of its variables.
-
-    Attributes:
-        join: How several variables become one tensor: ``stack`` on a new first axis, or ``concat``.
-        concat: The axis of the left side along which ``concat`` joins.
+    """Everything that a row does to the values of its variables, apart from the cast, whose dtype the plan chooses.
 
     Example:
-        >>> fused = Transform(layout=Layout.parse("qkv i o -> (qkv o) i"), join="stack")
+        >>> fused = Transform(join=Stack(), layout=Layout.parse("qkv i o -> (qkv o) i"))
         >>> fused.bind([(2, 3), (2, 3), (2, 3)]).shapes
         ((9, 2),)
     """
 
-    layout: Layout | None = None
-    join: str | None = None
-    concat: str | None = None
+    join: Stack | Concat | None = None
     slices: tuple[Slice, ...] = ()
+    layout: Layout | None = None
     reorder: Reorder | None = None
     scale: Scale | None = None
     add: Add | None = None
     pad: Pad | None = None
     zero: Zero | None = None
-    split: Split | None = None
+    split: Split | Unstack | None = None
 
     @property
     def computes(self) -> bool:
-        """Whether it makes new numbers, rather than moving those of the variables."""
+        """Whether it calculates new numbers, rather than moving those of the variables."""
         return self.scale is not None or self.add is not None
+
+    @property
+    def elementwise(self) -> tuple[Operation, ...]:
+        """The operations between the layout and the split, which work on single axes of the layout."""
+        named = (self.reorder, self.scale, self.add, self.pad, self.zero)
+        return tuple(operation for operation in named if operation is not None)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All operations in order."""
+        found = (self.join, *self.slices, self.layout, *self.elementwise, self.split)
+        return tuple(operation for operation in found if operation is not None)
+
+    def check(self) -> None:
+        """Check every operation against the layout.
+
+        Raises:
+            MappingError: The first that does not fit it.
+        """
+        for operation in self.operations:
+            operation.check(self.layout)
 
     def bind(self, shapes: Sequence[Shape], pieces: int = 1) -> BoundTransform:
         """The transform for variables of these shapes, written as `pieces` parameters.
@@ -75,73 +91,38 @@ class Transform:
             LayoutError: The shapes do not fit.
         """
         bound = self._bind(shapes, pieces)
-        bound.shapes  # noqa: B018  every size is checked here, before a value is read
+        bound.shapes  # noqa: B018  checks every size before a value is read
         return bound
 
     def count_pieces(self, shapes: Sequence[Shape]) -> int:
-        """How many parameters come of variables of these shapes, where the first axis is taken apart.
+        """How many parameters variables of these shapes are split into along the first axis of the result.
 
         Raises:
             LayoutError: The shapes do not fit, or there is no first axis.
         """
         whole = self._bind(shapes, 0).whole
         if not whole:
-            raise LayoutError("a scalar cannot be taken apart", got=format_shape(whole))
-        return whole[0]
-
-    def _bind(self, shapes: Sequence[Shape], pieces: int) -> BoundTransform:
-        joined = self._joined(shapes)
-        return BoundTransform(self, joined, None if self.layout is None else self.layout.bind(joined), pieces)
-
-    def _joined(self, shapes: Sequence[Shape]) -> Shape:
-        if self.join is None:
-            return shapes[0]
-        if self.join == "stack":
-            if len(set(shapes)) > 1:
-                raise LayoutError(
-                    "variables to be stacked have different shapes",
-                    expected="equal shapes, or concat: AXIS",
-                    got=" and ".join(dict.fromkeys(map(format_shape, shapes))),
-                )
-            return (len(shapes), *shapes[0])
-        axis = self.concat_axis(len(shapes[0]))
-        rests = {shape[:axis] + shape[axis + 1 :] if len(shape) > axis else shape for shape in shapes}
-        if len(rests) > 1 or len({len(shape) for shape in shapes}) > 1 or len(shapes[0]) <= axis:
-            raise LayoutError(
-                f"variables to be joined along {self.concat} differ in another axis",
-                expected=f"equal sizes in every axis but {self.concat}, as in {self.layout}",
-                got=" and ".join(dict.fromkeys(map(format_shape, shapes))),
-            )
-        return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
-
-    def concat_axis(self, rank: int) -> int:
-        """Which axis of the variables `concat` names."""
-        assert self.layout is not None
-        assert self.concat is not None
-        index = self.layout.left.index((self.concat,))
-        after = len(self.layout.left) - index
-        return index if ("...",) not in self.layout.left[:index] else rank - after
+            raise LayoutError("a scalar cannot be split", got=format_shape(()))
+        return whole[0][1]
 
     def describe(self) -> str:
-        """The work in a few words, in the order in which it is done.
+        """The operations in a few words, in their order.
 
         Example:
-            >>> Transform(layout=Layout.parse("i o -> o i"), scale=Scale(1, 7)).describe()
+            >>> Transform(layout=Layout.parse("i o -> o i"), scale=Scale(numerator=1, denominator=7)).describe()
             'layout i o -> o i, scale 1/7'
         """
-        words = [
-            (self.join == "stack", "stack"),
-            (self.join == "concat", f"concat {self.concat}"),
-            (self.slices, f"slice {', '.join(map(str, self.slices))}"),
-            (self.layout, f"layout {self.layout}"),
-            (self.reorder, f"reorder {self.reorder and self.reorder.axis}"),
-            (self.scale, f"scale {self.scale}"),
-            (self.add, f"add {self.add and ', '.join(map(number_text, self.add.values))}"),
-            (self.pad, f"pad {self.pad and self.pad.axis}"),
-            (self.zero, f"zero {self.zero and f'{self.zero.axis} at {self.zero.at}'}"),
-            (self.split, f"split {(self.split and self.split.axis) or 'the first axis'}"),
-        ]
-        return ", ".join(text for said, text in words if said) or "copy"
+        return ", ".join(operation.describe() for operation in self.operations) or "copy"
+
+    def _bind(self, shapes: Sequence[Shape], pieces: int) -> BoundTransform:
+        variables: tuple[Axes, ...] = ()
+        joined = shapes[0]
+        if self.join is not None:
+            names = numbered if self.layout is None else self.layout.variable_axes
+            variables = tuple(map(names, shapes))
+            joined = shape_of(self.join.shape(variables)[0])
+        layout = None if self.layout is None else self.layout.bind(joined)
+        return BoundTransform(self, variables, joined, layout, pieces)
 
 
 @dataclass(frozen=True)
@@ -149,193 +130,161 @@ class BoundTransform:
     """A transform whose shapes are all known.
 
     Attributes:
-        transform: What is done.
+        transform: The operations.
+        variables: The axes of the variables, where several are joined.
         joined: The shape after joining.
         layout: The layout for that shape.
         pieces: How many parameters are written.
     """
 
     transform: Transform
+    variables: tuple[Axes, ...]
     joined: Shape
     layout: BoundLayout | None
     pieces: int
 
     @cached_property
-    def whole(self) -> Shape:
-        """The shape of the result before it is split."""
-        return self.joined if self.layout is None else grouped_shape(self.layout.groups, self.sizes)
-
-    @cached_property
     def shapes(self) -> tuple[Shape, ...]:
         """The shapes of the parameters written."""
-        whole, split = self.whole, self.transform.split
-        if split is None:
-            return (whole,)
-        if split.axis is None:
-            if not whole or whole[0] != self.pieces:
-                raise LayoutError(
-                    "the first axis is not as long as there are parameters to write",
-                    expected=f"{self.pieces} parameters",
-                    got=format_shape(whole),
-                )
-            return (whole[1:],) * self.pieces
-        axis = self._split_axis
-        sizes = split.sizes or (whole[axis] // self.pieces,) * self.pieces
-        if sum(sizes) != whole[axis]:
+        if self._split is None:
+            return (shape_of(self.whole),)
+        if isinstance(self._split, Unstack) and (not self.whole or self.whole[0][1] != self.pieces):
             raise LayoutError(
-                f"the pieces of axis {split.axis} do not add up to its size",
-                expected=f"{' + '.join(map(str, sizes))} = {sum(sizes)}",
-                got=f"{whole[axis]} in {format_shape(whole)}",
+                "the first axis is not as long as there are parameters to write",
+                expected=f"{self.pieces} parameters",
+                got=format_shape(shape_of(self.whole)),
             )
-        return tuple((*whole[:axis], size, *whole[axis + 1 :]) for size in sizes)
+        return tuple(map(shape_of, self._split.shape([self.whole])))
 
     @cached_property
-    def _split_axis(self) -> int:
-        assert self.layout is not None
-        assert self.transform.split is not None
-        return self.layout.groups.index((str(self.transform.split.axis),))
+    def whole(self) -> Axes:
+        """The axes of the result before it is split."""
+        axes = self._work[1]
+        return axes if self.layout is None else grouped_axes(self.layout.groups, dict(axes))
 
-    @cached_property
+    @property
     def sizes(self) -> dict[str, int]:
-        """The size of each elementary axis once everything is done."""
+        """The size of each elementary axis of the result before it is split."""
+        return dict(self._work[1])
+
+    @cached_property
+    def _slices(self) -> tuple[Stages, Axes]:
+        """The slices, and the elementary axes of the left side after them."""
         assert self.layout is not None
-        sizes = dict(self.layout.right)
-        do = self.transform
-        for cut in do.slices:
-            sizes[cut.axis] = cut.of(sizes[cut.axis])
-            if sizes[cut.axis] == 0:
-                raise LayoutError(
-                    f"the slice of axis {cut.axis} takes nothing", got=format_shape(self.joined)
-                )
-        for axis, groups in (
-            (do.reorder and do.reorder.axis, len(do.reorder.order) if do.reorder else 1),
-            (do.add and do.add.axis, len(do.add.values) if do.add else 1),
-        ):
-            if axis and sizes[axis] % groups:
-                raise LayoutError(
-                    f"axis {axis} does not divide into {groups} groups", got=f"size {sizes[axis]}"
-                )
-        if do.pad:
-            size, padded = sizes[do.pad.axis], do.pad.of(sizes[do.pad.axis])
-            if padded < size:
-                raise LayoutError(
-                    f"axis {do.pad.axis} is longer than it is to be padded to",
-                    expected=str(padded),
-                    got=str(size),
-                )
-            sizes[do.pad.axis] = padded
-        if do.zero and not -sizes[do.zero.axis] <= do.zero.at < sizes[do.zero.axis]:
-            raise LayoutError(
-                f"axis {do.zero.axis} has no index {do.zero.at} to set to zero",
-                got=f"size {sizes[do.zero.axis]}",
-            )
-        return sizes
+        return _stages(self.transform.slices, self.layout.left)
+
+    @cached_property
+    def _work(self) -> tuple[Stages, Axes]:
+        """The operations between layout and split, and the elementary axes of the right side after them."""
+        axes = numbered(self.joined) if self.layout is None else self.layout.permuted_axes(self._slices[1])
+        return _stages(self.transform.elementwise, axes)
+
+    @cached_property
+    def _split(self) -> Split | Unstack | None:
+        split = self.transform.split
+        return split.into(self.pieces, self.whole) if isinstance(split, Split) else split
 
     def carrier(self, dtypes: Sequence[np.dtype]) -> np.dtype | None:
-        """The dtype in which the values of such variables go through the work; None where there is none.
+        """The dtype in which the values of such variables are processed; None if no dtype can represent them all.
 
-        What is scaled or added to is computed in float64, or complex128. All else is moved in a dtype that holds every
-        value of the variables and of `pad`.
+        Values are scaled and added to in float64, or complex128. Otherwise they are moved in a dtype that can represent
+        every value of the variables and of `pad`.
         """
         do = self.transform
         if do.computes:
             return computing(dtypes)
         return carrier(dtypes, () if do.pad is None else (do.pad.value,))
 
+    def box(self, wanted: Box, piece: int = 0) -> list[Box | None]:
+        """A part of each variable that is enough to compute part of a parameter, as in `Operation.box`.
+
+        Where axes are merged, it may be more than the smallest such box.
+
+        Args:
+            wanted: The part of the parameter.
+            piece: Which of the parameters written.
+        """
+        box: Box | None = wanted
+        if self._split is not None:
+            (box,) = self._split.box(wanted, [self.whole], piece)
+        if self.layout is None:
+            box = _box_before(self._work[0], box)
+        elif box is not None:
+            spans = ungrouped_box(self.layout.groups, self.sizes, box)
+            box = _box_before(self._work[0], tuple(spans.values()))
+            if box is not None:
+                names = (name for name, _ in self.layout.right)
+                spans = self.layout.permuted_back(dict(zip(names, box, strict=True)))
+                box = _box_before(self._slices[0], tuple(spans.values()))
+            if box is not None:
+                sizes = dict(self.layout.left)
+                box = grouped_box(self.layout.left_groups, sizes, dict(zip(sizes, box, strict=True)))
+        if self.transform.join is None:
+            return [box]
+        return [None] * len(self.variables) if box is None else self.transform.join.box(box, self.variables)
+
     def apply(self, arrays: Sequence[np.ndarray], dtypes: Sequence[np.dtype]) -> list[np.ndarray]:
-        """The values of the parameters: C-contiguous, each of its dtype; a view of the input where nothing is done.
+        """The values of the parameters: C-contiguous, each of its dtype; views of the input where nothing is done.
 
         Every value is rounded once, when it is cast to the dtype that is written.
 
         Raises:
-            CastError: A dtype cannot hold a value.
+            CastError: A dtype cannot represent a value.
         """
         work = self.carrier([array.dtype for array in arrays])
         assert work is not None  # the planner refuses such variables
         array = self._join([cast(array, work) for array in arrays])
         if self.layout is not None:
             array = self.layout.split(array)
-            if self.transform.slices:
-                array = array[self._index()]
+            array = _applied(self._slices[0], array, arrays)
             array = self.layout.permute(array)
-        own = array.flags.writeable and not any(np.may_share_memory(array, given) for given in arrays)
-        array = self._compute(array, own)
+        array = _applied(self._work[0], array, arrays)
+        casts = [Cast(dtype=BY_NUMPY[dtype].name) for dtype in dtypes]
         if len(set(dtypes)) == 1:
-            written = cast(array, dtypes[0])
-            if loss(array, written) is None:
-                return self._take_apart(self._grouped(written))
-        pieces = self._take_apart(self._grouped(array))
-        return [
-            _checked(piece, held, index)
-            for index, (piece, held) in enumerate(zip(pieces, dtypes, strict=True))
-        ]
-
-    def _grouped(self, array: np.ndarray) -> np.ndarray:
-        array = contiguous(array)
-        return array if self.layout is None else array.reshape(grouped_shape(self.layout.groups, self.sizes))
+            try:
+                return self._pieces(casts[0].apply([array])[0])
+            except CastError:
+                pass  # below, to find out which parameter it is
+        written = []
+        for index, (piece, last) in enumerate(zip(self._pieces(array), casts, strict=True)):
+            try:
+                (result,) = last.apply([piece])
+            except CastError as error:
+                raise CastError(index, error.loss) from None
+            written.append(np.ascontiguousarray(result).reshape(piece.shape))
+        return written
 
     def _join(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        if self.transform.join is None:
-            return arrays[0]
-        if self.transform.join == "stack":
-            return np.stack(arrays)
-        return np.concatenate(arrays, axis=self.transform.concat_axis(arrays[0].ndim))
+        return (
+            arrays[0] if self.transform.join is None else self.transform.join.apply(arrays, self.variables)[0]
+        )
 
-    def _index(self) -> tuple[slice, ...]:
-        assert self.layout is not None
-        cuts = {cut.axis: slice(cut.start, cut.stop, cut.step) for cut in self.transform.slices}
-        return tuple(cuts.get(name, slice(None)) for name, _ in self.layout.left)
-
-    def _axis(self, name: str) -> int:
-        assert self.layout is not None
-        return next(index for index, (axis, _) in enumerate(self.layout.right) if axis == name)
-
-    def _compute(self, array: np.ndarray, own: bool) -> np.ndarray:
-        do = self.transform
-        if do.reorder:
-            axis = self._axis(do.reorder.axis)
-            groups = np.split(array, len(do.reorder.order), axis)
-            array = np.concatenate([groups[index] for index in do.reorder.order], axis)
-        if do.computes:
-            array = self._scale_and_add(array if own else array.copy(order="K"))
-        if do.pad:
-            axis = self._axis(do.pad.axis)
-            widths = [(0, 0)] * array.ndim
-            widths[axis] = (0, do.pad.of(array.shape[axis]) - array.shape[axis])
-            array = np.pad(array, widths, constant_values=constant(do.pad.value, array.dtype))
-        if do.zero:
-            array = array.copy(order="K")
-            array[(slice(None),) * self._axis(do.zero.axis) + (do.zero.at,)] = 0
-        return array
-
-    def _scale_and_add(self, values: np.ndarray) -> np.ndarray:
-        scale, add = self.transform.scale, self.transform.add
-        if scale is not None:
-            scale.multiply(values.real)
-            if values.dtype.kind == "c":
-                scale.multiply(values.imag)
-        if add and add.axis is None:
-            values += add.values[0]
-        elif add:
-            axis = self._axis(str(add.axis))
-            for group, value in zip(np.split(values, len(add.values), axis), add.values, strict=True):
-                group += value
-        return values
-
-    def _take_apart(self, array: np.ndarray) -> list[np.ndarray]:
-        split = self.transform.split
-        if split is None:
-            return [array]
-        if split.axis is None:
-            return [array[index, ...] for index in range(len(array))]
-        sizes = [shape[self._split_axis] for shape in self.shapes]
-        pieces = np.split(array, np.cumsum(sizes)[:-1].tolist(), self._split_axis)
-        return [np.ascontiguousarray(piece) for piece in pieces]
+    def _pieces(self, array: np.ndarray) -> list[np.ndarray]:
+        whole = contiguous(array).reshape(shape_of(self.whole))
+        return [whole] if self._split is None else self._split.apply([whole], [self.whole])
 
 
-def _checked(piece: np.ndarray, held: np.dtype, index: int) -> np.ndarray:
-    written = cast(piece, held)
-    lost = loss(piece, written)
-    if lost is not None:
-        raise CastError(index, lost)
-    return np.ascontiguousarray(written).reshape(piece.shape)
+def _stages(operations: Iterable[Operation], axes: Axes) -> tuple[Stages, Axes]:
+    """The operations with the axes that each works on, and the axes after the last."""
+    stages = []
+    for operation in operations:
+        stages.append((operation, axes))
+        (axes,) = operation.shape([axes])
+    return tuple(stages), axes
+
+
+def _applied(stages: Stages, array: np.ndarray, given: Sequence[np.ndarray]) -> np.ndarray:
+    """The result of operations of one tensor each; the arrays `given` are not written to."""
+    for operation, axes in stages:
+        if operation.in_place:
+            own = array.flags.writeable and not any(np.may_share_memory(array, other) for other in given)
+            array = array if own else array.copy(order="K")
+        (array,) = operation.apply([array], [axes])
+    return array
+
+
+def _box_before(stages: Stages, box: Box | None) -> Box | None:
+    for operation, axes in reversed(stages):
+        if box is not None:
+            (box,) = operation.box(box, [axes])
+    return box

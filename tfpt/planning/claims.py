@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tfpt.language.mapping import Ignore
+from tfpt.language.mapping import Copy, Ignore
 from tfpt.language.templates import TF_SEPARATOR, Field
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
@@ -47,7 +47,9 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
     active = _settle(
         active,
         lambda instance: (
-            [] if instance.row.tied else [name for name in instance.reads if name not in instance.absent]
+            []
+            if isinstance(instance.row, Copy) and instance.row.tied
+            else [name for name in instance.reads if name not in instance.absent]
         ),
         lambda name: f"the variable {name} is claimed by two rows",
         "tied: true on the row that repeats it, or overrides: true on the one that should win",
@@ -183,7 +185,7 @@ def _rivalry(instance: Instance, first: str, second: str) -> Finding:
 
 def _difference(instance: Instance, first: str, second: str) -> tuple[Field | None, str, str]:
     """The field whose value differs between two names, and both values."""
-    for template in instance.row.tf:
+    for template in instance.row.tf if isinstance(instance.row, Copy) else ():
         one, other = template.cut(first), template.cut(second)
         for (part, left), (_, right) in zip(one or (), other or (), strict=False):
             if left != right:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfpt.language.mapping import Copy, Fill
 from tfpt.operations.casting import holds
 from tfpt.operations.transform import Transform
 from tfpt.planning.findings import Finding
@@ -15,7 +16,11 @@ def unheld_constants(instance: Instance, name: str, written: str) -> list[Findin
     Rounding is fine: 0.1 is written as float16. Overflow, NaN, truncation and wrap-around are not.
     """
     row = instance.row
-    stated = {"fill": () if row.fill is None else (row.fill,), **_stated(row.transform, written)}
+    stated: dict[str, tuple[float, ...]] = {}
+    if isinstance(row, Fill):
+        stated = {"fill": (row.value,)}
+    elif isinstance(row, Copy):
+        stated = _stated(row.transform, written)
     return [
         Finding(
             "dtype",
@@ -38,7 +43,7 @@ def _stated(transform: Transform, written: str) -> dict[str, tuple[float, ...]]:
     # The factor need not be an integer where only the scaled value is truncated to one.
     scales = scale is not None and not is_integer(written)
     return {
-        "scale": (scale.numerator / scale.denominator,) if scale is not None and scales else (),
-        "add": () if add is None else add.values,
+        "scale": (scale.number,) if scale is not None and scales else (),
+        "add": () if add is None else add.numbers,
         "pad": () if pad is None else (pad.value,),
     }

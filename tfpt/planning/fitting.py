@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tfpt.formats.source import Quantized
-from tfpt.language.mapping import Row
+from tfpt.language.mapping import Copy, Fill, Row
 from tfpt.operations.layout import LayoutError
 from tfpt.operations.transform import BoundTransform
 from tfpt.planning import steps
@@ -38,7 +38,7 @@ def fit(
         quantized: Tensors whose integers encode real numbers, by the name under which they are read.
     """
     row = instance.row
-    if row.fill is not None or row.keep:
+    if not isinstance(row, Copy):
         return _constant(instance, targets, dtype)
     reads = [variables.specs[name] for name in instance.reads]
     try:
@@ -79,9 +79,9 @@ def _constant(
     written = _written_dtype(row, target.dtype, dtype)
     findings = unheld_constants(instance, name, written)
     shape = target.shape
-    if row.shape is not None:
+    if isinstance(row, Fill) and row.shape is not None:
         shape = row.shape
-    elif row.like is not None:
+    elif isinstance(row, Fill) and row.like is not None:
         model = row.like.render(instance.values) or row.like.text
         if model not in targets:
             finding = Finding(
@@ -96,9 +96,9 @@ def _constant(
     if shape != target.shape:
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, written)
-    if row.fill is None:
-        return steps.Keep(writes=(spec,), position=row.position, scope=row.scope), findings
-    return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.fill), findings
+    if isinstance(row, Fill):
+        return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.value), findings
+    return steps.Keep(writes=(spec,), position=row.position, scope=row.scope), findings
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:
@@ -131,7 +131,7 @@ def _dtype_findings(
         elif _stands_for_another(spec, how) and _is_real(written):
             found.append(_quantized(instance, name, spec, written, how))
             continue
-        elif row.transform.computes and not _is_real(spec.dtype):
+        elif isinstance(row, Copy) and row.transform.computes and not _is_real(spec.dtype):
             expected, hint = "a floating-point variable, since the row scales or adds", ""
         elif chosen or is_exact(spec.dtype, written):
             continue
@@ -215,7 +215,8 @@ def _misfit(instance: Instance, reads: list[TensorSpec], error: LayoutError) -> 
 def _shape_finding(
     instance: Instance, name: str, shape: tuple[int, ...], target: TensorSpec, origin: str
 ) -> Finding:
-    layout = instance.row.transform.layout
+    row = instance.row
+    layout = row.transform.layout if isinstance(row, Copy) else None
     by = f" by {layout}" if layout is not None else ""
     return Finding(
         "shape",

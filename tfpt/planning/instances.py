@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tfpt.language.mapping import Row
+from tfpt.language.mapping import Copy, Row
 from tfpt.language.templates import Value
 from tfpt.language.tree import Position
 from tfpt.operations.layout import LayoutError
@@ -53,18 +53,18 @@ def instances_of(
         specs: Their shapes, which determine into how many pieces a row splits a variable.
         parameters: The names of the model.
     """
-    if not row.tf:
+    if not isinstance(row, Copy):
         return _constants(row, parameters)
     instances = _from_variables(row, variables)
     for instance in instances.values():
-        _name_writes(instance, specs)
+        _name_writes(row, instance, specs)
     for key, values, names in _wanted(row, parameters):
         if key in instances:
             # The variable cannot be split, since others are missing or its shape does not fit: take the model's names.
             instances[key].writes = instances[key].writes or names
         else:
             wanted = Instance(row, values, writes=names)
-            _name_reads(wanted, [{} for _ in row.tf])
+            _name_reads(row, wanted, [{} for _ in row.tf])
             instances[key] = wanted
     return list(instances.values())
 
@@ -76,10 +76,10 @@ def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
     """
     by_scope: dict[Position, list[Instance]] = {}
     for row, instances in by_row:
-        if row.scope is not None and row.tf:
+        if row.scope is not None and isinstance(row, Copy):
             by_scope.setdefault(row.scope, []).extend(instances)
     for row, instances in by_row:
-        if row.tf or row.scope not in by_scope:
+        if isinstance(row, Copy) or row.scope not in by_scope:
             continue
         # An index that splits a sibling's variable does not identify the layer: only shared fields count.
         stands: dict[frozenset[str], set[Key]] = {}
@@ -107,7 +107,7 @@ def _constants(row: Row, parameters: NameIndex) -> list[Instance]:
     return instances
 
 
-def _from_variables(row: Row, variables: NameIndex) -> dict[Key, Instance]:
+def _from_variables(row: Copy, variables: NameIndex) -> dict[Key, Instance]:
     found: dict[Key, tuple[dict[str, Value], list[dict[int, str]]]] = {}
     rivals: dict[Key, list[tuple[str, str]]] = {}
     for place, template in enumerate(row.tf):
@@ -124,14 +124,13 @@ def _from_variables(row: Row, variables: NameIndex) -> dict[Key, Instance]:
     instances: dict[Key, Instance] = {}
     for key, (values, places) in found.items():
         instance = Instance(row, values, found=True, rivals=rivals.get(key, []))
-        _name_reads(instance, places)
+        _name_reads(row, instance, places)
         instances[key] = instance
     return instances
 
 
-def _name_reads(instance: Instance, places: list[dict[int, str]]) -> None:
+def _name_reads(row: Copy, instance: Instance, places: list[dict[int, str]]) -> None:
     """Set `reads` and `absent`: the names found, and the expected names where none was found."""
-    row = instance.row
     for template, names in zip(row.tf, places, strict=True):
         # A stack extends to its highest index: a missing lower index is an absent variable.
         holes = (position for position in range(max(names, default=0) + 1) if position not in names)
@@ -145,33 +144,31 @@ def _name_reads(instance: Instance, places: list[dict[int, str]]) -> None:
         instance.reads += [name for _, name in sorted({**names, **absent}.items())]
 
 
-def _name_writes(instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
-    row = instance.row
-    if not row.index or row.stacks:
+def _name_writes(row: Copy, instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
+    if not row.splits:
         instance.writes = [template.render(instance.values) or template.text for template in row.pt]
         return
-    for position in range(_length(instance, specs)):
+    for position in range(_length(row, instance, specs)):
         values: dict[str, Value] = {**instance.values, row.index: position}
         instance.writes.append(row.pt[0].render(values) or row.pt[0].text)
 
 
-def _length(instance: Instance, specs: Mapping[str, TensorSpec]) -> int:
+def _length(row: Copy, instance: Instance, specs: Mapping[str, TensorSpec]) -> int:
     """How many parameters the variable is split into: the size of the first axis of the result."""
     if instance.absent:
         return 0
     try:
-        return instance.row.transform.count_pieces([specs[name].shape for name in instance.reads])
+        return row.transform.count_pieces([specs[name].shape for name in instance.reads])
     except LayoutError:
         return 0  # reported when the planner binds it again
 
 
-def _wanted(row: Row, parameters: NameIndex) -> list[tuple[Key, dict[str, Value], list[str]]]:
+def _wanted(row: Copy, parameters: NameIndex) -> list[tuple[Key, dict[str, Value], list[str]]]:
     """The parameters that the row would write, with the field values of each."""
     wanted: dict[Key, tuple[dict[str, Value], list[str]]] = {}
-    apart = bool(row.index) and not row.stacks
     for template in row.pt:
         for name, values in parameters.matches(template):
-            if apart:
+            if row.splits:
                 values.pop(row.index)
             key = frozenset(values.items())
             wanted.setdefault(key, (values, []))[1].append(name)

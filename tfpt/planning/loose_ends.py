@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
+from tfpt.language.mapping import Copy, Row, RowSet
 from tfpt.language.mapping import Mapping as TfptMapping
-from tfpt.language.mapping import Row, RowSet
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.nearest import Names
@@ -136,7 +136,7 @@ class LooseEnds:
         if instances:
             row = instances[0].row
             got = f"the row at {row.where} would, if its layer were in the checkpoint"
-            if row.tf:
+            if isinstance(row, Copy):
                 got = f"the optional row at {row.where} would, from {', '.join(instances[0].reads)}"
         return Finding(
             "missing",

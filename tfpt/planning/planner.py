@@ -11,7 +11,7 @@ from tfpt.errors import TfptError
 from tfpt.formats.roles import roles_by_name
 from tfpt.formats.source import Quantized
 from tfpt.io import limits
-from tfpt.language.mapping import Ignore, Row, RowSet
+from tfpt.language.mapping import Fill, Ignore, Row, RowSet
 from tfpt.language.mapping import Mapping as TfptMapping
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.language.tree import display_path
@@ -192,9 +192,7 @@ class _Planner:
             name=name,
             where=instance.row.where,
             row=str(instance.row),
-            got=f"from {', '.join(instance.reads[:3])}"
-            if instance.reads
-            else f"a constant, {instance.row.fill}",
+            got=f"from {', '.join(instance.reads[:3])}" if instance.reads else _constant(instance.row),
             nearest=self.nearest(name, self.targets),
         )
 
@@ -237,6 +235,10 @@ def _plan(
         shadows=shadows,
         quantized=quantized,
     )
+
+
+def _constant(row: Row) -> str:
+    return f"a constant, {row.value}" if isinstance(row, Fill) else "the model's own value"
 
 
 def _dead(row: Row) -> Finding:

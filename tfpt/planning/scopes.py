@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from tfpt.language.mapping import Copy, RowSet
 from tfpt.language.mapping import Mapping as TfptMapping
-from tfpt.language.mapping import RowSet
 from tfpt.language.templates import TF_SEPARATOR, Template
 from tfpt.language.tree import display_path
 from tfpt.nearest import nearest
@@ -51,7 +51,7 @@ def choose_scope(mapping: TfptMapping, specs: Mapping[str, TensorSpec]) -> tuple
 
 
 def _templates(row_set: RowSet) -> list[Template]:
-    return [template for row in row_set.rows for template in row.tf]
+    return [template for row in row_set.rows if isinstance(row, Copy) for template in row.tf]
 
 
 def _distinguishing(alternatives: tuple[RowSet, ...]) -> list[list[Template]]:

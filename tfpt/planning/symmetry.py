@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from tfpt.operations.layout import ELLIPSIS, Groups
+from tfpt.operations.layout import Groups
+from tfpt.operations.operation import ELLIPSIS
 from tfpt.operations.transform import BoundTransform
 
 # Axes of equal size: their letters in the layout, or their numbers where a row has no layout.

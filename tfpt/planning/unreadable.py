@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tfpt.language.mapping import Ema, RowSet
+from tfpt.language.mapping import Copy, Ema, RowSet
 from tfpt.language.templates import TF_SEPARATOR, join
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
@@ -61,7 +61,7 @@ def unreadable(
 def _unreadable_of(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
     """The variables that an instance needs and the file has, although unreadable."""
     found = [name for name in instance.absent if name in skipped]
-    for template in instance.row.tf:
+    for template in instance.row.tf if isinstance(instance.row, Copy) else ():
         if template.renders:
             continue
         # A template with an unnamed field: the variable's name cannot be derived from the parameter's.

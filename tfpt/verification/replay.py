@@ -243,7 +243,7 @@ def _with_sizes(layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:
         for group, size in zip(layout.left, shape, strict=True)
         if len(group) == 1 and group[0] in merged
     }
-    return replace(layout, sizes=tuple({**dict(layout.sizes), **sizes}.items()))
+    return layout.model_copy(update={"sizes": tuple({**dict(layout.sizes), **sizes}.items())})
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def _layout_advice(
     others: dict[str, None] = {}
     for change in changes:
         row = row_of(mapping, change.parameter)
-        layout = row.transform.layout if row is not None else None
+        layout = row.transform.layout if isinstance(row, rows.Copy) else None
         left, _, right = str(layout or "").partition("->")
         names = right.split()
         if row is None or layout is None or not len(names) == len(layout.right) >= len(axes):
