@@ -10,7 +10,7 @@ import pytest
 
 from tests.serving import Answer, Web, etag, serving
 from tfpt.errors import SourceError
-from tfpt.io import limits, pace, stores
+from tfpt.io import http, limits, stores
 from tfpt.io.remote import BLOCK, RemoteFile
 
 pytest.importorskip("aiohttp")
@@ -110,7 +110,7 @@ class TestBytes:
 class TestTime:
     def test_a_few_bytes_now_and_then_are_too_slow(self, web, monkeypatch):
         ticks = itertools.count(0, 100)
-        monkeypatch.setattr(pace, "clock", lambda: float(next(ticks)))
+        monkeypatch.setattr(http, "clock", lambda: float(next(ticks)))
         web.always = Answer(body=lambda content: (content[at : at + 1] for at in range(len(content))))
         said = refusal(web)
         assert "sends too slowly" in said
@@ -119,8 +119,8 @@ class TestTime:
 
     def test_the_time_grows_with_what_came(self, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr(pace, "clock", lambda: now[0])
-        answer = pace.Pace("here")
+        monkeypatch.setattr(http, "clock", lambda: now[0])
+        answer = http.Pace("here")
         now[0] = 1000.0
         answer.check(1 << 30)
         with pytest.raises(SourceError):

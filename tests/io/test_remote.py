@@ -12,7 +12,7 @@ import pytest
 from tests.serving import Answer, Web, serving
 from tfpt.errors import SourceError
 from tfpt.io import limits, remote, stores
-from tfpt.io.blocks import Blocks
+from tfpt.io.cached_blocks import Blocks
 from tfpt.io.remote import BLOCK, RemoteFile
 
 pytest.importorskip("aiohttp")

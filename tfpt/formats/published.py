@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +19,6 @@ from tfpt.io.archives import ARCHIVES, unpack
 from tfpt.io.downloading import Progress, download, locked
 from tfpt.io.locations import as_location
 from tfpt.io.remote_errors import MissingError, is_http, shown
-from tfpt.language.mapping import Mapping
 
 # Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
 # both.
@@ -25,6 +26,9 @@ _SINGLE = re.compile(
     r"\.(?:h5|hdf5|keras|npz|npy|pb|pbtxt|safetensors|tflite|pth?|bin|json)$",
     re.IGNORECASE,
 )
+
+# May name further files: a model of TensorFlow.js, or an index of sharded weights.
+_JSON = re.compile(r"\.json$", re.IGNORECASE)
 
 # What a checkpoint's files have behind its prefix; a question mark may follow.
 _OF_CHECKPOINT = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})(?=\?|$)")
@@ -91,7 +95,9 @@ def cache_path(url: str) -> Path:
     if ".." in names or "." in names or not names:
         raise TfptError("the published location names no file", where=shown(url))
     if parts.query:
-        names[-1] = f"{hashlib.sha256(parts.query.encode()).hexdigest()[:12]},{names[-1]}"
+        digest = hashlib.sha256(parts.query.encode()).hexdigest()[:12]
+        # The files that an index names are found by their own names: a folder of their own keeps versions apart.
+        names[-1:] = [digest, names[-1]] if _JSON.search(names[-1]) else [f"{digest},{names[-1]}"]
     # File systems end names at 255 bytes; the longest of ours adds .data-00000-of-00001.part.json.
     kept = [quote(name, safe=" @+,=~()[]%") for name in [parts.scheme.lower(), host or "-", *names]]
     short = [
@@ -107,9 +113,11 @@ def fetch(url: str, *, index_only: bool = False, progress: Progress | None = Non
     """The checkpoint published at `url`, from the cache, or fetched into it.
 
     Args:
-        url: The URL of a checkpoint's prefix or ``.index``, of a file, or of an archive (``.zip``, ``.tar``,
+        url: The URL of a checkpoint's prefix or ``.index``, of a file, of a ``model.json`` or an ``.index.json`` with
+            its shards beside it, or of an archive (``.zip``, ``.tar``,
             ``.tar.gz``, ``.tgz``, ``.tar.bz2``, ``.tar.xz``); behind a ``#``, the path inside the archive.
-        index_only: Of a checkpoint of several files, fetch the index alone: enough to plan with.
+        index_only: Of a TensorFlow checkpoint, download only the index, which is enough for a plan. The files that a
+            JSON index names are always downloaded: the readers need them for shapes and sizes.
         progress: Told from time to time how far each file is.
 
     Raises:
@@ -149,11 +157,9 @@ def fetch(url: str, *, index_only: bool = False, progress: Progress | None = Non
 def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress: Progress | None) -> None:
     def get(ending: str) -> Path:
         path = root.with_name(root.name + ending)
-        if not path.exists():
-            try:
-                download(_beside(location, ending), path, progress)
-            except SourceError as error:
-                raise _by_hand(error, location, root) from error
+        _download(
+            _with_ending(location, ending), path, progress, lambda error: _by_hand(error, location, root)
+        )
         return path
 
     if archive:
@@ -162,6 +168,10 @@ def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress:
         return
     if _SINGLE.search(root.name):
         get("")
+        for name in _named_shards(root):
+            url, path = _sibling(location, name), root.parent / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(url, path, progress, partial(_one_by_hand, url=url, path=path))
         return
     try:
         index = get(".index")
@@ -172,6 +182,33 @@ def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress:
         return
     for shard in () if index_only else _shards(index):
         get(shard.name.removeprefix(root.name))
+
+
+def _download(
+    url: str, path: Path, progress: Progress | None, explain: Callable[[SourceError], SourceError]
+) -> None:
+    if path.exists():
+        return
+    try:
+        download(url, path, progress)
+    except SourceError as error:
+        raise explain(error) from error
+
+
+def _named_shards(root: Path) -> list[str]:
+    """The files that a JSON file names, relative to its folder; a damaged index is removed."""
+    from tfpt.formats import recognition
+
+    if not _JSON.search(root.name):
+        return []
+    try:
+        kind = recognition.recognize(str(root))
+    except SourceError:
+        return []  # its reader says what is wrong
+    try:
+        return kind.shards(str(root))
+    except SourceError as error:
+        raise _damaged_index(root, error) from error
 
 
 def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool) -> Fetched | None:
@@ -185,7 +222,10 @@ def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool
         if index_only or all(path.is_file() for path in files):
             return Fetched(str(root), url, root, tuple(files))
         return None
-    return Fetched(str(root), url, root, (root,)) if root.is_file() else None
+    if not root.is_file():
+        return None
+    files = [root, *(root.parent / name for name in _named_shards(root))]
+    return Fetched(str(root), url, root, tuple(files)) if all(path.is_file() for path in files) else None
 
 
 def _shards(index: Path) -> Sequence[Path]:
@@ -197,14 +237,19 @@ def _shards(index: Path) -> Sequence[Path]:
     try:
         count = read_index(str(index)).shards
     except SourceError as error:
-        index.unlink(missing_ok=True)
-        raise SourceError(
-            f"what was published as an index is none: {error.what}",
-            where=error.where,
-            got=error.got,
-            hint="it was removed from the cache: run the same command again",
-        ) from error
+        raise _damaged_index(index, error) from error
     return [Path(Location(prefix, str(index)).shard(number, count)) for number in range(count)]
+
+
+def _damaged_index(index: Path, error: SourceError) -> SourceError:
+    """The error that a downloaded index cannot be read; it is removed."""
+    index.unlink(missing_ok=True)
+    return SourceError(
+        f"the published index cannot be read: {error.what}",
+        where=error.where,
+        got=error.got,
+        hint="it was removed from the cache: run the same command again",
+    )
 
 
 def _chosen(url: str, folder: Path, inside: str) -> str:
@@ -231,31 +276,47 @@ def _chosen(url: str, folder: Path, inside: str) -> str:
     return str(folder)
 
 
-def _beside(location: str, ending: str) -> str:
-    """The URL of another file of the checkpoint: the ending stands before what follows a question mark."""
+def _with_ending(location: str, ending: str) -> str:
+    """The URL of another file of a checkpoint: the ending goes before a query."""
     path, mark, query = location.partition("?") if is_http(location) else (location, "", "")
     return f"{path}{ending}{mark}{query}"
+
+
+def _sibling(location: str, name: str) -> str:
+    """The URL of a file that the index at `location` names, with the same query."""
+    if not is_http(location):
+        return f"{posixpath.dirname(location)}/{name}"
+    path, mark, query = location.partition("?")
+    return f"{posixpath.dirname(path)}/{quote(name)}{mark}{query}"
 
 
 def _unpacked(root: Path) -> Path:
     return root.with_name(f"{root.name}.unpacked")
 
 
-def published(mapping: Mapping, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
-    """The checkpoint that a mapping was published for.
+def published(
+    url: str | None, mapping: str, *, index_only: bool = False, progress: Progress | None = None
+) -> Fetched:
+    """The checkpoint published at the `source.url` of a mapping.
+
+    Args:
+        url: The URL; None if the mapping has none.
+        mapping: The mapping's name, for errors.
+        index_only: As in `fetch`.
+        progress: As in `fetch`.
 
     Raises:
-        TfptError: The mapping names none, or it cannot be fetched.
+        TfptError: There is no URL, or the checkpoint cannot be downloaded.
     """
-    if not mapping.url:
+    if not url:
         raise TfptError(
             "the mapping does not say where its checkpoint was published",
-            where=mapping.named,
+            where=mapping,
             expected="a checkpoint, or url: under source: in the mapping",
             got="neither",
             hint="--checkpoint PATH",
         )
-    return fetch(mapping.url, index_only=index_only, progress=progress)
+    return fetch(url, index_only=index_only, progress=progress)
 
 
 def discarded(error: SourceError, fetched: Fetched) -> SourceError:
@@ -282,11 +343,18 @@ def kept(error: SourceError, fetched: Fetched) -> SourceError:
 
 def _by_hand(error: SourceError, location: str, root: Path) -> SourceError:
     """The error, with what to do where there is no network."""
-    archive = ARCHIVES.search(root.name) or _SINGLE.search(root.name)
-    what = "it" if archive else "its files"
-    place = f"{root}" if archive else f"{root}.index, {root.name}.data-…"
+    if ARCHIVES.search(root.name) or _SINGLE.search(root.name):
+        return _one_by_hand(error, location, root)
+    return _hinted(error, "its files", location, f"{root}.index, {root.name}.data-…")
+
+
+def _one_by_hand(error: SourceError, url: str, path: Path) -> SourceError:
+    return _hinted(error, "it", url, str(path))
+
+
+def _hinted(error: SourceError, what: str, url: str, path: str) -> SourceError:
     return error.with_hint(
         f"{error.hint + '; ' if error.hint else ''}"
-        f"without a network: fetch {what} elsewhere from {shown(location)}\n"
-        f"and put {what} at {place}\nor name the local copy with --checkpoint",
+        f"without a network: download {what} elsewhere from {shown(url)}\n"
+        f"and put {what} at {path}\nor name the local copy with --checkpoint",
     )

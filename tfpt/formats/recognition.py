@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from tfpt.errors import SourceError
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.archives import ARCHIVES
+from tfpt.io.damage import refuse_pointer
 from tfpt.io.limits import SHARD_INDEX
 from tfpt.io.locations import inside, is_file, is_folder, name_of, names_in
 from tfpt.io.storage import Storage, open_storage
@@ -58,6 +59,7 @@ class Format:
             `dequantize` where `quantized`.
         checked: Whether the format stores checksums of tensors.
         quantized: Whether the format may hold quantized weights with their scales.
+        index: The module below `tfpt.formats` whose `shard_names` lists the files of an index; empty if there are none.
     """
 
     name: str
@@ -65,6 +67,18 @@ class Format:
     reader: str
     checked: bool = False
     quantized: bool = False
+    index: str = ""
+
+    def shards(self, location: str) -> list[str]:
+        """The files that the index at `location` names, relative to its folder; none in formats of one file.
+
+        Raises:
+            SourceError: The index is damaged, or names a file outside its folder.
+        """
+        if not self.index:
+            return []
+        module = importlib.import_module(f"tfpt.formats.{self.index}")
+        return cast("list[str]", module.shard_names(location))
 
     def open(self, location: str, *, verify_checksums: bool = True, dequantize: bool = False) -> Source:
         """The source at `location`, by the format's reader."""
@@ -80,13 +94,31 @@ SAVED_MODEL = Format("a SavedModel", "tfpt.formats.tensorflow.saved_model", "Sav
 GRAPH = Format("a TensorFlow graph", "tfpt.formats.tensorflow.graph", "open_graph", True, True)
 HDF5 = Format("a Keras HDF5 file", "tfpt.formats.keras.hdf5", "open_hdf5")
 KERAS_ARCHIVE = Format("a .keras archive", "tfpt.formats.keras.archive", "ArchiveSource", True)
-KERAS_SHARDS = Format("sharded Keras weights", "tfpt.formats.keras.shards", "ShardedWeightsSource")
+KERAS_SHARDS = Format(
+    "sharded Keras weights",
+    "tfpt.formats.keras.shards",
+    "ShardedWeightsSource",
+    index="keras.shards",
+)
 TFLITE = Format("a TensorFlow Lite model", "tfpt.formats.tflite.model", "TfliteSource", quantized=True)
-TFJS = Format("a TensorFlow.js model", "tfpt.formats.tfjs.source", "TfjsSource", quantized=True)
+TFJS = Format(
+    "a TensorFlow.js model",
+    "tfpt.formats.tfjs.source",
+    "TfjsSource",
+    quantized=True,
+    index="tfjs.manifest",
+)
 NUMPY = Format("a numpy file", "tfpt.formats.numpy.source", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.formats.pytorch.safetensors", "SafetensorsSource")
 TORCH = Format("PyTorch weights", "tfpt.formats.pytorch.torch", "TorchSource", True, True)
-TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.formats.pytorch.shards", "ShardedSource", True, True)
+TORCH_SHARDS = Format(
+    "sharded PyTorch weights",
+    "tfpt.formats.pytorch.shards",
+    "ShardedSource",
+    True,
+    True,
+    index="pytorch.shards",
+)
 PICKLE = Format("a pickle of arrays", "tfpt.formats.pickle.source", "PickleSource")
 FLAX = Format("a file of Flax", "tfpt.formats.flax.source", "FlaxSource")
 ARCHIVE = Format("an archive of a model", "tfpt.formats.archive", "PackedSource", True, True)
@@ -151,7 +183,7 @@ def recognize(location: str) -> Format:
 
 
 def weights_in(location: str) -> str:
-    """The one file of weights in a folder that is no model of several files; `location` where it is anything else.
+    """The only file of weights, or the only archive, in a folder; `location` if it is anything else.
 
     Raises:
         SourceError: Several files of weights are in the folder.
@@ -176,7 +208,8 @@ def weights_in(location: str) -> str:
     if len(found) == 1:
         return inside(location, found[0])
     if not found:
-        return location
+        archives = [name for name in names if ARCHIVES.search(name)]
+        return inside(location, archives[0]) if len(archives) == 1 else location
     raise SourceError(
         "more than one file of weights is in the folder",
         where=location,

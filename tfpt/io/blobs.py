@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.io.damage import DOWNLOAD_AGAIN
+from tfpt.io.fingerprints import middle_of
 from tfpt.io.storage import Storage
 
 _CHUNK = 1 << 20
@@ -107,9 +108,8 @@ class Stored:
     def digest(self) -> bytes:
         if self.checksum is not None:
             return self.checksum.to_bytes(4, "little")
-        # The middle 64 bytes, as in tfpt.formats.pytorch.sampling.
-        middle = max(0, self.size // 2 - 32)
-        return self[middle : middle + 64].tobytes()
+        begin, size = middle_of(self.size)
+        return self[begin : begin + size].tobytes()
 
     def release(self) -> None:
         self.storage.release(self.begin, self.size)

@@ -20,7 +20,7 @@ from tfpt._version import __version__
 from tfpt.errors import SourceError, TfptError
 from tfpt.io import limits, stores
 from tfpt.io import remote_errors as failures
-from tfpt.io.pace import Pace
+from tfpt.io.http import Pace
 
 # Called with the file's name, the bytes that are there, and the size of the whole where that is known.
 Progress = Callable[[str, int, "int | None"], None]

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
+from typing_extensions import Self
 
 from tfpt.errors import SinkError
 from tfpt.io import interruption, leftovers
-from tfpt.io.discarding import Discarding
 from tfpt.io.publishing import publish
 
 # Linux writes at most 0x7ffff000 bytes at a time, macOS refuses more than 2**31 - 1 (their manuals of write(2)).
@@ -26,6 +27,22 @@ _FULL = {
 }
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Discarding:
+    """Discards at the end of a `with` block, with an exception or without one; what was committed stays."""
+
+    def discard(self) -> None:
+        """Give up and leave nothing behind; does nothing after a commit."""
+        raise AssertionError("a subclass says what to discard")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
 
 
 class AtomicFile(Discarding):

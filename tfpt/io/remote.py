@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,9 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.io import limits, stores
 from tfpt.io import remote_errors as failures
-from tfpt.io.blocks import Blocks
+from tfpt.io.cached_blocks import Blocks
 from tfpt.io.http import NoRangesError, WebFile
-from tfpt.io.storage import FileBytes
+from tfpt.io.storage import FileBytes, file_over
 
 # Small slices are served from blocks: one request (some 50 ms at a store) instead of one for each of the vectors
 # that stand side by side in a checkpoint. Who reads on behind a block gets two, then four, up to 4 MB a request.
@@ -138,7 +137,7 @@ class RemoteFile:
 
     def open(self) -> BinaryIO:
         """The file as a file object; each reads and seeks by itself."""
-        return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK))
+        return file_over(self.data, BLOCK)
 
     def close(self) -> None:
         """Drop the copy of the whole file if there is one, and the blocks where a later file may be another."""
@@ -319,36 +318,6 @@ class RemoteFile:
             ) from None
         except Exception as error:
             raise failures.explained(error, self.location) from error
-
-
-class _RawFile(io.RawIOBase):
-    """What `io.BufferedReader` asks of a file."""
-
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence] + offset
-        if at < 0:
-            raise ValueError("a place before the file's start")
-        self._at = at
-        return at
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._file.data[self._at : self._at + len(buffer)]
-        memoryview(buffer).cast("B")[: len(content)] = content.tobytes()
-        self._at += len(content)
-        return len(content)
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:

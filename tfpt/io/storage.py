@@ -212,9 +212,9 @@ class _Handle:
             return len(content)
 
 
-def file_over(data: Bytes) -> BinaryIO:
-    """A file object that reads and seeks over bytes."""
-    return cast(BinaryIO, io.BufferedReader(_Reader(data)))
+def file_over(data: Bytes, buffer: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
+    """A file object that reads and seeks over bytes, at least `buffer` of them at once."""
+    return cast(BinaryIO, io.BufferedReader(_Reader(data), buffer))
 
 
 class _Reader(io.RawIOBase):

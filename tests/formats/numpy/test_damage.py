@@ -149,7 +149,7 @@ RAW_PICKLES: dict[str, tuple[bytes, str]] = {
     "a memo of nothing": (b"h\x07.", "KeyError"),
     "nothing on the stack": (b"0.", "IndexError"),
     "no end": (b"K\x01", "ends at byte"),
-    "no opcode": (b"\xfe.", "no opcode"),
+    "no opcode": (b"\xfe.", "not an opcode"),
     "a key that is a list": (b"}]K\x01s.", "as the key"),
     "a key that is a tuple": (b"})K\x01s.", "as the key"),
     "items for a number": (b"K\x01K\x02a.", "no list"),

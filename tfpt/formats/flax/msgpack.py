@@ -11,8 +11,9 @@ import struct
 from tfpt.errors import SourceError
 from tfpt.formats.numpy.layout import Layout
 from tfpt.formats.pickle.calls import Array
-from tfpt.formats.pickle.opcodes import Payload, Sliceable
+from tfpt.formats.pickle.opcodes import Payload
 from tfpt.io.limits import PICKLE_TEXT, TREE_LEVELS, TREE_VALUES
+from tfpt.io.storage import Bytes
 from tfpt.tensors import DTYPES
 
 # flax.serialization._MsgpackExtType.
@@ -38,7 +39,7 @@ class _DamageError(ValueError):
     """Bytes that are no msgpack of Flax's."""
 
 
-def is_flax(data: Sliceable) -> bool:
+def is_flax(data: Bytes) -> bool:
     """Whether bytes begin as a file of Flax: with a map whose first key is a text, or with an array.
 
     Example:
@@ -65,7 +66,7 @@ def is_flax(data: Sliceable) -> bool:
         return False
 
 
-def read_msgpack(where: str, data: Sliceable) -> object:
+def read_msgpack(where: str, data: Bytes) -> object:
     """What is in the file: dicts, lists, numbers, texts, and `Array` for arrays, whose bytes stay where they are.
 
     Args:
@@ -96,7 +97,7 @@ def read_msgpack(where: str, data: Sliceable) -> object:
 
 
 class _Reader:
-    def __init__(self, data: Sliceable) -> None:
+    def __init__(self, data: Bytes) -> None:
         self.at = 0
         self._data = data
         self._window, self._window_at = b"", 0

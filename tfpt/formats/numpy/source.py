@@ -9,12 +9,11 @@ from types import MappingProxyType
 import numpy as np
 
 from tfpt.errors import SourceError
-from tfpt.formats.numpy import header
 from tfpt.formats.numpy.archive import members
+from tfpt.formats.numpy.layout import HEADER_AT_MOST, damaged, parse_header
 from tfpt.formats.pickle.calls import CodeError
 from tfpt.formats.pickle.contents import read_pickle
-from tfpt.formats.pickle.naming import Entry, named
-from tfpt.formats.pickle.training import training_roles
+from tfpt.formats.pickle.naming import Entry, named, training_roles
 from tfpt.formats.source import Role, Source
 from tfpt.io.blobs import Blob, InMemory, Stored
 from tfpt.io.locations import as_location, name_of
@@ -151,12 +150,12 @@ class NumpySource(Source):
 
     def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
         """List the array that `blob` is; where it is one of objects, what is in it."""
-        found = header.parse(where, blob.head(header.READ_AT_MOST))
+        found = parse_header(where, blob.head(HEADER_AT_MOST))
         layout, begin = found.layout, found.begin
         if not layout.is_objects:
             size, expected = blob.size - begin, layout.nbytes
             if expected is not None and size != expected:
-                raise header.damaged(
+                raise damaged(
                     where,
                     "its data is of another size",
                     f"{expected:,} bytes for {format_shape(layout.shape)} {layout.descr}",

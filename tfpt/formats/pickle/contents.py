@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from tfpt.errors import SourceError
 from tfpt.formats.pickle.calls import Appended, Arrays, Vocabulary, dict_of
-from tfpt.formats.pickle.opcodes import Opcodes, Payload, PickleDamageError, Sliceable
+from tfpt.formats.pickle.opcodes import Opcodes, Payload, PickleDamageError
 from tfpt.io.limits import PICKLE_LEVELS, PICKLE_OPCODES, PICKLE_TEXT
+from tfpt.io.storage import Bytes
 
 _ARRAYS = Arrays()
 
@@ -46,7 +47,7 @@ class _Machine:
 
 def read_pickle(
     where: str,
-    data: Sliceable,
+    data: Bytes,
     begin: int = 0,
     *,
     vocabulary: Vocabulary = _ARRAYS,
@@ -108,7 +109,7 @@ def _damaged(where: str, got: str) -> SourceError:
     return SourceError("not a valid pickle of arrays", where=where, got=got[:200])
 
 
-def _take_appended(where: str, data: Sliceable, at: int, array: Appended, level: int) -> int:
+def _take_appended(where: str, data: Bytes, at: int, array: Appended, level: int) -> int:
     """Note where joblib's array is, from byte `at` on; returns where it ends."""
     assert array.layout is not None
     if array.layout.is_objects:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,14 @@ from tfpt.errors import SourceError
 from tfpt.formats.numpy.layout import Layout
 from tfpt.formats.pickle.calls import Array
 from tfpt.formats.pickle.opcodes import Payload
+from tfpt.formats.source import Role
 from tfpt.io.blobs import Blob, InMemory, Joined, part_of
 from tfpt.io.limits import TREE_LEVELS, TREE_NAME, TREE_VALUES
+
+# flax.training.train_state.TrainState, and flax.optim.Optimizer before it.
+_OPTIMIZER = re.compile(r"(?:.*/)?(?:opt_state|optimizer_state|optimizer/state|state/param_states)(?:/.*)?")
+_COUNTER = re.compile(r"(?:.*/)?(?:count|step|mini_step|gradient_step|notfinite_count|total_notfinite)")
+_STEP = re.compile(r"(?:(?:.*/)?state/)?step")
 
 
 @dataclass(frozen=True)
@@ -141,3 +148,19 @@ def _text(value: bytes) -> Entry:
     # A width of nothing is no width; numpy as well gives an empty string one byte.
     width = max(1, len(value))
     return Entry(Layout((), f"|S{width}"), InMemory(value.ljust(width, b"\0")))
+
+
+def training_roles(names: Iterable[str]) -> dict[str, Role]:
+    """The roles of those that are no weights, by name.
+
+    Example:
+        >>> training_roles(["params/w", "opt_state/0/mu/w", "opt_state/0/count", "step"])
+        {'opt_state/0/mu/w': 'slot', 'opt_state/0/count': 'counter', 'step': 'counter'}
+    """
+    roles: dict[str, Role] = {}
+    for name in names:
+        if _OPTIMIZER.fullmatch(name):
+            roles[name] = "counter" if _COUNTER.fullmatch(name) else "slot"
+        elif _STEP.fullmatch(name):
+            roles[name] = "counter"
+    return roles

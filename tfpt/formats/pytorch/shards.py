@@ -153,6 +153,11 @@ class ShardedSource(Source):
         return self._shards[table[name]]
 
 
+def shard_names(location: str) -> list[str]:
+    """The names of the files that the index at `location` names, relative to its folder."""
+    return list(dict.fromkeys(_read_index(location)[1].values()))
+
+
 def _index_in(folder: str) -> str:
     names = names_in(folder)
     for suffix in _SUFFIXES:

@@ -26,8 +26,7 @@ from tfpt.formats.tensorflow.lookup import no_such_tensor
 from tfpt.formats.tensorflow.slices import covers_once
 from tfpt.formats.tensorflow.sstable import Table
 from tfpt.formats.tensorflow.strings import decode_strings, string_array
-from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.damage import DOWNLOAD_AGAIN, refuse_pointer
 from tfpt.io.locations import folder_of, is_file, name_of
 from tfpt.io.storage import Bytes, Storage, open_storage
 from tfpt.tensors import DTYPES, TensorSpec, format_shape

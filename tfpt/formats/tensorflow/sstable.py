@@ -16,8 +16,7 @@ from collections.abc import Iterator, Sequence
 from tfpt.errors import SourceError
 from tfpt.formats.tensorflow.checksum import crc32c, masked
 from tfpt.formats.tensorflow.snappy import decompress
-from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.damage import DOWNLOAD_AGAIN, refuse_pointer
 from tfpt.io.storage import Bytes
 
 FOOTER_SIZE = 48
