@@ -1,4 +1,4 @@
-"""Published checkpoints: what the `source.url` of a mapping names, fetched once into the user's cache."""
+"""Published checkpoints: the `source.url` of a mapping, downloaded once into the user's cache."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tfpt.io.downloading import Progress, download, locked
 from tfpt.io.locations import as_location
 from tfpt.io.remote_errors import MissingError, is_http, shown
 
-# Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
-# both.
+# Suffixes of single files. Any other name may be the prefix of a checkpoint or a file, and is tried as both.
 _SINGLE = re.compile(
     r"\.(?:h5|hdf5|keras|npz|npy|pb|pbtxt|safetensors|tflite|pth?|bin|json)$",
     re.IGNORECASE,
@@ -30,7 +29,7 @@ _SINGLE = re.compile(
 # May name further files: a model of TensorFlow.js, or an index of sharded weights.
 _JSON = re.compile(r"\.json$", re.IGNORECASE)
 
-# What a checkpoint's files have behind its prefix; a question mark may follow.
+# What follows a checkpoint's prefix in its files' names; a query may follow.
 _OF_CHECKPOINT = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})(?=\?|$)")
 
 
@@ -39,10 +38,10 @@ class Fetched:
     """A published checkpoint on this machine.
 
     Attributes:
-        location: What to open.
-        url: Where it was published.
-        root: The place in the cache of the file that the URL names; for a prefix, what its files begin with.
-        files: The files in the cache that it is made of, and for an archive the folder that it was unpacked to.
+        location: The location to open.
+        url: The published URL.
+        root: The path in the cache of the file that the URL names; for a prefix, the prefix of the paths.
+        files: Its files in the cache; for an archive, the folder that it was unpacked to.
     """
 
     location: str
@@ -51,13 +50,13 @@ class Fetched:
     files: tuple[Path, ...]
 
     def discard(self, where: str = "") -> list[Path]:
-        """Remove the damaged copy, so that the next run fetches it again.
+        """Remove the damaged copy, so that the next run downloads it again.
 
         Args:
-            where: What the error says of the place. If it names one of several data files, the others stay.
+            where: The location in the error. If it names one of several data files, the others stay.
 
         Returns:
-            What was removed.
+            The removed paths.
         """
         named = [path for path in self.files if str(path) in where and ".data-" in path.name]
         # The index always goes with a data file: the two may be of different versions.
@@ -71,19 +70,19 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Where published checkpoints are kept: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
+    """The cache of published checkpoints: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
     if named := os.environ.get("TFPT_CACHE"):
         return Path(os.path.expanduser(named))
-    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    # The XDG base directory specification: relative paths must be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "tfpt"
 
 
 def cache_path(url: str) -> Path:
-    """The place in the cache of the file at `url`: its host and path, below `cache_folder`.
+    """The path in the cache for the file at `url`: its host and path, below `cache_folder`.
 
     Raises:
-        TfptError: The URL's path leads upwards, or names nothing.
+        TfptError: The URL's path leads upwards, or is empty.
 
     Example:
         >>> cache_path("https://example.org/bert/model.ckpt").relative_to(cache_folder()).as_posix()
@@ -96,9 +95,9 @@ def cache_path(url: str) -> Path:
         raise TfptError("the published location names no file", where=shown(url))
     if parts.query:
         digest = hashlib.sha256(parts.query.encode()).hexdigest()[:12]
-        # The files that an index names are found by their own names: a folder of their own keeps versions apart.
+        # The files that an index names are found by their own names: separate folders keep versions apart.
         names[-1:] = [digest, names[-1]] if _JSON.search(names[-1]) else [f"{digest},{names[-1]}"]
-    # File systems end names at 255 bytes; the longest of ours adds .data-00000-of-00001.part.json.
+    # File names are limited to 255 bytes; the longest suffix is .data-00000-of-00001.part.json.
     kept = [quote(name, safe=" @+,=~()[]%") for name in [parts.scheme.lower(), host or "-", *names]]
     short = [
         name
@@ -110,7 +109,7 @@ def cache_path(url: str) -> Path:
 
 
 def fetch(url: str, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
-    """The checkpoint published at `url`, from the cache, or fetched into it.
+    """The checkpoint published at `url`, from the cache, or downloaded into it.
 
     Args:
         url: The URL of a checkpoint's prefix or ``.index``, of a file, of a ``model.json`` or an ``.index.json`` with
@@ -118,28 +117,29 @@ def fetch(url: str, *, index_only: bool = False, progress: Progress | None = Non
             ``.tar.gz``, ``.tgz``, ``.tar.bz2``, ``.tar.xz``); behind a ``#``, the path inside the archive.
         index_only: Of a TensorFlow checkpoint, download only the index, which is enough for a plan. The files that a
             JSON index names are always downloaded: the readers need them for shapes and sizes.
-        progress: Told from time to time how far each file is.
+        progress: Called from time to time for each file.
 
     Raises:
-        SourceError: `url` is none of a store that a mapping may name, or it cannot be fetched; says where to put it
-            by hand.
+        SourceError: A mapping may not name `url`, or it cannot be downloaded; the error says where to put it by hand.
         TfptError: The cache cannot be written.
     """
     address, _, inside = url.partition("#")
-    # A mapping names it, which may be a stranger's: no place on this machine, and no protocol that runs something.
+    # Mappings may come from strangers: no local paths, and no protocol that runs programs.
     refuse_unknown_store(address, PUBLISHED)
     location = _OF_CHECKPOINT.sub("", as_location(address))  # some publishers name the prefix, some the index
     root = cache_path(location)
     archive = ARCHIVES.search(urlsplit(location).path) is not None
     if inside and not archive:
-        raise TfptError("only of an archive can a part be named", where=url, expected="a .zip or a .tar.gz")
+        raise TfptError(
+            "only an archive can be followed by # and a path", where=url, expected="a .zip or a .tar.gz"
+        )
     found = _in_cache(url, root, archive, inside, index_only)
     if found is not None:
         return found
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with locked(root.with_name(f"{root.name}.lock")):
-            # Another process may have fetched it while this one waited.
+            # Another process may have downloaded it while this one waited.
             found = _in_cache(url, root, archive, inside, index_only)
             if found is None:
                 _fetch(location, root, archive, index_only, progress)
@@ -217,7 +217,7 @@ def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool
         return Fetched(_chosen(url, folder, inside), url, root, (folder,)) if folder.is_dir() else None
     index = root.with_name(f"{root.name}.index")
     if index.is_file():
-        # Without its data an index that cannot be read is still what there is: its reader says what is wrong.
+        # An index whose data are missing is accepted for a plan.
         files = [index, *_shards(index)]
         if index_only or all(path.is_file() for path in files):
             return Fetched(str(root), url, root, tuple(files))
@@ -229,7 +229,7 @@ def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool
 
 
 def _shards(index: Path) -> Sequence[Path]:
-    """The data files that an index speaks of; it is removed when it cannot be read."""
+    """The data files of an index, which is removed if it cannot be read."""
     from tfpt.formats.tensorflow.bundle_index import read_index
     from tfpt.formats.tensorflow.location import Location
 
@@ -253,12 +253,12 @@ def _damaged_index(index: Path, error: SourceError) -> SourceError:
 
 
 def _chosen(url: str, folder: Path, inside: str) -> str:
-    """The checkpoint in an unpacked archive: the one named, or the only one there can be."""
+    """The checkpoint in an unpacked archive: the named one, or the only one."""
     if inside:
         if ".." in inside.split("/") or inside.startswith("/"):
             raise TfptError("the path inside the archive leads out of it", where=url)
         return str(folder / inside)
-    # Most archives hold one folder, which holds the files.
+    # Most archives contain one folder with the files.
     while len(entries := sorted(folder.iterdir())) == 1 and entries[0].is_dir():
         folder = entries[0]
     if len(entries) == 1:
@@ -268,10 +268,10 @@ def _chosen(url: str, folder: Path, inside: str) -> str:
         return str(indexes[0].with_suffix(""))
     if len(indexes) > 1:
         raise TfptError(
-            "the archive holds several checkpoints",
+            "the archive contains several checkpoints",
             where=url,
             got=", ".join(path.stem for path in indexes[:8]),
-            hint="name one behind a #, as in model.zip#folder/model.ckpt",
+            hint="name one after a #, as in model.zip#folder/model.ckpt",
         )
     return str(folder)
 
@@ -320,18 +320,18 @@ def published(
 
 
 def discarded(error: SourceError, fetched: Fetched) -> SourceError:
-    """`error`, after the damaged copy that it tells of was removed, with what to do now."""
+    """Remove the damaged copy that `error` refers to; returns the error with a hint."""
     gone = fetched.discard(f"{error.where}")
     if not gone:
         return error
     names = ", ".join(path.name for path in gone)
     return error.with_hint(
-        f"the damaged copy was removed from the cache ({names}): run the same command again to fetch it anew"
+        f"the damaged copy was removed from the cache ({names}): run the same command again to download it again"
     )
 
 
 def kept(error: SourceError, fetched: Fetched) -> SourceError:
-    """`error`, met when the copy was opened: it may be damaged, or of a kind that tfpt does not read."""
+    """`error` from opening the copy, with a hint: the copy may be damaged."""
     places = " ".join(str(path) for path in fetched.files)
     also = f"{error.hint}; " if error.hint else ""
     if not places:
@@ -342,7 +342,7 @@ def kept(error: SourceError, fetched: Fetched) -> SourceError:
 
 
 def _by_hand(error: SourceError, location: str, root: Path) -> SourceError:
-    """The error, with what to do where there is no network."""
+    """The error, with a hint for use without a network."""
     if ARCHIVES.search(root.name) or _SINGLE.search(root.name):
         return _one_by_hand(error, location, root)
     return _hinted(error, "its files", location, f"{root}.index, {root.name}.data-…")

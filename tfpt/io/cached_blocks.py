@@ -1,4 +1,8 @@
-"""Bytes of a file that are looked at in small pieces, each block of them read once."""
+"""Caches of blocks of files that are read in small pieces.
+
+The caches of fsspec are not used: each belongs to one open file and has no limit across files, knows no versions, and
+on
+the web takes a whole file for a part where the server ignores ranges; `cat_ranges` likewise."""
 
 from __future__ import annotations
 
@@ -10,17 +14,17 @@ from typing import overload
 from tfpt.io.limits import MOST_KEPT_BLOCKS
 from tfpt.io.storage import LocalFile, Storage
 
-# Blocks hold what is read in small slices: indexes, vectors, what lies between large tensors.
+# Blocks contain what is read in small slices: indexes, vectors, gaps between large tensors.
 KEPT = 32 << 20
 
 
 class Blocks:
-    """Blocks by file and number; those that were not looked at for longest go first.
+    """Blocks of remote files in memory, by file and number, with one limit for all files; least recently used go first.
 
-    A file is known by whatever stands for one version of it, so that who opens it anew finds what is kept.
+    The key of a file identifies one version of it, so that a file that is opened again finds its blocks.
 
     Args:
-        limit: How many bytes are kept at most; the newest block is kept whatever its size.
+        limit: The maximum of bytes kept; the newest block is kept whatever its size.
 
     Example:
         >>> blocks = Blocks(limit=5)
@@ -37,7 +41,7 @@ class Blocks:
         self._size = 0
 
     def get(self, file: Hashable, number: int) -> bytes | None:
-        """A block, if it is kept."""
+        """A block, if it is in the cache."""
         with self._lock:
             block = self._kept.get((file, number))
             if block is not None:
@@ -55,14 +59,14 @@ class Blocks:
                 self._drop(*next(iter(self._kept)))
 
     def age(self, file: Hashable, first: int, last: int) -> None:
-        """Let the blocks from `first` to `last` (not included) be the next to go; they are of use until then."""
+        """Make the blocks from `first` to `last` (exclusive) the next to be evicted."""
         with self._lock:
             for number in self.numbers(file):
                 if first <= number < last:
                     self._kept.move_to_end((file, number), last=False)
 
     def numbers(self, file: Hashable) -> list[int]:
-        """Which blocks of a file are kept, in order."""
+        """The numbers of a file's blocks in the cache, in order."""
         with self._lock:
             return sorted(self._of_file.get(file, ()))
 
@@ -82,15 +86,15 @@ class Blocks:
             del self._of_file[file]
 
 
-# A multiple of the blocks of `tfpt.io.remote`, and at the same places: a piece of one is never fetched twice.
+# A multiple of the block size of `tfpt.io.remote`, aligned with it: no part of a block is fetched twice.
 BLOCK = 256 << 10
 
 
 class KeptBytes:
-    """The bytes of a file, as a `memoryview` has them: single bytes as numbers, slices of step 1 as bytes.
+    """The bytes of a file with the interface of a `memoryview`: single bytes as numbers, slices of step 1 as bytes.
 
-    For messages whose structure lies among large values: what is walked over is kept, what is longer than a block is
-    fetched as it is and not kept.
+    For messages whose structure is interleaved with large values: small slices are cached, those longer than a block
+    are not.
 
     Example:
         >>> import tempfile
@@ -152,12 +156,12 @@ class KeptBytes:
 View = memoryview | KeptBytes
 
 
-# Files on this machine of up to this size are read as a whole: to walk over bytes in memory is several times faster.
+# Local files of up to this size are read as a whole: parsing bytes in memory is several times faster.
 _SMALL = 16 << 20
 
 
 def view_of(storage: Storage) -> View:
-    """The bytes of a file to walk over: a small one on this machine as a whole, another one block by block."""
+    """The bytes of a file, to parse: a small local one as a whole, any other block by block."""
     if isinstance(storage, LocalFile) and storage.size <= _SMALL:
         return memoryview(storage.data[:].data)
     return KeptBytes(storage)

@@ -273,7 +273,7 @@ def test_archives_that_unpack_without_measure_are_refused(tmp_path, monkeypatch)
     read_recording(packed(tmp_path / "one.npz", {"a.npy": zeros}))
     path = packed(tmp_path / "bomb.npz", {f"a{index}.npy": zeros for index in range(3)})
     assert path.stat().st_size < 1 << 16
-    with pytest.raises(SourceError, match="packed too tightly"):
+    with pytest.raises(SourceError, match="too high a compression ratio"):
         read_recording(path)
 
 

@@ -1,4 +1,4 @@
-"""The members of an ``.npz`` archive: where in the file the bytes of each are."""
+"""The members of an ``.npz`` archive, and all of its plain arrays at once."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tfpt.io.storage import Storage, open_storage
 from tfpt.tensors import format_shape
 
 _SUFFIX = ".npy"
-# What all members may unpack to, in proportion to the file: activations after a ReLU pack well, yet not so well.
+# The limit on the size of all members relative to the file: activations after a ReLU compress well, but less.
 _MOST_UNPACKED, _UNPACKED_FREELY = 100, 1 << 30
 
 
 def members(storage: Storage) -> tuple[dict[str, Blob], dict[str, str]]:
-    """The arrays by name, without ``.npy``, in the archive's order; and what is beside them, with the reason.
+    """The arrays by name, without ``.npy``, in the archive's order; and the other members, with the reason.
 
     Raises:
-        SourceError: It is no archive, it is damaged (`tfpt.io.zips`), or no array is in it.
+        SourceError: It is not an archive, it is damaged (`tfpt.io.zips`), or it contains no array.
     """
     found: dict[str, Blob] = {}
     skipped: dict[str, str] = {}
     for info in zips.directory(storage):
         name = info.filename
         if name.startswith("__MACOSX/"):
-            skipped[name] = "is what macOS leaves beside files"
+            skipped[name] = "is metadata of macOS"
             continue
         if not name.endswith(_SUFFIX):
-            skipped[name] = f"is no array: its name does not end in {_SUFFIX}"
+            skipped[name] = f"is not an array: its name does not end in {_SUFFIX}"
             continue
         try:
             found[name[: -len(_SUFFIX)]] = zips.blob(storage, info)
@@ -47,15 +47,15 @@ def members(storage: Storage) -> tuple[dict[str, Blob], dict[str, str]]:
 
 
 def plain_arrays(location: str, texts: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` archive in its order: read-only, views of the file where they are stored plainly.
+    """The arrays of an ``.npz`` archive, in order; read-only.
 
     Args:
         location: The file.
-        texts: Members that hold strings, which come as Python ``bytes``; all others hold numbers.
+        texts: Members with strings, which are read as Python ``bytes``; all others must be numbers.
 
     Raises:
-        SourceError: The file is no such archive, is damaged, unpacks without measure, or holds other elements. No
-            pickle is run.
+        SourceError: The file is not such an archive, is damaged, has too high a compression ratio, or has other
+            elements. No pickle is run.
 
     Example:
         >>> import tempfile
@@ -73,7 +73,7 @@ def plain_arrays(location: str, texts: Collection[str] = ()) -> dict[str, np.nda
     unpacked = sum(blob.size for blob in blobs.values())
     if unpacked > max(_UNPACKED_FREELY, _MOST_UNPACKED * len(storage.data)):
         raise SourceError(
-            "the arrays of the archive are packed too tightly",
+            "the arrays of the archive have too high a compression ratio",
             where=location,
             got=f"{unpacked:,} bytes out of {len(storage.data):,}",
         )
@@ -84,7 +84,7 @@ def plain_arrays(location: str, texts: Collection[str] = ()) -> dict[str, np.nda
 
 
 def _array(where: str, blob: Blob, *, is_text: bool) -> np.ndarray:
-    """One member, whose header is believed in nothing before it is checked."""
+    """One member, whose header is validated before use."""
     found = parse_header(where, blob.head(HEADER_AT_MOST))
     layout = found.layout
     if layout.is_text != is_text or (layout.held is None and not is_text):

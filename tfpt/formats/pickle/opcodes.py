@@ -1,4 +1,4 @@
-"""The opcodes of a pickle and their arguments, without carrying any of them out.
+"""The opcodes of a pickle and their arguments, without executing them.
 
 The table of opcodes is that of `pickletools`. Its `genops` is not used: it reads an argument of any length into memory,
 copies byte arrays, and decodes the strings of Python 2 as ASCII, which arrays in them are not.
@@ -18,7 +18,7 @@ from tfpt.io.storage import Bytes
 
 _LONGEST_LINE = 1 << 16
 _LONGEST_INTEGER = 16
-# Longer strings of bytes stay where they are until they are asked for.
+# Longer byte strings stay in the file until they are requested.
 _IN_PLACE = 256
 _WINDOW = 1 << 16
 
@@ -34,17 +34,17 @@ _TEXTS = frozenset(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"))
 # Objects from outside the file, from a registry, or of arbitrary classes: making them would run code.
 _REFUSED = frozenset(("PERSID", "EXT1", "EXT2", "EXT4", "OBJ", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"))
 
-# How pickles begin: by their protocol since the second; before it with a dict, a list, a tuple or a callable.
+# How pickles begin: since protocol 2 with the protocol; before it with a dict, a list, a tuple or a callable.
 _START = re.compile(rb"\x80[\x02-\x05]|\([dlt]|[]})]|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
 _TRIED = 64
 
 
 @dataclass(frozen=True)
 class Payload:
-    """A string of bytes that was left where it is.
+    """A byte string that stays in the file.
 
     Attributes:
-        begin: Its place in the bytes that were parsed.
+        begin: Its position in the parsed bytes.
         size: Its length.
     """
 
@@ -53,17 +53,17 @@ class Payload:
 
 
 class PickleDamageError(ValueError):
-    """Bytes that are no pickle, or one that asks for more than files of weights do."""
+    """Bytes that are not a valid pickle, or exceed the limits."""
 
 
 class Opcodes:
     """The opcodes of the pickle that begins at `begin`, each with its argument.
 
-    Numbers come as numbers; text as `str`; bytes, and the strings of Python 2, as `bytes`, or as `Payload` where
-    they are long; a global (GLOBAL, INST) as (module, name).
+    Numbers are yielded as numbers, text as `str`, bytes and the strings of Python 2 as `bytes`, or as `Payload` if they
+    are long, a global (GLOBAL, INST) as (module, name).
 
     Attributes:
-        at: How far the bytes were read.
+        at: The current position.
 
     Example:
         >>> import pickle
@@ -83,7 +83,7 @@ class Opcodes:
     def __iter__(self) -> Iterator[tuple[str, object]]:
         for _ in range(self._most):
             code = chr(self._take(1)[0])
-            if code == "\x95":  # FRAME: the length of what follows, for readers of streams
+            if code == "\x95":  # FRAME: a length, for readers of streams
                 self._take(8)
                 continue
             yield code, self._argument(code)
@@ -164,7 +164,7 @@ class Opcodes:
 
 
 def is_pickle(data: Bytes) -> bool:
-    """Whether bytes begin as a pickle does; of those whose first byte does not say so, the end must, too.
+    """Whether bytes begin like a pickle, and before protocol 2 also end like one.
 
     Example:
         >>> import pickle

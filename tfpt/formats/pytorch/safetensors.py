@@ -25,7 +25,7 @@ _METADATA = "__metadata__"
 # numpy's own limits.
 _MOST_AXES = 64
 _MOST_BYTES = 2**63 - 1
-# Of dtypes that tfpt cannot hold: F4, F6_E2M3, F8_E8M0, and those that are yet to come.
+# Also matches unsupported dtypes: F4, F6_E2M3, F8_E8M0, and future ones.
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,19}")
 
 
@@ -33,8 +33,8 @@ class SafetensorsSource(Source):
     """A `tfpt.formats.source.Source` over one safetensors file.
 
     Attributes:
-        metadata: The header's free-form part, as it is.
-        skipped: Tensors of a dtype that tfpt cannot hold, by name, with the reason.
+        metadata: The header's free-form part.
+        skipped: Tensors of a dtype that tfpt does not support, by name, with the reason.
 
     Raises:
         SourceError: The file cannot be read, or its header does not describe it.
@@ -64,7 +64,7 @@ class SafetensorsSource(Source):
 
     @property
     def details(self) -> list[str]:
-        """The metadata in words, one a line."""
+        """The metadata, one entry a line."""
         return [f"{key}: {value}" for key, value in self.metadata.items()]
 
     def read(self, name: str) -> np.ndarray:
@@ -74,18 +74,18 @@ class SafetensorsSource(Source):
         held = dtype(spec.dtype).numpy
         assert held is not None
         values = file.data[begin : begin + spec.nbytes]
-        # Headers are padded to 8 bytes today; files of other writers may start their data anywhere.
+        # Current writers pad headers to 8 bytes; in other files the data may start anywhere.
         if values.size and values.ctypes.data % held.alignment:
             values = values.copy()
         return values.view(held).reshape(spec.shape)
 
     def release(self, name: str) -> None:
-        """Say that the tensor is not needed again soon; its arrays stay valid."""
+        """Hint that the tensor is not needed again soon; arrays that were read stay valid."""
         spec, file = self._find(name)
         file.release(self._offsets[name], spec.nbytes)
 
     def fingerprint(self) -> str:
-        """A hash of the header's content and of 64 bytes of every tensor (`tfpt.formats.pytorch.sampling`)."""
+        """A hash of the header's content and of 64 bytes of every tensor (`tfpt.io.fingerprints`)."""
         spans = []
         for name, spec in self.specs.items():
             begin, size = middle_of(spec.nbytes)
@@ -96,7 +96,7 @@ class SafetensorsSource(Source):
         return sample_hash(self.specs.values(), lambda name: np.frombuffer(found[name], np.uint8))
 
     def close(self) -> None:
-        """Let go of the file. Arrays that were read stay valid."""
+        """Close the file. Arrays that were read stay valid."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -116,12 +116,12 @@ class SafetensorsSource(Source):
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says.
+    """The content of a header.
 
     Attributes:
         metadata: The free-form part; empty where there is none.
         specs: The tensors by name, in the order of their data.
-        offsets: Where in the file the values of each begin.
+        offsets: The position of the values of each in the file.
         skipped: Tensors of a dtype that tfpt cannot hold, by name, with the reason.
     """
 
@@ -156,7 +156,7 @@ def parse(location: str, data: Bytes) -> Header:
             what = (
                 f"{name!r} overlaps the tensor before it"
                 if begin < reached
-                else f"a hole lies before {name!r}"
+                else f"there is a gap before {name!r}"
             )
             raise _damaged(location, what, f"data that begins at {reached:,}", f"{begin:,}")
         reached = end
@@ -167,9 +167,7 @@ def parse(location: str, data: Bytes) -> Header:
             offsets[name] = start + begin
     if start + reached != len(data):
         what = (
-            "the file ends too early"
-            if start + reached > len(data)
-            else "bytes are left after the last tensor"
+            "the file is cut off" if start + reached > len(data) else "bytes are left after the last tensor"
         )
         raise _damaged(location, what, f"{start + reached:,} bytes", f"{len(data):,} bytes")
     return Header(metadata, specs, offsets, skipped)
@@ -192,7 +190,7 @@ def _read_json(location: str, data: Bytes) -> tuple[dict[str, object], int]:
     try:
         text = bytes(data[8 : 8 + length]).decode()
         if not text.startswith("{"):
-            raise _damaged(location, "the header is no JSON object", "{", repr(text[:20]))
+            raise _damaged(location, "the header is not a JSON object", "{", repr(text[:20]))
         entries = json.loads(text, object_pairs_hook=_without_duplicates)
     except UnicodeDecodeError as error:
         raise _damaged(location, "the header is not UTF-8", got=str(error)) from None
@@ -206,7 +204,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:200]!r} comes twice")
+        raise ValueError(f"duplicate key {twice[:200]!r}")
     return found
 
 
@@ -217,7 +215,7 @@ def _metadata(location: str, entry: object) -> dict[str, str]:
 
 
 def _entry(location: str, name: str, entry: object) -> tuple[int, int, str, TensorSpec | str]:
-    """Where the data of one tensor begins and ends, its name, and its spec, or why tfpt cannot hold it."""
+    """Where the data of one tensor begins and ends, its name, and its spec, or why it is skipped."""
     keys = {"dtype", "shape", "data_offsets"}
     if not isinstance(entry, dict) or set(entry) != keys:
         raise _damaged(
@@ -247,7 +245,7 @@ def _entry(location: str, name: str, entry: object) -> tuple[int, int, str, Tens
         )
     if end - begin != spec.nbytes:
         expected = f"{spec.nbytes:,} bytes for {format_shape(spec.shape)} {held.name}"
-        raise _damaged(location, f"{name!r} has data of another size", expected, f"{end - begin:,} bytes")
+        raise _damaged(location, f"{name!r} has data of the wrong size", expected, f"{end - begin:,} bytes")
     return begin, end, name, spec
 
 

@@ -25,24 +25,25 @@ _AFFINE = ("per_tensor_affine", "per_channel_affine")
 class TorchSource(Source):
     """A `tfpt.formats.source.Source` over a `.pth`, `.pt` or `.bin` file.
 
-    Nothing in the file is run: its pickle is taken apart by a reader that knows tensors and plain containers only. A
-    training checkpoint such as `{"epoch": 3, "state_dict": {...}}` is unwrapped where one dict of tensors is in it.
-    Tensors are views of the file; the checksum of a storage is compared when the first tensor in it is read.
+    No code in the file is run: its pickle is parsed by a reader that knows only tensors and plain containers. A
+    training checkpoint such as `{"epoch": 3, "state_dict": {...}}` is unwrapped if it contains one dict of tensors.
+    The checksum of a storage is compared when its first tensor is read.
 
-    Quantized tensors are read as the integers that are stored, and sparse ones with their zeros. Tensors in a tuple or
-    a list are called by its key and their index: ``fc._packed_params.0``.
+    Quantized tensors are read as the stored integers, and sparse ones as dense. Tensors in a tuple or a list are named
+    by its key and their index: ``fc._packed_params.0``.
 
     Args:
         path: The file.
         verify_checksums: Whether to compare the checksums of a zip archive.
-        dequantize: Read the float32 values that the integers of quantized tensors stand for.
+        dequantize: Read the float32 values that the integers of quantized tensors represent.
 
     Attributes:
-        inside: The keys that lead to the tensors, joined by dots ("state_dict"); empty where they are on top.
-        skipped: What is beside the tensors, by its path of keys, with the reason why it is none of them.
+        inside: The keys that lead to the tensors, joined by dots ("state_dict"); empty if they are at the top.
+        skipped: The other values, by their path of keys, with the reason.
 
     Raises:
-        SourceError: The file cannot be read, is damaged, would run code, or holds no dict of tensors, or several.
+        SourceError: The file cannot be read, is damaged, would run code, or does not contain exactly one dict of
+        tensors.
 
     Example:
         >>> import tempfile, torch
@@ -69,7 +70,7 @@ class TorchSource(Source):
         self._tensors: dict[str, Tensor | Sparse] = {}
         specs: dict[str, TensorSpec] = {}
         self.specs = specs
-        # Tied weights are several names of one storage.
+        # Tied weights are several tensors of one storage.
         budget = max(limits.EXPANDED_FREELY, limits.EXPANDED_GROWTH * len(storage.data))
         for name, tensor in entries.items():
             why = tensor.why
@@ -104,7 +105,7 @@ class TorchSource(Source):
         return values
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages; its arrays stay valid, their bytes are read again when looked at."""
+        """Hint that the tensor is not needed again soon; arrays that were read stay valid."""
         tensor, contents = self._find(name)
         for part in tensor.parts if isinstance(tensor, Sparse) else (tensor,):
             contents.release(part.storage.key)
@@ -116,14 +117,14 @@ class TorchSource(Source):
             tensor, contents = self._find(name)
             digest.update(f"{name!r} {tensor.shape} {self._how.get(name)!r}\n".encode(errors="surrogatepass"))
             for part in tensor.parts if isinstance(tensor, Sparse) else (tensor,):
-                # The key of a storage may be its address in the process that saved it.
+                # The key of a storage may be its address in the writing process.
                 place = (part.dtype, part.shape, part.storage.first, part.offset, part.strides)
                 digest.update(f"{place} {part.conjugate} {part.negative}\n".encode())
                 digest.update(contents.digest(part.storage.key))
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the file; arrays that were read keep theirs."""
+        """Close the file; arrays that were read stay valid."""
         self._contents = None
         self._tensors = {}
 
@@ -143,13 +144,13 @@ class TorchSource(Source):
 def quantized(
     where: str, tensors: Mapping[str, Tensor | Sparse], raw: Bytes, *, swap: bool
 ) -> dict[str, Quantized]:
-    """How each of the quantized tensors stands for real numbers, by name.
+    """How each quantized tensor represents real numbers, by name.
 
     Args:
         where: The file, for errors.
         tensors: All tensors of the file.
-        raw: Gives the bytes of storages.
-        swap: Whether they are of the other byte order.
+        raw: Returns the bytes of storages.
+        swap: Whether to swap their byte order.
 
     Raises:
         SourceError: There are too many scales.
@@ -183,7 +184,7 @@ def quantized(
 
 
 def dequantized(values: np.ndarray, how: Quantized) -> np.ndarray:
-    """The float32 values that the integers stand for, each rounded once.
+    """The float32 values that the integers represent, each rounded once.
 
     Example:
         >>> dequantized(np.array([[-3, 17]], np.int8), Quantized((0.5,), (-3,))).tolist()
