@@ -106,7 +106,7 @@ BAD = {
     "lists of the universe": (b"\x81\xa1w\xdd\xff\xff\xff\xff", "ends within"),
     "many values": (b"\x81\xa1w\xdd\x00\x04\x00\x00" + b"\xc0" * (1 << 18), "more than 200,000 values"),
     "a text of 4 GB": (b"\x81\xa1w\xdb\xff\xff\xff\xff", "a text of"),
-    "a key twice": (b"\x82\xa1w\xc0\xa1w\xc0", "comes twice"),
+    "a key twice": (b"\x82\xa1w\xc0\xa1w\xc0", "a duplicate key"),
     "a key that is a list": (b"\x82\xa1w\xc0\x90\xc0", "a duplicate key, or one that is neither"),
     "no value": (b"\x81\xa1w\xc1", "is not a type code"),
     "not UTF-8": (b"\x81\xa1w\xa2\xff\xff", "utf-8"),

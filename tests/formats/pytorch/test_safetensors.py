@@ -184,7 +184,7 @@ def test_repeated_keys_are_found_in_linear_time(tmp_path: Path) -> None:
         keys = ",".join(f'"{number}":0' for number in range(count))
         (tmp_path / "w").write_bytes(encode(f'{{{keys},"{count - 1}":0}}'.encode(), b""))
         began = time.process_time()
-        with pytest.raises(SourceError, match="comes twice"):
+        with pytest.raises(SourceError, match="duplicate"):
             SafetensorsSource(tmp_path / "w")
         return time.process_time() - began
 
