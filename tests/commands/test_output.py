@@ -230,11 +230,11 @@ def test_pictures_and_traces_do_not_replace_what_they_are_made_of(tmp_path, samp
     weights = tfpt.convert("i3d_rgb", sampled_rgb, tmp_path / "w.safetensors").path
     before = weights.read_bytes()
     said = refused("profile", "--mapping", "i3d_rgb", "--weights", weights, "--trace", weights, "--force")
-    assert "would replace what is read for it" in said
+    assert "would replace one of its inputs" in said
     clip = tmp_path / "c.gif"
     clip.write_bytes(b"GIF89a")
     options = ("--mapping", "i3d_rgb", "--weights", weights, "--clip", clip, "--out", clip, "--force")
-    assert "would replace what is read for it" in refused("visualize", "activations", *options)
+    assert "would replace one of its inputs" in refused("visualize", "activations", *options)
     assert (weights.read_bytes(), clip.read_bytes()) == (before, b"GIF89a")
 
 

@@ -173,7 +173,7 @@ def test_an_output_that_is_the_input_is_refused(tmp_path):
     (tmp_path / "link.pth").symlink_to("c.pth")
     before = (tmp_path / "c.pth").read_bytes()
     for out in ("c.pth", "link.pth"):
-        with pytest.raises(SinkError, match="would replace what is read for it"):
+        with pytest.raises(SinkError, match="would replace one of its inputs"):
             tfpt.convert(tmp_path / "m.yaml", tmp_path / "c.pth", tmp_path / out, overwrite=True)
     assert (tmp_path / "c.pth").read_bytes() == before
     tfpt.convert(tmp_path / "m.yaml", tmp_path / "c.pth", tmp_path / "d.pth")

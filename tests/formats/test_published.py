@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import tfpt
 from tests.serving import Answer, etag, serving
 from tfpt.errors import SourceError, TfptError
 from tfpt.formats.published import cache_folder, cache_path, fetch
-from tfpt.io import downloading, limits, pace, stores
+from tfpt.io import downloading, http, limits, stores
 
 CONTENT = bytes(np.random.default_rng(13).integers(0, 256, 3_000_017, dtype=np.uint8))
 
@@ -96,7 +97,7 @@ class TestDownloads:
 
     def test_a_later_run_goes_on_from_what_is_there(self, web, cache):
         web.faults = [("cut", 900_000), 503, 503, 503]
-        with pytest.raises(SourceError, match="does not answer") as error:
+        with pytest.raises(SourceError, match="does not respond") as error:
             fetch(f"{web.url}/m/w.npz")
         assert "without a network" in str(error.value)
         assert parts(cache) == ["w.npz.part", "w.npz.part.json"]
@@ -132,7 +133,7 @@ class TestDownloads:
     def test_a_file_that_never_comes_whole_is_not_there(self, web, cache):
         web.ranges = False
         web.faults = [("cut", 1000)] * 9
-        with pytest.raises(SourceError, match="cut off on its way") as error:
+        with pytest.raises(SourceError, match="the download was cut off") as error:
             fetch(f"{web.url}/m/w.npz")
         assert "1000 bytes of 3000017" in str(error.value)
         assert "w.npz" not in parts(cache)
@@ -159,10 +160,13 @@ class TestDownloads:
     @pytest.mark.parametrize(
         ("answer", "why"),
         [
-            (Answer(headers={"Content-Length": None}, body=endless), "sends more than it said"),
-            (Answer(headers={"Content-Length": str(10**15)}, body=endless), "no room for the file"),
+            (Answer(headers={"Content-Length": None}, body=endless), "sends more than it announced"),
+            (
+                Answer(headers={"Content-Length": str(10**15)}, body=endless),
+                "not enough disk space for the file",
+            ),
             (Answer(headers={"Content-Encoding": "gzip"}), "sends the file encoded"),
-            (Answer(status=302, headers={"Location": "/m/w.npz"}), "from one address to another"),
+            (Answer(status=302, headers={"Location": "/m/w.npz"}), "redirects in a loop"),
             (Answer(status=302, headers={"Location": "file:///etc/passwd"}), "not on the web"),
             (Answer(status=302, headers={"Location": "ftp://127.0.0.1/a"}), "not on the web"),
         ],
@@ -179,7 +183,7 @@ class TestDownloads:
     def test_more_than_the_rest_is_refused(self, web, cache):
         chunked = {"Content-Length": None}
         web.faults = [("cut", 1_000_000), Answer(headers=chunked, body=lambda rest: [rest, b"more"])]
-        with pytest.raises(SourceError, match="sends more than it said"):
+        with pytest.raises(SourceError, match="sends more than it announced"):
             fetch(f"{web.url}/m/w.npz")
         assert not any(name.endswith((".npz", ".part")) for name in parts(cache))
 
@@ -214,13 +218,13 @@ class TestDownloads:
 
         monkeypatch.setattr(type(store), "cat_file", cat)
         cache.mkdir()
-        with pytest.raises(SourceError, match="replaced while it was read"):
+        with pytest.raises(SourceError, match="replaced while it was being read"):
             downloading.download("memory://replaced/w.npz", cache / "w.npz")
         assert "w.npz" not in parts(cache)
 
     def test_a_few_bytes_now_and_then_are_too_slow(self, web, monkeypatch):
         ticks = itertools.count(0, 100)
-        monkeypatch.setattr(pace, "clock", lambda: float(next(ticks)))
+        monkeypatch.setattr(http, "clock", lambda: float(next(ticks)))
         web.always = Answer(body=lambda content: (content[at : at + 1] for at in range(len(content))))
         with pytest.raises(SourceError, match="sends too slowly"):
             fetch(f"{web.url}/m/w.npz")
@@ -238,7 +242,7 @@ class TestDownloads:
         free = iter([1 << 40, 1 << 40, limits.DISK_LEFT - 1])
         usage = shutil.disk_usage(cache.parent)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=next(free)))
-        with pytest.raises(TfptError, match="no room for the file"):
+        with pytest.raises(TfptError, match="not enough disk space for the file"):
             fetch(f"{web.url}/m/w.npz")
         assert not any(name.endswith((".npz", ".part")) for name in parts(cache))
 
@@ -265,7 +269,7 @@ class TestDownloads:
             fetch(f"{web.url}/m/w.npz")
 
     def test_what_is_no_url_is_refused(self):
-        with pytest.raises(TfptError, match="is no URL"):
+        with pytest.raises(TfptError, match="is not a URL"):
             fetch("model.ckpt")
 
 
@@ -305,7 +309,7 @@ class TestCheckpoints:
 
     def test_an_index_that_is_none_is_removed(self, web, mapping, cache):
         web.files["/m/model.ckpt.index"] = b"<html>not found</html>" * 10
-        with pytest.raises(SourceError, match="published as an index is none"):
+        with pytest.raises(SourceError, match="the published index cannot be read"):
             tfpt.plan(mapping)
         assert parts(cache) == []
 
@@ -421,6 +425,84 @@ class TestArchives:
         web.files["/a.tar.gz"] = tarred({"a": bytes(5_000_000)})
         with pytest.raises(SourceError, match="times its size"):
             fetch(f"{web.url}/a.tar.gz")
+
+
+def tfjs(web, folder: str = "/js", name: str = "weights/group1-shard1of2") -> None:
+    """A model of TensorFlow.js of two shards, the first below the folder of its JSON."""
+    values = np.arange(6, dtype="<f4")
+    weights = [{"name": "w", "shape": [2, 3], "dtype": "float32"}]
+    group = {"paths": [name, "b c.bin"], "weights": weights}
+    web.files[f"{folder}/model.json"] = json.dumps(
+        {"format": "layers-model", "weightsManifest": [group]}
+    ).encode()
+    web.files[f"{folder}/{name}"] = values.tobytes()[:16]
+    web.files[f"{folder}/b%20c.bin"] = web.files[f"{folder}/b c.bin"] = values.tobytes()[16:]
+
+
+def sharded(web, names: tuple[str, str] = ("1.safetensors", "2.safetensors")) -> None:
+    """Safetensors in two files and their index."""
+    index = {"weight_map": {"a": names[0], "b": names[1]}}
+    web.files["/pt/model.safetensors.index.json"] = json.dumps(index).encode()
+    for key, name in zip("ab", names, strict=True):
+        web.files[f"/pt/{name}"] = save({key: np.full((2, 3), ord(key), np.float32)})
+
+
+class TestShards:
+    def test_a_model_of_tensorflow_js_comes_with_its_shards(self, web, cache):
+        tfjs(web)
+        fetched = fetch(f"{web.url}/js/model.json")
+        assert tfpt.open_source(fetched.location).read("w").tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert len(fetched.files) == 3
+        assert parts(cache) == ["b c.bin", "group1-shard1of2", "model.json"]
+        asked = len(web.log)
+        assert fetch(f"{web.url}/js/model.json") == fetched
+        assert len(web.log) == asked
+
+    def test_an_index_of_safetensors_comes_with_its_shards(self, web, cache):
+        sharded(web)
+        source = tfpt.open_source(fetch(f"{web.url}/pt/model.safetensors.index.json").location)
+        assert [source.read(name)[0, 0] for name in "ab"] == [97, 98]
+        assert parts(cache) == ["1.safetensors", "2.safetensors", "model.safetensors.index.json"]
+
+    def test_a_plan_of_a_json_index_fetches_what_its_reader_needs(self, web):
+        sharded(web)
+        url = f"{web.url}/pt/model.safetensors.index.json"
+        assert set(tfpt.open_source(fetch(url, index_only=True).location).specs) == {"a", "b"}
+
+    def test_a_shard_that_does_not_come_is_fetched_by_the_next_run(self, web, cache):
+        tfjs(web)
+        missing = web.files.pop("/js/weights/group1-shard1of2")
+        url = f"{web.url}/js/model.json"
+        with pytest.raises(SourceError, match="no file of this name") as error:
+            fetch(url)
+        text = str(error.value)
+        assert f"{web.url}/js/weights/group1-shard1of2" in text
+        assert str(cache_path(url).parent / "weights" / "group1-shard1of2") in text
+        assert parts(cache) == ["model.json"]
+        web.files["/js/weights/group1-shard1of2"] = missing
+        assert len(fetch(url).files) == 3
+
+    @pytest.mark.parametrize(
+        "name", ["../evil.safetensors", "/etc/evil", "a/../../evil", "https://host/evil"]
+    )
+    def test_a_shard_outside_the_folder_is_refused(self, web, cache, name):
+        sharded(web, ("1.safetensors", name))
+        with pytest.raises(SourceError, match=r"the published index cannot be read: .* outside the folder"):
+            fetch(f"{web.url}/pt/model.safetensors.index.json")
+        assert parts(cache) == []
+        assert [asked.path for asked in web.log] == ["/pt/model.safetensors.index.json"]
+
+    def test_other_json_is_one_file(self, web, cache):
+        web.files["/pt/config.json"] = b"{}"
+        assert len(fetch(f"{web.url}/pt/config.json").files) == 1
+
+    def test_a_query_is_sent_for_the_shards_too_and_keeps_versions_apart(self, web):
+        first, second = (cache_path(f"https://host/js/model.json?v={version}") for version in (1, 2))
+        assert first.name == second.name == "model.json"
+        assert first.parent != second.parent
+        tfjs(web)
+        web.files = {f"{path}?v=1": content for path, content in web.files.items()}
+        assert tfpt.open_source(fetch(f"{web.url}/js/model.json?v=1").location).read("w").shape == (2, 3)
 
 
 def test_published_files_on_web_servers_need_no_further_package(web, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +86,29 @@ def test_a_folder_without_weights_is_looked_for_as_a_checkpoint(tmp_path: Path) 
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(SourceError, match="checkpoint"):
         open_source(tmp_path)
+
+
+def packed(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder) / "w.npz")
+        shutil.make_archive(str(path.parent / path.name.partition(".")[0]), KINDS[path.name], folder)
+
+
+KINDS = {"model.zip": "zip", "model.tar.gz": "gztar"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_folder_of_one_archive_is_that_archive(tmp_path: Path, name: str) -> None:
+    (tmp_path / "README.md").write_text("a model")
+    packed(tmp_path / name)
+    source = open_source(tmp_path)
+    assert source.location == str(tmp_path / name)
+    assert np.array_equal(source.read("w"), VALUES)
+
+
+def test_of_several_archives_and_beside_weights_none_is_chosen(tmp_path: Path) -> None:
+    for name in KINDS:
+        packed(tmp_path / name)
+    assert weights_in(str(tmp_path)) == str(tmp_path)
+    save(tmp_path / "w.npz")
+    assert weights_in(str(tmp_path)) == str(tmp_path / "w.npz")

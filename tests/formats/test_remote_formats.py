@@ -134,5 +134,5 @@ def test_a_replaced_file_ends_a_conversion_with_nothing_written(web, tmp_path):
     web.faults = [Answer(body=replaced)]
     out = tmp_path / "out.safetensors"
     words = ("--mapping", mapping, "--checkpoint", f"{web.url}/m/w.safetensors", "--out", out)
-    assert "the file was replaced while it was read" in refused("convert", *words)
+    assert "the file was replaced while it was being read" in refused("convert", *words)
     assert not list(tmp_path.glob("*out.safetensors*"))

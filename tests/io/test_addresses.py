@@ -60,7 +60,7 @@ def test_a_mapping_names_web_servers_and_buckets_only(url, tmp_path):
 def test_a_url_put_together_from_parameters_is_compared_too(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text('version: 1\nparams: {s: "local://"}\nsource: {url: "${s}/etc/passwd"}\nweights: []\n')
-    with pytest.raises(MappingError, match="is no store that tfpt opens"):
+    with pytest.raises(MappingError, match="tfpt does not open"):
         load_mapping(path)
 
 
@@ -69,16 +69,16 @@ def test_a_file_of_this_machine_is_never_copied_into_the_cache(tiny, tmp_path):
     secret.write_bytes(b"secret")
     tiny.rewrite("  scope: net\n", f"  scope: net\n  url: local://{secret}\n")
     message = refused("convert", "--mapping", tiny.mapping, "--out", tmp_path / "a.safetensors")
-    assert "local:// is no store that tfpt opens" in message
+    assert "tfpt does not open local:// locations" in message
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("url", [url for url in FOREIGN if not url.startswith("simplecache")])
 def test_what_a_person_types_reaches_one_store_of_files(url):
     for place in (url, f"{url}/checkpoint"):
-        with pytest.raises(SourceError, match=r"is no store|puts one store into another"):
+        with pytest.raises(SourceError, match=r"does not open|chains stores"):
             is_file(place)
-        with pytest.raises(SourceError, match=r"is no store|puts one store into another"):
+        with pytest.raises(SourceError, match=r"does not open|chains stores"):
             open_source(place)
     assert "next" in refused("inspect", url)
 

@@ -103,7 +103,7 @@ def test_a_refusal_is_no_absence(status):
     pytest.importorskip("aiohttp")
     with serving() as web:
         web.statuses["/a"] = status
-        with pytest.raises(SourceError, match="does not let us") as error:
+        with pytest.raises(SourceError, match="denies access") as error:
             is_file(f"{web.url}/a")
         assert "credentials" in str(error.value)
 
@@ -124,7 +124,7 @@ def test_a_name_that_does_not_resolve_is_not_asked_for_again(monkeypatch):
 
 def test_an_unknown_scheme_is_said():
     pytest.importorskip("fsspec")
-    with pytest.raises(SourceError, match="nonsense:// is no store that tfpt opens"):
+    with pytest.raises(SourceError, match="tfpt does not open nonsense:// locations"):
         is_file("nonsense://bucket/a")
 
 

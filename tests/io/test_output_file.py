@@ -80,7 +80,7 @@ def test_a_thread_that_still_writes_after_discard_reaches_no_other_file(
         assert other.read() == b""
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file.descriptor)
-    with pytest.raises(SinkError, match="finished or given up"):
+    with pytest.raises(SinkError, match="already committed or discarded"):
         file.write_at(0, BYTES)
 
 

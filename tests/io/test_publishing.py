@@ -106,7 +106,7 @@ def test_a_call_that_fails_leaves_all_as_it_was_or_all_new(
         seen.add(error is None)
         if error is None:
             assert there == NEW
-        elif "is there and whole" in str(error):
+        elif "the output is complete" in str(error):
             assert there == NEW
             assert all(str(tmp_path / name) in str(error) for name in NAMES)
         else:
@@ -165,7 +165,10 @@ def test_a_folder_that_cannot_be_brought_to_the_disk_is_told_with_the_file_that_
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with AtomicFile(tmp_path / "out") as file, pytest.raises(SinkError, match="is there and whole") as caught:
+    with (
+        AtomicFile(tmp_path / "out") as file,
+        pytest.raises(SinkError, match="the output is complete") as caught,
+    ):
         file.commit()
     assert str(tmp_path / "out") in str(caught.value)
     assert os.listdir(tmp_path) == ["out"]
@@ -249,7 +252,7 @@ def test_an_old_file_that_cannot_go_back_is_kept_and_named(
 
     monkeypatch.setattr(os, "link", no_links)
     monkeypatch.setattr(os, "replace", instead)
-    with ExitStack() as stack, pytest.raises(SinkError, match="what was there before is in") as caught:
+    with ExitStack() as stack, pytest.raises(SinkError, match="the previous files are in") as caught:
         publish(written(stack, tmp_path, overwrite=True))
     [aside] = [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert str(aside) in str(caught.value)
@@ -409,7 +412,7 @@ class TestCheckpoints:
             except SinkError as caught:
                 error = str(caught)
             source = BundleSource(tmp_path / "m")
-            expected = new if error is None or "is there and whole" in error else old
+            expected = new if error is None or "the output is complete" in error else old
             assert {name: source.read(name).tolist() for name in source.specs} == {
                 name: values.tolist() for name, values in sorted(expected.items())
             }, error

@@ -12,7 +12,7 @@ import pytest
 from tests.serving import Answer, Web, serving
 from tfpt.errors import SourceError
 from tfpt.io import limits, remote, stores
-from tfpt.io.blocks import Blocks
+from tfpt.io.cached_blocks import Blocks
 from tfpt.io.remote import BLOCK, RemoteFile
 
 pytest.importorskip("aiohttp")
@@ -185,7 +185,7 @@ def test_what_fails_in_passing_is_asked_for_again(web, fault):
 
 def test_what_goes_on_failing_is_an_error(web):
     web.faults = [503] * 4
-    with pytest.raises(SourceError, match="does not answer as it should") as error:
+    with pytest.raises(SourceError, match="does not respond as expected") as error:
         opened(web).data[:10]
     assert "503" in str(error.value)
     assert "try again later" in str(error.value)
@@ -233,7 +233,7 @@ def test_a_large_file_of_a_server_without_ranges_is_refused(web, monkeypatch):
 def test_a_file_that_changes_while_it_is_read_is_noticed(web):
     file = opened(web)
     web.files["/a.bin"] = CONTENT + b"more"
-    with pytest.raises(SourceError, match="was replaced while it was read"):
+    with pytest.raises(SourceError, match="was replaced while it was being read"):
         file.data[:10]
 
 

@@ -116,7 +116,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_an_error_and_not_the_end_of_
     (tmp_path / "a.bin").write_bytes(CONTENT)
     done = subprocess.run([sys.executable, "-c", CUT, tmp_path / "a.bin"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "the file became shorter while it was read | 5,000 bytes\n"
+    assert done.stdout == "the file was truncated while it was being read | 5,000 bytes\n"
 
 
 def test_nothing_holds_a_file_that_was_closed(storage):

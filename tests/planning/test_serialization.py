@@ -21,9 +21,15 @@ from tfpt.execution.samples import sample_specs
 from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.language.loader import bundled_mappings, load_mapping
 from tfpt.language.tree import Position
+from tfpt.operations.add import Add
+from tfpt.operations.concat import Split
 from tfpt.operations.layout import Layout
+from tfpt.operations.pad import Pad
+from tfpt.operations.reorder import Reorder
+from tfpt.operations.scale import Scale
+from tfpt.operations.slice import Slice
 from tfpt.operations.transform import Transform
-from tfpt.operations.values import Add, Pad, Reorder, Scale, Slice, Split, Zero
+from tfpt.operations.zero import Zero
 from tfpt.planning import Copy, Fill, Keep, Plan, PlanFormatError, Step, make_plan
 from tfpt.planning.serialization import decode, encode
 from tfpt.targets.manifest import target_specs

@@ -113,7 +113,7 @@ def prepare(
         # Imported here: most conversions are given a checkpoint.
         from tfpt.formats.published import published
 
-        fetched = published(compiled, index_only=index_only, progress=progress)
+        fetched = published(compiled.url, compiled.named, index_only=index_only, progress=progress)
         checkpoint = fetched.location
     source = _opened(
         checkpoint,

@@ -15,8 +15,8 @@ from tfpt._version import __version__
 from tfpt.errors import DtypeError, ModelError, SourceError
 from tfpt.execution.sinks.sink import Sink
 from tfpt.formats.source import Source
-from tfpt.io.discarding import Discarding
 from tfpt.io.locations import name_of
+from tfpt.io.output_file import Discarding
 from tfpt.operations.cast import CastError
 from tfpt.operations.casting import Loss, cast, constant, loss
 from tfpt.planning import Copy, Fill, Keep, Plan, PlanError, Step

@@ -1,4 +1,4 @@
-"""Readers, one format per file, behind one protocol."""
+"""Readers of weight files, one package per format, with one interface."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def open_source(
     dequantize: bool = False,
     by_path: bool = False,
 ) -> Source:
-    """Open a file, a folder or a checkpoint of several files by what is in it; its name decides nothing.
+    """Open a file, a folder or a checkpoint of several files; the format is detected from the content, not the name.
 
     Args:
         path: A checkpoint's prefix, any of its files, its folder; a SavedModel, a graph, a file of Keras, TensorFlow
             Lite, numpy, JAX or PyTorch, the folder of one, an archive of one; a path, or a URL that fsspec knows.
-        verify_checksums: Whether to compare each tensor with the checksum that its file holds, where it holds one.
-        dequantize: Read quantized weights as the float32 values that they stand for, where the file has their scales.
-        by_path: Call tensors by where they are stored rather than by their readable names: see `tfpt.formats.by_path`.
+        verify_checksums: Whether to compare each tensor with its checksum, if the file has one.
+        dequantize: Read quantized weights as the float32 values that they represent, if the file has their scales.
+        by_path: Name tensors by their storage paths instead of their readable names: see `tfpt.formats.by_path`.
 
     Raises:
-        SourceError: There is nothing there, it is of no format that tfpt reads, or it is damaged. The source that is
-            returned raises nothing else either.
+        SourceError: It does not exist, its format is unknown, or it is damaged. The returned source raises only this
+            error, too.
 
     Example:
         >>> import tempfile, tfpt

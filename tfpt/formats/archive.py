@@ -21,8 +21,8 @@ from tfpt.io.storage import open_storage
 
 # What torch before 0.1.10 put into a tar archive: torch/serialization.py, `legacy_load`.
 _OLD_TORCH = {"sys_info", "pickle", "storages", "tensors"}
-# stable_baselines3/common/save_util.py and, before it, stable_baselines/common/base_class.py: the one network that acts
-# is in one file, what it was trained with in others.
+# stable_baselines3/common/save_util.py and, before it, stable_baselines/common/base_class.py: the policy network is in
+# one file, the training state in others.
 _SUFFIX = " in an archive"
 _POLICY, _PARAMETERS = "policy.pth", "parameters"
 _TRAINED_WITH = ("data", "_stable_baselines3_version", "pytorch_variables.pth", "parameter_list")
@@ -31,12 +31,12 @@ _TRAINED_WITH = ("data", "_stable_baselines3_version", "pytorch_variables.pth", 
 class PackedSource(Source):
     """A `tfpt.formats.source.Source` over an archive of one model, or one compressed file.
 
-    It is a zip or a tar archive, the latter also compressed, or a file compressed by gzip, bzip2, xz or zlib. In it
-    is a checkpoint, a SavedModel or one file of weights; of an archive of Stable Baselines the policy is read. What is
-    in it is unpacked into a temporary folder, which is removed when the source is closed.
+    A zip archive, a tar archive, compressed or not, or a file compressed by gzip, bzip2, xz or zlib. It contains a
+    checkpoint, a SavedModel or one file of weights; of an archive of Stable Baselines the policy is read. It is
+    unpacked into a temporary folder, which is removed when the source is closed.
 
     Raises:
-        SourceError: It is damaged, holds what `tfpt.io.archives` refuses, holds no model, or several.
+        SourceError: It is damaged, refused by `tfpt.io.archives`, or does not contain exactly one model.
 
     Example:
         >>> import zipfile
@@ -59,9 +59,7 @@ class PackedSource(Source):
     ) -> None:
         self.location = as_location(path)
         if level > limits.ARCHIVE_LEVELS:
-            raise SourceError(
-                f"more than {limits.ARCHIVE_LEVELS} archives are in each other", where=self.location
-            )
+            raise SourceError(f"more than {limits.ARCHIVE_LEVELS} nested archives", where=self.location)
         self._folder = tempfile.TemporaryDirectory(prefix="tfpt-", ignore_cleanup_errors=True)
         interruption.begin(self._folder.name)
         try:
@@ -84,13 +82,13 @@ class PackedSource(Source):
 
     @property
     def details(self) -> Sequence[str]:
-        """Those of what is inside."""
+        """The details of the model inside."""
         with self._named():
             return self._source.details
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """That of what is inside."""
+        """The unavailable tensors of the model inside."""
         with self._named():
             return self._source.unavailable
 
@@ -100,16 +98,16 @@ class PackedSource(Source):
             return self._source.read(name)
 
     def release(self, name: str) -> None:
-        """Say that this tensor is not needed again soon."""
+        """Hint that this tensor is not needed again soon."""
         self._source.release(name)
 
     def fingerprint(self) -> str:
-        """That of what is inside."""
+        """The fingerprint of the model inside."""
         with self._named():
             return self._source.fingerprint()
 
     def close(self) -> None:
-        """Close what is inside, and remove the temporary folder."""
+        """Close the model inside, and remove the temporary folder."""
         self._source.close()
         self._remove()
 
@@ -119,7 +117,7 @@ class PackedSource(Source):
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Errors name the archive and the path in it, not the temporary folder."""
+        """Make errors name the archive and the path in it, not the temporary folder."""
         try:
             yield
         except SourceError as error:
@@ -133,14 +131,14 @@ class PackedSource(Source):
 
 
 def _model_in(folder: Path) -> str:
-    """The file or the folder of the model among what was unpacked."""
-    # Most archives hold one folder, which holds the files.
+    """The file or folder of the model among the unpacked files."""
+    # Most archives contain one folder with the files.
     while len(entries := _entries(folder)) == 1 and entries[0].is_dir():
         folder = entries[0]
     names = {path.name for path in entries}
     if names >= _OLD_TORCH:
         raise SourceError(
-            "the file is of torch before 0.1.10, which no reader without code takes apart",
+            "the file is of torch before 0.1.10, which cannot be read without running code",
             where=str(folder),
             hint="where you trust it: load it with torch.load(…, weights_only=False), and save its state_dict()",
         )
@@ -155,7 +153,7 @@ def _model_in(folder: Path) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, without what macOS leaves in archives."""
+    """The entries of a folder, without those that macOS adds to archives."""
     return sorted(
         path for path in folder.iterdir() if path.name != "__MACOSX" and not path.name.startswith(".")
     )

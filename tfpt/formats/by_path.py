@@ -1,4 +1,4 @@
-"""A source under the names of its storage: object paths of a checkpoint, dataset paths of a Keras archive."""
+"""A source whose tensors are named by storage paths: object paths of a checkpoint, dataset paths of a Keras archive."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class ByPath(Source):
-    """A view of a source in which a tensor that is stored at a path of its own is called by that path.
+    """A wrapper of a source that names tensors by their storage paths.
 
-    Readable names may hold counters of the process that trained (``dense_3/kernel``); paths hold the attributes of
-    its objects (``encoder/output/kernel``), which are the same in every run: `Source.paths`. Tensors without
-    a path keep their names.
+    Readable names may contain counters of the training process (``dense_3/kernel``); paths contain attribute names
+    (``encoder/output/kernel``), which are the same in every run: `Source.paths`. Tensors without a path keep their
+    names.
 
     Example:
         >>> import tempfile

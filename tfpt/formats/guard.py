@@ -1,4 +1,4 @@
-"""The border of the readers: whatever goes wrong behind it leaves as a `SourceError` that names the file."""
+"""The boundary of the readers: every exception leaves as a `SourceError` that names the file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tfpt.formats.source import Source
 
 @contextmanager
 def reading(location: str, what: str) -> Iterator[None]:
-    """Turn an exception that no reader foresaw into a `SourceError`; the exception stays as its cause.
+    """Turn an unexpected exception of a reader into a `SourceError`, with the exception as its cause.
 
     Args:
         location: The file, as it was named.
-        what: What cannot be read, for the message: ``the file``, ``tensor 'w'``.
+        what: The object of the message: ``the file``, ``tensor 'w'``.
 
     Example:
         >>> with reading("model.h5", "the file"):
@@ -25,7 +25,7 @@ def reading(location: str, what: str) -> Iterator[None]:
         Traceback (most recent call last):
         tfpt.errors.SourceError: the file cannot be read: IndexError: list index out of range
           where     model.h5
-          next      the file may be damaged: compare it with the original, or fetch it again
+          next      the file may be damaged: compare it with the original, or download it again
     """
     try:
         yield
@@ -37,18 +37,18 @@ def reading(location: str, what: str) -> Iterator[None]:
             where=location,
             hint="if the file is not that large, it is damaged or forged",
         ) from error
-    except Exception as error:  # damaged files raise what no reader can list
+    except Exception as error:  # damaged files can raise anything
         detail = str(error).strip().partition("\n")[0]
         reason = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
         raise SourceError(
             f"{what} cannot be read: {reason[:300]}",
             where=location,
-            hint="the file may be damaged: compare it with the original, or fetch it again",
+            hint="the file may be damaged: compare it with the original, or download it again",
         ) from error
 
 
 class Guarded(Source):
-    """A view of a source that raises `SourceError` alone, whatever its reader raises.
+    """A wrapper of a source that raises only `SourceError`, whatever its reader raises.
 
     Attributes:
         reader: The source itself, which may have attributes of its format, such as the signatures of a SavedModel.

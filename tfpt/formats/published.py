@@ -1,13 +1,15 @@
-"""Published checkpoints: what the `source.url` of a mapping names, fetched once into the user's cache."""
+"""Published checkpoints: the `source.url` of a mapping, downloaded once into the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,16 +19,17 @@ from tfpt.io.archives import ARCHIVES, unpack
 from tfpt.io.downloading import Progress, download, locked
 from tfpt.io.locations import as_location
 from tfpt.io.remote_errors import MissingError, is_http, shown
-from tfpt.language.mapping import Mapping
 
-# Endings of formats that are one file. Any other name may be the prefix of a checkpoint or a file, and is tried as
-# both.
+# Suffixes of single files. Any other name may be the prefix of a checkpoint or a file, and is tried as both.
 _SINGLE = re.compile(
     r"\.(?:h5|hdf5|keras|npz|npy|pb|pbtxt|safetensors|tflite|pth?|bin|json)$",
     re.IGNORECASE,
 )
 
-# What a checkpoint's files have behind its prefix; a question mark may follow.
+# May name further files: a model of TensorFlow.js, or an index of sharded weights.
+_JSON = re.compile(r"\.json$", re.IGNORECASE)
+
+# What follows a checkpoint's prefix in its files' names; a query may follow.
 _OF_CHECKPOINT = re.compile(r"\.(?:index|meta|data-\d{5,}-of-\d{5,})(?=\?|$)")
 
 
@@ -35,10 +38,10 @@ class Fetched:
     """A published checkpoint on this machine.
 
     Attributes:
-        location: What to open.
-        url: Where it was published.
-        root: The place in the cache of the file that the URL names; for a prefix, what its files begin with.
-        files: The files in the cache that it is made of, and for an archive the folder that it was unpacked to.
+        location: The location to open.
+        url: The published URL.
+        root: The path in the cache of the file that the URL names; for a prefix, the prefix of the paths.
+        files: Its files in the cache; for an archive, the folder that it was unpacked to.
     """
 
     location: str
@@ -47,13 +50,13 @@ class Fetched:
     files: tuple[Path, ...]
 
     def discard(self, where: str = "") -> list[Path]:
-        """Remove the damaged copy, so that the next run fetches it again.
+        """Remove the damaged copy, so that the next run downloads it again.
 
         Args:
-            where: What the error says of the place. If it names one of several data files, the others stay.
+            where: The location in the error. If it names one of several data files, the others stay.
 
         Returns:
-            What was removed.
+            The removed paths.
         """
         named = [path for path in self.files if str(path) in where and ".data-" in path.name]
         # The index always goes with a data file: the two may be of different versions.
@@ -67,19 +70,19 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Where published checkpoints are kept: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
+    """The cache of published checkpoints: ``$TFPT_CACHE``, else ``$XDG_CACHE_HOME/tfpt``, else ``~/.cache/tfpt``."""
     if named := os.environ.get("TFPT_CACHE"):
         return Path(os.path.expanduser(named))
-    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    # The XDG base directory specification: relative paths must be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "tfpt"
 
 
 def cache_path(url: str) -> Path:
-    """The place in the cache of the file at `url`: its host and path, below `cache_folder`.
+    """The path in the cache for the file at `url`: its host and path, below `cache_folder`.
 
     Raises:
-        TfptError: The URL's path leads upwards, or names nothing.
+        TfptError: The URL's path leads upwards, or is empty.
 
     Example:
         >>> cache_path("https://example.org/bert/model.ckpt").relative_to(cache_folder()).as_posix()
@@ -91,8 +94,10 @@ def cache_path(url: str) -> Path:
     if ".." in names or "." in names or not names:
         raise TfptError("the published location names no file", where=shown(url))
     if parts.query:
-        names[-1] = f"{hashlib.sha256(parts.query.encode()).hexdigest()[:12]},{names[-1]}"
-    # File systems end names at 255 bytes; the longest of ours adds .data-00000-of-00001.part.json.
+        digest = hashlib.sha256(parts.query.encode()).hexdigest()[:12]
+        # The files that an index names are found by their own names: separate folders keep versions apart.
+        names[-1:] = [digest, names[-1]] if _JSON.search(names[-1]) else [f"{digest},{names[-1]}"]
+    # File names are limited to 255 bytes; the longest suffix is .data-00000-of-00001.part.json.
     kept = [quote(name, safe=" @+,=~()[]%") for name in [parts.scheme.lower(), host or "-", *names]]
     short = [
         name
@@ -104,34 +109,37 @@ def cache_path(url: str) -> Path:
 
 
 def fetch(url: str, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
-    """The checkpoint published at `url`, from the cache, or fetched into it.
+    """The checkpoint published at `url`, from the cache, or downloaded into it.
 
     Args:
-        url: The URL of a checkpoint's prefix or ``.index``, of a file, or of an archive (``.zip``, ``.tar``,
+        url: The URL of a checkpoint's prefix or ``.index``, of a file, of a ``model.json`` or an ``.index.json`` with
+            its shards beside it, or of an archive (``.zip``, ``.tar``,
             ``.tar.gz``, ``.tgz``, ``.tar.bz2``, ``.tar.xz``); behind a ``#``, the path inside the archive.
-        index_only: Of a checkpoint of several files, fetch the index alone: enough to plan with.
-        progress: Told from time to time how far each file is.
+        index_only: Of a TensorFlow checkpoint, download only the index, which is enough for a plan. The files that a
+            JSON index names are always downloaded: the readers need them for shapes and sizes.
+        progress: Called from time to time for each file.
 
     Raises:
-        SourceError: `url` is none of a store that a mapping may name, or it cannot be fetched; says where to put it
-            by hand.
+        SourceError: A mapping may not name `url`, or it cannot be downloaded; the error says where to put it by hand.
         TfptError: The cache cannot be written.
     """
     address, _, inside = url.partition("#")
-    # A mapping names it, which may be a stranger's: no place on this machine, and no protocol that runs something.
+    # Mappings may come from strangers: no local paths, and no protocol that runs programs.
     refuse_unknown_store(address, PUBLISHED)
     location = _OF_CHECKPOINT.sub("", as_location(address))  # some publishers name the prefix, some the index
     root = cache_path(location)
     archive = ARCHIVES.search(urlsplit(location).path) is not None
     if inside and not archive:
-        raise TfptError("only of an archive can a part be named", where=url, expected="a .zip or a .tar.gz")
+        raise TfptError(
+            "only an archive can be followed by # and a path", where=url, expected="a .zip or a .tar.gz"
+        )
     found = _in_cache(url, root, archive, inside, index_only)
     if found is not None:
         return found
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with locked(root.with_name(f"{root.name}.lock")):
-            # Another process may have fetched it while this one waited.
+            # Another process may have downloaded it while this one waited.
             found = _in_cache(url, root, archive, inside, index_only)
             if found is None:
                 _fetch(location, root, archive, index_only, progress)
@@ -149,11 +157,9 @@ def fetch(url: str, *, index_only: bool = False, progress: Progress | None = Non
 def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress: Progress | None) -> None:
     def get(ending: str) -> Path:
         path = root.with_name(root.name + ending)
-        if not path.exists():
-            try:
-                download(_beside(location, ending), path, progress)
-            except SourceError as error:
-                raise _by_hand(error, location, root) from error
+        _download(
+            _with_ending(location, ending), path, progress, lambda error: _by_hand(error, location, root)
+        )
         return path
 
     if archive:
@@ -162,6 +168,10 @@ def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress:
         return
     if _SINGLE.search(root.name):
         get("")
+        for name in _named_shards(root):
+            url, path = _sibling(location, name), root.parent / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(url, path, progress, partial(_one_by_hand, url=url, path=path))
         return
     try:
         index = get(".index")
@@ -174,22 +184,52 @@ def _fetch(location: str, root: Path, archive: bool, index_only: bool, progress:
         get(shard.name.removeprefix(root.name))
 
 
+def _download(
+    url: str, path: Path, progress: Progress | None, explain: Callable[[SourceError], SourceError]
+) -> None:
+    if path.exists():
+        return
+    try:
+        download(url, path, progress)
+    except SourceError as error:
+        raise explain(error) from error
+
+
+def _named_shards(root: Path) -> list[str]:
+    """The files that a JSON file names, relative to its folder; a damaged index is removed."""
+    from tfpt.formats import recognition
+
+    if not _JSON.search(root.name):
+        return []
+    try:
+        kind = recognition.recognize(str(root))
+    except SourceError:
+        return []  # its reader says what is wrong
+    try:
+        return kind.shards(str(root))
+    except SourceError as error:
+        raise _damaged_index(root, error) from error
+
+
 def _in_cache(url: str, root: Path, archive: bool, inside: str, index_only: bool) -> Fetched | None:
     if archive:
         folder = _unpacked(root)
         return Fetched(_chosen(url, folder, inside), url, root, (folder,)) if folder.is_dir() else None
     index = root.with_name(f"{root.name}.index")
     if index.is_file():
-        # Without its data an index that cannot be read is still what there is: its reader says what is wrong.
+        # An index whose data are missing is accepted for a plan.
         files = [index, *_shards(index)]
         if index_only or all(path.is_file() for path in files):
             return Fetched(str(root), url, root, tuple(files))
         return None
-    return Fetched(str(root), url, root, (root,)) if root.is_file() else None
+    if not root.is_file():
+        return None
+    files = [root, *(root.parent / name for name in _named_shards(root))]
+    return Fetched(str(root), url, root, tuple(files)) if all(path.is_file() for path in files) else None
 
 
 def _shards(index: Path) -> Sequence[Path]:
-    """The data files that an index speaks of; it is removed when it cannot be read."""
+    """The data files of an index, which is removed if it cannot be read."""
     from tfpt.formats.tensorflow.bundle_index import read_index
     from tfpt.formats.tensorflow.location import Location
 
@@ -197,23 +237,28 @@ def _shards(index: Path) -> Sequence[Path]:
     try:
         count = read_index(str(index)).shards
     except SourceError as error:
-        index.unlink(missing_ok=True)
-        raise SourceError(
-            f"what was published as an index is none: {error.what}",
-            where=error.where,
-            got=error.got,
-            hint="it was removed from the cache: run the same command again",
-        ) from error
+        raise _damaged_index(index, error) from error
     return [Path(Location(prefix, str(index)).shard(number, count)) for number in range(count)]
 
 
+def _damaged_index(index: Path, error: SourceError) -> SourceError:
+    """The error that a downloaded index cannot be read; it is removed."""
+    index.unlink(missing_ok=True)
+    return SourceError(
+        f"the published index cannot be read: {error.what}",
+        where=error.where,
+        got=error.got,
+        hint="it was removed from the cache: run the same command again",
+    )
+
+
 def _chosen(url: str, folder: Path, inside: str) -> str:
-    """The checkpoint in an unpacked archive: the one named, or the only one there can be."""
+    """The checkpoint in an unpacked archive: the named one, or the only one."""
     if inside:
         if ".." in inside.split("/") or inside.startswith("/"):
             raise TfptError("the path inside the archive leads out of it", where=url)
         return str(folder / inside)
-    # Most archives hold one folder, which holds the files.
+    # Most archives contain one folder with the files.
     while len(entries := sorted(folder.iterdir())) == 1 and entries[0].is_dir():
         folder = entries[0]
     if len(entries) == 1:
@@ -223,54 +268,70 @@ def _chosen(url: str, folder: Path, inside: str) -> str:
         return str(indexes[0].with_suffix(""))
     if len(indexes) > 1:
         raise TfptError(
-            "the archive holds several checkpoints",
+            "the archive contains several checkpoints",
             where=url,
             got=", ".join(path.stem for path in indexes[:8]),
-            hint="name one behind a #, as in model.zip#folder/model.ckpt",
+            hint="name one after a #, as in model.zip#folder/model.ckpt",
         )
     return str(folder)
 
 
-def _beside(location: str, ending: str) -> str:
-    """The URL of another file of the checkpoint: the ending stands before what follows a question mark."""
+def _with_ending(location: str, ending: str) -> str:
+    """The URL of another file of a checkpoint: the ending goes before a query."""
     path, mark, query = location.partition("?") if is_http(location) else (location, "", "")
     return f"{path}{ending}{mark}{query}"
+
+
+def _sibling(location: str, name: str) -> str:
+    """The URL of a file that the index at `location` names, with the same query."""
+    if not is_http(location):
+        return f"{posixpath.dirname(location)}/{name}"
+    path, mark, query = location.partition("?")
+    return f"{posixpath.dirname(path)}/{quote(name)}{mark}{query}"
 
 
 def _unpacked(root: Path) -> Path:
     return root.with_name(f"{root.name}.unpacked")
 
 
-def published(mapping: Mapping, *, index_only: bool = False, progress: Progress | None = None) -> Fetched:
-    """The checkpoint that a mapping was published for.
+def published(
+    url: str | None, mapping: str, *, index_only: bool = False, progress: Progress | None = None
+) -> Fetched:
+    """The checkpoint published at the `source.url` of a mapping.
+
+    Args:
+        url: The URL; None if the mapping has none.
+        mapping: The mapping's name, for errors.
+        index_only: As in `fetch`.
+        progress: As in `fetch`.
 
     Raises:
-        TfptError: The mapping names none, or it cannot be fetched.
+        TfptError: There is no URL, or the checkpoint cannot be downloaded.
     """
-    if not mapping.url:
+    if not url:
         raise TfptError(
             "the mapping does not say where its checkpoint was published",
-            where=mapping.named,
+            where=mapping,
             expected="a checkpoint, or url: under source: in the mapping",
             got="neither",
             hint="--checkpoint PATH",
         )
-    return fetch(mapping.url, index_only=index_only, progress=progress)
+    return fetch(url, index_only=index_only, progress=progress)
 
 
 def discarded(error: SourceError, fetched: Fetched) -> SourceError:
-    """`error`, after the damaged copy that it tells of was removed, with what to do now."""
+    """Remove the damaged copy that `error` refers to; returns the error with a hint."""
     gone = fetched.discard(f"{error.where}")
     if not gone:
         return error
     names = ", ".join(path.name for path in gone)
     return error.with_hint(
-        f"the damaged copy was removed from the cache ({names}): run the same command again to fetch it anew"
+        f"the damaged copy was removed from the cache ({names}): run the same command again to download it again"
     )
 
 
 def kept(error: SourceError, fetched: Fetched) -> SourceError:
-    """`error`, met when the copy was opened: it may be damaged, or of a kind that tfpt does not read."""
+    """`error` from opening the copy, with a hint: the copy may be damaged."""
     places = " ".join(str(path) for path in fetched.files)
     also = f"{error.hint}; " if error.hint else ""
     if not places:
@@ -281,12 +342,19 @@ def kept(error: SourceError, fetched: Fetched) -> SourceError:
 
 
 def _by_hand(error: SourceError, location: str, root: Path) -> SourceError:
-    """The error, with what to do where there is no network."""
-    archive = ARCHIVES.search(root.name) or _SINGLE.search(root.name)
-    what = "it" if archive else "its files"
-    place = f"{root}" if archive else f"{root}.index, {root.name}.data-…"
+    """The error, with a hint for use without a network."""
+    if ARCHIVES.search(root.name) or _SINGLE.search(root.name):
+        return _one_by_hand(error, location, root)
+    return _hinted(error, "its files", location, f"{root}.index, {root.name}.data-…")
+
+
+def _one_by_hand(error: SourceError, url: str, path: Path) -> SourceError:
+    return _hinted(error, "it", url, str(path))
+
+
+def _hinted(error: SourceError, what: str, url: str, path: str) -> SourceError:
     return error.with_hint(
         f"{error.hint + '; ' if error.hint else ''}"
-        f"without a network: fetch {what} elsewhere from {shown(location)}\n"
-        f"and put {what} at {place}\nor name the local copy with --checkpoint",
+        f"without a network: download {what} elsewhere from {shown(url)}\n"
+        f"and put {what} at {path}\nor name the local copy with --checkpoint",
     )

@@ -1,4 +1,4 @@
-"""Which format a place holds, told from what is in it; its name decides nothing."""
+"""The format of a file or folder, detected from its content, not its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from tfpt.errors import SourceError
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.archives import ARCHIVES
+from tfpt.io.damage import refuse_pointer
 from tfpt.io.limits import SHARD_INDEX
 from tfpt.io.locations import inside, is_file, is_folder, name_of, names_in
 from tfpt.io.storage import Storage, open_storage
@@ -25,16 +26,16 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NPY = b"\x93NUMPY"
 _TFLITE = b"TFL3"
 
-# What files of weights end in: such a file is what a folder is named for, if no other is in it.
+# Suffixes of weight files: a folder with only one such file means that file.
 _WEIGHTS = re.compile(
     r"\.(?:safetensors|bin|pth?|ckpt|h5|hdf5|keras|tflite|npz|npy|msgpack|pkl|pickle|joblib|pb)$",
     re.IGNORECASE,
 )
-# What training leaves beside the weights: transformers/trainer.py, accelerate/utils/constants.py.
+# Training state beside the weights: transformers/trainer.py, accelerate/utils/constants.py.
 _BESIDE = re.compile(
     r"(?:training_args|optimizer|scheduler|scaler|rng_state|random_states|sampler)[\w.]*\.\w+", re.IGNORECASE
 )
-# What says which files beside it hold the weights: it is meant, not they.
+# An index of weight files: it is opened, not the files.
 _INDEX = re.compile(r".+\.weights\.json")
 # The same of TensorFlow.js, if it is one: Keras calls a model without weights model.json, too.
 _MANIFEST = re.compile(r"model\.json|(?:.+[-_.])?weights_manifest\.json")
@@ -42,7 +43,7 @@ _MANIFEST = re.compile(r"model\.json|(?:.+[-_.])?weights_manifest\.json")
 _OF_MANIFEST = re.compile(r".+\.bin|tensorflowjs_model\.pb", re.IGNORECASE)
 _OF_CHECKPOINT = re.compile(r"checkpoint|.+\.index|.+-\d{5,}-of-\d{5,}")
 
-# An HDF5 superblock stands at byte 0, or at 512 times a power of two behind a user block.
+# An HDF5 superblock is at byte 0, or at 512 times a power of two after a user block.
 _HDF5_PLACES = (0, 512, 1024, 2048)
 _HEAD = 4096
 
@@ -52,12 +53,13 @@ class Format:
     """A format that tfpt reads.
 
     Attributes:
-        name: What it is called in errors.
-        module: Where its reader lives; imported when a file of the format is opened.
+        name: Its name in errors.
+        module: The module of its reader, imported when a file of the format is opened.
         reader: The reader's name there: called with the location, with `verify_checksums` where `checked`, and with
             `dequantize` where `quantized`.
         checked: Whether the format stores checksums of tensors.
         quantized: Whether the format may hold quantized weights with their scales.
+        index: The module below `tfpt.formats` whose `shard_names` lists the files of an index; empty if there are none.
     """
 
     name: str
@@ -65,6 +67,18 @@ class Format:
     reader: str
     checked: bool = False
     quantized: bool = False
+    index: str = ""
+
+    def shards(self, location: str) -> list[str]:
+        """The files that the index at `location` names, relative to its folder; none in formats of one file.
+
+        Raises:
+            SourceError: The index is damaged, or names a file outside its folder.
+        """
+        if not self.index:
+            return []
+        module = importlib.import_module(f"tfpt.formats.{self.index}")
+        return cast("list[str]", module.shard_names(location))
 
     def open(self, location: str, *, verify_checksums: bool = True, dequantize: bool = False) -> Source:
         """The source at `location`, by the format's reader."""
@@ -80,13 +94,31 @@ SAVED_MODEL = Format("a SavedModel", "tfpt.formats.tensorflow.saved_model", "Sav
 GRAPH = Format("a TensorFlow graph", "tfpt.formats.tensorflow.graph", "open_graph", True, True)
 HDF5 = Format("a Keras HDF5 file", "tfpt.formats.keras.hdf5", "open_hdf5")
 KERAS_ARCHIVE = Format("a .keras archive", "tfpt.formats.keras.archive", "ArchiveSource", True)
-KERAS_SHARDS = Format("sharded Keras weights", "tfpt.formats.keras.weights", "ShardedWeightsSource")
+KERAS_SHARDS = Format(
+    "sharded Keras weights",
+    "tfpt.formats.keras.weights",
+    "ShardedWeightsSource",
+    index="keras.weights",
+)
 TFLITE = Format("a TensorFlow Lite model", "tfpt.formats.tflite.model", "TfliteSource", quantized=True)
-TFJS = Format("a TensorFlow.js model", "tfpt.formats.tfjs.source", "TfjsSource", quantized=True)
+TFJS = Format(
+    "a TensorFlow.js model",
+    "tfpt.formats.tfjs.source",
+    "TfjsSource",
+    quantized=True,
+    index="tfjs.manifest",
+)
 NUMPY = Format("a numpy file", "tfpt.formats.numpy.source", "open_numpy")
 SAFETENSORS = Format("safetensors", "tfpt.formats.pytorch.safetensors", "SafetensorsSource")
 TORCH = Format("PyTorch weights", "tfpt.formats.pytorch.torch", "TorchSource", True, True)
-TORCH_SHARDS = Format("sharded PyTorch weights", "tfpt.formats.pytorch.shards", "ShardedSource", True, True)
+TORCH_SHARDS = Format(
+    "sharded PyTorch weights",
+    "tfpt.formats.pytorch.shards",
+    "ShardedSource",
+    True,
+    True,
+    index="pytorch.shards",
+)
 PICKLE = Format("a pickle of arrays", "tfpt.formats.pickle.source", "PickleSource")
 FLAX = Format("a file of Flax", "tfpt.formats.flax.source", "FlaxSource")
 ARCHIVE = Format("an archive of a model", "tfpt.formats.archive", "PackedSource", True, True)
@@ -111,23 +143,23 @@ FORMATS = (
 
 
 def recognize(location: str) -> Format:
-    """The format of the file, the folder or the checkpoint at `location`.
+    """The format of the file, folder or checkpoint at `location`.
 
     Raises:
-        SourceError: There is a file, and tfpt reads no format that looks like it.
+        SourceError: There is a file of an unknown format.
     """
     from tfpt.io.archives import FOREIGN
 
     if is_folder(location):
         return _of_folder(location)
     if not is_file(location):
-        return CHECKPOINT  # a prefix, or nothing: the checkpoint's reader says what it looked for
+        return CHECKPOINT  # a prefix, or nothing: the checkpoint reader reports what it looked for
     storage = open_storage(location)
     found = _of_bytes(storage)
     if found is not None:
         return found
     name = name_of(location)
-    # A checkpoint's data files and its state file look like nothing by themselves: they stand for their index.
+    # A checkpoint's data files and its state file have no format of their own: they mean their index.
     if name == "checkpoint" or re.search(r"\.data-\d{5,}-of-\d{5,}$", name) or name.endswith(".index"):
         return CHECKPOINT
     if name in ("saved_model.pb", "saved_model.pbtxt") or is_beside_saved_model(location):
@@ -137,21 +169,21 @@ def recognize(location: str) -> Format:
     for magic, codec in FOREIGN.items():
         if start.startswith(magic):
             raise SourceError(
-                f"the file is compressed by {codec}, which Python cannot take apart",
+                f"the file is compressed by {codec}, which Python cannot decompress",
                 where=location,
                 hint=f"unpack it: {codec.removesuffix('andard')} -d",
             )
     raise SourceError(
-        "the file is of no format that tfpt reads",
+        "tfpt does not know the format of this file",
         where=location,
         expected=", ".join(known.name for known in FORMATS),
         got=f"{len(storage.data):,} bytes that begin with {start!r}" if start else "an empty file",
-        hint="if it was fetched, compare its size with the original's: it may be a page or a part of the file",
+        hint="if it was downloaded, compare its size with the original's: it may be a web page or incomplete",
     )
 
 
 def weights_in(location: str) -> str:
-    """The one file of weights in a folder that is no model of several files; `location` where it is anything else.
+    """The only file of weights, or the only archive, in a folder; `location` if it is anything else.
 
     Raises:
         SourceError: Several files of weights are in the folder.
@@ -176,7 +208,8 @@ def weights_in(location: str) -> str:
     if len(found) == 1:
         return inside(location, found[0])
     if not found:
-        return location
+        archives = [name for name in names if ARCHIVES.search(name)]
+        return inside(location, archives[0]) if len(archives) == 1 else location
     raise SourceError(
         "more than one file of weights is in the folder",
         where=location,
@@ -187,14 +220,14 @@ def weights_in(location: str) -> str:
 
 
 def _manifests(folder: str, names: list[str], weights: list[str]) -> list[str]:
-    """The manifests of TensorFlow.js in a folder and the files of weights that are no shards; without one `weights`."""
+    """TensorFlow.js manifests in a folder, with weight files that are not shards; without a manifest, `weights`."""
     from tfpt.formats.tfjs.manifest import is_tfjs
 
     others = [name for name in weights if not _OF_MANIFEST.fullmatch(name)]
     found = [
         name
         for name in names
-        # Under any name where nothing else in the folder holds weights.
+        # Under any name if nothing else in the folder contains weights.
         if (name.endswith(".json") and not others) or _MANIFEST.fullmatch(name)
         if is_tfjs(open_storage(inside(folder, name)).data[:_HEAD].tobytes())
     ]
@@ -206,7 +239,7 @@ def _of_folder(folder: str) -> Format:
 
 
 def _several_files(names: list[str]) -> Format | None:
-    """The format of a folder that is a model of several files; None where no file says so."""
+    """The format of a folder that is a model of several files; None if it is not one."""
     if "saved_model.pb" in names or "saved_model.pbtxt" in names:
         return SAVED_MODEL
     if any(name.endswith((".safetensors.index.json", ".bin.index.json")) for name in names):
@@ -256,7 +289,7 @@ def _of_zip(storage: Storage) -> Format:
         return TORCH
     if "config.json" in names and any(name.startswith("model.weights") for name in names):
         return KERAS_ARCHIVE
-    # Beside the arrays of a numpy archive may be a note.
+    # A numpy archive may contain notes beside its arrays.
     arrays = any(name.endswith(".npy") for name in names)
     if arrays and not any(_WEIGHTS.search(name) and not name.endswith(".npy") for name in names):
         return NUMPY
@@ -266,7 +299,7 @@ def _of_zip(storage: Storage) -> Format:
 def _of_json(storage: Storage) -> Format | None:
     from tfpt.formats.tfjs.manifest import is_tfjs
 
-    # Told by its first key, whatever its size: its reader has its own limit, and fetches it once.
+    # Detected from its first key, whatever its size: its reader has its own limit, and fetches it once.
     if is_tfjs(storage.data[:_HEAD].tobytes()):
         return TFJS
     if len(storage.data) > SHARD_INDEX:
@@ -286,7 +319,7 @@ def _of_json(storage: Storage) -> Format | None:
 
 
 def _of_message(storage: Storage) -> Format | None:
-    """A protobuf message of TensorFlow's, binary or as text."""
+    """A TensorFlow protobuf message, binary or text."""
     from tfpt.formats.tensorflow.messages import kind_of
 
     kind = kind_of(storage)
@@ -296,13 +329,13 @@ def _of_message(storage: Storage) -> Format | None:
 
 
 def is_beside_saved_model(location: str) -> bool:
-    """Whether a file lies beside a SavedModel and only says more of it: naming it means the model."""
+    """Whether a file is an addition to a SavedModel beside it: naming it means the model."""
     return name_of(location) in ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb") and is_file(
         sibling(location, "saved_model.pb")
     )
 
 
 def sibling(location: str, name: str) -> str:
-    """The place of a file beside another."""
+    """The location of a file beside another."""
     folder = location[: -len(name_of(location))].rstrip("/")
     return inside(folder or ".", name)

@@ -1,4 +1,4 @@
-"""What each tensor of a file is for: said by the file where it says so, else told by TensorFlow's ways of naming."""
+"""The role of each tensor of a file: from the file if it has roles, otherwise from TensorFlow's naming conventions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _AVERAGE = re.compile(r"ExponentialMovingAverage(_\d+)?")
 # TensorFlow's, which T5 was trained with, without a slash (mesh_tensorflow/optimize.py).
 _BELOW = re.compile(r"(?P<base>.+)/[^/]+")
 _JOINED = re.compile(r"(?P<base>.+)_slot_(v|vr|vc|m)")
-# What Adam and its kin keep once for all variables.
+# Adam's variables that are shared by all weights.
 _POWERS = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
 _COUNTERS = re.compile(r"(.*/)?(global_step|save_counter|iterations?|iter|num_batches_tracked|local_step)")
 
-# Optimizers of TensorFlow 1, Keras and TensorFlow Addons by the names that they have where nobody gives another.
+# Optimizers of TensorFlow 1, Keras and TensorFlow Addons by their default names.
 _OPTIMIZER = re.compile(
     r"(Adam|AdamW|AdamWeightDecay|Adamax|AMSGrad|Nadam|LazyAdam|RectifiedAdam|Adafactor|RMSProp|RMSprop|SGD|SGDW|Momentum"
     r"|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl|FTRL|Lion|LAMB|Lamb|LARS|NovoGrad|Yogi|Lookahead|MovingAverage|SWA"
     r"|LossScaleOptimizer)(Optimizer)?(_\d+)?"
 )
-# Where Keras 2 and Estimators let an optimizer create its variables.
+# The scopes of optimizer variables in Keras 2 and Estimators.
 _TRAINING = re.compile(r"(training|train|optimizer|train_op)(_\d+)?")
-# Slots by what optimizers of Keras 2 call them (keras/optimizers/optimizer_v2), and those of its first ones, numbered.
+# Slot names of Keras 2 optimizers (keras/optimizers/optimizer_v2), and those of its first ones, numbered.
 _SLOTS = frozenset(
     (
         "m",
@@ -75,15 +75,15 @@ _SONNET = {"counter": "counter", "_counter": "counter", "hidden": "average", "_h
 
 
 def roles_of(source: Source) -> dict[str, Role]:
-    """The role of every tensor that is no weight, by name."""
+    """The role of every tensor that is not a weight, by name."""
     return {**roles_by_name(source.specs), **source.roles}
 
 
 def roles_by_name(names: Iterable[str]) -> dict[str, Role]:
-    """The roles that names alone tell, for checkpoints that hold nothing but names.
+    """The roles that follow from names alone.
 
-    A tensor below another tensor is a slot of it: `w/Adam` where there is a `w`; so is one that an optimizer in a scope
-    of its own keeps: `training/w/Adam`, `RMSprop/w/rms`.
+    A tensor below another tensor is a slot of it: `w/Adam` if there is a `w`; so is one in an optimizer's own scope:
+    `training/w/Adam`, `RMSprop/w/rms`.
 
     Example:
         >>> roles_by_name(["w", "w/Adam", "w/ExponentialMovingAverage", "beta1_power", "global_step"])
@@ -136,7 +136,7 @@ def _is_variable(base: str, last: str, present: Collection[str]) -> bool:
 
 
 def _kept_by_optimizer(parts: list[str]) -> Role | None:
-    """The role of what lies below an optimizer's own scope: a first part, or a second one after ``training``.
+    """The role of a tensor in an optimizer's own scope: the first component, or the second after ``training``.
 
     Args:
         parts: The first three parts of the name, and the rest of it.

@@ -1,4 +1,4 @@
-"""What every reader offers: names, shapes and dtypes without reading weights, and one tensor at a time."""
+"""The interface of all readers: names, shapes and dtypes without reading weights, and one tensor at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tfpt.tensors import Role, TensorSpec
 
 @dataclass(frozen=True)
 class Quantized:
-    """How the integers of a tensor stand for real numbers: ``(integer - zero point) * scale``, mostly.
+    """How the integers of a tensor represent real numbers: usually ``(integer - zero point) * scale``.
 
     Attributes:
         scales: One for the tensor, or one for each index of `axis`.
-        zero_points: As many: the integers that stand for 0.
-        axis: The axis along which they differ; None where one pair is for the whole tensor.
+        zero_points: As many: the integers that represent 0.
+        axis: The axis along which they differ; None if there is one pair for the whole tensor.
         scheme: ``affine``, as above; ``minimum``: ``integer * scale + minimum``; or the name of another rule.
-        minimums: As many as scales where the scheme is ``minimum``: the numbers that 0 stands for.
+        minimums: As many as scales if the scheme is ``minimum``: the numbers that 0 represents.
 
     Example:
         >>> str(Quantized((0.05,), (-3,))), str(Quantized((0.1, 0.2), (0, 0), axis=1))
@@ -53,29 +53,28 @@ class Quantized:
 
 
 class Source(ABC):
-    """A file, or a set of files, that holds named tensors: what each reader derives from.
+    """A file, or a set of files, of named tensors: the base class of all readers.
 
-    A reader sets `location`, `side`, `format` and `specs`, and whatever else its format tells; what it does not set is
+    A reader sets `location`, `side`, `format` and `specs`, and the other attributes that its format has; the rest are
     empty.
 
     Attributes:
-        location: Where it is, as a person would name it in a command: a path or a URL.
-        side: Whose names it holds: ``tf`` (variables) or ``pt`` (parameters).
+        location: The path or URL, as the user would write it in a command.
+        side: The kind of names: ``tf`` (variables) or ``pt`` (parameters).
         format: The name of its format, for reports ("TensorFlow V2 checkpoint").
         specs: Name, shape and dtype of every tensor, by name, in the file's order; reads no weights.
-        roles: Tensors that the file itself says are no weights, by name. Formats that hold names only say nothing
-            here; `tfpt.formats.roles` tells by the names.
-        aliases: Other names under which `read` knows a tensor, such as the raw key of an object-based checkpoint:
-            alias to name.
-        paths: Where each tensor is stored, by name, where that differs from the name: the path through objects of a
-            checkpoint's variable, the path in a Keras archive.
-        skipped: What the file holds and `specs` leaves out, by name, each with the reason in a few words
+        roles: Tensors that the file itself marks as other than weights, by name; `tfpt.formats.roles` derives roles
+            from names.
+        aliases: Other names that `read` accepts, such as the raw key of an object-based checkpoint: alias to name.
+        paths: The storage paths that differ from the names, by name: the object path of a checkpoint's variable, the
+            path in a Keras archive.
+        skipped: Contents of the file that `specs` omits, by name, each with a short reason
             ("sparse_coo tensor").
-        quantized: Tensors whose integers stand for real numbers, by name, and how. Empty where the source was opened
-            with ``dequantize=True``: it then reads the real numbers.
+        quantized: Tensors whose integers represent real numbers, by name, and how. Empty if the source was opened with
+            ``dequantize=True`` and reads the real numbers.
         sizes: Bytes in the file of tensors of strings, by name.
-        config: The configuration of the model that was saved with the weights, parsed JSON; None where there is none.
-        metadata: What the writer noted of the file, such as the `__metadata__` of safetensors.
+        config: The configuration of the model that was saved with the weights, parsed JSON; None if there is none.
+        metadata: The writer's metadata, such as the `__metadata__` of safetensors.
     """
 
     location: str
@@ -93,17 +92,17 @@ class Source(ABC):
 
     @property
     def files(self) -> Sequence[str]:
-        """The files that it reads, as locations: `location`, if it is one file."""
+        """The locations of the files that it reads."""
         return (self.location,)
 
     @property
     def details(self) -> Sequence[str]:
-        """What else the file says of itself, a line each: signatures, metadata."""
+        """Further information in the file, one line each: signatures, metadata."""
         return ()
 
     @property
     def unavailable(self) -> Mapping[str, str]:
-        """Tensors of `specs` that cannot be read, by name, each with the reason, as far as is known without reading."""
+        """Tensors of `specs` that cannot be read, by name, each with the reason, as far as known without reading."""
         return {}
 
     @abstractmethod
@@ -118,7 +117,7 @@ class Source(ABC):
 
     @abstractmethod
     def release(self, name: str) -> None:
-        """Say that this tensor is not needed again soon, so that memory stays bounded."""
+        """Hint that this tensor is not needed again soon, so that memory stays bounded."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -138,7 +137,7 @@ class Source(ABC):
         )
 
     def describe_as(self, other: Source) -> None:
-        """Take over everything that `other` says of itself, for a source that wraps it."""
+        """Copy the attributes of `other`, for a source that wraps it."""
         self.location, self.side, self.format, self.config = (
             other.location,
             other.side,

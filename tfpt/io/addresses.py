@@ -1,9 +1,9 @@
-"""Which URLs are opened at all: by their scheme, so that no protocol that runs or reads something else is reached.
+"""Which URLs are opened: only those of listed schemes, so that no protocol can run programs or read other files.
 
-fsspec has protocols that wrap others (``reference``, ``filecache``, ``zip``), that lead back to this machine
-(``local``) and that run programs (``dvc``, ``git``). With ``::`` one is put into another:
-``reference://::https://…`` fetches a stranger's file and renders the templates in it, which before fsspec 2026.6 ran
-any code. So a URL is one store, and the store is one of a list.
+fsspec has protocols that wrap others (``reference``, ``filecache``, ``zip``), that access this machine
+(``local``) and that run programs (``dvc``, ``git``). ``::`` chains them:
+``reference://::https://…`` downloads a stranger's file and renders the templates in it, which before fsspec 2026.6 ran
+any code. So a URL is one store, and the store is in a list.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 
-# What a mapping may name: it comes from strangers.
+# What a mapping may name: mappings come from strangers.
 PUBLISHED = ("https", "http", "gs", "s3", "hf")
 
-# What a person may name besides: stores of files by name, each a client of its own that fsspec knows.
+# What the user may name in addition: stores of named files with a client that fsspec knows.
 STORES = (
     *PUBLISHED,
     "abfs", "abfss", "adl", "az", "box", "dropbox", "ftp", "gcs", "gdrive", "github", "hdfs", "memory", "oci",
@@ -25,17 +25,17 @@ _LOCAL = ("local", "file", "asynclocal")
 
 
 def refuse_unknown_store(url: str, schemes: tuple[str, ...] = STORES) -> None:
-    """Refuse a URL that is not in one store of these schemes.
+    """Refuse a URL that is not in a store of one of these schemes.
 
     Raises:
-        SourceError: It chains stores, or is in another.
+        SourceError: It chains stores, or has another scheme.
 
     Example:
         >>> refuse_unknown_store("hf://user/repo/model.h5")
         >>> refuse_unknown_store("local:///etc/passwd")
         Traceback (most recent call last):
         ...
-        tfpt.errors.SourceError: local:// is no store that tfpt opens
+        tfpt.errors.SourceError: tfpt does not open local:// locations
           where     local:///etc/passwd
           expected  https://, http://, gs://, s3://, hf:// or another store of files
           next      name the path itself, without local://
@@ -43,15 +43,15 @@ def refuse_unknown_store(url: str, schemes: tuple[str, ...] = STORES) -> None:
     scheme, separator, _ = url.partition("://")
     if "::" in url:
         raise SourceError(
-            "the URL puts one store into another (::), which tfpt does not open",
+            "the URL chains stores (::), which tfpt does not open",
             where=_shown(url),
             expected=_expected(schemes),
             got=f"{scheme}://" if separator else scheme,
-            hint="download the file, and name the local copy; a :: that belongs to a name is written %3A%3A",
+            hint="download the file and name the local copy; write a :: within a name as %3A%3A",
         )
     if not separator or scheme.lower() not in schemes:
         raise SourceError(
-            f"{scheme}:// is no store that tfpt opens" if separator else "this is no URL",
+            f"tfpt does not open {scheme}:// locations" if separator else "this is not a URL",
             where=_shown(url),
             expected=_expected(schemes),
             nearest=[] if scheme.lower() in _LOCAL else nearest(scheme.lower(), schemes),
@@ -67,7 +67,7 @@ def _expected(schemes: tuple[str, ...]) -> str:
 
 
 def _shown(url: str) -> str:
-    # A password may stand in front of the host, a signature behind a question mark.
+    # A password may precede the host, a signature may follow a question mark.
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

@@ -1,4 +1,4 @@
-"""Archives taken apart without trust in them: plain files below one folder, within bounds, or nothing."""
+"""Unpacking untrusted archives: plain files below one folder, within limits, or nothing."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ ARCHIVES = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)$", re.IGNOREC
 
 _CHUNK = 1 << 20
 _ZIP = b"PK\x03\x04"
-# The first header of a tar archive, where in it its checksum is, and the magic word of today's kinds.
+# The size of a tar header, the position of its checksum, and the magic number of current variants.
 _TAR_BLOCK, _TAR_SUM, _TAR_MAGIC = 512, slice(148, 156), b"ustar"
 # RFC 1952, the bzip2 program, xz's file format; .lzma begins with its properties and a size of 2 ** n.
 _CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x5d\x00\x00": "lzma"}
-# Those that Python cannot take apart: lz4 and zstandard.
+# Those that Python cannot decompress: lz4 and zstandard.
 FOREIGN = {b"\x04\x22\x4d\x18": "lz4", b"\x28\xb5\x2f\xfd": "zstandard"}
 
-# What compressed files have behind their name.
+# Suffixes of compressed files.
 _SUFFIX = re.compile(r"\.(?:gz|bz2|xz|lzma|z)$", re.IGNORECASE)
 _AGAIN = "the archive may be cut off: remove it, and run the same command again"
 
 
 def codec_of(head: bytes) -> str | None:
-    """The compression of a file that begins so; None where it is none that is known.
+    """The compression of a file with this beginning; None if it is not a known one.
 
     Example:
         >>> codec_of(gzip.compress(b"a")), codec_of(zlib.compress(b"a")), codec_of(b"\\x0a\\x03abc")
@@ -63,7 +63,7 @@ def codec_of(head: bytes) -> str | None:
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file that begins so is a tar archive.
+    """Whether a file with this beginning is a tar archive.
 
     Example:
         >>> is_tar(tarfile.TarInfo("a").tobuf()), is_tar(bytes(512))
@@ -74,7 +74,7 @@ def is_tar(head: bytes) -> bool:
         return False
     if block[257:262] == _TAR_MAGIC:
         return True
-    # The oldest kind has no magic word; its header's checksum counts blanks in the place of the checksum.
+    # The oldest variant has no magic number; its header's checksum counts the checksum field as blanks.
     declared = re.fullmatch(rb" *([0-7]+)[\0 ]*", block[_TAR_SUM])
     total = sum(block) - sum(block[_TAR_SUM]) + 8 * 0x20
     return declared is not None and int(declared[1], 8) == total
@@ -85,10 +85,10 @@ def unpack(archive: Path, folder: Path) -> None:
 
     Only plain files and folders are written. An archive with links, devices, names that lead out of the folder, two
     files of one name, more than 10,000 files, or contents of more than 50 times its size (and 1 GB) is refused. The
-    caller holds a lock: what an earlier call that was killed left beside `folder` is removed.
+    caller holds a lock: leftovers of an earlier call that was killed are removed.
 
     Raises:
-        SourceError: The archive is damaged, or holds what is refused.
+        SourceError: The archive is damaged, or contains something that is refused.
     """
     for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.????????"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -105,7 +105,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def fill(archive: Storage, folder: Path) -> None:
-    """Write what is in an archive, or the one file that is compressed, into `folder`, which exists.
+    """Write the contents of an archive, or a single compressed file, into the existing `folder`.
 
     Raises:
         SourceError: As `unpack`.
@@ -130,11 +130,11 @@ def _write(where: str, size: int, members: Iterator[tuple[str, IO[bytes]]], fold
     budget = size * limits.UNPACKED_GROWTH + limits.UNPACKED_FREELY
     for count, (name, content) in enumerate(members, 1):
         if count > limits.UNPACKED_FILES:
-            raise _refused(where, f"it holds more than {limits.UNPACKED_FILES:,} files")
+            raise _refused(where, f"it contains more than {limits.UNPACKED_FILES:,} files")
         target = folder / _safe(where, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            raise _refused(where, f"it holds {name!r} twice")
+            raise _refused(where, f"it contains {name!r} twice")
         with content, open(target, "xb") as file:
             while block := content.read(_CHUNK):
                 budget -= len(block)
@@ -146,7 +146,7 @@ def _write(where: str, size: int, members: Iterator[tuple[str, IO[bytes]]], fold
 
 
 def _members(archive: Storage) -> Generator[tuple[str, IO[bytes]], None, None]:
-    """The files in it by name, each open for reading."""
+    """The files in the archive: names, and the contents open for reading."""
     head = archive.data[:_TAR_BLOCK].tobytes()
     with archive.open() as file:
         if head.startswith(_ZIP):
@@ -156,7 +156,7 @@ def _members(archive: Storage) -> Generator[tuple[str, IO[bytes]], None, None]:
         if codec is None:
             yield from _tar_members(archive.location, file)
             return
-        # Buffered: it is looked into, and read on.
+        # Buffered, so that it can be peeked into.
         with io.BufferedReader(cast(io.RawIOBase, _unpacked(file, codec)), _CHUNK) as content:
             if codec != "zlib" and is_tar(content.peek(_TAR_BLOCK)):
                 yield from _tar_members(archive.location, content)
@@ -192,7 +192,7 @@ class _Inflated(io.RawIOBase):
                 buffer[: len(part)] = part
                 return len(part)
             if not packed:
-                raise EOFError("the compressed data ends too early")
+                raise EOFError("the compressed data ends prematurely")
         return 0
 
 
@@ -208,10 +208,10 @@ def _zip_members(archive: Storage, file: BinaryIO) -> Generator[tuple[str, IO[by
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose names and attributes take a bounded part of the memory."""
+    """A member whose names and attributes take a bounded amount of memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        # tarfile reads such a header in one piece, whatever size it declares.
+        # tarfile reads such a header at once, whatever its declared size.
         long = (
             tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
             tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
@@ -225,9 +225,9 @@ def _tar_members(where: str, file: BinaryIO) -> Generator[tuple[str, IO[bytes]],
     with tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as opened:
         for count, member in enumerate(opened, 1):
             if count > limits.UNPACKED_FILES:
-                raise _refused(where, f"it holds more than {limits.UNPACKED_FILES:,} files and folders")
+                raise _refused(where, f"it contains more than {limits.UNPACKED_FILES:,} files and folders")
             if not (member.isreg() or member.isdir()) or member.issparse():
-                raise _refused(where, f"{member.name!r} is a link or a device, or has holes")
+                raise _refused(where, f"{member.name!r} is a link, a device or a sparse file")
             content = opened.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name, content

@@ -1,4 +1,4 @@
-"""Where the bytes of an array are: in the file as they are, deflated in it, or in memory."""
+"""The bytes of an array: stored in a file, deflated in it, or in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.io.damage import DOWNLOAD_AGAIN
+from tfpt.io.fingerprints import middle_of
 from tfpt.io.storage import Storage
 
 _CHUNK = 1 << 20
-# What is taken at once to be compared with a checksum.
+# Bytes that are read at once to compute a checksum.
 _PIECE = 16 << 20
 
 
 class Blob(Protocol):
-    """Some bytes that are brought in when they are asked for.
+    """Bytes that are read when they are requested.
 
     Attributes:
-        size: How many they are.
+        size: The number of bytes.
     """
 
     @property
@@ -34,7 +35,7 @@ class Blob(Protocol):
     def __getitem__(self, key: slice, /) -> npt.NDArray[np.uint8]: ...
 
     def head(self, size: int) -> bytes:
-        """The first `size` bytes, or all where they are fewer; not compared with a checksum."""
+        """The first `size` bytes, or all if there are fewer; not compared with a checksum."""
         ...
 
     def load(self) -> npt.NDArray[np.uint8]:
@@ -46,7 +47,7 @@ class Blob(Protocol):
         ...
 
     def part(self, begin: int, size: int) -> npt.NDArray[np.uint8]:
-        """Some of the bytes; the whole is compared with its checksum the first time, piece by piece.
+        """Some of the bytes; the first time, all are compared with their checksum, piece by piece.
 
         Raises:
             SourceError: They are damaged.
@@ -54,20 +55,20 @@ class Blob(Protocol):
         ...
 
     def digest(self) -> bytes:
-        """What changes when the bytes change, without reading many of them."""
+        """A short digest that changes with the bytes, computed from few of them."""
         ...
 
     def release(self) -> None:
-        """Say that they are not needed again soon."""
+        """Hint that they are not needed again soon."""
         ...
 
 
 @dataclass
 class Stored:
-    """Bytes of the file as they are: a view of it.
+    """Bytes stored uncompressed in the file.
 
     Attributes:
-        checksum: The CRC-32 of them, where the file has it.
+        checksum: Their CRC-32, if the file has one.
     """
 
     storage: Storage
@@ -107,9 +108,8 @@ class Stored:
     def digest(self) -> bytes:
         if self.checksum is not None:
             return self.checksum.to_bytes(4, "little")
-        # The middle 64 bytes, as in tfpt.formats.pytorch.sampling.
-        middle = max(0, self.size // 2 - 32)
-        return self[middle : middle + 64].tobytes()
+        begin, size = middle_of(self.size)
+        return self[begin : begin + size].tobytes()
 
     def release(self) -> None:
         self.storage.release(self.begin, self.size)
@@ -140,7 +140,7 @@ class Deflated:
         return raw
 
     def _inflate(self, size: int) -> npt.NDArray[np.uint8]:
-        """The first `size` bytes; never more memory than for these and for two chunks."""
+        """The first `size` bytes; takes memory for these and two chunks."""
         raw = np.empty(size, np.uint8)
         unpacker, reached, at = zlib.decompressobj(-zlib.MAX_WBITS), 0, self.begin
         end, rest = self.begin + self.packed, b""
@@ -151,7 +151,7 @@ class Deflated:
                     at += len(rest)
                 part = unpacker.decompress(rest, min(_CHUNK, size - reached))
                 rest = unpacker.unconsumed_tail
-                # All of the input may be in, and some of the output not yet out.
+                # All input may be consumed before all output is produced.
                 if not part and not rest and at >= end:
                     break
                 raw[reached : reached + len(part)] = np.frombuffer(part, np.uint8)
@@ -173,7 +173,7 @@ class Deflated:
 
 
 class InMemory:
-    """Bytes that are in memory already."""
+    """Bytes in memory."""
 
     def __init__(self, raw: bytes | npt.NDArray[np.uint8]) -> None:
         self._raw = np.frombuffer(raw, np.uint8) if isinstance(raw, bytes) else raw
@@ -198,11 +198,11 @@ class InMemory:
         return hashlib.sha256(self._raw.data).digest()
 
     def release(self) -> None:
-        """Does nothing: they are not of a file."""
+        """Does nothing: the bytes are not in a file."""
 
 
 class Joined:
-    """The bytes of several pieces, put together when they are read."""
+    """The bytes of several pieces, joined when they are read."""
 
     def __init__(self, parts: list[Blob]) -> None:
         self._parts = parts

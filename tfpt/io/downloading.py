@@ -1,4 +1,8 @@
-"""One file fetched whole into a folder of ours: resumed where it was cut off, and under its name only when complete."""
+"""Downloads of whole files: resumed after an interruption, and renamed to their final name only when complete.
+
+`huggingface_hub`, which reads ``hf://`` through fsspec, is not used to download: it has no limits on size, pace and
+free
+space, and a cache of its own beside this one."""
 
 from __future__ import annotations
 
@@ -20,27 +24,27 @@ from tfpt._version import __version__
 from tfpt.errors import SourceError, TfptError
 from tfpt.io import limits, stores
 from tfpt.io import remote_errors as failures
-from tfpt.io.pace import Pace
+from tfpt.io.http import Pace
 
-# Called with the file's name, the bytes that are there, and the size of the whole where that is known.
+# Called with the file's name, the bytes received, and the file's size if it is known.
 Progress = Callable[[str, int, "int | None"], None]
 
 _CHUNK = 1 << 18
 _PIECE = 8 << 20
 
-# How often the room on the disk is looked at, in bytes that came.
+# How often free disk space is checked, in bytes received.
 _LOOK = 64 << 20
 
-# What an attempt must bring for the next ones to be counted anew.
+# Bytes that an attempt must receive to reset the count of attempts.
 _STEP = 1 << 20
 
 
 class _ChangedError(Exception):
-    """What is there of the file is no part of what the store has now."""
+    """The partial download belongs to an older version of the remote file."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to other web addresses; urllib's own goes on to FTP, too."""
+    """Follows redirects to other web addresses; urllib's own handler also follows them to FTP."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urlsplit(newurl).scheme not in ("http", "https"):
@@ -48,7 +52,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        # urllib's own check of the scheme raises an HTTPError that says neither what nor where.
+        # urllib's own check of the scheme raises an HTTPError without a useful message.
         said = headers.get("location") or headers.get("uri") or ""
         if urlsplit(said).scheme not in ("", "http", "https"):
             raise failures.AstrayError(said)
@@ -58,20 +62,21 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def download(url: str, target: Path, progress: Progress | None = None) -> None:
-    """Fetch the file at `url` to `target`, whose folder exists.
+    """Download the file at `url` to `target`, whose folder exists.
 
-    What has come is kept in ``NAME.part`` until it is whole. A later call goes on from there if the store still has
-    the same file: it is asked by the file's ETag or date (``If-Range``), and otherwise sends it anew. Web servers are
-    asked with the standard library alone, so that published checkpoints need no further package; other stores through
-    fsspec. The caller holds a lock: see `locked`.
+    Received bytes are kept in ``NAME.part`` until the file is complete. A later call resumes if the store still has the
+    same file (``If-Range`` with its ETag or date), and otherwise starts again. Web servers are accessed with the
+    standard library alone, so that published checkpoints need no further package; other stores through fsspec. The
+    caller holds
+    a lock: see `locked`.
 
     Args:
         url: A URL of a store that `tfpt.io.addresses` lists.
-        target: The file to write; replaced at the end, in one step.
-        progress: Told from time to time how far it is.
+        target: The file to write; replaced atomically at the end.
+        progress: Called from time to time.
 
     Raises:
-        SourceError: There is no such file, the store cannot be reached, or what it sends is shorter than it says.
+        SourceError: There is no such file, the store cannot be reached, or it sends less than it announced.
         TfptError: The file cannot be written.
     """
     part, mark = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
@@ -87,17 +92,15 @@ def download(url: str, target: Path, progress: Progress | None = None) -> None:
 
     try:
         _persist(once, part)
-        _to_disk(
-            part
-        )  # else a power cut could leave a name that leads to half a file, which would be believed
+        _to_disk(part)  # otherwise a power failure could leave half a file under the final name
         os.replace(part, target)
         mark.unlink(missing_ok=True)
     except failures.CutOffError as error:
         raise SourceError(
-            "the file was cut off on its way",
+            "the download was cut off",
             where=failures.shown(url),
             got=str(error),
-            hint="run the same command again: it goes on from what is there",
+            hint="run the same command again: it resumes the download",
         ) from error
     except TfptError:
         raise
@@ -108,7 +111,7 @@ def download(url: str, target: Path, progress: Progress | None = None) -> None:
 
 
 def _persist(once: Callable[[], None], part: Path) -> None:
-    """Try anew after what passes; a line that is cut again and again is followed as long as it brings something."""
+    """Retry after temporary failures, as long as attempts make progress."""
     delays = iter(stores.DELAYS)
     while True:
         before = _size(part)
@@ -131,10 +134,10 @@ def _size(part: Path) -> int:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for another process that holds it; where there are no locks, go on."""
+    """Hold the lock file `path`, waiting for other processes; without locks in the system, go on."""
     try:
         import fcntl
-    except ImportError:  # Windows: two processes at once are not kept apart there
+    except ImportError:  # Windows: concurrent processes are not excluded
         yield
         return
     with open(path, "ab") as file:
@@ -147,7 +150,7 @@ def _from_web(url: str, part: Path, mark: Path, told: Progress) -> None:
     headers = {"User-Agent": f"tfpt/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
-    # Spaces and letters outside ASCII are legal in a mapping and not in a request.
+    # Spaces and non-ASCII letters are allowed in a mapping, but not in a request.
     request = urllib.request.Request(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), headers=headers)
     where = failures.shown(url)
     try:
@@ -166,7 +169,7 @@ def _from_web(url: str, part: Path, mark: Path, told: Progress) -> None:
                 raise _ChangedError
             total = int(span[3])
         else:
-            have = 0  # the file is another one now, or the server knows no ranges: all of it comes
+            have = 0  # the file has changed, or the server does not support ranges: it sends all of it
             tag = _tag(answer)
             _remember(url, tag, mark)
         with _opened(part, have, total) as file:
@@ -174,7 +177,7 @@ def _from_web(url: str, part: Path, mark: Path, told: Progress) -> None:
 
 
 def _answer(request: urllib.request.Request, where: str) -> Any:
-    """The head of the answer, within a time: urllib's own limit begins anew with every byte."""
+    """The response, whose head must come within a time limit: urllib's own timeout restarts with every byte."""
     opener = urllib.request.build_opener(_Redirects)
     came: list[Any] = []
 
@@ -203,7 +206,7 @@ def _check_encoding(answer: Any, where: str) -> None:
     encoding = (answer.headers.get("Content-Encoding") or "").strip().lower()
     if encoding not in ("", "identity"):
         raise SourceError(
-            "the server sends the file encoded, though it was asked for the bytes as they are",
+            "the server sends the file encoded, although the request forbids it",
             where=where,
             expected="no Content-Encoding",
             got=f"Content-Encoding: {encoding[:100]}",
@@ -212,7 +215,7 @@ def _check_encoding(answer: Any, where: str) -> None:
 
 
 def _tag(answer: Any) -> str:
-    """What the server calls this version of the file, in words to ask by; nothing where it does not say."""
+    """The server's validator of this version for ``If-Range``; empty if it sends none."""
     tag = answer.headers.get("ETag") or ""
     # A weak ETag promises the same meaning, not the same bytes (RFC 9110, section 8.8.1).
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
@@ -221,20 +224,20 @@ def _tag(answer: Any) -> str:
 def _copy(
     answer: Any, file: BinaryIO, part: Path, have: int, total: int | None, where: str, told: Progress
 ) -> None:
-    """Write what comes behind the `have` bytes that are there, `total` bytes at most."""
+    """Append the response to the `have` bytes received so far, up to `total` bytes."""
     most = limits.DOWNLOAD_UNSIZED if total is None else total
     pace, begun, looked = Pace(where), have, have
-    # Not `read`, which waits until all of a piece has come, however slowly.
+    # Not `read`, which waits for a whole chunk, however slowly it comes.
     while content := answer.read1(_CHUNK):
         have += len(content)
         if have > most:
             file.close()
             part.unlink(missing_ok=True)
             raise SourceError(
-                "the server sends more than it said, or than one file may hold",
+                "the server sends more than it announced, or than one file may have",
                 where=where,
                 expected=f"at most {most:,} bytes"
-                + ("" if total is not None else ", as it does not say how many"),
+                + ("" if total is not None else ", as it does not announce a size"),
                 got="more",
                 hint="get the file by other means and name the local copy",
             )
@@ -259,7 +262,7 @@ def _from_store(url: str, part: Path, mark: Path, told: Progress) -> None:
         raise stores.absent(url)
     store, path = stores.store_of(url)
     if known.get("size") is None:
-        raise SourceError("the store does not say how large this file is", where=failures.shown(url))
+        raise SourceError("the store does not report the size of this file", where=failures.shown(url))
     total = int(known["size"])
     now = stores.version(known)
     have, tag = _begun(url, part, mark)
@@ -288,13 +291,13 @@ def _check_size(have: int, total: int | None) -> None:
 
 
 def _begun(url: str, part: Path, mark: Path) -> tuple[int, str]:
-    """How many bytes of the file are there already, and the tag of the file that they are of."""
+    """The number of bytes already downloaded, and the tag of the version that they belong to."""
     try:
         said = json.loads(mark.read_text())
         if said["url"] == url and said["tag"]:
             return part.stat().st_size, str(said["tag"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing begun, or nothing that says of what
+        pass  # no download to resume, or of an unknown version
     return 0, ""
 
 
@@ -304,7 +307,7 @@ def _remember(url: str, tag: str, mark: Path) -> None:
 
 @contextmanager
 def _opened(part: Path, have: int, total: int | None) -> Iterator[BinaryIO]:
-    """The partial file, open behind its first `have` bytes."""
+    """The partial file, open for appending to its first `have` bytes."""
     _check_room(part, 0 if total is None else total - have)
     with open(part, "ab") as file:
         file.truncate(have)
@@ -315,9 +318,9 @@ def _check_room(part: Path, wanted: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if wanted + limits.DISK_LEFT > free:
         raise TfptError(
-            "there is no room for the file in the cache",
+            "not enough disk space for the file in the cache",
             where=str(part.parent),
-            expected=f"{wanted:,} bytes, and {limits.DISK_LEFT >> 20} MB left for others",
+            expected=f"{wanted:,} bytes, and {limits.DISK_LEFT >> 20} MB to spare",
             got=f"{free:,} bytes free",
             hint="TFPT_CACHE names another folder for it",
         )

@@ -1,4 +1,4 @@
-"""One file on a web server, asked for by ranges: no answer is believed, and none may be longer than was asked for."""
+"""A file on a web server, read by ranges: responses are validated, and limited to the requested size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, cast
@@ -16,25 +17,56 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.io import limits
 from tfpt.io import remote_errors as failures
-from tfpt.io.pace import Pace
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
+# Replaced in tests.
+clock = time.monotonic
+
+
+class Pace:
+    """The minimum speed of a response: a server that sends single bytes must not block a command for ever.
+
+    Example:
+        >>> Pace("https://example.org/m.h5").check(0)
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._began = clock()
+
+    def check(self, received: int) -> None:
+        """Raise if `received` bytes are too few for the elapsed time.
+
+        Raises:
+            SourceError: The response is slower than `tfpt.io.limits` allows.
+        """
+        passed = clock() - self._began
+        if passed > limits.WEB_PATIENCE + received / limits.WEB_SLOWEST:
+            raise SourceError(
+                "the server sends too slowly",
+                where=self._where,
+                expected=f"at least {limits.WEB_SLOWEST:,} bytes a second after {limits.WEB_PATIENCE:.0f} seconds",
+                got=f"{received:,} bytes in {passed:.0f} seconds",
+                hint="try again later, or get the file by other means and name the local copy",
+            )
+
+
 class NoRangesError(Exception):
-    """The server sends the whole file, whatever range it is asked for, or the whole is too large."""
+    """The server ignores ranges and sends the whole file, or the whole file is too large."""
 
 
 class WebFile:
     """A file on a web server.
 
-    fsspec's own `cat_file` takes the whole file for the part where a server ignores the range, lets the server
-    compress what it sends, reads whatever comes, and mixes two versions of a file.
+    fsspec's own `cat_file` returns the whole file if a server ignores the range, lets the server compress it, reads any
+    amount, and mixes two versions of a file.
 
     Args:
         store: fsspec's file system for the web.
-        url: What it calls the file.
-        known: What it said of the file: ``size``, ``ETag``, ``Last-Modified``, each where the server tells.
+        url: The file's URL.
+        known: The file's ``size``, ``ETag`` and ``Last-Modified``, as far as the server sends them.
     """
 
     def __init__(self, store: Any, url: str, known: Mapping[str, Any]) -> None:
@@ -42,7 +74,7 @@ class WebFile:
         self._url = url
         self._where = failures.shown(url)
         self._size: int | None = known.get("size")
-        # What the first answer said of the version; every later one must say the same.
+        # The validators of the first response; later ones must be equal.
         self._version = {key: known[key] for key in ("ETag", "Last-Modified") if known.get(key)}
         self._conditional = True
 
@@ -51,7 +83,7 @@ class WebFile:
 
         Raises:
             NoRangesError: The server sends the whole file instead.
-            SourceError: The file was replaced, or the answer is not what was asked for, or comes too slowly.
+            SourceError: The file was replaced, or the response is not what was requested, or too slow.
         """
         from fsspec.asyn import sync
 
@@ -71,7 +103,7 @@ class WebFile:
     async def _part(self, start: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}"}
         tag = self._version.get("ETag", "")
-        # A weak tag does not promise the same bytes (RFC 9110, section 8.8.1): it is compared, not asked by.
+        # A weak tag does not promise the same bytes (RFC 9110, section 8.8.1): it is only compared.
         if self._conditional and tag and not tag.startswith("W/"):
             headers["If-Range"] = tag
         async with self._answer(headers, stop - start) as (answer, pace):
@@ -82,7 +114,7 @@ class WebFile:
             if answer.status != 206:
                 if "If-Range" not in headers or answer.headers.get("Accept-Ranges") != "bytes":
                     raise NoRangesError
-                # It knows ranges and has the version asked for: it is the condition that it does not know.
+                # It supports ranges and has the requested version: it does not support the condition.
                 self._conditional = False
             else:
                 self._check_range(answer, start, stop)
@@ -105,13 +137,13 @@ class WebFile:
 
     @asynccontextmanager
     async def _answer(self, headers: dict[str, str], size: int) -> AsyncIterator[tuple[Any, Pace]]:
-        """The answer, of which nothing but the head is read, and its pace; closed in the end, whatever comes."""
+        """The response, of which only the head has been read, and its pace; closed at the end."""
         import aiohttp
 
         session = await self._store.set_session()
         options = dict(self._store.kwargs)
         options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity", **headers}
-        # The pace is looked at whenever something comes; this ends what comes and brings nothing.
+        # The pace is checked when bytes come; this timeout ends responses without any.
         total = limits.WEB_ANSWER + limits.WEB_PATIENCE + size / limits.WEB_SLOWEST + limits.WEB_STALL
         options["timeout"] = aiohttp.ClientTimeout(
             total=total, sock_connect=limits.WEB_ANSWER, sock_read=limits.WEB_STALL
@@ -127,23 +159,23 @@ class WebFile:
             answer.release()
 
     async def _contents(self, answer: Any, most: int | None, pace: Pace) -> AsyncIterator[bytes]:
-        """What an answer brings, piece by piece, `most` bytes at most."""
+        """The content of a response, chunk by chunk, at most `most` bytes."""
         promised = answer.content_length
         if most is not None and promised is not None and promised > most:
-            raise self._wrong("sends more than it was asked for", f"{most:,} bytes", f"{promised:,} bytes")
+            raise self._wrong("sends more than was requested", f"{most:,} bytes", f"{promised:,} bytes")
         have = 0
         async for content in answer.content.iter_any():
             have += len(content)
             pace.check(have)
             if most is not None and have > most:
-                raise self._wrong("sends more than it was asked for", f"{most:,} bytes", "more")
+                raise self._wrong("sends more than was requested", f"{most:,} bytes", "more")
             yield content
 
     def _check_encoding(self, answer: Any) -> None:
         encoding = answer.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity"):
             raise self._wrong(
-                "sends the file encoded, though it was asked for the bytes as they are",
+                "sends the file encoded, although the request forbids it",
                 "no Content-Encoding",
                 f"Content-Encoding: {encoding[:100]}",
             )
@@ -155,13 +187,13 @@ class WebFile:
             raise self._replaced(f"{found[3]} bytes instead of {self._size}")
         if found is None or (int(found[1]), int(found[2])) != (start, stop - 1):
             raise self._wrong(
-                "sends another part of the file than it was asked for",
+                "sends another part of the file than was requested",
                 f"Content-Range: bytes {start}-{stop - 1}/{'*' if self._size is None else self._size}",
                 f"Content-Range: {said[:100]}" if said else "no Content-Range",
             )
 
     def _compare(self, answer: Any) -> None:
-        """Hold an answer against the first one."""
+        """Compare a response with the first one."""
         for key in ("ETag", "Last-Modified"):
             now = answer.headers.get(key)
             if now and self._version.setdefault(key, now) != now:

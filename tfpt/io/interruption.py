@@ -1,9 +1,8 @@
-"""A program that is stopped by a signal: what it had begun is removed, what it had finished stays and is named.
+"""Termination by a signal: unfinished files are removed, finished ones stay and are listed.
 
-The handlers end the process themselves. An exception raised between two instructions, as Python does it, is lost in
-destructors and in callbacks from C, turned into an ImportError by packages that are being imported, and waits for
-threads; here nothing between the signal and the end can fail. They are for programs (`tfpt.commands.main`): in
-somebody else's process KeyboardInterrupt unwinds the stack as usual.
+The handlers end the process themselves. Python's KeyboardInterrupt is lost in destructors and in callbacks from C,
+turned into an ImportError by packages that are being imported, and waits for threads. The handlers are for the program
+(`tfpt.commands.main`): in other processes KeyboardInterrupt unwinds the stack as usual.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from types import FrameType, TracebackType
 _SAID = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
-# Lists and sets, whose methods are atomic: threads change them, and a handler may run between any two instructions.
+# Lists and sets, whose methods are atomic: threads change them, and a handler may run at any time.
 _begun: set[str] = set()
 _finished: list[str] = []
 _holding: list[None] = []
@@ -28,28 +27,28 @@ _process: int | None = None
 
 
 def begin(path: str | os.PathLike[str]) -> None:
-    """Have a temporary file or folder removed when a signal ends the process; call it before the path is made."""
+    """Register a temporary path for removal when a signal ends the process; call it before creating the path."""
     _begun.add(os.fspath(path))
 
 
 def end(path: str | os.PathLike[str]) -> None:
-    """The temporary file or folder is gone, or has its final name."""
+    """Unregister a temporary file or folder that is removed or has its final name."""
     _begun.discard(os.fspath(path))
 
 
 def finish(path: str | os.PathLike[str]) -> None:
-    """An output is there and whole: should anything fail from now on, the message says so."""
+    """Register a complete output, which later error messages mention."""
     if _process is not None:
         _finished.append(os.fspath(path))
 
 
 def finished() -> str:
-    """The outputs that are there and whole, in words; empty where there is none."""
+    """The complete outputs, in words; empty if there are none."""
     return f"written before that: {', '.join(map(_printable, _finished))}" if _finished else ""
 
 
 class uninterrupted:  # noqa: N801 (used like a function)
-    """A `with` block that a first signal lets go to its end; a second one does not wait."""
+    """A `with` block that is completed after a first signal; a second signal does not wait."""
 
     def __enter__(self) -> None:
         _holding.append(None)
@@ -63,10 +62,10 @@ class uninterrupted:  # noqa: N801 (used like a function)
 
 
 def install() -> None:
-    """Handle SIGINT, SIGTERM and SIGHUP, as far as the process is not told to ignore them (nohup, a job with ``&``)."""
+    """Handle SIGINT, SIGTERM and SIGHUP, unless they are ignored (nohup, a job with ``&``)."""
     global _process
     _process = os.getpid()
-    atexit.register(_ignore)  # the first to be registered, and so the last to run
+    atexit.register(_ignore)  # registered first, so it runs last
     for name in _SAID:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -74,7 +73,7 @@ def install() -> None:
 
 
 def _ignore() -> None:
-    """All is done. Behind this Python takes its handlers away, and a signal would kill a process that has succeeded."""
+    """At exit Python removes its handlers, and a signal would then kill a process that has succeeded."""
     for name in _SAID:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is _handle:
@@ -93,17 +92,17 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _leave(number: int) -> None:
-    """Remove what was begun, and end the process as a shell reports the signal: 130 for SIGINT, 143 for SIGTERM."""
+    """Remove unfinished files, and exit with the status that shells use: 130 for SIGINT, 143 for SIGTERM."""
     for path in list(_begun):
         _remove(path)
     said = "; ".join(filter(None, [_SAID[signal.Signals(number).name], finished()]))
-    with suppress(OSError):  # nobody listens
+    with suppress(OSError):  # stderr is closed
         os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + said.encode(errors="replace") + b"\n")
     os._exit(128 + number)
 
 
 def _remove(path: str) -> None:
-    # Not shutil: a handler imports nothing.
+    # Not shutil: a handler must not import anything.
     for folder, folders, files in os.walk(path, topdown=False):
         for name in files:
             _quietly(os.unlink, os.path.join(folder, name))
@@ -119,13 +118,13 @@ def _quietly(function: Callable[[str], None], path: str) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without anything that a terminal would obey."""
+    """Without control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def open_standard_streams() -> None:
-    """Give a closed standard stream the null device: else the next file to be opened would take its place."""
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # takes the lowest number that is free
+    """Open closed standard streams on the null device: otherwise the next file to be opened would get their number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # takes the lowest free number
         os.set_inheritable(number, True)
     os.close(number)
     if sys.stdout is None:

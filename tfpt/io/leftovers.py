@@ -1,4 +1,4 @@
-"""The temporary files beside an output: how they are called, and what becomes of those whose process is dead.
+"""Temporary files beside an output: their names, and the cleanup of those whose process has died.
 
 ``.NAME.….part`` is an output that is being written, ``.NAME.….old`` the file that it replaces, kept while several files
 are replaced together. Whoever makes one holds a lock on it (flock) until he is done; the system lets go of it when the
@@ -26,18 +26,18 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 PART, OLD = "part", "old"
-# Of the target's name in that of the temporary file; names may have 255 bytes, a character up to 4.
+# Characters of the target's name in the temporary name; names are limited to 255 bytes, 4 per character.
 _NAME_SHOWN = 40
 _log = logging.getLogger("tfpt")
 
 
 def temporary_name(target: Path, ending: str) -> Path:
-    """A new name beside `target`."""
+    """A new temporary name beside `target`."""
     return target.with_name(f"{_beginning(target)}{secrets.token_hex(6)}.{ending}")
 
 
 def _beginning(target: Path) -> str:
-    """What all temporary names of this target begin with, and those of no other, however alike the two are called."""
+    """The prefix of all temporary names of this target, and of no other target."""
     return f".{target.name[:_NAME_SHOWN]}.{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}"
 
 
@@ -56,7 +56,7 @@ def create(target: Path) -> tuple[Path, int]:
             hold(descriptor)
             if os.path.lexists(path):
                 return path, descriptor
-            # Between its creation and the lock another process took it for a leftover.
+            # Between creation and lock, another process removed it as a leftover.
             os.close(descriptor)
             interruption.end(path)
         except BaseException:
@@ -66,14 +66,14 @@ def create(target: Path) -> tuple[Path, int]:
 
 
 def hold(descriptor: int, *, wait: bool = True) -> None:
-    """Lock an open file for as long as it is open, where the file system can; without `wait`, if nobody else has it."""
+    """Lock an open file while it is open, if the file system supports it; without `wait`, only if it is not locked."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def remove_parts(target: Path) -> None:
-    """Remove what runs that were killed had written of `target`, and say so."""
+    """Remove partial outputs that killed runs left for `target`, with a warning."""
     for path in _of(target, PART):
         with _abandoned(path) as size:
             if size is not None and _removed(path):
@@ -81,7 +81,7 @@ def remove_parts(target: Path) -> None:
 
 
 def give_back(target: Path) -> None:
-    """Where a run was killed after it had put `target` aside and before it had the new one: put it back, and say so."""
+    """Restore `target`, with a warning, if a run was killed between moving it aside and replacing it."""
     if os.path.lexists(target):
         return
     for path in sorted(_of(target, OLD), key=_changed, reverse=True):
@@ -92,7 +92,7 @@ def give_back(target: Path) -> None:
 
 
 def remove_old(target: Path) -> None:
-    """Remove what `target` was before runs that were killed, now that there is a whole new one, and say so."""
+    """Remove old versions of `target` that killed runs left, now that there is a new one, with a warning."""
     for path in _of(target, OLD):
         with _abandoned(path) as size:
             if size is not None and _removed(path):
@@ -107,12 +107,12 @@ def _of(target: Path, ending: str) -> list[Path]:
         with os.scandir(target.parent) as entries:
             return [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     except OSError:
-        return []  # whoever writes there is told why not
+        return []  # writing there reports the reason
 
 
 @contextmanager
 def _abandoned(path: Path) -> Iterator[int | None]:
-    """Locked in the `with` block, with its size; ``None`` where somebody has it, or it is not ours to touch."""
+    """The size of the file, locked in the `with` block; ``None`` if it is in use or inaccessible."""
     if fcntl is None:
         yield None
         return
@@ -143,7 +143,7 @@ def _removed(path: Path) -> bool:
 
 
 def _renamed(path: Path, target: Path) -> bool:
-    """Whether the name could be had, if no other process was first."""
+    """Whether the file could be renamed before another process took the name."""
     try:
         try:
             os.link(path, target)

@@ -1,7 +1,7 @@
-"""Limits on what a file from a stranger may ask for: sizes, counts and depths, each with its reason.
+"""Limits on sizes, counts and depths in untrusted files, each with its reason.
 
-A reader refuses what exceeds one of them. They are far above what real files hold, and low enough that a refusal comes
-before the machine is out of memory or patience.
+Readers refuse what exceeds them. They are far above what real files contain, and low enough that a refusal comes before
+the machine runs out of memory or time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ TIGHTEST = 1032
 TIGHTEST_OF_LARGE, LARGE_MEMBER = 100, 256 << 20
 
 # ── archives that are unpacked ──
-# Models are a handful of files whose floats hardly shrink: what grows far beyond is made to fill disks.
+# Models are a few files of floats that hardly compress: much higher ratios are made to fill disks.
 UNPACKED_FILES = 10_000
 UNPACKED_GROWTH = 50
 UNPACKED_FREELY = 1 << 30
 # tarfile takes the headers that hold a long name or attributes into memory, whatever size they declare.
 TAR_HEADER = 64 << 10
-# An archive in an archive in an archive.
+# Nested archives.
 ARCHIVE_LEVELS = 3
 
 # ── pickles ──
@@ -30,20 +30,20 @@ ARCHIVE_LEVELS = 3
 PICKLE_OPCODES = 1_000_000
 TORCH_OPCODES = 10_000_000
 PICKLE_TEXT = 64 << 20
-# Pickles in pickles: joblib writes arrays of objects so.
+# Nested pickles: joblib writes arrays of objects as such.
 PICKLE_LEVELS = 8
 
 # ── trees of values, of pickles and msgpack ──
-# One list may be in another many times over: thirty lists of two are a billion.
+# A list may be repeated in another: thirty nested lists of two are a billion values.
 TREE_VALUES = 200_000
 TREE_LEVELS = 32
 TREE_NAME = 1_000
 
-# ── tensors that are more than what is stored of them ──
-# An expanded tensor, one of zeros that are left out, or one storage under many names: what all tensors of a file
-# hold together, in proportion to the file, and what they may hold whatever its size.
+# ── tensors larger than their stored bytes ──
+# Expanded tensors, sparse tensors, one storage under many names: the total size of a file's tensors, relative to the
+# file, and the size that is always allowed.
 EXPANDED_GROWTH, EXPANDED_FREELY = 20, 256 << 20
-# The scales of all quantized tensors of a file; each becomes a number of Python.
+# The scales of all quantized tensors of a file; each becomes a Python number.
 SCALES = 1 << 22
 
 # ── safetensors and indexes of shards ──
@@ -63,9 +63,9 @@ MAPPING_VALUES = 200_000
 MAPPING_CHARACTERS = 32_000_000
 # A mapping is seven deep. PyYAML's composer recurses in C: some ten thousand brackets would overflow its stack.
 MAPPING_DEPTH = 100
-# Files that extend one another in one chain; known ones are two.
+# Files that extend one another; known mappings have two.
 MAPPING_CHAIN = 50
-# Rows, counted once for each scope of a layer and once for each scope of the source.
+# Rows, counted for each scope of a layer and of the source.
 MAPPING_ROWS = 200_000
 # Python refuses to write numbers of more than 4,300 digits out; no size or seed has more than 64 bits.
 NUMBER_BITS = 256
@@ -76,14 +76,14 @@ PLAN_INSTANCES = 1_000_000
 # Blocks of 256 KB that are kept while the structure of a remote file is read: 64 MB.
 MOST_KEPT_BLOCKS = 256
 
-# Bytes of a tensor that a few stored bytes stand for: a constant of one repeated value, a sparse tensor. No model has a
-# larger one of either; a file of a kilobyte may claim terabytes.
+# Bytes of a tensor that a few stored bytes represent: a constant of one repeated value, a sparse tensor. No model has a
+# larger one; a file of a kilobyte may claim terabytes.
 LARGEST_FILL = 1 << 29
 
 # Fields at the top of a message that are looked at to tell what it is.
 MOST_FIELDS_LOOKED_AT = 16
 
-# Parts of a name that may be the scope of an optimizer: none has more than two.
+# Components of a name that may be the scope of an optimizer; known ones have two.
 MOST_SCOPES = 8
 
 # Bytes that a V1 checkpoint's value may stand for, for each byte of its files: snappy cannot say more than 22 in one.
@@ -100,7 +100,7 @@ HDF5_TREE_LEVELS = 32
 HDF5_DEPTH = 100
 # Characters of all paths together, for each byte of the file: several groups may share their names' bytes.
 HDF5_NAMES_PER_BYTE = 4
-# Bytes of the texts of one attribute: the configuration of a model is the longest there is.
+# Bytes of the texts of one attribute: the longest is the configuration of a model.
 HDF5_ATTRIBUTE_BYTES = 256 << 20
 # Texts of one dataset: vocabularies have some hundred thousand.
 HDF5_TEXTS = 1 << 20
@@ -117,12 +117,12 @@ HDF5_READS_PER_BYTE = 8
 KERAS_CONFIG = 16 << 20
 
 # ── packed values ──
-# Up to a size that does no harm any claim is taken: Keras 3 leaves a dataset of zeros unwritten.
+# Claims up to a harmless size are accepted: Keras 3 does not write datasets of zeros.
 CLAIMED_FREELY = 64 << 20
 
 
 def most_unpacked(claimed: int, stored: int) -> int:
-    """How many bytes `stored` bytes may be unpacked to, where they claim to be `claimed`.
+    """How many bytes `stored` bytes may be unpacked to, if their claimed size is `claimed`.
 
     Example:
         >>> most_unpacked(1000, 10), most_unpacked(8 << 30, 8 << 20) >> 20
@@ -134,21 +134,21 @@ def most_unpacked(claimed: int, stored: int) -> int:
 # ── TensorFlow.js ──
 # A model.json holds the graph, too: the largest have some 10 MB, and Python makes of 1 MB up to 40.
 TFJS_MANIFEST = 32 << 20
-# Shards are of 4 MB; each is a file to ask for.
+# Shards have 4 MB; each is a file to request.
 TFJS_SHARDS = 10_000
-# Strings of a tensor lie behind each other, each behind its length: they are counted one by one.
+# Strings of a tensor, each preceded by its length: they are counted one by one.
 TFJS_STRINGS = 1 << 22
 # ── remote files ──
-# The largest file that a store may claim to hold, 64 TiB: above S3's largest object (50 TB), below what is made up.
+# The largest file size that a store may report, 64 TiB: above S3's largest object (50 TB).
 REMOTE_SIZE = 1 << 46
-# Seconds until a web server begins to answer, redirects included, and between two pieces of an answer.
+# Seconds until a web server begins to respond, including redirects, and between two chunks of a response.
 WEB_ANSWER = 60.0
 WEB_STALL = 30.0
-# An answer may take this long, and a second more for every 4 KB that came: slower is a server that holds us up.
+# A response may take this long, plus a second for every 4 KB received.
 WEB_PATIENCE = 60.0
 WEB_SLOWEST = 4 << 10
-# What a server without ranges may send for one file while it is read.
+# The largest file that is read from a server without ranges.
 WEB_WHOLE = 64 << 20
-# A download whose size nobody says, and what any download leaves free on the disk.
+# The largest download of unknown size, and the disk space that downloads leave free.
 DOWNLOAD_UNSIZED = 32 << 30
 DISK_LEFT = 256 << 20

@@ -1,4 +1,4 @@
-"""Places that hold files: a path on this machine or a URL, asked in the same words."""
+"""Locations of files: local paths and URLs, with the same functions for both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
 def as_location(path: str | os.PathLike[str]) -> str:
-    """A place as text; ``~`` is the home folder, a slash at the end is dropped, a ``file://`` URL becomes a path.
+    """A location as text; ``~`` is expanded, a trailing slash is dropped, a ``file://`` URL becomes a path.
 
     Example:
         >>> as_location("models/bert/"), as_location("https://example.org/m.ckpt")
@@ -33,7 +33,7 @@ def as_location(path: str | os.PathLike[str]) -> str:
 
 
 def is_remote(location: str) -> bool:
-    """Whether a place is a URL.
+    """Whether a location is a URL.
 
     Example:
         >>> is_remote("gs://bucket/model.ckpt"), is_remote("model.ckpt")
@@ -43,7 +43,7 @@ def is_remote(location: str) -> bool:
 
 
 def name_of(location: str) -> str:
-    """The last part of a place; of a web address without what follows a question mark.
+    """The last component of a location, without the query of a web address.
 
     Example:
         >>> name_of("models/model.ckpt"), name_of("hf://user/repo/model.h5"), name_of("https://host/m.h5?raw=1")
@@ -53,25 +53,25 @@ def name_of(location: str) -> str:
 
 
 def folder_of(location: str) -> str:
-    """The place that holds a place."""
+    """The folder of a location."""
     if is_remote(location):
         return posixpath.dirname(_address(location))
     return os.path.dirname(location) or "."
 
 
 def inside(folder: str, *names: str) -> str:
-    """The place of a name in a folder.
+    """The location of a name in a folder.
 
     Example:
         >>> inside("gs://bucket/bert", "variables", "variables.index")
         'gs://bucket/bert/variables/variables.index'
     """
-    # Not posixpath.join: a name that begins with a slash would lead from a store to this machine.
+    # Not posixpath.join: a name that begins with a slash would leave the store.
     return "/".join([folder.rstrip("/"), *names]) if is_remote(folder) else os.path.join(folder, *names)
 
 
 def _address(location: str) -> str:
-    # A signature may hold slashes; it belongs to one file, not to those beside it.
+    # A signature may contain slashes; it is valid for one file, not for its siblings.
     return location.partition("?")[0] if _WEB.match(location) else location
 
 
@@ -79,7 +79,7 @@ def is_file(location: str) -> bool:
     """Whether there is a file.
 
     Raises:
-        SourceError: A store cannot be reached, or does not let us look.
+        SourceError: A store cannot be reached, or denies access.
     """
     if is_remote(location):
         from tfpt.io import stores
@@ -90,10 +90,10 @@ def is_file(location: str) -> bool:
 
 
 def is_folder(location: str) -> bool:
-    """Whether there is a folder. A web server has none: it answers for files by their names.
+    """Whether there is a folder. Web servers have none, only files.
 
     Raises:
-        SourceError: A store cannot be reached, or does not let us look.
+        SourceError: A store cannot be reached, or denies access.
     """
     if _WEB.match(location):
         return False
@@ -123,7 +123,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def modified(location: str) -> float:
-    """When a file was last written, in seconds; 0 where that is not known."""
+    """When a file was last written, in seconds; 0 if unknown."""
     if is_remote(location):
         from tfpt.io import stores
 

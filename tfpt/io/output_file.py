@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all."""
+"""Output files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
+from typing_extensions import Self
 
 from tfpt.errors import SinkError
 from tfpt.io import interruption, leftovers
-from tfpt.io.discarding import Discarding
 from tfpt.io.publishing import publish
 
 # Linux writes at most 0x7ffff000 bytes at a time, macOS refuses more than 2**31 - 1 (their manuals of write(2)).
@@ -28,12 +29,28 @@ _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
+class Discarding:
+    """Discards at the end of a `with` block, with an exception or without one; what was committed stays."""
+
+    def discard(self) -> None:
+        """Remove what was written; does nothing after a commit."""
+        raise AssertionError("subclasses define what to discard")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
 class AtomicFile(Discarding):
-    """A temporary file beside its target that takes the target's name on `commit`, and is gone otherwise.
+    """A temporary file beside its target that is renamed on `commit`, and removed otherwise.
 
     Leaving the `with` block without `commit` discards, with an exception or without one. A symbolic link is
-    followed: the file it points to is replaced. Permissions are those that the umask gives to a new file. What runs
-    that were killed left of this output is removed first; `tfpt.io.leftovers` says how that is known.
+    followed: the file it points to is replaced. Permissions are those of a new file under the umask. Leftovers of
+    killed runs are removed first (`tfpt.io.leftovers`).
 
     Args:
         path: The target.
@@ -41,7 +58,7 @@ class AtomicFile(Discarding):
 
     Attributes:
         target: The target, behind symbolic links.
-        temporary: Where the file is until then.
+        temporary: Its path before `commit`.
         nbytes: The file's size, once it is finished.
 
     Raises:
@@ -128,7 +145,7 @@ class AtomicFile(Discarding):
         publish([self])
 
     def discard(self) -> None:
-        """Remove the temporary file; does nothing after `commit` or a first `discard`."""
+        """Remove the temporary file; does nothing after `commit` or `discard`."""
         if self._open:
             self.close()
 
@@ -152,15 +169,15 @@ class AtomicFile(Discarding):
         return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
     def exists_already(self) -> SinkError:
-        """What to tell a person of a target that may not be replaced."""
+        """The error for a target that may not be replaced."""
         return SinkError("the output file exists already", where=str(self.path), hint="--force replaces it")
 
     def explain(self, error: OSError) -> SinkError:
-        """What to tell a person when the system refuses to write this file."""
+        """The error for an operating system error while writing."""
         folder = self.target.parent
         where = str(self.path)
         if error.errno in _FULL:
-            hint = "choose another place for the output"
+            hint = "choose another location for the output"
             return SinkError(f"cannot write the output: {_FULL[error.errno]}", where=where, hint=hint)
         if error.errno == errno.ENOENT and not os.path.isdir(folder):
             return SinkError("the output's folder does not exist", where=where, hint=f"mkdir -p {folder}")
@@ -182,7 +199,7 @@ class AtomicFile(Discarding):
     def _writing(self) -> Iterator[None]:
         with self._lock:
             if not self._open:
-                raise SinkError("the output was finished or given up already", where=str(self.path))
+                raise SinkError("the output was already committed or discarded", where=str(self.path))
             self._writers += 1
         try:
             yield
@@ -195,7 +212,7 @@ class AtomicFile(Discarding):
                     os.close(self._descriptor)
 
     def refuse_target(self) -> None:
-        """Refuse a target that is no file, or exists already and may not be replaced.
+        """Refuse a target that is not a file, or exists and may not be replaced.
 
         Raises:
             SinkError: Says which.
@@ -215,35 +232,33 @@ class AtomicFile(Discarding):
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """Where a file is, behind symbolic links; two outputs of one real path are one file.
+    """The path of a file with symbolic links resolved.
 
     Raises:
         SinkError: No file can be called that.
     """
     try:
         return Path(os.path.realpath(path, strict=False))
-    except ValueError as error:  # a zero byte, or what the file system's names cannot spell
+    except ValueError as error:  # a zero byte, or characters that the file system does not support
         raise SinkError("no file can be called that", where=repr(str(path)), got=str(error)) from None
 
 
 def refuse_input(out: str | os.PathLike[str], *inputs: object) -> None:
-    """Refuse an output that is one of the files that are read for it, whatever may be replaced.
+    """Refuse an output that is one of its inputs, even if files may be replaced.
 
     Args:
         out: The output.
-        inputs: What is read; what is no path counts for nothing.
+        inputs: The inputs; values that are not paths are ignored.
 
     Raises:
         SinkError: It is.
     """
     for given in inputs:
         if isinstance(given, str | os.PathLike):
-            with suppress(
-                OSError, ValueError
-            ):  # one of the two is not there, or is no path of this machine's
+            with suppress(OSError, ValueError):  # one of them does not exist, or is not a local path
                 if os.path.samefile(out, given):
                     raise SinkError(
-                        "the output would replace what is read for it",
+                        "the output would replace one of its inputs",
                         where=str(out),
-                        hint="choose another place for the output",
+                        hint="choose another location for the output",
                     )

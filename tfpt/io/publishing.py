@@ -1,6 +1,7 @@
-"""Several files that take their names together: all of them, or none, and the old ones are kept until all are new.
+"""Publishing several output files together: all of them or none; old files are kept until all new ones have their
+names.
 
-The order, and what is there when the process is killed or the power fails in between:
+The steps, and the state if the process is killed or the power fails:
 
 1. Every file is whole and on the disk under a temporary name (``.part``). Killed here: the old files are in place.
 2. Where several files are published, each that is to be replaced gets a second name (``.old``), a hard link, and the
@@ -31,7 +32,7 @@ from tfpt.io import interruption, leftovers
 if TYPE_CHECKING:
     from tfpt.io.output_file import AtomicFile
 
-# What file systems say that have no hard links, or where a link to somebody else's file is forbidden.
+# Errors of file systems without hard links, or where linking to another user's file is forbidden.
 _NO_LINKS = (
     errno.EPERM,
     errno.EACCES,
@@ -41,7 +42,7 @@ _NO_LINKS = (
     errno.EMLINK,
     errno.EINVAL,
 )
-# What file systems say that cannot bring a folder to the disk. EACCES: the folder may be written to and not be read.
+# Errors of file systems that cannot sync a folder. EACCES: the folder is writable but not readable.
 _NO_SYNC = (
     errno.EINVAL,
     errno.EOPNOTSUPP,
@@ -54,14 +55,14 @@ _NO_SYNC = (
 
 
 def publish(files: Sequence[AtomicFile]) -> None:
-    """Give several files their names: all, or none.
+    """Give several files their final names: all, or none.
 
     Args:
         files: Written, and not yet committed; afterwards they are committed, or discarded.
 
     Raises:
-        SinkError: One of them cannot have its name, or be brought to the disk: no output has changed. Or the new files
-            are there and whole, and the system could not bring their names to the disk: the message says so.
+        SinkError: One of them cannot be renamed or synced: no output has changed. Or the new files are complete, and
+            the system could not sync their folders: the message says so.
     """
     try:
         for file in files:
@@ -82,14 +83,14 @@ def publish(files: Sequence[AtomicFile]) -> None:
             file.discard()
     if trouble is not None:
         raise SinkError(
-            "the output is there and whole, but might be lost if the power failed now",
+            "the output is complete, but may be lost in a power failure",
             where=", ".join(str(file.path) for file in files),
-            got=f"its folder cannot be brought to the disk: {trouble.strerror}",
+            got=f"its folder cannot be synced: {trouble.strerror}",
         )
 
 
 def _replace_all(files: Sequence[AtomicFile], locks: ExitStack) -> dict[AtomicFile, Path]:
-    """Where what was replaced is now."""
+    """The temporary names of the replaced files."""
     old: dict[AtomicFile, Path] = {}
     current = files[0] if files else None
     try:
@@ -117,11 +118,11 @@ def _replace_all(files: Sequence[AtomicFile], locks: ExitStack) -> dict[AtomicFi
 
 
 def _put_aside(target: Path, aside: Path, locks: ExitStack) -> None:
-    """A second name for what is to be replaced, locked for as long as `locks` holds."""
+    """Give a file that will be replaced a second name, locked until `locks` is closed."""
     try:
         descriptor = os.open(target, os.O_RDONLY)
     except OSError:
-        pass  # it may not be read: then nobody takes it for a leftover either
+        pass  # unreadable: then other processes cannot take it for a leftover either
     else:
         locks.callback(os.close, descriptor)
         leftovers.hold(descriptor, wait=False)
@@ -134,11 +135,11 @@ def _put_aside(target: Path, aside: Path, locks: ExitStack) -> None:
 
 
 def _take(file: AtomicFile) -> None:
-    """The name, if no other process was first."""
+    """Rename to a free name, unless another process takes it first."""
     try:
         os.link(file.temporary, file.target)
     except FileExistsError:
-        if not file.is_at_target():  # it is where a server made the link and its answer was lost (NFS)
+        if not file.is_at_target():  # it is ours if a server made the link and its response was lost (NFS)
             raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -152,7 +153,7 @@ def _take(file: AtomicFile) -> None:
 
 
 def _take_back(files: Sequence[AtomicFile], old: dict[AtomicFile, Path]) -> list[Path]:
-    """The state of before; names of old files that could not be put back. A file that is not ours is left alone."""
+    """Restore the previous state, except foreign files; returns names of old files that could not be restored."""
     lost = []
     for file in reversed(files):
         aside = old.get(file)
@@ -180,11 +181,11 @@ def _explained(file: AtomicFile, error: OSError, kept: Sequence[Path]) -> SinkEr
         explained = file.explain(error)
     if not kept:
         return explained
-    return explained.with_hint(f"what was there before is in {', '.join(map(str, kept))}: move it back")
+    return explained.with_hint(f"the previous files are in {', '.join(map(str, kept))}: move them back")
 
 
 def _sync(files: Sequence[AtomicFile]) -> OSError | None:
-    """Bring the names in the files' folders to the disk: without this they may be lost in a power cut."""
+    """Sync the files' folders: otherwise new names may be lost in a power failure."""
     try:
         for folder in dict.fromkeys(file.target.parent for file in files):
             _sync_folder(folder)

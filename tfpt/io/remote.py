@@ -1,13 +1,12 @@
-"""One file on a remote store, read by ranges: what is looked at is fetched, and no more."""
+"""A file on a remote store, read by ranges, so that only the bytes that are used are fetched."""
 
 from __future__ import annotations
 
-import io
 import threading
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +14,20 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.io import limits, stores
 from tfpt.io import remote_errors as failures
-from tfpt.io.blocks import Blocks
+from tfpt.io.cached_blocks import Blocks
 from tfpt.io.http import NoRangesError, WebFile
-from tfpt.io.storage import FileBytes
+from tfpt.io.storage import FileBytes, file_over
 
-# Small slices are served from blocks: one request (some 50 ms at a store) instead of one for each of the vectors
-# that stand side by side in a checkpoint. Who reads on behind a block gets two, then four, up to 4 MB a request.
+# Small slices are served from blocks: one request (some 50 ms) instead of one for each of the adjacent vectors of a
+# checkpoint. Sequential reads fetch two blocks, then four, up to 4 MB per request.
 BLOCK = 64 << 10
 AHEAD = 64
 
-# A larger slice is fetched exactly, in requests of a size that one that is cut off costs no more than again.
+# A larger slice is fetched exactly, in requests small enough to repeat.
 LARGE = 256 << 10
 PIECE = 16 << 20
 
-# Samples of many tensors: what lies between two of them is fetched too where that is less than a request costs.
+# Samples of many tensors: small gaps between two of them are fetched too, which is cheaper than a request.
 APART = 32 << 10
 REQUESTS = 8
 
@@ -39,14 +38,13 @@ BLOCKS = Blocks()
 class RemoteFile:
     """A `tfpt.io.storage.Storage` over a URL that fsspec knows.
 
-    A slice of up to 256 KB comes from blocks of 64 KB, which are kept; a larger one is fetched exactly, but for the
-    blocks of it that are there, and not kept. Slices may be taken from several threads at once. An answer that fails
-    in passing is asked for again. A file of up to 64 MB on a server that knows no ranges is fetched once, into a
-    temporary file without a name.
+    A slice of up to 256 KB comes from cached blocks of 64 KB; a larger one is fetched exactly, except for its cached
+    blocks, and not cached. Thread-safe. Temporary failures are retried. A file of up to 64 MB on a server without
+    ranges is fetched once, into an unnamed temporary file.
 
     Raises:
-        SourceError: There is no such file, it may not be read, the store cannot be reached, or its server knows no
-            ranges and the file is large. Also while slices are taken: then the file may have been replaced, too.
+        SourceError: There is no such file, it may not be read, the store cannot be reached, or its server does not
+            support ranges and the file is large; while reading, also if the file was replaced.
 
     Example:
         >>> import fsspec
@@ -75,11 +73,11 @@ class RemoteFile:
         self._coming: dict[int, Future[bytes]] = {}
         self._ahead: dict[int, int] = {}
         self._whole: npt.NDArray[np.uint8] | None = None
-        # Without a size there is no end to count from: only the whole file tells.
+        # Without a size, only the whole file shows where it ends.
         self._size = len(self._fetch_whole()) if known.get("size") is None else int(known["size"])
         if not 0 <= self._size <= limits.REMOTE_SIZE:
             raise SourceError(
-                "the store claims a size that no file has",
+                "the store reports an impossible file size",
                 where=failures.shown(location),
                 expected=f"at most {limits.REMOTE_SIZE:,} bytes",
                 got=f"{self._size:,} bytes",
@@ -87,7 +85,7 @@ class RemoteFile:
 
     @property
     def data(self) -> FileBytes:
-        """The file's bytes, fetched when a slice of them is taken."""
+        """The file's bytes, fetched when sliced."""
         return FileBytes(self)
 
     @property
@@ -96,7 +94,7 @@ class RemoteFile:
         return self._size
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """The bytes from `start` to `stop`, which lie in the file; not writable."""
+        """The bytes from `start` to `stop`, which are in the file; not writable."""
         if stop <= start:
             return np.frombuffer(b"", np.uint8)
         if self._whole is not None:
@@ -109,7 +107,7 @@ class RemoteFile:
             return self._fetch_whole()[start:stop]
 
     def samples(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes of many small spans, in their order; those that lie close together come in one request."""
+        """The bytes of many small spans, in order; adjacent ones are fetched in one request."""
         if self._whole is not None:
             return [self._whole[start:stop].tobytes() for start, stop in spans]
         groups = _groups(spans, self._size)
@@ -133,15 +131,15 @@ class RemoteFile:
         return found
 
     def release(self, offset: int, size: int) -> None:
-        """Let the blocks that lie within these bytes be the next to go; until room is needed they are kept."""
+        """Make the blocks within these bytes the next to be evicted."""
         BLOCKS.age(self._key, -(-offset // BLOCK), (offset + size) // BLOCK)
 
     def open(self) -> BinaryIO:
-        """The file as a file object; each reads and seeks by itself."""
-        return cast(BinaryIO, io.BufferedReader(_RawFile(self), BLOCK))
+        """The file as a file object with a position of its own."""
+        return file_over(self.data, BLOCK)
 
     def close(self) -> None:
-        """Drop the copy of the whole file if there is one, and the blocks where a later file may be another."""
+        """Drop the copy of the whole file if there is one, and the blocks if its version is uncertain."""
         if not self._is_certain:
             BLOCKS.forget(self._key)
         with self._lock:
@@ -153,7 +151,7 @@ class RemoteFile:
         return joined[start - first * BLOCK : stop - first * BLOCK]
 
     def _take(self, first: int, last: int) -> list[bytes]:
-        """The blocks from `first` to `last` (not included); threads that want one wait for the one that fetches it."""
+        """The blocks from `first` to `last` (exclusive); threads wait for blocks that another thread is fetching."""
         found: dict[int, bytes | Future[bytes]] = {}
         mine: list[int] = []
         with self._lock:
@@ -173,7 +171,7 @@ class RemoteFile:
         return [block.result() if isinstance(block, Future) else block for block in taken]
 
     def _with_ahead(self, wanted: list[int]) -> list[int]:
-        """`wanted`, and the blocks behind them where the last requests show that the file is read on."""
+        """`wanted`, and the following blocks if the last requests were sequential."""
         run = list(_runs(wanted))[-1]
         window = self._ahead.pop(run.start, 0)
         stop = run.stop
@@ -207,14 +205,14 @@ class RemoteFile:
             future.set_result(block)
 
     def _keep(self, start: int, content: bytes) -> None:
-        """Keep the blocks that are whole in `content`, the bytes from `start`."""
+        """Cache the complete blocks in `content`, the bytes from `start`."""
         for number in range(-(-start // BLOCK), -(-(start + len(content)) // BLOCK)):
             block = content[number * BLOCK - start : (number + 1) * BLOCK - start]
             if len(block) == min(BLOCK, self._size - number * BLOCK):
                 BLOCKS.put(self._key, number, block)
 
     def _kept(self, start: int, stop: int) -> bytes | None:
-        """The bytes from `start` to `stop`, if they lie in blocks that are kept."""
+        """The bytes from `start` to `stop`, if all are in cached blocks."""
         first = start // BLOCK
         blocks = [BLOCKS.get(self._key, number) for number in range(first, (stop - 1) // BLOCK + 1)]
         if None in blocks:
@@ -228,7 +226,7 @@ class RemoteFile:
             if (begin, end) == (start, stop):
                 return np.frombuffer(content, np.uint8)
             if values is None:
-                # Only when something has come: a size that is claimed takes no memory.
+                # Only after the first response: a claimed size takes no memory.
                 values = self._room(stop - start)
             values[begin - start : end - start] = np.frombuffer(content, np.uint8)
         assert values is not None
@@ -236,7 +234,7 @@ class RemoteFile:
         return values
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, bytes | None]]:
-        """Where to cut the bytes from `start` to `stop`: into what is kept, and requests for the rest."""
+        """Split the bytes from `start` to `stop` into cached blocks and requests for the rest."""
         at = start
         for number in BLOCKS.numbers(self._key):
             begin, end = max(start, number * BLOCK), min(stop, (number + 1) * BLOCK)
@@ -253,7 +251,7 @@ class RemoteFile:
             return np.empty(size, np.uint8)
         except (MemoryError, ValueError):
             raise SourceError(
-                "there is no memory for so large a part of the file",
+                "not enough memory for this part of the file",
                 where=failures.shown(self.location),
                 got=f"{size:,} bytes at once",
                 hint="the size may be a false claim of the file or of its server",
@@ -275,7 +273,7 @@ class RemoteFile:
         except NoRangesError:
             raise
         except SourceError:
-            # Whoever starts again is not to be told what was known of a file that was replaced.
+            # A retry must not use cached information about a file that was replaced.
             stores.forget()
             raise
         except failures.CutOffError as error:
@@ -290,7 +288,7 @@ class RemoteFile:
             raise failures.explained(error, self.location) from error
 
     def _check_version(self) -> None:
-        """Whether the store still has the version that was opened; it is asked every few seconds, not each time."""
+        """Refuse another version than the one that was opened; the store is asked every few seconds, not each time."""
         known = stores.info(self.location)
         if known is None or stores.version(known) != self._version:
             raise failures.replaced(self.location)
@@ -304,7 +302,7 @@ class RemoteFile:
     def _copied(self) -> npt.NDArray[np.uint8]:
         if self._web is None:
             raise SourceError(
-                "the store does not say how large this file is",
+                "the store does not report the size of this file",
                 where=failures.shown(self.location),
                 hint="download the file and name the local copy",
             )
@@ -312,43 +310,13 @@ class RemoteFile:
             return stores.attempted(self._web.whole)
         except NoRangesError:
             raise SourceError(
-                "the server knows no ranges, so that this file can only be fetched whole",
+                "the server does not support ranges, and the file is too large to fetch whole",
                 where=failures.shown(self.location),
-                expected=f"an answer 206 to a request for a part, or {limits.WEB_WHOLE >> 20} MB at most",
+                expected=f"status 206 for a range request, or {limits.WEB_WHOLE >> 20} MB at most",
                 hint="download the file, with those beside it, and name the local copy",
             ) from None
         except Exception as error:
             raise failures.explained(error, self.location) from error
-
-
-class _RawFile(io.RawIOBase):
-    """What `io.BufferedReader` asks of a file."""
-
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence] + offset
-        if at < 0:
-            raise ValueError("a place before the file's start")
-        self._at = at
-        return at
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._file.data[self._at : self._at + len(buffer)]
-        memoryview(buffer).cast("B")[: len(content)] = content.tobytes()
-        self._at += len(content)
-        return len(content)
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:
@@ -366,9 +334,9 @@ def _cut(start: int, stop: int) -> Iterator[tuple[int, int, None]]:
 
 
 def _groups(spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int, list[int]]]:
-    """Spans that lie close together, as first byte, last byte and the places of the members in `spans`.
+    """Adjacent spans in groups: first byte, last byte and the indices of the members in `spans`.
 
-    A group of more than a block takes in all of its blocks, so that what came is of use to whoever reads it next.
+    A group larger than a block is extended to whole blocks, so that they can be cached.
     """
     groups: list[tuple[int, int, list[int]]] = []
     for place in sorted(

@@ -1,4 +1,4 @@
-"""What it means when a remote store does not answer as hoped: wait, give up, or tell the person what to do."""
+"""Errors of remote stores: which are temporary, and what to tell the user about the others."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ CLIENTS = {
 }
 
 
-# Answers after which the same question may be answered: RFC 9110 section 15, RFC 6585 section 4.
+# Status codes of temporary failures: RFC 9110 section 15, RFC 6585 section 4.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 class CutOffError(Exception):
-    """A store sent less than it was asked for."""
+    """A store sent less than was requested."""
 
 
 class AstrayError(Exception):
-    """A web server redirects to an address of another kind; its text is that address."""
+    """A web server redirects to a non-web address, which is the message."""
 
 
 class MissingError(SourceError):
-    """There is no file of a name on a store that answers."""
+    """There is no file of this name on a store that responds."""
 
 
 def scheme_of(location: str) -> str:
@@ -53,12 +53,12 @@ def scheme_of(location: str) -> str:
 
 
 def is_http(location: str) -> bool:
-    """Whether a URL leads to a web server: files alone, no folders."""
+    """Whether a URL is on a web server, which has only files, no folders."""
     return scheme_of(location) in ("http", "https")
 
 
 def shown(location: str) -> str:
-    """A URL without the password and the signature that it may carry.
+    """A URL without password and query.
 
     Example:
         >>> shown("https://me:secret@example.org/m.h5?signature=abc")
@@ -69,7 +69,7 @@ def shown(location: str) -> str:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether another attempt may go better: a busy server, a cut line, too slow an answer.
+    """Whether a retry may succeed: a busy server, a lost connection, a timeout.
 
     Example:
         >>> is_passing(ConnectionResetError()), is_passing(FileNotFoundError())
@@ -82,7 +82,7 @@ def is_passing(error: BaseException) -> bool:
     if any(isinstance(each, socket.gaierror) for each in chain):
         return False  # a name that does not resolve: no network, or no such host
     lines = (CutOffError, ConnectionError, TimeoutError, asyncio.TimeoutError)
-    # Those of aiohttp and http.client that do not descend from these, by name: nothing is imported for them.
+    # Exceptions of aiohttp and http.client that do not derive from these, by name, to avoid imports.
     return any(
         isinstance(each, lines)
         or any(
@@ -94,7 +94,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether an error says that there is nothing of that name.
+    """Whether an error means that the file does not exist.
 
     Example:
         >>> is_missing(FileNotFoundError()), is_missing(PermissionError())
@@ -105,13 +105,13 @@ def is_missing(error: BaseException) -> bool:
         return status in (404, 410)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or is_passing(error):
         return False
-    # fsspec's web client turns everything into FileNotFoundError; what it came from says more.
+    # fsspec's web client turns everything into FileNotFoundError; the cause is more precise.
     hidden = any(type(each).__module__.partition(".")[0] == "aiohttp" for each in _chain(error))
     return isinstance(error, FileNotFoundError) and not hidden
 
 
 def explained(error: BaseException, location: str) -> SourceError:
-    """What went wrong at `location`, in words for the person who named it."""
+    """An error at `location`, explained to the user."""
     if isinstance(error, SourceError):
         return error
     where, scheme, status = shown(location), scheme_of(location), _status(error)
@@ -129,7 +129,7 @@ def explained(error: BaseException, location: str) -> SourceError:
         )
     if status in (401, 403) or any(_is_refusal(each) for each in _chain(error)):
         return SourceError(
-            "the store does not let us read this file",
+            "the store denies access to this file",
             where=where,
             got=reason,
             hint=_credentials(scheme),
@@ -152,12 +152,12 @@ def explained(error: BaseException, location: str) -> SourceError:
             what, where=where, got=reason, hint="check the network and the name, then run the same command"
         )
     return SourceError(
-        f"{host} does not answer as it should", where=where, got=reason, hint="try again later"
+        f"{host} does not respond as expected", where=where, got=reason, hint="try again later"
     )
 
 
 def missing(location: str, names: Iterable[str] = ()) -> MissingError:
-    """There is no file at `location`; `names` are those that its folder holds, where the store tells."""
+    """The error for a missing file; `names` are those in its folder, if the store lists them."""
     near = nearest(posixpath.basename(location), [name for name in names if not name.endswith("/")])
     folder = posixpath.dirname(location)
     return MissingError(
@@ -169,33 +169,31 @@ def missing(location: str, names: Iterable[str] = ()) -> MissingError:
 
 
 def replaced(location: str, got: str | None = None, expected: str | None = None) -> SourceError:
-    """The file at `location` is another one than when it was opened: values of the two would be mixed."""
+    """The error for a file that changed since it was opened: values of two versions would be mixed."""
     return SourceError(
-        "the file was replaced while it was read",
+        "the file was replaced while it was being read",
         where=shown(location),
         expected=expected,
         got=got,
-        hint="start again: run the same command once more",
+        hint="run the same command again",
     )
 
 
 def _astray(error: BaseException, location: str) -> SourceError | None:
-    """What is wrong with the redirects of a web server, if anything is; aiohttp's errors by name, as above."""
+    """The error for invalid redirects of a web server, if it is one; aiohttp's exceptions by name, as above."""
     for each in _chain(error):
         kinds = {kind.__name__ for kind in type(each).__mro__}
         circle = "TooManyRedirects" in kinds or (
             "HTTPError" in kinds and "infinite loop" in str(getattr(each, "msg", ""))
         )
         if circle:
-            what = "the server sends us from one address to another without end"
+            what = "the server redirects in a loop"
         elif kinds & {"AstrayError", "NonHttpUrlClientError", "InvalidUrlRedirectClientError"}:
-            what = "the server sends us to an address that is not on the web"
+            what = "the server redirects to an address that is not on the web"
         else:
             continue
         got = None if circle else str(each)[:300]
-        return SourceError(
-            what, where=shown(location), got=got, hint="name the address that holds the file itself"
-        )
+        return SourceError(what, where=shown(location), got=got, hint="name the final address of the file")
     return None
 
 
@@ -215,7 +213,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it came from."""
+    """An exception and its causes."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -225,22 +223,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The answer of a web server behind an error, whatever client reports it."""
+    """The HTTP status behind an exception, for all clients."""
     for each in _chain(error):
         if type(each).__module__ == "aiohttp.http_exceptions":
-            continue  # a cut line, which aiohttp gives a code of its own making
+            continue  # a lost connection, for which aiohttp invents a status
         for holder in (each, getattr(each, "response", None)):
             for key in ("status", "status_code", "code"):
                 value = getattr(holder, key, None)
                 if value == 0:
-                    break  # aiohttp's, where the server is not to blame; its `code` is the same and deprecated
+                    break  # aiohttp's value for client errors; its `code` is a deprecated alias
                 if isinstance(value, int | str) and re.fullmatch(r"[1-5]\d\d", str(value)):
                     return int(value)
     return None
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost error in a line: what the wrappers around it say is the URL once more."""
+    """The innermost exception in one line: its wrappers only repeat the URL."""
     last = list(_chain(error))[-1]
     status = _status(error)
     text = str(getattr(last, "message", "") or last) or type(last).__name__

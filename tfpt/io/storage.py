@@ -1,4 +1,4 @@
-"""The bytes of one file, wherever it is, without reading more of them than are looked at."""
+"""The bytes of a local or remote file, read only as far as they are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfpt.io.locations import is_remote
 
 
 class Bytes(Protocol):
-    """Bytes that are brought in when a slice of them is taken."""
+    """Bytes that are read when sliced."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +27,7 @@ class Storage(Protocol):
     """One file.
 
     Attributes:
-        location: Where it is.
+        location: Its path or URL.
         data: Its bytes: ``len(data)``, and slices of step 1 as arrays of uint8 that are not writable.
     """
 
@@ -37,7 +37,7 @@ class Storage(Protocol):
     def data(self) -> Bytes: ...
 
     def release(self, offset: int, size: int) -> None:
-        """Say that these bytes are not needed again soon; whoever still looks at them has them brought in again."""
+        """Hint that these bytes are not needed again soon; later reads fetch them again."""
         ...
 
     def open(self) -> BinaryIO:
@@ -45,7 +45,7 @@ class Storage(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file. Arrays that were taken stay valid, and no more can be taken."""
+        """Close the file. Arrays that were read stay valid."""
         ...
 
 
@@ -72,9 +72,9 @@ def open_storage(location: str) -> Storage:
 
 
 def samples(storage: Storage, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The bytes of many small spans, first byte and one behind the last, in their order.
+    """The bytes of many small spans (begin, end), in order.
 
-    Where each look costs a request, spans that lie close together are fetched together.
+    Of remote files, adjacent spans are fetched together.
 
     Example:
         >>> import tempfile
@@ -91,17 +91,17 @@ def samples(storage: Storage, spans: Sequence[tuple[int, int]]) -> list[bytes]:
 
 
 class LocalFile:
-    """A file on this machine, read where a slice of it is taken.
+    """A local file, read when sliced.
 
-    Slices are copies, not views of a mapping: a mapping ends the process (SIGBUS) where somebody makes the file shorter
-    while it is read. It is open until `close`, or as long as this object lives; arrays that were read stay valid.
+    Slices are copies, not views of a memory map: a memory map ends the process (SIGBUS) if the file is truncated while
+    it is read. The file is open until `close` or the end of this object; arrays that were read stay valid.
 
     Args:
         location: Its path.
-        descriptor: The file, where it is open and has no name; it is closed with this.
+        descriptor: The descriptor of an unnamed open file; it is closed with this object.
 
     Raises:
-        SourceError: The file cannot be read, with the system's reason; also while slices are taken.
+        SourceError: The file cannot be read, with the system's reason; also from slices.
     """
 
     def __init__(self, location: str | os.PathLike[str], descriptor: int | None = None) -> None:
@@ -118,7 +118,7 @@ class LocalFile:
 
     @property
     def data(self) -> FileBytes:
-        """The file's bytes, read when a slice of them is taken."""
+        """The file's bytes, read when sliced."""
         return FileBytes(self)
 
     @property
@@ -127,9 +127,9 @@ class LocalFile:
         return self._size
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """The bytes from `start` to `stop`, which lie in the file; not writable."""
-        # A reader that is at work keeps the file open while another thread closes it: the number of a closed file may
-        # be that of another one in the next moment.
+        """The bytes from `start` to `stop`, which are in the file; not writable."""
+        # An active reader keeps the file open while another thread closes it: a closed descriptor may be reused for
+        # another file.
         handle = self._handle
         if handle is None:
             raise SourceError("the file was closed", where=self.location)
@@ -145,30 +145,30 @@ class LocalFile:
                 ) from None
             if not count:
                 raise SourceError(
-                    "the file became shorter while it was read",
+                    "the file was truncated while it was being read",
                     where=self.location,
                     expected=f"{self._size:,} bytes, as when it was opened",
                     got=f"{start + reached:,} bytes",
-                    hint="wait until nobody writes to it, and run the same command again",
+                    hint="wait until no process writes to it, and run the same command again",
                 )
             reached += count
         content.flags.writeable = False
         return content
 
     def release(self, offset: int, size: int) -> None:
-        """Nothing: slices are copies, which go when nobody looks at them."""
+        """Does nothing: slices are copies."""
 
     def open(self) -> BinaryIO:
         """The file as a file object."""
         return open(self.location, "rb") if self._is_named else file_over(self.data)
 
     def close(self) -> None:
-        """Let go of the file, as soon as no other thread reads from it."""
+        """Close the file as soon as no other thread reads from it."""
         self._handle = None
 
 
 class Sized(Protocol):
-    """What has a size in bytes, and reads those between two places."""
+    """An object with a size in bytes that reads spans of them."""
 
     @property
     def size(self) -> int: ...
@@ -205,16 +205,16 @@ class _Handle:
     def read_into(self, buffer: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self.descriptor, [buffer], offset)
-        with self._lock:  # Windows reads at the place where it is, which all threads share
+        with self._lock:  # Windows reads at the file position, which all threads share
             os.lseek(self.descriptor, offset, os.SEEK_SET)
             content = os.read(self.descriptor, min(len(buffer), 1 << 24))
             buffer[: len(content)] = content
             return len(content)
 
 
-def file_over(data: Bytes) -> BinaryIO:
-    """A file object that reads and seeks over bytes."""
-    return cast(BinaryIO, io.BufferedReader(_Reader(data)))
+def file_over(data: Bytes, buffer: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
+    """A file object that reads and seeks over bytes, at least `buffer` of them at once."""
+    return cast(BinaryIO, io.BufferedReader(_Reader(data), buffer))
 
 
 class _Reader(io.RawIOBase):

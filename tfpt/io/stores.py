@@ -1,6 +1,6 @@
-"""Remote stores through fsspec: what is at a URL.
+"""Remote stores through fsspec: information about URLs.
 
-fsspec and its clients are imported when the first URL is asked for, never for a file on this machine.
+fsspec and its clients are imported on the first use of a URL, never for local files.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tfpt.io.remote_errors import (
 T = TypeVar("T")
 
 
-# Seconds to wait before each new attempt at something that failed as a busy server or a shaken line makes it fail.
+# Seconds to wait before each retry after a temporary failure.
 DELAYS = (0.2, 0.6, 1.8)
 
 
-# Locating one checkpoint asks for the same few names again and again. What is remembered is so short-lived that a
-# checkpoint which is being written is seen when it is there.
+# Locating a checkpoint asks for the same few names repeatedly. Entries expire soon, so that a checkpoint which is being
+# written is found once it is complete.
 _REMEMBERED_FOR = 5.0
 _REMEMBERED = 256
 _known: OrderedDict[str, tuple[float, Mapping[str, Any] | None]] = OrderedDict()
@@ -46,11 +46,11 @@ _lock = threading.Lock()
 
 
 def store_of(location: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and what the file is called there.
+    """fsspec's file system for a URL, and the path in it.
 
     Raises:
-        SourceError: The scheme is none of a store that tfpt opens, fsspec or the client for it is not installed, or
-            the client refuses to start, mostly for want of credentials.
+        SourceError: tfpt does not open this scheme, fsspec or the client for it is not installed, or the client fails
+            to start, mostly because of missing credentials.
     """
     refuse_unknown_store(location)
     try:
@@ -69,15 +69,15 @@ def store_of(location: str) -> tuple[Any, str]:
 
 
 def _options(location: str) -> dict[str, Any]:
-    """What a client is to do differently from its habit; fsspec's own configuration has the last word."""
+    """Non-default options of a client; fsspec's own configuration takes precedence."""
     if not is_http(location):
         return {}
     from fsspec.config import conf
 
-    # Proxies from the environment and passwords from ~/.netrc, as every other tool takes them.
+    # Proxies from the environment and passwords from ~/.netrc, as in other tools.
     said = conf.get(scheme_of(location), {}).get("client_kwargs", {})
     ours: dict[str, Any] = {"trust_env": True, "auto_decompress": False}
-    with suppress(ImportError):  # said by fsspec, in its own words, when it wants it
+    with suppress(ImportError):  # fsspec reports it when it needs the package
         from aiohttp import ClientTimeout
 
         ours["timeout"] = ClientTimeout(total=limits.WEB_ANSWER)
@@ -85,10 +85,10 @@ def _options(location: str) -> dict[str, Any]:
 
 
 def info(location: str) -> Mapping[str, Any] | None:
-    """What the store knows of a file or a folder: ``type``, ``size`` and more; ``None`` if there is none.
+    """The store's information about a file or folder: ``type``, ``size`` and more; ``None`` if it does not exist.
 
     Raises:
-        SourceError: The store cannot be asked, or does not let us.
+        SourceError: The store cannot be reached, or denies access.
     """
     with _lock:
         when, found = _known.get(location, (float("-inf"), None))
@@ -101,7 +101,7 @@ def info(location: str) -> Mapping[str, Any] | None:
         if not is_missing(error):
             raise explained(error, location) from error
         found = None
-    # A web server that sends us on to a name with a slash at the end shows a folder's listing there.
+    # A redirect to a name with a trailing slash leads to the listing of a folder.
     if found is not None and is_http(location) and str(found.get("url", "")).partition("?")[0].endswith("/"):
         found = None
     with _lock:
@@ -112,7 +112,7 @@ def info(location: str) -> Mapping[str, Any] | None:
 
 
 def forget() -> None:
-    """Ask the stores anew: drop what `info` remembers."""
+    """Drop the cache of `info`."""
     with _lock:
         _known.clear()
 
@@ -144,7 +144,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def version(entry: Mapping[str, Any]) -> str:
-    """What tells a file from the one that replaces it, as far as its store knows: size, tags and dates.
+    """The version of a file, as far as its store reports one: size, tags and dates.
 
     Example:
         >>> version({"size": 3, "etag": "a", "name": "b"})
@@ -154,7 +154,7 @@ def version(entry: Mapping[str, Any]) -> str:
 
 
 def is_certain(location: str, entry: Mapping[str, Any]) -> bool:
-    """Whether two files of one `version` are the same bytes; the dates of web servers are of whole seconds.
+    """Whether equal versions mean equal bytes; the dates of web servers have a resolution of a second.
 
     Example:
         >>> is_certain("http://a/b", {"ETag": "x"}), is_certain("http://a/b", {"Last-Modified": "today"})
@@ -171,7 +171,7 @@ _DATES = ("mtime", "LastModified", "last_modified", "updated", "Last-Modified", 
 
 
 def modified(entry: Mapping[str, Any]) -> float:
-    """When a file was last written, in seconds, from what its store knows; 0 where it does not say.
+    """When a file was last written, in seconds, from its store's information; 0 if unknown.
 
     Example:
         >>> modified({"Last-Modified": "Thu, 01 Jan 1970 00:01:00 GMT"}), modified({})
@@ -200,7 +200,7 @@ def _date(text: str) -> datetime | None:
 
 
 def attempted(action: Callable[[], T]) -> T:
-    """The result of `action`, tried anew a few times while it fails in a way that passes."""
+    """The result of `action`, retried a few times after temporary failures."""
     for delay in DELAYS:
         try:
             return action()
@@ -212,10 +212,10 @@ def attempted(action: Callable[[], T]) -> T:
 
 
 def absent(location: str) -> MissingError:
-    """There is no file of this name: with the names that come near, where the store can list them."""
+    """The error for a missing file, with similar names if the store can list them."""
     names: list[str] = []
     if not is_http(location):
-        # The folder may not be there either, or may not be listed.
+        # The folder may be missing too, or not listable.
         with suppress(SourceError):
             names = names_in(posixpath.dirname(location))
     return missing(location, names)

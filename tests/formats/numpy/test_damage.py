@@ -149,7 +149,7 @@ RAW_PICKLES: dict[str, tuple[bytes, str]] = {
     "a memo of nothing": (b"h\x07.", "KeyError"),
     "nothing on the stack": (b"0.", "IndexError"),
     "no end": (b"K\x01", "ends at byte"),
-    "no opcode": (b"\xfe.", "no opcode"),
+    "no opcode": (b"\xfe.", "not an opcode"),
     "a key that is a list": (b"}]K\x01s.", "as the key"),
     "a key that is a tuple": (b"})K\x01s.", "as the key"),
     "items for a number": (b"K\x01K\x02a.", "no list"),
@@ -182,7 +182,7 @@ def test_lists_in_lists_in_lists_are_refused_soon(tmp_path: Path) -> None:
     long = {"n" * 1_001: 1.0}
     for content in (doubled, wide, deep, endless, long):
         save_object(tmp_path / "w.npy", content)
-        with pytest.raises(SourceError, match="too many, too deep, or too long"):
+        with pytest.raises(SourceError, match="too many values, too many levels, or too long names"):
             open_numpy(str(tmp_path / "w.npy"))
 
 
@@ -260,14 +260,14 @@ HEADERS: dict[str, tuple[bytes, str]] = {
     "many axes": (with_header(header(shape=(1,) * 33), bytes(4)), "its shape"),
     "shape beyond the file": (with_header(header(shape=(2**40,)), bytes(12)), "another size"),
     "bytes left over": (with_header(header(), bytes(13)), "another size"),
-    "order no bool": (with_header(header(fortran=0), bytes(12)), "order of axes"),
+    "order no bool": (with_header(header(fortran=0), bytes(12)), "fortran_order is not a boolean"),
     "descr a number": (with_header(header(descr=4), bytes(12)), "no type"),
-    "descr nonsense": (with_header(header(descr="<f3"), bytes(12)), "nothing that a tensor"),
-    "descr of nothing": (with_header(header(descr="|S0", shape=(10**15,))), "nothing that a tensor"),
-    "descr a subarray": (with_header(header(descr="(1000000000,)f4", shape=(0,))), "nothing that a tensor"),
-    "descr of fields": (with_header(header(descr=[("a", "<f4")]), bytes(12)), "nothing that a tensor"),
-    "another file": (b"hello", "does not begin"),
-    "empty": (b"", "does not begin"),
+    "descr nonsense": (with_header(header(descr="<f3"), bytes(12)), "cannot be a tensor"),
+    "descr of nothing": (with_header(header(descr="|S0", shape=(10**15,))), "cannot be a tensor"),
+    "descr a subarray": (with_header(header(descr="(1000000000,)f4", shape=(0,))), "cannot be a tensor"),
+    "descr of fields": (with_header(header(descr=[("a", "<f4")]), bytes(12)), "cannot be a tensor"),
+    "another file": (b"hello", "wrong magic number"),
+    "empty": (b"", "wrong magic number"),
 }
 
 

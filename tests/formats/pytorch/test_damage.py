@@ -144,8 +144,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no pickle": (lambda: archive(b""), "not a valid pickle"),
     "a call of a list": (lambda: archive(b"\x80\x02]\x85R."), "not a valid pickle"),
     "rebuilt of nothing": (lambda: archive(b"ctorch._utils\n_rebuild_tensor_v2\n)R."), "not a valid pickle"),
-    "no view of a storage": (lambda: archive(b"(X\x07\0\0\0storageNNNNNtQ."), "a storage of no type"),
-    "from elsewhere": (lambda: archive(b"X\x07\0\0\0storageQ."), "none of a storage"),
+    "no view of a storage": (lambda: archive(b"(X\x07\0\0\0storageNNNNNtQ."), "a storage of unknown type"),
+    "from elsewhere": (lambda: archive(b"X\x07\0\0\0storageQ."), "not a storage"),
 }
 
 

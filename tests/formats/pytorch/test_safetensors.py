@@ -121,7 +121,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "length over the file": ((99).to_bytes(8, "little") + b"{}", "longer than the file"),
     "not UTF-8": (encode(b'{"\xff":1}', b""), "not UTF-8"),
     "not JSON": (encode(b'{"a":', b""), "not JSON"),
-    "a list": (encode(b"[]", b""), "no JSON object"),
+    "a list": (encode(b"[]", b""), "not a JSON object"),
     "too deep": (encode(b'{"a":' * 100_000, b""), "not JSON"),
     "a number without end": (encode(b'{"a":' + b"1" * 10_000 + b"}", b""), "not JSON"),
     "a key twice": (encode(b'{"a":1,"a":2}', b""), "'a' comes twice"),
@@ -142,9 +142,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "end before begin": (encode(changed(data_offsets=[29, 24]), DATA), "another size"),
     "size against shape": (encode(changed(shape=[6]), DATA), "another size"),
     "overlap": (encode(changed(data_offsets=[20, 25]), DATA), "overlaps"),
-    "hole": (encode(changed(data_offsets=[25, 30]), DATA + b"0"), "a hole lies before 'b'"),
+    "hole": (encode(changed(data_offsets=[25, 30]), DATA + b"0"), "there is a gap before 'b'"),
     "hole at the start": (encode({"a": {**GOOD["a"], "data_offsets": [1, 25]}}, bytes(25)), "a hole lies"),
-    "data cut off": (encode(GOOD, DATA[:-1]), "ends too early"),
+    "data cut off": (encode(GOOD, DATA[:-1]), "is cut off"),
     "bytes left over": (encode(GOOD, DATA + b"0"), "bytes are left"),
     "a pointer of Git LFS": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
@@ -184,7 +184,7 @@ def test_repeated_keys_are_found_in_linear_time(tmp_path: Path) -> None:
         keys = ",".join(f'"{number}":0' for number in range(count))
         (tmp_path / "w").write_bytes(encode(f'{{{keys},"{count - 1}":0}}'.encode(), b""))
         began = time.process_time()
-        with pytest.raises(SourceError, match="comes twice"):
+        with pytest.raises(SourceError, match="duplicate"):
             SafetensorsSource(tmp_path / "w")
         return time.process_time() - began
 

@@ -123,8 +123,8 @@ BAD = {
     "no JSON": ("{", "not JSON"),
     "a list": ("[]", "no weight_map"),
     "no map": ('{"weight_map": []}', "no weight_map"),
-    "no file": ('{"weight_map": {"w": 3}}', "is in no file"),
-    "files": ('{"weight_map": {"w": ["a", "b"]}}', "is in no file"),
+    "no file": ('{"weight_map": {"w": 3}}', "has no file"),
+    "files": ('{"weight_map": {"w": ["a", "b"]}}', "has no file"),
     "a name twice": ('{"weight_map": {"w": "a", "w": "b"}}', "'w' comes twice"),
     "deep": ('{"a":' * 100_000, "not JSON"),
     "zero byte": ('{"weight_map": {"w": "a\\u0000"}}', "missing"),
@@ -170,7 +170,7 @@ def test_what_the_readers_of_the_shards_skip_and_quantize_is_passed_on(tmp_path:
 def test_a_shard_of_no_name_is_refused(tmp_path: Path, value: str) -> None:
     (tmp_path / SAFE).write_text(f'{{"weight_map": {{"w": {value}}}}}')
     for place in (tmp_path, tmp_path / SAFE):
-        with pytest.raises(SourceError, match=r"is in no file|not JSON|of no format"):
+        with pytest.raises(SourceError, match=r"has no file|not JSON|does not know the format"):
             open_source(place)
 
 

@@ -86,7 +86,7 @@ def test_sparse_tensors_are_read_with_their_zeros(save, name: str) -> None:
 def test_indices_outside_of_a_sparse_tensor_are_refused(save) -> None:
     wrong = torch.sparse_coo_tensor(torch.tensor([[0, 9]]), torch.ones(2), (5,), check_invariants=False)
     source = TorchSource(save({"w": wrong, "plain": WEIGHT}))
-    with pytest.raises(SourceError, match="an index of a sparse tensor lies outside"):
+    with pytest.raises(SourceError, match="an index of a sparse tensor is out of range"):
         source.read("w")
 
 
@@ -190,7 +190,7 @@ def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
 
 def test_a_program_of_torchscript_is_refused_in_plain_words(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 5), torch.ones(2, 3)), tmp_path / "w.pt")
-    with pytest.raises(SourceError, match="a program of TorchScript"):
+    with pytest.raises(SourceError, match="a TorchScript program"):
         open_source(tmp_path / "w.pt")
 
 

@@ -118,7 +118,7 @@ def test_what_numpy_cannot_hold_is_listed_with_the_reason(tmp_path: Path) -> Non
         "half": "dtype torch.complex32",
         "meta": "a tensor without values",
         "version": "str",
-        "7": "its key is no string but 7",
+        "7": "its key is not a string but 7",
     }
 
 

@@ -141,7 +141,7 @@ def test_files_that_are_no_arrays_of_numbers_are_refused(tmp_path):
     with pytest.raises(SourceError, match="not an array of numbers"):
         read_arrays(tmp_path / "text.npy")
     (tmp_path / "clip.npy").write_text("not an array at all")
-    with pytest.raises(SourceError, match="of no format that tfpt reads"):
+    with pytest.raises(SourceError, match="does not know the format"):
         read_arrays(tmp_path / "clip.npy")
     with pytest.raises(SourceError):
         read_arrays(tmp_path / "nothing.npy")

@@ -267,12 +267,12 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def test_archives_that_unpack_without_measure_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfpt.formats.numpy.plain._UNPACKED_FREELY", 1 << 24)
+    monkeypatch.setattr("tfpt.formats.numpy.archive._UNPACKED_FREELY", 1 << 24)
     zeros = npy(np.zeros(1 << 20))
     read_recording(packed(tmp_path / "one.npz", {"a.npy": zeros}))
     path = packed(tmp_path / "bomb.npz", {f"a{index}.npy": zeros for index in range(3)})
     assert path.stat().st_size < 1 << 16
-    with pytest.raises(SourceError, match="packed too tightly"):
+    with pytest.raises(SourceError, match="too high a compression ratio"):
         read_recording(path)
 
 

@@ -236,7 +236,7 @@ def test_a_text_graph_is_read(small, frozen, x, tmp_path):
 def test_a_damaged_graph_is_refused(frozen, tmp_path):
     raw = frozen.read_bytes()
     (tmp_path / "cut.pb").write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(SourceError, match="of no format that tfpt reads") as caught:
+    with pytest.raises(SourceError, match="does not know the format") as caught:
         open_network(tmp_path / "cut.pb")
     assert "a part of the file" in caught.value.hint
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from tfpt.errors import SinkError
 from tfpt.execution.sinks.ledger import Ledger
-from tfpt.io.discarding import Discarding
-from tfpt.io.output_file import AtomicFile
+from tfpt.io.output_file import AtomicFile, Discarding
 from tfpt.operations.strided import contiguous
 from tfpt.tensors import BY_SAFETENSORS, TensorSpec, dtype
 

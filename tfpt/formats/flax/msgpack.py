@@ -1,7 +1,7 @@
-"""The msgpack that Flax writes, taken apart without its arrays being read.
+"""Parser of the msgpack files of Flax that does not read the arrays.
 
-The format is that of github.com/msgpack/msgpack/blob/master/spec.md; what Flax adds to it is in flax/serialization.py.
-The msgpack library reads a file whole and copies every array, so it is not used: what is here are the headers alone.
+The format is that of github.com/msgpack/msgpack/blob/master/spec.md; Flax's extensions are in flax/serialization.py.
+The msgpack library is not used because it reads whole files and copies every array.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import struct
 from tfpt.errors import SourceError
 from tfpt.formats.numpy.layout import Layout
 from tfpt.formats.pickle.calls import Array
-from tfpt.formats.pickle.opcodes import Payload, Sliceable
+from tfpt.formats.pickle.opcodes import Payload
 from tfpt.io.limits import PICKLE_TEXT, TREE_LEVELS, TREE_VALUES
+from tfpt.io.storage import Bytes
 from tfpt.tensors import DTYPES
 
 # flax.serialization._MsgpackExtType.
@@ -35,11 +36,11 @@ _SINGLE = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
 class _DamageError(ValueError):
-    """Bytes that are no msgpack of Flax's."""
+    """Bytes that are not msgpack of Flax."""
 
 
-def is_flax(data: Sliceable) -> bool:
-    """Whether bytes begin as a file of Flax: with a map whose first key is a text, or with an array.
+def is_flax(data: Bytes) -> bool:
+    """Whether bytes begin like a Flax file: with a map whose first key is a text, or with an array.
 
     Example:
         >>> import numpy as np
@@ -65,8 +66,8 @@ def is_flax(data: Sliceable) -> bool:
         return False
 
 
-def read_msgpack(where: str, data: Sliceable) -> object:
-    """What is in the file: dicts, lists, numbers, texts, and `Array` for arrays, whose bytes stay where they are.
+def read_msgpack(where: str, data: Bytes) -> object:
+    """The content of the file: dicts, lists, numbers, texts, and `Array` for arrays, whose bytes stay in the file.
 
     Args:
         where: The file, for errors.
@@ -88,15 +89,15 @@ def read_msgpack(where: str, data: Sliceable) -> object:
         return content
     except (_DamageError, UnicodeDecodeError, struct.error) as error:
         raise SourceError(
-            "not a valid file of Flax",
+            "not a valid Flax file",
             where=f"{where}, byte {reader.at}",
             got=str(error)[:200],
-            hint="it may be cut off: fetch it again",
+            hint="it may be incomplete: download it again",
         ) from None
 
 
 class _Reader:
-    def __init__(self, data: Sliceable) -> None:
+    def __init__(self, data: Bytes) -> None:
         self.at = 0
         self._data = data
         self._window, self._window_at = b"", 0
@@ -129,14 +130,14 @@ class _Reader:
             return self._extension(self._length(_EXTENSIONS[code]), level)
         if code in _FIXED_EXTENSIONS:
             return self._extension(_FIXED_EXTENSIONS[code], level)
-        raise _DamageError(f"{code:#x} begins no value")
+        raise _DamageError(f"{code:#x} is not a type code")
 
     def _map(self, count: int, level: int) -> object:
         found: dict[object, object] = {}
         for _ in range(count):
             key = self.value(level + 1)
             if not isinstance(key, (str, int)) or key in found:
-                raise _DamageError("a key that comes twice, or is neither a text nor a number")
+                raise _DamageError("a duplicate key, or one that is neither a text nor a number")
             found[key] = self.value(level + 1)
         return _joined(found) if _CHUNKED in found else found
 
@@ -147,10 +148,10 @@ class _Reader:
             raise _DamageError(f"a value of {size:,} bytes, {len(self._data) - self.at:,} are left")
         parts = self.value(level + 1) if kind in (_NDARRAY, _COMPLEX, _SCALAR) else None
         if not isinstance(parts, list) or self.at != end:
-            raise _DamageError(f"an extension of type {kind} that is none of Flax's")
+            raise _DamageError(f"an unknown extension of type {kind}")
         if kind == _COMPLEX:
             if len(parts) != 2 or not all(isinstance(part, float) for part in parts):
-                raise _DamageError("a complex number that is none")
+                raise _DamageError("an invalid complex number")
             return complex(*parts)
         return _array(parts)
 
@@ -203,16 +204,16 @@ def _layout(shape: tuple[object, ...], word: str) -> Layout:
         descr = word
     layout = Layout(shape, descr)  # type: ignore[arg-type]
     if not layout.is_possible:
-        raise _DamageError("an array of a shape that cannot be")
+        raise _DamageError("an array of an impossible shape")
     return layout
 
 
 def _joined(found: dict[object, object]) -> Array:
-    """An array that Flax has cut into flat chunks, since msgpack holds 4 GB at most in one piece."""
+    """An array that Flax has split into flat chunks, because msgpack objects are limited to 4 GB."""
     shape, chunks = (_in_order(found.get(key)) for key in ("shape", "chunks"))
     parts = [chunk for chunk in chunks if isinstance(chunk, Array)]
     if not parts or len(parts) != len(chunks):
-        raise _DamageError("a chunk that is no array")
+        raise _DamageError("a chunk that is not an array")
     layouts = [part.layout for part in parts if part.layout is not None]
     whole = Layout(shape, layouts[0].descr)  # type: ignore[arg-type]
     places = tuple(part.content for part in parts if isinstance(part.content, Payload))

@@ -1,4 +1,4 @@
-"""Reads what `flax.serialization.to_bytes` wrote: ``flax_model.msgpack``, and whole states of training."""
+"""Reads what `flax.serialization.to_bytes` wrote: ``flax_model.msgpack``, and training states."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tfpt.io.storage import Storage
 
 
 class FlaxSource(NumpySource):
-    """A `tfpt.formats.source.Source` over a file of Flax.
+    """A `tfpt.formats.source.Source` over a Flax file.
 
-    Names are the keys that lead to an array, joined by slashes; arrays are views of the file, and those that Flax cut
-    into chunks are put together when they are read. The state of an optimizer (``opt_state``) is known as such.
+    Names are the keys that lead to an array, joined by slashes; arrays are views of the file, and those that Flax split
+    into chunks are joined when they are read. The state of an optimizer (``opt_state``) gets its role.
 
     Raises:
         SourceError: The file cannot be read, or is damaged.

@@ -16,8 +16,7 @@ from tfpt.formats.keras.source import HDF5Source, text_of
 from tfpt.formats.keras.weights import role_of, weight_tensors
 from tfpt.io.limits import KERAS_CONFIG
 from tfpt.io.storage import Storage, open_storage
-from tfpt.io.zip_members import Member, open_member, read_member
-from tfpt.io.zips import directory
+from tfpt.io.zips import Member, directory, open_member, read_member
 
 _WEIGHTS = "model.weights.h5"
 

@@ -9,12 +9,11 @@ from types import MappingProxyType
 import numpy as np
 
 from tfpt.errors import SourceError
-from tfpt.formats.numpy import header
 from tfpt.formats.numpy.archive import members
+from tfpt.formats.numpy.layout import HEADER_AT_MOST, damaged, parse_header
 from tfpt.formats.pickle.calls import CodeError
 from tfpt.formats.pickle.contents import read_pickle
-from tfpt.formats.pickle.naming import Entry, named
-from tfpt.formats.pickle.training import training_roles
+from tfpt.formats.pickle.naming import Entry, named, training_roles
 from tfpt.formats.source import Role, Source
 from tfpt.io.blobs import Blob, InMemory, Stored
 from tfpt.io.locations import as_location, name_of
@@ -26,7 +25,7 @@ _ZIP = b"PK"
 
 
 def open_numpy(location: str) -> NumpySource:
-    """The arrays of an ``.npz`` or ``.npy`` file, told apart by how they begin.
+    """The arrays of an ``.npz`` or ``.npy`` file, distinguished by their first bytes.
 
     Example:
         >>> import tempfile
@@ -40,21 +39,21 @@ def open_numpy(location: str) -> NumpySource:
 
 
 class NumpySource(Source):
-    """A `tfpt.formats.source.Source` over one file of numpy's.
+    """A `tfpt.formats.source.Source` over one numpy file.
 
-    An archive's arrays are called as its members. A single array is called as its file. Objects are dicts, lists
-    and numbers: the names in them are joined by slashes; no pickle is ever run (`tfpt.formats.pickle.contents`).
-    Strings are "constant", arrays that no tensor can hold (records of several fields, dates) are "record": they
-    are listed as `variant`, and cannot be read. Two bytes without a type are bfloat16 (`Layout.held`).
+    Arrays of an archive are named after its members, a single array after its file. Objects are dicts, lists and
+    numbers: the names in them are joined by slashes; pickles are never run (`tfpt.formats.pickle.contents`). Strings
+    have the role "constant"; arrays that are not tensors (records of several fields, dates) have the role "record":
+    they are listed as `variant`, and cannot be read. Two void bytes are bfloat16 (`Layout.held`).
 
     Attributes:
-        skipped: Members of the archive and values of dicts and lists that are no arrays, by name, with the reason.
+        skipped: Members of the archive and values of dicts and lists that are not arrays, by name, with the reason.
 
     Raises:
         SourceError: The file cannot be read, is damaged, or would run code.
     """
 
-    # Whether names are keys of dicts in each other, which tell what a tensor is for.
+    # Whether names are keys of nested dicts, from which roles follow.
     is_tree: bool = False
 
     def __init__(self, location: str) -> None:
@@ -79,22 +78,22 @@ class NumpySource(Source):
         """The values of one array; not writable.
 
         Raises:
-            SourceError: There is no such array, its bytes fail their checksum, or its elements are no numbers.
+            SourceError: There is no such array, its bytes fail their checksum, or its elements are not numbers.
         """
         entry = self._find(name)
         layout = entry.layout
         if layout.held is None and not layout.is_text:
             raise SourceError(
-                f"the elements of {name!r} are nothing that a tensor can hold",
+                f"the elements of {name!r} cannot be a tensor",
                 where=self.location,
                 expected="numbers, or strings",
                 got=layout.descr or "records of several fields",
-                hint="leave it out, or save its fields as arrays of their own",
+                hint="leave it out, or save its fields as separate arrays",
             )
         return layout.decode(entry.blob.load()[entry.begin :])
 
     def release(self, name: str) -> None:
-        """Say that the array is not needed again soon; its arrays stay valid."""
+        """Hint that the array is not needed again soon; arrays that were read stay valid."""
         self._find(name).blob.release()
 
     def fingerprint(self) -> str:
@@ -109,7 +108,7 @@ class NumpySource(Source):
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the file. Arrays that were read stay valid."""
+        """Close the file. Arrays that were read stay valid."""
         self._storage.close()
         self._entries, self._closed = {}, True
 
@@ -122,7 +121,7 @@ class NumpySource(Source):
         return self._entries[name]
 
     def _fill(self, storage: Storage) -> None:
-        """List what is in the file."""
+        """Collect the entries of the file."""
         if storage.data[: len(_ZIP)].tobytes() == _ZIP:
             self.format = "NumPy archive"
             self._add_members(storage)
@@ -141,7 +140,7 @@ class NumpySource(Source):
             raise refused[0]
 
     def _try_member(self, name: str, blob: Blob) -> CodeError | None:
-        """List a member; one that would run code is left out, and the error returned."""
+        """Add a member; one that would run code is skipped, and the error returned."""
         try:
             self._add(f"{self.location}, member {name}.npy", name, blob)
         except CodeError as error:
@@ -150,13 +149,13 @@ class NumpySource(Source):
         return None
 
     def _add(self, where: str, name: str, blob: Blob, alone: bool = False) -> None:
-        """List the array that `blob` is; where it is one of objects, what is in it."""
-        found = header.parse(where, blob.head(header.READ_AT_MOST))
+        """Add the array in `blob`, or the values in an array of objects."""
+        found = parse_header(where, blob.head(HEADER_AT_MOST))
         layout, begin = found.layout, found.begin
         if not layout.is_objects:
             size, expected = blob.size - begin, layout.nbytes
             if expected is not None and size != expected:
-                raise header.damaged(
+                raise damaged(
                     where,
                     "its data is of another size",
                     f"{expected:,} bytes for {format_shape(layout.shape)} {layout.descr}",
@@ -168,7 +167,7 @@ class NumpySource(Source):
         if not isinstance(blob, Stored):
             blob = InMemory(loaded)
         content, _ = read_pickle(where, blob, begin)
-        # What a file of its own holds needs no name before its own.
+        # Values of a single object need no prefix.
         is_tree = alone and not layout.shape
         if is_tree:
             self.is_tree = True
@@ -180,5 +179,5 @@ class NumpySource(Source):
     def _insert(self, where: str, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():
             if name in self._entries:
-                raise SourceError(f"two arrays are called {name!r}", where=where)
+                raise SourceError(f"two arrays have the name {name!r}", where=where)
             self._entries[name] = entry

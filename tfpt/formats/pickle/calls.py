@@ -1,4 +1,4 @@
-"""The callables that a pickle of arrays may name, and a note of what calling them would make; none is called."""
+"""The callables that a pickle of arrays may name, and descriptions of their results; none is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfpt.errors import SourceError
 from tfpt.formats.numpy.layout import Layout
 from tfpt.formats.pickle.opcodes import Payload, PickleDamageError
 
-# The same things under the names of Python 2 and 3, of numpy 1 and 2, of JAX and joblib through the years.
+# Names of the same objects in Python 2 and 3, numpy 1 and 2, and versions of JAX and joblib.
 _MODULES = {
     "__builtin__": "builtins",
     "numpy.core.multiarray": "numpy._core.multiarray",
@@ -46,19 +46,19 @@ KNOWN = frozenset(
 )
 
 
-# Tuples are keys where a table of layers and parts is flattened.
+# Tuples are keys of flattened tables of layers and parts.
 _LONGEST_KEY = 16
 
 
 class CodeError(SourceError):
-    """A pickle names something that is not known to make arrays or containers."""
+    """A pickle names an object that is not known to create arrays or containers."""
 
 
 class Vocabulary(Protocol):
-    """What a kind of pickles may name, and what is made of it."""
+    """The objects that a kind of pickle may name, and the results of using them."""
 
     def symbol(self, where: str, module: object, name: object) -> object:
-        """What stands for the callable or the class of that name.
+        """The representation of the callable or class of that name.
 
         Raises:
             CodeError: It is not known.
@@ -66,26 +66,26 @@ class Vocabulary(Protocol):
         ...
 
     def made(self, called: object, arguments: tuple[object, ...]) -> object:
-        """What a call would make.
+        """The result of a call.
 
         Raises:
-            PickleDamageError: The arguments are others than those that are written.
+            PickleDamageError: The arguments are not those of the known writers.
         """
         ...
 
     def built(self, target: object, state: object) -> None:
-        """Give an object its state.
+        """Set the state of an object.
 
         Raises:
-            PickleDamageError: It has none.
+            PickleDamageError: It cannot have one.
         """
         ...
 
     def found(self, name: object) -> object:
-        """What a persistent name stands for.
+        """The object of a persistent ID.
 
         Raises:
-            PickleDamageError: Nothing.
+            PickleDamageError: It is unknown.
         """
         ...
 
@@ -99,7 +99,7 @@ class Symbol:
 
 @dataclass
 class Elements:
-    """A numpy.dtype: its word without byte order, the order, and whether it has fields."""
+    """A numpy.dtype: its type without byte order, the byte order, and whether it has no fields."""
 
     word: str
     order: str = ""
@@ -112,11 +112,11 @@ class Elements:
 
 @dataclass
 class Array:
-    """A numpy array: where its bytes are, or the objects that it holds.
+    """A numpy array: its bytes, their position, or its objects.
 
     Attributes:
-        layout: None until the pickle has said it.
-        content: Its bytes, where they are, where the pieces of them are, or its objects.
+        layout: None until the pickle sets it.
+        content: Its bytes, their position, the positions of their pieces, or its objects.
     """
 
     layout: Layout | None = None
@@ -124,10 +124,10 @@ class Array:
 
 
 class Appended(Array):
-    """An array of joblib's: its bytes follow in the file where the pickle has given it its state.
+    """An array of joblib: its bytes follow the opcode that sets its state.
 
     Attributes:
-        is_padded: Whether padding stands before them, and its length in one byte before it.
+        is_padded: Whether they are preceded by a byte with the length of padding, and the padding.
     """
 
     is_padded: bool = False
@@ -143,26 +143,26 @@ class Arrays:
             return Symbol(full)
         if full.startswith("joblib.numpy_pickle"):
             raise SourceError(
-                "the arrays of the pickle are in files of their own, as joblib before 0.10 wrote them",
+                "the arrays of the pickle are in separate files, as joblib before 0.10 wrote them",
                 where=where,
-                hint="load it with joblib where you trust it, and save it anew",
+                hint="if you trust it, load it with joblib and save it again",
             )
         raise CodeError(
             f"the pickle would run code: {str(module)[:100]}.{str(name)[:100]}",
             where=where,
             expected="numpy arrays in dicts and lists",
-            got="nothing of it was run",
-            hint="where you trust the file: load it yourself, and save its arrays with numpy.savez",
+            got="no code was run",
+            hint="if you trust the file, load it yourself and save its arrays with numpy.savez",
         )
 
     def made(self, called: object, arguments: tuple[object, ...]) -> object:
-        """What a call of the callable would make."""
+        """The result of a call of the callable."""
         if not isinstance(called, Symbol):
-            raise PickleDamageError("a call of what is no callable")
+            raise PickleDamageError("a call of an object that is not callable")
         return made(called.name, arguments)
 
     def built(self, target: object, state: object) -> None:
-        """Give a dtype or an array its state."""
+        """Set the state of a dtype or an array."""
         if isinstance(target, Elements) and isinstance(state, tuple) and 8 <= len(state) <= 9:
             # dtype.__reduce__: version, byte order, subarray, names, fields, itemsize, alignment, flags
             target.order = text_of(state[1])
@@ -178,20 +178,20 @@ class Arrays:
             raise PickleDamageError(f"a state for {type(target).__name__}")
 
     def found(self, name: object) -> object:
-        """Nothing: these pickles are whole."""
-        raise PickleDamageError("it holds objects that only running code can make (BINPERSID)")
+        """These pickles have no persistent IDs."""
+        raise PickleDamageError("it contains objects that only running code can make (BINPERSID)")
 
 
 def full_name(module: object, name: object) -> str:
-    """The name of a callable today."""
+    """The current name of a callable."""
     return f"{_MODULES.get(str(module), module)}.{name}"
 
 
 def made(name: str, arguments: tuple[object, ...]) -> object:
-    """What a call of the callable of that name would make.
+    """The result of a call of the callable of that name.
 
     Raises:
-        PickleDamageError: The arguments are others than numpy and Python write.
+        PickleDamageError: The arguments are not those that numpy and Python write.
         TypeError, ValueError, IndexError: Likewise.
     """
     if name == _RECONSTRUCT and arguments and arguments[0] == Symbol("numpy.ndarray"):
@@ -200,7 +200,7 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         word = arguments[0]
         return Elements(word.name.removeprefix(_ELEMENTS) if isinstance(word, Symbol) else text_of(word))
     if name in _JAX:
-        # How numpy would make the array, its arguments, ndarray's state, what JAX knows beside it.
+        # The constructor, its arguments, the state of the ndarray, JAX's additional state.
         _, shape, elements, fortran, content = arguments[2] if isinstance(arguments[2], tuple) else ()
         return array_of(shape, elements, bool(fortran), content)
     if name == _JOBLIB:
@@ -229,33 +229,33 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         return b""
     if name == "builtins.bytearray" and isinstance(arguments[0], (bytes, Payload)):
         return arguments[0]
-    raise PickleDamageError(f"a call of {name} as neither numpy nor Python writes it")
+    raise PickleDamageError(f"a call of {name} that neither numpy nor Python writes")
 
 
 def text_of(value: object) -> str:
-    """A text; the strings of Python 2 are bytes of it."""
+    """A string, decoded if it is from Python 2."""
     if isinstance(value, bytes):
         return value.decode("latin1")
     if not isinstance(value, str):
-        raise PickleDamageError(f"a {type(value).__name__} in place of a text")
+        raise PickleDamageError(f"a {type(value).__name__} instead of a text")
     return value
 
 
 def array_of(shape: object, elements: object, fortran: bool, content: object) -> Array:
-    """The array of these parts, as ndarray.__setstate__ takes them.
+    """The array with the state that ndarray.__setstate__ accepts.
 
     Raises:
-        PickleDamageError: They do not fit together.
+        PickleDamageError: They are inconsistent.
     """
     if not isinstance(shape, tuple) or not isinstance(elements, Elements):
         raise PickleDamageError("an array without shape or dtype")
     layout = Layout(shape, elements.descr, fortran)
     if not layout.is_possible:
-        # Not printed: it may be anything, such as tuples in tuples without end.
-        raise PickleDamageError("an array of a shape that cannot be")
+        # Not printed: it may be anything, such as endlessly nested tuples.
+        raise PickleDamageError("an array of an impossible shape")
     if layout.is_objects:
         if not isinstance(content, list) or len(content) != layout.size:
-            raise PickleDamageError("an array of objects without as many objects")
+            raise PickleDamageError("an array of objects with another number of objects")
         return Array(layout, content)
     if not isinstance(content, (bytes, Payload)):
         raise PickleDamageError(f"an array of {type(content).__name__}")
@@ -272,26 +272,26 @@ def _is_name(key: object) -> bool:
 
 
 def _append(target: Appended, state: dict[object, object]) -> None:
-    """What NumpyArrayWrapper of joblib/numpy_pickle.py says of its array."""
+    """Set the state of a NumpyArrayWrapper of joblib/numpy_pickle.py."""
     shape, elements = state.get("shape"), state.get("dtype")
     if not isinstance(shape, tuple) or not isinstance(elements, Elements):
         raise PickleDamageError("an array without shape or dtype")
     layout = Layout(shape, elements.descr, state.get("order") == "F")
     if not layout.is_possible or not (layout.is_objects or layout.nbytes is not None):
-        raise PickleDamageError("an array of a shape or of elements that cannot be")
+        raise PickleDamageError("an array of an impossible shape or element type")
     target.layout, target.is_padded = layout, state.get("numpy_array_alignment_bytes") is not None
 
 
 def dict_of(items: list[object]) -> dict[object, object]:
-    """The dict of keys and values in turn.
+    """The dict of alternating keys and values.
 
     Raises:
-        PickleDamageError: A key has no value, or is neither a text nor a small number.
+        PickleDamageError: A key has no value, or is of another type than text and small numbers.
     """
     if len(items) % 2:
         raise PickleDamageError("a key without a value")
     for key in items[::2]:
-        # A tuple of tuples can take for ever to hash, and names nothing.
+        # Nested tuples can take for ever to hash, and are not names.
         if not _is_name(key) and not (
             isinstance(key, tuple) and 0 < len(key) <= _LONGEST_KEY and all(map(_is_name, key))
         ):

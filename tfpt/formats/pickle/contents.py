@@ -1,9 +1,8 @@
-"""What a pickle of arrays holds, found without unpickling: nothing in it is imported, called or built.
+"""The content of a pickle of arrays, read without unpickling: nothing is imported, called or built.
 
-A stack machine of its own carries out the opcodes that make containers, numbers and text. Of the callables that a
-pickle may name it knows those of a vocabulary, such as those that numpy and the containers write
-(`tfpt.formats.pickle.calls`); any other is refused by its name. Every opcode takes constant time and memory;
-`tfpt.formats.pickle.opcodes` bounds them.
+A stack machine executes the opcodes for containers, numbers and text. It knows the callables of a vocabulary, such as
+those of numpy and the containers (`tfpt.formats.pickle.calls`), and refuses all others. Every opcode takes constant
+time and memory; `tfpt.formats.pickle.opcodes` limits their number.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from dataclasses import dataclass, field
 
 from tfpt.errors import SourceError
 from tfpt.formats.pickle.calls import Appended, Arrays, Vocabulary, dict_of
-from tfpt.formats.pickle.opcodes import Opcodes, Payload, PickleDamageError, Sliceable
+from tfpt.formats.pickle.opcodes import Opcodes, Payload, PickleDamageError
 from tfpt.io.limits import PICKLE_LEVELS, PICKLE_OPCODES, PICKLE_TEXT
+from tfpt.io.storage import Bytes
 
 _ARRAYS = Arrays()
 
@@ -29,7 +29,7 @@ class _Machine:
     copied: int = 0
 
     def copy(self, arguments: tuple[object, ...]) -> None:
-        """Count what a call may copy: calls on one large argument again and again would fill the memory."""
+        """Count the bytes that a call may copy: repeated calls on one large argument would fill the memory."""
         for argument in arguments:
             if isinstance(argument, (str, bytes)):
                 self.copied += len(argument)
@@ -46,29 +46,29 @@ class _Machine:
 
 def read_pickle(
     where: str,
-    data: Sliceable,
+    data: Bytes,
     begin: int = 0,
     *,
     vocabulary: Vocabulary = _ARRAYS,
     most: int = PICKLE_OPCODES,
     level: int = 1,
 ) -> tuple[object, int]:
-    """The content of a pickle, and where it ends.
+    """The content of a pickle, and the position of its end.
 
     Args:
-        where: The place, for errors.
+        where: The location, for errors.
         data: The bytes of the file.
-        begin: Where in them the pickle begins.
-        vocabulary: What it may name.
-        most: How many opcodes it may have.
-        level: In how many pickles it is, with itself.
+        begin: The position of the pickle.
+        vocabulary: The objects that it may name.
+        most: The maximum number of opcodes.
+        level: The nesting level of pickles, from 1.
 
     Returns:
         dict (keys are str, bytes, int, bool or None), list, tuple, str, bytes, `Payload`, int, float, complex,
-        bool, None and `Array`; sets are lists. The same object may be in several places, or in itself.
+        bool, None and `Array`; sets are lists. Objects may be shared or contain themselves.
 
     Raises:
-        SourceError: It is damaged, too large, or names something that is not known to make arrays or containers.
+        SourceError: It is damaged, too large, or names an object that is not known to create arrays or containers.
 
     Example:
         >>> import os, pickle
@@ -78,7 +78,7 @@ def read_pickle(
         ((3,), '<f4')
     """
     if level > PICKLE_LEVELS:
-        raise _damaged(where, f"more than {PICKLE_LEVELS} pickles in each other")
+        raise _damaged(where, f"more than {PICKLE_LEVELS} nested pickles")
     opcodes = Opcodes(data, begin, most)
     machine = _Machine(where, vocabulary)
     try:
@@ -108,14 +108,14 @@ def _damaged(where: str, got: str) -> SourceError:
     return SourceError("not a valid pickle of arrays", where=where, got=got[:200])
 
 
-def _take_appended(where: str, data: Sliceable, at: int, array: Appended, level: int) -> int:
-    """Note where joblib's array is, from byte `at` on; returns where it ends."""
+def _take_appended(where: str, data: Bytes, at: int, array: Appended, level: int) -> int:
+    """Set the position of joblib's array, from byte `at` on; returns its end."""
     assert array.layout is not None
     if array.layout.is_objects:
         content, end = read_pickle(where, data, at, level=level + 1)
         array.content = getattr(content, "content", b"")
         if not isinstance(array.content, list) or len(array.content) != array.layout.size:
-            raise PickleDamageError("an array of objects without as many objects")
+            raise PickleDamageError("an array of objects with another number of objects")
         return end
     if array.is_padded:
         at += 1 + int(data[at : at + 1][0])
@@ -150,7 +150,7 @@ def _push(make: Callable[[], object]) -> Callable[[_Machine], None]:
 def _tuple(count: int) -> Callable[[_Machine], None]:
     def act(machine: _Machine) -> None:
         if len(machine.stack) < count:
-            raise PickleDamageError("a tuple of more than there is")
+            raise PickleDamageError("a tuple of more items than the stack has")
         machine.stack[-count:] = [tuple(machine.stack[-count:])]
 
     return act
@@ -176,7 +176,7 @@ def _append(machine: _Machine) -> None:
 def _extend_list(machine: _Machine, items: list[object]) -> None:
     target = machine.stack[-1]
     if not isinstance(target, list):
-        raise PickleDamageError("items for what is no list")
+        raise PickleDamageError("items for an object that is not a list")
     target.extend(items)
 
 
@@ -188,7 +188,7 @@ def _set_item(machine: _Machine) -> None:
 def _extend_dict(machine: _Machine, items: list[object]) -> None:
     target = machine.stack[-1]
     if not isinstance(target, dict):
-        raise PickleDamageError("items for what is no dict")
+        raise PickleDamageError("items for an object that is not a dict")
     target.update(dict_of(items))
 
 
@@ -200,7 +200,7 @@ def _build(machine: _Machine) -> None:
 def _reduce(machine: _Machine) -> None:
     arguments, called = machine.stack.pop(), machine.stack.pop()
     if not isinstance(arguments, tuple):
-        raise PickleDamageError("a call of what is no callable")
+        raise PickleDamageError("a call of an object that is not callable")
     machine.copy(arguments)
     machine.stack.append(machine.vocabulary.made(called, arguments))
 

@@ -1,8 +1,9 @@
-"""Names for arrays that lie in dicts and lists: the keys that lead to them, joined by slashes."""
+"""Names and roles of arrays in dicts and lists: the keys that lead to them, joined by slashes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +12,24 @@ from tfpt.errors import SourceError
 from tfpt.formats.numpy.layout import Layout
 from tfpt.formats.pickle.calls import Array
 from tfpt.formats.pickle.opcodes import Payload
+from tfpt.formats.source import Role
 from tfpt.io.blobs import Blob, InMemory, Joined, part_of
 from tfpt.io.limits import TREE_LEVELS, TREE_NAME, TREE_VALUES
+
+# flax.training.train_state.TrainState, and flax.optim.Optimizer before it.
+_OPTIMIZER = re.compile(r"(?:.*/)?(?:opt_state|optimizer_state|optimizer/state|state/param_states)(?:/.*)?")
+_COUNTER = re.compile(r"(?:.*/)?(?:count|step|mini_step|gradient_step|notfinite_count|total_notfinite)")
+_STEP = re.compile(r"(?:(?:.*/)?state/)?step")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array: what it is, and where its bytes are.
+    """One array: its layout and its bytes.
 
     Attributes:
-        layout: What it is.
-        blob: Bytes that end with it.
-        begin: Where in them it begins; a checksum is over a header as well.
+        layout: Shape and element type.
+        blob: Bytes that end with the array.
+        begin: The offset of the array in them; a checksum includes the header.
     """
 
     layout: Layout
@@ -33,19 +40,19 @@ class Entry:
 def named(
     where: str, content: object, data: Blob, prefix: str = ""
 ) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The arrays in the content of a pickle, by name, and what is beside them, with the reason.
+    """The arrays in the content of a pickle, by name, and the other values, with the reason.
 
     Numbers are arrays without axes (int64, float64, complex128, bool), texts likewise, of strings. Items of lists,
     and of arrays of objects, are named by their index.
 
     Args:
-        where: The place, for errors.
-        content: What `tfpt.formats.pickle.contents.read_pickle` found.
-        data: The bytes that it was found in.
-        prefix: What all names begin with.
+        where: The location, for errors.
+        content: The result of `tfpt.formats.pickle.contents.read_pickle`.
+        data: The bytes of the pickle.
+        prefix: The prefix of all names.
 
     Raises:
-        SourceError: There are too many values or levels, or two of one name.
+        SourceError: There are too many values or levels, or a duplicate name.
 
     Example:
         >>> entries, skipped = named("w", {"conv": [1.5, None], "n": 3}, InMemory(b""))
@@ -57,7 +64,7 @@ def named(
     for name, value in _leaves(where, content, prefix):
         found = _entry(value, data)
         if name in entries or name in skipped:
-            raise SourceError(f"two values are called {name!r}", where=where)
+            raise SourceError(f"two values have the name {name!r}", where=where)
         if isinstance(found, str):
             skipped[name] = found
         else:
@@ -79,7 +86,7 @@ def _leaves(where: str, content: object, prefix: str) -> Iterator[tuple[str, obj
         below = _items(name, value)
         if visited > TREE_VALUES or len(levels) > TREE_LEVELS or len(name) > TREE_NAME:
             raise SourceError(
-                "the values of the pickle are too many, too deep, or too long of name",
+                "the pickle has too many values, too many levels, or too long names",
                 where=where,
                 expected=f"at most {TREE_VALUES:,} values, {TREE_LEVELS} levels, names of {TREE_NAME:,} characters",
                 got=f"{visited:,} values, level {len(levels)}, a name of {len(name):,} characters",
@@ -91,7 +98,7 @@ def _leaves(where: str, content: object, prefix: str) -> Iterator[tuple[str, obj
 
 
 def _items(name: str, value: object) -> Iterator[tuple[str, object]] | None:
-    """What is in a container, with its names; None where it is none."""
+    """The items of a container, with their names; None if it is not a container."""
     start = f"{name}/" if name else ""
     if isinstance(value, Mapping):
         return ((start + _key(key), item) for key, item in value.items())
@@ -107,12 +114,12 @@ def _items(name: str, value: object) -> Iterator[tuple[str, object]] | None:
 
 
 def _key(key: object) -> str:
-    # A long key of bytes was left in the file, and an unknown name is worth no look at it.
+    # Long keys of bytes stay in the file as a `Payload`.
     return key.decode("latin1") if isinstance(key, bytes) else str(key)
 
 
 def _entry(value: object, data: Blob) -> Entry | str:
-    """The array that a value is, or why it is none."""
+    """The array in a value, or the reason why it is skipped."""
     if isinstance(value, Array):
         if value.layout is None:
             return "an array without content"
@@ -121,7 +128,7 @@ def _entry(value: object, data: Blob) -> Entry | str:
             return Entry(value.layout, part_of(data, content.begin, content.size))
         if isinstance(content, tuple):
             return Entry(value.layout, Joined([part_of(data, part.begin, part.size) for part in content]))
-        assert isinstance(content, bytes)  # objects were taken apart by `_items`
+        assert isinstance(content, bytes)  # objects were expanded by `_items`
         return Entry(value.layout, InMemory(content))
     if isinstance(value, Payload):
         return _text(data[value.begin : value.begin + value.size].tobytes())
@@ -138,6 +145,22 @@ def _entry(value: object, data: Blob) -> Entry | str:
 
 
 def _text(value: bytes) -> Entry:
-    # A width of nothing is no width; numpy as well gives an empty string one byte.
+    # numpy also gives an empty string one byte.
     width = max(1, len(value))
     return Entry(Layout((), f"|S{width}"), InMemory(value.ljust(width, b"\0")))
+
+
+def training_roles(names: Iterable[str]) -> dict[str, Role]:
+    """The roles of those that are not weights, by name.
+
+    Example:
+        >>> training_roles(["params/w", "opt_state/0/mu/w", "opt_state/0/count", "step"])
+        {'opt_state/0/mu/w': 'slot', 'opt_state/0/count': 'counter', 'step': 'counter'}
+    """
+    roles: dict[str, Role] = {}
+    for name in names:
+        if _OPTIMIZER.fullmatch(name):
+            roles[name] = "counter" if _COUNTER.fullmatch(name) else "slot"
+        elif _STEP.fullmatch(name):
+            roles[name] = "counter"
+    return roles

@@ -1,79 +1,50 @@
-"""The opcodes of a pickle and their arguments, without carrying any of them out.
+"""The opcodes of a pickle and their arguments, without executing them.
 
-The table is that of Lib/pickletools.py, by the kind of argument that follows an opcode.
+The table of opcodes is that of `pickletools`. Its `genops` is not used: it reads an argument of any length into memory,
+copies byte arrays, and decodes the strings of Python 2 as ASCII, which arrays in them are not.
 """
 
 from __future__ import annotations
 
 import codecs
+import pickletools
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from tfpt.io.limits import PICKLE_OPCODES, PICKLE_TEXT
+from tfpt.io.storage import Bytes
 
 _LONGEST_LINE = 1 << 16
-# Longer strings of bytes stay where they are until they are asked for.
+_LONGEST_INTEGER = 16
+# Longer byte strings stay in the file until they are requested.
 _IN_PLACE = 256
 _WINDOW = 1 << 16
 
-_INTEGERS = {
-    "J": "<i",
-    "K": "<B",
-    "M": "<H",
-    "h": "<B",
-    "q": "<B",
-    "j": "<I",
-    "r": "<I",
-    "G": ">d",
-    "\x80": "<B",
-}
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+# Widths of the lengths that precede an argument, by the codes of Lib/pickletools.py.
 _COUNTED = {
-    **dict.fromkeys("UC\x8c", 1),  # SHORT_BINSTRING, SHORT_BINBYTES, SHORT_BINUNICODE
-    **dict.fromkeys("TBX", 4),  # BINSTRING, BINBYTES, BINUNICODE
-    **dict.fromkeys("\x8d\x8e\x96", 8),  # BINUNICODE8, BINBYTES8, BYTEARRAY8
-    "\x8a": 1,  # LONG1
-    "\x8b": 4,  # LONG4
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
 }
-_LINES = {"I": 1, "L": 1, "F": 1, "S": 1, "V": 1, "g": 1, "p": 1, "c": 2, "i": 2}
-_ALONE = frozenset("N\x88\x89]ael)t\x85\x86\x87}dsu\x8f\x90\x91021(\x94\x93Rb\x81Q.")
-# Objects from outside the file, from a registry, or of classes: they are nothing without running code.
-_REFUSED = {
-    "P": "PERSID",
-    "\x82": "EXT1",
-    "\x83": "EXT2",
-    "\x84": "EXT4",
-    "o": "OBJ",
-    "\x92": "NEWOBJ_EX",
-    "\x97": "NEXT_BUFFER",
-    "\x98": "READONLY_BUFFER",
-}
+_TEXTS = frozenset(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"))
+# Objects from outside the file, from a registry, or of arbitrary classes: making them would run code.
+_REFUSED = frozenset(("PERSID", "EXT1", "EXT2", "EXT4", "OBJ", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"))
 
-
-# How pickles begin: by their protocol since the second; before it with a dict, a list, a tuple or a callable.
+# How pickles begin: since protocol 2 with the protocol; before it with a dict, a list, a tuple or a callable.
 _START = re.compile(rb"\x80[\x02-\x05]|\([dlt]|[]})]|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
 _TRIED = 64
 
 
-class Sliceable(Protocol):
-    """Bytes that are brought in when a slice is taken."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: slice, /) -> npt.NDArray[np.uint8]: ...
-
-
 @dataclass(frozen=True)
 class Payload:
-    """A string of bytes that was left where it is.
+    """A byte string that stays in the file.
 
     Attributes:
-        begin: Its place in the bytes that were parsed.
+        begin: Its position in the parsed bytes.
         size: Its length.
     """
 
@@ -82,26 +53,27 @@ class Payload:
 
 
 class PickleDamageError(ValueError):
-    """Bytes that are no pickle, or one that asks for more than files of weights do."""
+    """Bytes that are not a valid pickle, or exceed the limits."""
 
 
 class Opcodes:
     """The opcodes of the pickle that begins at `begin`, each with its argument.
 
-    Numbers come as numbers; text as `str`; bytes, and the strings of Python 2, as `bytes`, or as `Payload` where
-    they are long; a global (GLOBAL, INST) as (module, name).
+    Numbers are yielded as numbers, text as `str`, bytes and the strings of Python 2 as `bytes`, or as `Payload` if they
+    are long, a global (GLOBAL, INST) as (module, name).
 
     Attributes:
-        at: How far the bytes were read.
+        at: The current position.
 
     Example:
         >>> import pickle
+        >>> import numpy as np
         >>> raw = np.frombuffer(pickle.dumps([1, "a"], 2), np.uint8)
         >>> [(code, argument) for code, argument in Opcodes(raw, 0) if argument is not None]
         [('\\x80', 2), ('q', 0), ('K', 1), ('X', 'a'), ('q', 1)]
     """
 
-    def __init__(self, data: Sliceable, begin: int, most: int = PICKLE_OPCODES) -> None:
+    def __init__(self, data: Bytes, begin: int, most: int = PICKLE_OPCODES) -> None:
         self.at = begin
         self._most = most
         self._data = data
@@ -111,7 +83,7 @@ class Opcodes:
     def __iter__(self) -> Iterator[tuple[str, object]]:
         for _ in range(self._most):
             code = chr(self._take(1)[0])
-            if code == "\x95":  # FRAME: the length of what follows, for readers of streams
+            if code == "\x95":  # FRAME: a length, for readers of streams
                 self._take(8)
                 continue
             yield code, self._argument(code)
@@ -120,29 +92,32 @@ class Opcodes:
         raise PickleDamageError(f"it has more than {self._most:,} opcodes")
 
     def _argument(self, code: str) -> object:
-        if code in _ALONE:
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise PickleDamageError(f"byte {self.at - 1} is not an opcode: {code!r}")
+        if opcode.name in _REFUSED:
+            raise PickleDamageError(f"it contains objects that only running code can make ({opcode.name})")
+        if opcode.arg is None:
             return None
-        if code in _INTEGERS:
-            form = _INTEGERS[code]
-            value: object = struct.unpack(form, self._take(struct.calcsize(form)))[0]
-            return value
-        if code in _COUNTED:
-            return self._counted(code, int.from_bytes(self._take(_COUNTED[code]), "little"))
-        if code in _LINES:
+        width = opcode.arg.n
+        if width == pickletools.UP_TO_NEWLINE:
             return self._lines(code)
-        if code in _REFUSED:
-            raise PickleDamageError(f"it holds objects that only running code can make ({_REFUSED[code]})")
-        raise PickleDamageError(f"byte {self.at - 1} is no opcode: {code!r}")
+        if width in _COUNTED:
+            return self._counted(opcode.name, int.from_bytes(self._take(_COUNTED[width]), "little"))
+        raw = self._take(width)
+        if code == "G":  # BINFLOAT
+            return struct.unpack(">d", raw)[0]
+        return int.from_bytes(raw, "little", signed=code == "J")
 
-    def _counted(self, code: str, size: int) -> object:
-        if size > len(self._data) - self.at:
-            left = len(self._data) - self.at
+    def _counted(self, name: str, size: int) -> object:
+        left = len(self._data) - self.at
+        if size > left:
             raise PickleDamageError(f"at byte {self.at} a string of {size:,} bytes, {left:,} are left")
-        if code in "\x8a\x8b":
-            if size > 16:
+        if name.startswith("LONG"):
+            if size > _LONGEST_INTEGER:
                 raise PickleDamageError(f"at byte {self.at} an integer of {size:,} bytes")
             return int.from_bytes(self._take(size), "little", signed=True)
-        if code in "X\x8c\x8d":
+        if name in _TEXTS:
             if size > PICKLE_TEXT:
                 raise PickleDamageError(f"at byte {self.at} a text of {size:,} bytes")
             return self._take(size).decode("utf-8", "surrogatepass")
@@ -188,11 +163,12 @@ class Opcodes:
         return self._window[start : start + size]
 
 
-def is_pickle(data: Sliceable) -> bool:
-    """Whether bytes begin as a pickle does; of those whose first byte does not say so, the end must, too.
+def is_pickle(data: Bytes) -> bool:
+    """Whether bytes begin like a pickle, and before protocol 2 also end like one.
 
     Example:
         >>> import pickle
+        >>> import numpy as np
         >>> raw = [pickle.dumps({"w": 1.5}, 0), pickle.dumps({"w": 1.5}, 4), b"(dull)\\n."]
         >>> [is_pickle(np.frombuffer(each, np.uint8)) for each in raw]
         [True, True, False]

@@ -14,9 +14,8 @@ from tfpt.io.storage import Storage
 class PickleSource(NumpySource):
     """A `tfpt.formats.source.Source` over a pickle.
 
-    Names are the keys and indices that lead to an array, joined by slashes; a single array is called as its file. No
-    pickle is ever run (`tfpt.formats.pickle.contents`). Arrays that joblib wrote without compression stand between the
-    opcodes, and are views of the file.
+    Names are the keys and indices that lead to an array, joined by slashes; a single array is named after its file.
+    Pickles are never run (`tfpt.formats.pickle.contents`). Uncompressed arrays of joblib are between the opcodes.
 
     Raises:
         SourceError: The file cannot be read, is damaged, or would run code.
@@ -40,7 +39,7 @@ class PickleSource(NumpySource):
         entries, skipped = named(self.location, content, data)
         if not entries:
             raise SourceError(
-                "no array is in the pickle",
+                "the pickle contains no array",
                 where=self.location,
                 expected="arrays in dicts and lists",
                 got=", ".join(

@@ -1,4 +1,4 @@
-"""The two kinds of files that `torch.save` writes: where in each the pickle and the bytes of storages are.
+"""The two file formats of `torch.save`: the positions of the pickle and of the storages in each.
 
 A zip archive of ``NAME/data.pkl`` and ``NAME/data/KEY`` since torch 1.6 (torch/serialization.py, `_save`), before it
 five pickles in a row and the storages behind them (`_legacy_save`).
@@ -30,7 +30,7 @@ _PROTOCOL = 1001
 
 
 def is_legacy(start: bytes) -> bool:
-    """Whether a file that begins so is one of torch before 1.6.
+    """Whether a file with this beginning is of torch before 1.6.
 
     Example:
         >>> import io, torch
@@ -43,15 +43,15 @@ def is_legacy(start: bytes) -> bool:
 
 @dataclass
 class Contents:
-    """What is in a file of `torch.save`.
+    """The content of a file of `torch.save`.
 
     Attributes:
-        content: What the pickle holds (`tfpt.formats.pickle.contents.read_pickle`), tensors as
+        content: The content of the pickle (`tfpt.formats.pickle.contents.read_pickle`), tensors as
             `tfpt.formats.pytorch.tensors.Tensor`.
-        swapped: Whether storages are of the other byte order than the machine's.
-        find: Gives the bytes of a storage by its key. Asked when they are read: where they begin is said before them, a
-            request for each of a remote file.
-        checksums: The CRC-32 of storages, by their keys, where the file has them.
+        swapped: Whether storages have another byte order than the machine.
+        find: Returns the bytes of a storage by its key. Called when they are read: finding their start takes a request
+            for each storage of a remote file.
+        checksums: The CRC-32 of storages, by key, if the file has them.
     """
 
     content: object
@@ -65,13 +65,13 @@ class Contents:
         return self._storage(key).part(begin, size)
 
     def digest(self, key: str) -> bytes:
-        """What changes when the bytes of a storage change, without reading many of them."""
+        """A short digest that changes with the bytes of a storage, computed from few of them."""
         if key in self.checksums:
             return self.checksums[key].to_bytes(4, "little")
         return self._storage(key).digest()
 
     def release(self, key: str) -> None:
-        """Say that the bytes of a storage are not needed again soon."""
+        """Hint that the bytes of a storage are not needed again soon."""
         if key in self._found:
             self._found[key].release()
 
@@ -82,10 +82,10 @@ class Contents:
 
 
 def read_contents(storage: Storage, *, verify_checksums: bool = True) -> Contents:
-    """What is in a file of either kind.
+    """The content of a file of either format.
 
     Raises:
-        SourceError: It is of neither kind, it is damaged, or it would run code.
+        SourceError: It has neither format, is damaged, or would run code.
     """
     start = storage.data[:32].tobytes()
     if start.startswith(ZIP):
@@ -109,7 +109,7 @@ def _read_zip(storage: Storage, verify_checksums: bool) -> Contents:
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in infos:
         raise SourceError(
-            "the file is a program of TorchScript, not weights",
+            "the file is a TorchScript program, not weights",
             where=where,
             hint=f"save its weights: torch.save(torch.jit.load({where!r}).state_dict(), 'weights.pth')",
         )
@@ -131,7 +131,7 @@ def _read_zip(storage: Storage, verify_checksums: bool) -> Contents:
             raise _damaged(where, f"the archive has no {prefix}data/{key}")
         if info.CRC:
             checksums[key] = info.CRC
-        # Of elements of less than a byte nothing is read.
+        # Elements of less than a byte are not read.
         needed = size * DTYPES[word][1] if DTYPES[word][0] is not None else 0
         if info.file_size < needed:
             raise _damaged(
@@ -143,7 +143,7 @@ def _read_zip(storage: Storage, verify_checksums: bool) -> Contents:
     if f"{prefix}byteorder" in infos:
         order = blob(f"{prefix}byteorder", 64).load().tobytes()
     if order not in (b"little", b"big"):
-        raise _damaged(where, "its byte order is none", "little or big", repr(order[:20]))
+        raise _damaged(where, "unknown byte order", "little or big", repr(order[:20]))
     raw = blob(pickles[0], limits.TORCH_PICKLE)
     loaded = raw.load()
     data = raw if isinstance(raw, Stored) else InMemory(loaded)
@@ -159,7 +159,7 @@ def _blob(storage: Storage, info: zipfile.ZipInfo, verify_checksums: bool) -> Bl
         found = zips.blob(storage, info)
     except zips.UnreadableError as error:
         raise _damaged(storage.location, f"member {info.filename!r} {error}") from None
-    # torch.serialization.set_crc32_options(False) leaves 0 in the place of every checksum.
+    # torch.serialization.set_crc32_options(False) writes 0 for every checksum.
     if isinstance(found, Stored) and (not found.checksum or not verify_checksums):
         found.checksum = None
     return found
@@ -185,7 +185,7 @@ def _read_legacy(storage: Storage) -> Contents:
         parts.append(part)
     protocol, machine, content, keys = parts[1:]
     if protocol != _PROTOCOL or not isinstance(machine, dict) or not isinstance(keys, list):
-        raise _damaged(where, "its pickles are others than those of torch")
+        raise _damaged(where, "its pickles are not those of torch")
     if machine.get("little_endian", machine.get(b"little_endian", True)) is not True:
         raise _damaged(where, "its values are big-endian", "a file of this decade")
     storages: dict[str, Blob] = {}
@@ -193,7 +193,7 @@ def _read_legacy(storage: Storage) -> Contents:
         name = key.decode("latin1") if isinstance(key, bytes) else str(key)[:100]
         word, size = needed.get(name, ("uint8", -1))
         if size < 0 or name in storages:
-            raise _damaged(where, f"storage {name!r} is part of no tensor, or comes twice")
+            raise _damaged(where, f"storage {name!r} is not part of a tensor, or is a duplicate")
         held = int.from_bytes(data[at : at + 8].tobytes(), "little")
         begin, nbytes = at + 8, held * DTYPES[word][1]
         if held < size or nbytes > len(data) - begin:
@@ -209,4 +209,4 @@ def _read_legacy(storage: Storage) -> Contents:
 
 
 def _damaged(where: str, what: str, expected: str | None = None, got: str | None = None) -> SourceError:
-    return SourceError(f"not a valid file of torch: {what}", where=where, expected=expected, got=got)
+    return SourceError(f"not a valid torch file: {what}", where=where, expected=expected, got=got)

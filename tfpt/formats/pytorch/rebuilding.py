@@ -1,7 +1,7 @@
-"""What a pickle of `torch.save` makes of storages: a note of each tensor, where no tensor is made.
+"""The tensors that a pickle of `torch.save` builds from storages, described without creating them.
 
-The calls are those of torch/_utils.py, the ones that `torch.load(weights_only=True)` allows; what each would make is
-written down, and none is called. Tensors are views of storages: a tensor that reaches beyond its storage is damage.
+The calls are those of torch/_utils.py that `torch.load(weights_only=True)` allows; their results are described, and
+none is called. Tensors are views of storages: a tensor that reaches beyond its storage is damaged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tfpt.formats.pytorch.tensors import (
 
 _LARGEST = 2**63 - 1
 
-# Names that stand for themselves.
+# Names of constants.
 _SCHEMES = frozenset(
     f"torch.{scheme}"
     for scheme in (
@@ -45,7 +45,7 @@ _PARAMETERS = (
 
 
 class Wrapped:
-    """A parameter that the pickle has not yet given its tensor: torch before 0.4.1."""
+    """A parameter whose tensor the pickle sets later: torch before 0.4.1."""
 
     tensor: Tensor | None = None
 
@@ -55,8 +55,8 @@ class Torch(Arrays):
     """The vocabulary of pickles of `torch.save`.
 
     Args:
-        storage: What a persistent name stands for: key, element type and number of elements, and the first element and
-            the number of those that a view shows.
+        storage: Returns the storage of a persistent ID: key, element type, number of elements, and first element and
+            number of elements of a view.
     """
 
     storage: Callable[[str, str, int, tuple[int, int] | None], StorageRef]
@@ -70,7 +70,7 @@ class Torch(Arrays):
             return Symbol(full)
         if full.startswith("torch.") and full.rpartition(".")[2] in STORAGES:
             return Symbol(f"torch.{full.rpartition('.')[2]}")
-        # Types of tensors, which stand beside them in old files.
+        # Types of tensors, which old files contain beside the tensors.
         if full.startswith("torch.") and full.endswith("Tensor") and full.count(".") <= 3:
             return Symbol(full)
         raise CodeError(
@@ -78,33 +78,33 @@ class Torch(Arrays):
             where=where,
             expected="tensors and plain containers",
             got=full.removeprefix("builtins.")[:200],
-            hint="save its state_dict() alone, where you trust it",
+            hint="if you trust it, save only its state_dict()",
         )
 
     def made(self, called: object, arguments: tuple[object, ...]) -> object:
-        """What a call would make."""
+        """The result of a call."""
         if isinstance(called, Symbol) and called.name in _CALLS:
             return _CALLS[called.name](*arguments)
         return super().made(called, arguments)
 
     def built(self, target: object, state: object) -> None:
-        """Give an object its state; attributes of containers and parameters are of no use to anyone here."""
+        """Set the state of an object; attributes of containers and parameters are ignored."""
         if isinstance(target, Wrapped) and isinstance(state, tuple) and state:
             target.tensor = _tensor(state[0])
         elif not (isinstance(target, (dict, Tensor, Sparse, Wrapped)) and isinstance(state, (dict, tuple))):
             super().built(target, state)
 
     def found(self, name: object) -> object:
-        """The storage of a persistent name."""
+        """The storage of a persistent ID."""
         if not isinstance(name, tuple) or len(name) not in (5, 6) or text_of(name[0]) != "storage":
-            raise PickleDamageError("a persistent name that is none of a storage")
+            raise PickleDamageError("a persistent ID that is not a storage")
         kind, key, size, view = name[1], name[2], name[4], name[5] if len(name) == 6 else None
         if not isinstance(kind, Symbol) or kind.name.removeprefix("torch.") not in STORAGES:
-            raise PickleDamageError("a storage of no type")
+            raise PickleDamageError("a storage of unknown type")
         part = None
         if view is not None:
             if not isinstance(view, tuple) or len(view) != 3:
-                raise PickleDamageError("a view of a storage that is none")
+                raise PickleDamageError("an invalid view of a storage")
             part = _count(view[1]), _count(view[2])
         word = STORAGES[kind.name.removeprefix("torch.")]
         return self.storage(str(key) if isinstance(key, int) else text_of(key), word, _count(size), part)
@@ -112,13 +112,13 @@ class Torch(Arrays):
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= _LARGEST:
-        raise PickleDamageError("a number of elements that is none")
+        raise PickleDamageError("an invalid number of elements")
     return value
 
 
 def _counts(values: object) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or len(values) > AXES:
-        raise PickleDamageError(f"a shape or strides of more than {AXES} axes, or none")
+        raise PickleDamageError(f"a shape or strides that are not a tuple of at most {AXES} axes")
     return tuple(map(_count, values))
 
 
@@ -126,7 +126,7 @@ def _tensor(value: object) -> Tensor:
     if isinstance(value, Wrapped) and value.tensor is not None:
         return value.tensor
     if not isinstance(value, Tensor):
-        raise PickleDamageError(f"a {type(value).__name__} in place of a tensor")
+        raise PickleDamageError(f"a {type(value).__name__} instead of a tensor")
     return value
 
 
@@ -150,7 +150,7 @@ def _view(
 
 
 def _v2(storage: object, offset: object, shape: object, strides: object, *rest: object) -> Tensor:
-    """`torch._utils._rebuild_tensor_v2`: whether it learns, hooks, and how its values are to be seen."""
+    """`torch._utils._rebuild_tensor_v2`: then requires_grad, hooks and the metadata of its values."""
     return _seen(_plain(storage, offset, shape, strides), rest[2] if len(rest) > 2 else None)
 
 
@@ -158,7 +158,7 @@ def _v3(
     storage: object, offset: object, shape: object, strides: object, learns: object, hooks: object, word: object,
     metadata: object = None,
 ) -> Tensor:  # fmt: skip
-    """`torch._utils._rebuild_tensor_v3`: elements that have no storage of their own type."""
+    """`torch._utils._rebuild_tensor_v3`: element types without a storage type."""
     if not isinstance(storage, StorageRef) or not isinstance(word, Symbol):
         raise PickleDamageError("a tensor without storage or dtype")
     word = word.name.removeprefix("torch.")
@@ -185,7 +185,7 @@ def _quantized(
     """`torch._utils._rebuild_qtensor`."""
     tensor = _plain(storage, offset, shape, strides)
     if not isinstance(how, tuple) or not how or not isinstance(how[0], Symbol):
-        raise PickleDamageError("a quantized tensor of no scheme")
+        raise PickleDamageError("a quantized tensor without a scheme")
     scheme = how[0].name.removeprefix("torch.")
     if scheme == "per_tensor_affine" and len(how) == 3:
         scale, zero = how[1:]
@@ -203,7 +203,7 @@ def _quantized(
 def _sparse(layout: object, data: object) -> Sparse:
     """`torch._utils._rebuild_sparse_tensor`: two or three tensors and a shape."""
     if not isinstance(data, tuple) or not isinstance(layout, str):
-        raise PickleDamageError("a sparse tensor of no layout")
+        raise PickleDamageError("a sparse tensor without a layout")
     count = 2 if layout == "torch.sparse_coo" else 3
     if len(data) <= count:
         raise PickleDamageError("a sparse tensor of too few parts")
@@ -228,11 +228,11 @@ def _foreign(*_: object) -> Nameless:
 
 
 def _typed(rebuild: object, kind: object, arguments: object, *_: object) -> object:
-    """`torch._tensor._rebuild_from_type_v2`: a tensor with attributes of its own."""
+    """`torch._tensor._rebuild_from_type_v2`: a tensor with additional attributes."""
     if not isinstance(rebuild, Symbol) or rebuild.name not in _CALLS or not isinstance(arguments, tuple):
-        raise PickleDamageError("a tensor made by what makes none")
+        raise PickleDamageError("a tensor made by an unknown function")
     if rebuild.name == _TYPED:
-        raise PickleDamageError("a tensor with attributes, made of another")
+        raise PickleDamageError("nested tensors with attributes")
     return _CALLS[rebuild.name](*arguments)
 
 

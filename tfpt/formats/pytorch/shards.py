@@ -1,4 +1,4 @@
-"""Reads PyTorch weights that are spread over several files, as Hugging Face's libraries save large models."""
+"""Reads PyTorch weights that are split into several files, as Hugging Face's libraries save large models."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class ShardedSource(Source):
 
     Args:
         path: The index (``model.safetensors.index.json``, ``pytorch_model.bin.index.json``), or the folder it is in.
-        verify_checksums: Whether to compare the checksums that shards of `torch.save` hold.
-        dequantize: Read the float32 values that quantized tensors stand for.
+        verify_checksums: Whether to compare the checksums in shards of `torch.save`.
+        dequantize: Read the float32 values that quantized tensors represent.
 
     Attributes:
-        metadata: What the index says beside the names, such as the total size.
-        skipped: Tensors of shards that are missing, those that the index does not list, and those that the readers of
-            the shards skip, by name, with the reason.
+        metadata: The metadata of the index, such as the total size.
+        skipped: Tensors of missing shards, tensors that are not in the index, and those that the shards' readers skip,
+            by name, with the reason.
 
     Raises:
-        SourceError: There is no index, or several; it is damaged; no shard is there; a shard is outside the folder,
-            damaged or without a tensor that the index has in it.
+        SourceError: There is no index, or several; it is damaged; all shards are missing; a shard is outside the
+            folder, damaged or lacks a tensor that is in the index.
 
     Example:
         >>> import tempfile
@@ -87,12 +87,12 @@ class ShardedSource(Source):
                 skipped[name] = shard.skipped[name]
             else:
                 raise SourceError(
-                    f"a shard lacks the tensor {name!r}, which the index has in it",
+                    f"the shard lacks the tensor {name!r}, which is in the index",
                     where=shard.location,
                     expected=f"{counts[file]} tensors",
                     got=f"{len(shard.specs)} tensors",
                     nearest=nearest(name, shard.specs),
-                    hint=f"fetch it and {name_of(self.location)} again, of one revision",
+                    hint=f"download it and {name_of(self.location)} again, from the same revision",
                 )
         for file, shard in self._shards.items():
             skipped |= {name: f"in {file}, and not in the index" for name in shard.specs if name not in table}
@@ -120,18 +120,18 @@ class ShardedSource(Source):
         return self._shard(name).read(name)
 
     def release(self, name: str) -> None:
-        """Let go of the tensor's pages."""
+        """Hint that the tensor is not needed again soon."""
         self._shard(name).release(name)
 
     def fingerprint(self) -> str:
-        """A hash of the fingerprints of all shards, and of which tensor is in which."""
+        """A hash of the index and the fingerprints of all shards."""
         digest = hashlib.sha256(json.dumps(self._table()).encode(errors="surrogatepass"))
         for shard in self._shards.values():
             digest.update(shard.fingerprint().encode())
         return digest.hexdigest()[:32]
 
     def close(self) -> None:
-        """Let go of the files; arrays that were read stay valid."""
+        """Close the files; arrays that were read stay valid."""
         for shard in self._shards.values():
             shard.close()
         self._shards, self._shard_of = {}, None
@@ -153,6 +153,11 @@ class ShardedSource(Source):
         return self._shards[table[name]]
 
 
+def shard_names(location: str) -> list[str]:
+    """The names of the files that the index at `location` names, relative to its folder."""
+    return list(dict.fromkeys(_read_index(location)[1].values()))
+
+
 def _index_in(folder: str) -> str:
     names = names_in(folder)
     for suffix in _SUFFIXES:
@@ -161,17 +166,17 @@ def _index_in(folder: str) -> str:
             return inside(folder, found[0])
         if found:
             raise SourceError(
-                "more than one index is in the folder",
+                "the folder contains more than one index",
                 where=folder,
                 expected="one, or the index itself in place of its folder",
                 got=", ".join(found[:8]),
                 hint=f"name it: {inside(folder, found[0])}",
             )
-    raise SourceError("no index of shards is in the folder", where=folder, expected=" or ".join(_SUFFIXES))
+    raise SourceError("the folder contains no index of shards", where=folder, expected=" or ".join(_SUFFIXES))
 
 
 def _read_index(location: str) -> tuple[dict[str, object], dict[str, str]]:
-    """What the index says beside the names, and the shard of every name."""
+    """The metadata of the index, and the shard of every name."""
     data = open_storage(location).data
     if len(data) > SHARD_INDEX:
         raise _damaged(location, "it is too large", f"at most {SHARD_INDEX:,} bytes", f"{len(data):,} bytes")
@@ -184,7 +189,7 @@ def _read_index(location: str) -> tuple[dict[str, object], dict[str, str]]:
         raise _damaged(location, "it has no weight_map", "names and the files they are in")
     for name, file in table.items():
         if not isinstance(file, str):
-            raise _damaged(location, f"{name!r} is in no file", "a file's name", repr(file)[:80])
+            raise _damaged(location, f"{name!r} has no file", "a file's name", repr(file)[:80])
         if not file or re.match(r"[/\\~]|[A-Za-z][A-Za-z0-9+.-]*:", file) or ".." in re.split(r"[/\\]", file):
             raise _damaged(location, f"a shard is outside the folder: {file!r}", "a file beside the index")
     metadata = content.get("metadata")
@@ -196,7 +201,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r} comes twice")
+        raise ValueError(f"duplicate key {twice!r}")
     return found
 
 
@@ -210,7 +215,7 @@ def _missing(index: str, location: str) -> SourceError:
         where=location,
         expected=f"the file that {name_of(index)} names",
         got=f"nothing called {name_of(location)}",
-        hint="fetch it, or all of the model again",
+        hint="download it, or the whole model again",
     )
 
 
@@ -219,7 +224,7 @@ def _open_shard(location: str, options: Mapping[str, bool]) -> Source:
     if found in (SAFETENSORS, TORCH):
         return found.open(location, **options)
     raise SourceError(
-        "a shard is of another format", where=location, expected="safetensors or torch.save", got=found.name
+        "a shard has another format", where=location, expected="safetensors or torch.save", got=found.name
     )
 
 

@@ -1,4 +1,4 @@
-"""The one dict of tensors in what `torch.save` wrote, whatever stands around it."""
+"""Finds the only dict of tensors in the content of a `torch.save` file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def find_tensors(
 
     Args:
         where: The file, for errors.
-        content: What the pickle holds.
-        skipped: Takes what is beside the tensors, by its path of keys, with the reason.
+        content: The content of the pickle.
+        skipped: Receives the other values, by their path of keys, with the reason.
 
     Raises:
-        SourceError: There is no such dict, there are several, or the dicts are too many or too deep.
+        SourceError: There is no such dict, there are several, or there are too many dicts or levels.
     """
     found: dict[str, dict[object, object]] = {}
     for keys, value in _dicts(where, content, skipped):
@@ -39,21 +39,21 @@ def find_tensors(
     for key, item in _entries(entries):
         item = _unwrapped(item)
         if isinstance(item, dict):
-            continue  # looked into above
+            continue  # traversed above
         name = _text(key)
         if name is None:
-            skipped[f"{start}{key}"] = f"its key is no string but {key!r}"
+            skipped[f"{start}{key}"] = f"its key is not a string but {key!r}"
         elif not isinstance(item, (Tensor, Sparse)):
             skipped[f"{start}{name}"] = _what(item)
         elif name in tensors:
-            raise SourceError(f"two tensors are called {name!r}", where=where)
+            raise SourceError(f"two tensors have the name {name!r}", where=where)
         else:
             tensors[name] = item
     return inside, tensors
 
 
 def _entries(entries: dict[object, object]) -> Iterator[tuple[object, object]]:
-    """What is in the dict; of tuples and lists with tensors in them, as quantized layers have, the items."""
+    """The items of the dict; tuples and lists of tensors, as in quantized layers, are expanded."""
     for key, item in entries.items():
         if isinstance(item, (list, tuple)) and any(map(_is_tensor, item)) and _text(key) is not None:
             yield from ((f"{_text(key)}.{index}", each) for index, each in enumerate(item))
@@ -64,7 +64,7 @@ def _entries(entries: dict[object, object]) -> Iterator[tuple[object, object]]:
 def _dicts(
     where: str, content: object, skipped: dict[str, str]
 ) -> Iterator[tuple[tuple[str, ...], dict[object, object]]]:
-    """All dicts, outer ones first; what else is in those that hold no tensors is skipped."""
+    """All dicts, outer ones first; other values in dicts without tensors are skipped."""
     left: list[tuple[tuple[str, ...], object]] = [((), content)]
     visited = 0
     while left:
@@ -72,7 +72,7 @@ def _dicts(
         visited += 1
         if visited > TREE_VALUES or len(keys) > TREE_LEVELS:
             raise SourceError(
-                "the dicts of the file are too many, or too deep in each other",
+                "the file has too many dicts, or too many levels of them",
                 where=where,
                 expected=f"at most {TREE_VALUES:,} values and {TREE_LEVELS} levels",
             )
@@ -97,7 +97,7 @@ def _dicts(
 
 
 def _text(key: object) -> str | None:
-    """A key that is a text; the strings of Python 2 are bytes of it."""
+    """A key as text, decoded if it is a string of Python 2; None for other keys."""
     if isinstance(key, bytes):
         return key.decode("utf-8", "replace")
     return key if isinstance(key, str) else None
@@ -112,7 +112,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _what(value: object) -> str:
-    """What a value is, in a few words."""
+    """A short description of a value."""
     if isinstance(value, Nameless):
         return value.why
     if isinstance(value, Symbol):
@@ -128,14 +128,14 @@ def _none(where: str, content: object) -> SourceError:
     got = f"a {'Tensor' if _is_tensor(content) else _what(content)}"
     if isinstance(content, dict):
         got += f" with {', '.join(repr(key)[:80] for key in list(content)[:8]) or 'nothing in it'}"
-    return SourceError("no dict of tensors is in the file", where=where, expected="a state_dict", got=got)
+    return SourceError("the file contains no dict of tensors", where=where, expected="a state_dict", got=got)
 
 
 def _several(where: str, found: list[str]) -> SourceError:
     one = next(key for key in found if key)
     keys = "".join(f"[{key!r}]" for key in one.split("."))
     return SourceError(
-        "more than one dict of tensors is in the file",
+        "the file contains more than one dict of tensors",
         where=where,
         expected="one",
         got=", ".join(key or "the top" for key in found[:20]),

@@ -1,4 +1,4 @@
-"""Tensors as files of torch hold them: views of storages, sparse and quantized ones, and their values."""
+"""Tensors in torch files: views of storages, sparse and quantized tensors, and their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AXES = 64
 _LARGEST = 2**63 - 1
 
 # torch's element types, the name of tfpt's dtype for each, and bytes of an element; torch/storage.py has the names of
-# the storages. Quantized elements are read as the integers that they are.
+# the storages. Quantized elements are read as integers.
 DTYPES: dict[str, tuple[str | None, int]] = {
     known.torch: (known.name, known.itemsize) for known in KNOWN.values() if known.torch is not None
 }
@@ -51,13 +51,13 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class StorageRef:
-    """Some bytes of the file, or a part of them.
+    """A storage in the file, or a part of it.
 
     Attributes:
-        key: What the file calls them.
+        key: Its name in the file.
         dtype: torch's name of their elements.
-        first: The first element that is meant, in elements.
-        size: The number of elements that are meant.
+        first: The first element of the part.
+        size: The number of elements of the part.
     """
 
     key: str
@@ -72,19 +72,19 @@ class StorageRef:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is meant."""
+        """The size of the part in bytes."""
         return self.size * self.itemsize
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """How the integers of a quantized tensor stand for real numbers.
+    """How the integers of a quantized tensor represent real numbers.
 
     Attributes:
-        scheme: torch's name of the rule.
+        scheme: torch's name of the scheme.
         scale: For the tensor, or a tensor of one for each index of `axis`.
-        zero: The integer that stands for 0, or a tensor of as many.
-        axis: None where one pair is for the whole tensor.
+        zero: The integer that represents 0, or a tensor of them.
+        axis: None if there is one pair for the whole tensor.
     """
 
     scheme: str
@@ -95,7 +95,7 @@ class Quantizer:
 
 @dataclass(frozen=True)
 class Nameless:
-    """A tensor that no array can hold, and why."""
+    """A tensor that cannot be an array, and why."""
 
     why: str
 
@@ -107,12 +107,12 @@ class Tensor:
     Attributes:
         dtype: torch's name of the elements.
         shape: The sizes of the axes.
-        storage: Where the elements are.
-        offset: The first one, in elements from the storage's first.
+        storage: The storage of the elements.
+        offset: The first element, counted from the start of the storage.
         strides: Elements from one index of an axis to the next.
         conjugate: Whether the values are the conjugates of those that are stored.
         negative: Whether they are the negatives.
-        quantizer: How integers stand for real numbers, of quantized tensors.
+        quantizer: How the integers of a quantized tensor represent real numbers.
     """
 
     dtype: str
@@ -136,12 +136,12 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values, put in order."""
+        """Bytes of the contiguous values."""
         return self.size * self.itemsize
 
     @property
     def end(self) -> int:
-        """The element behind the last one that is part of the tensor, from the storage's first; 0 of an empty one."""
+        """The end of the tensor, in elements from the start of the storage; 0 for an empty one."""
         if 0 in self.shape:
             return 0
         return 1 + self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
@@ -156,7 +156,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Sparse:
-    """A tensor of which only values other than zero are stored.
+    """A sparse tensor.
 
     Attributes:
         layout: torch's name of the layout.
@@ -175,7 +175,7 @@ class Sparse:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values, zeros among them, and of what they are put together from."""
+        """Bytes of the dense values and of the stored parts."""
         return math.prod(self.shape) * self.parts[-1].itemsize + sum(part.nbytes for part in self.parts)
 
     @property
@@ -191,27 +191,27 @@ class Sparse:
         return next((part.why for part in self.parts if part.why), None)
 
 
-# Gives some bytes of a storage: its key, the first byte, their number.
+# Returns bytes of a storage: its key, the first byte, their number.
 Bytes = Callable[[str, int, int], npt.NDArray[np.uint8]]
 
 
 def values_of(tensor: Tensor | Sparse, raw: Bytes, *, swap: bool = False) -> np.ndarray:
-    """The values, C-contiguous and in native byte order: a view where nothing need be moved.
+    """The values, C-contiguous and in native byte order: a view if possible.
 
     Args:
         tensor: One whose `why` is None.
-        raw: Gives the bytes.
-        swap: Whether they are of the other byte order.
+        raw: Returns the bytes.
+        swap: Whether to swap their byte order.
 
     Raises:
-        ValueError: Indices of a sparse tensor lie outside of it.
+        ValueError: Indices of a sparse tensor are out of range.
     """
     if isinstance(tensor, Sparse):
         return _dense(tensor, [values_of(part, raw, swap=swap) for part in tensor.parts])
     held = _held(tensor.dtype)
     if not tensor.size:
         return np.zeros(tensor.shape, held)
-    # Only what lies between the first element and the last.
+    # Only the bytes from the first element to the last.
     start, count = tensor.offset, tensor.end - tensor.offset
     first = tensor.storage.first * tensor.storage.itemsize + start * tensor.itemsize
     found = raw(tensor.storage.key, first, count * tensor.itemsize)
@@ -253,7 +253,7 @@ def _dense(tensor: Sparse, parts: list[np.ndarray]) -> np.ndarray:
         axes = (compressed, plain) if tensor.layout == "torch.sparse_csr" else (plain, compressed)
     for axis, size in zip(axes, shape, strict=False):
         if axis.size and not 0 <= int(axis.min()) <= int(axis.max()) < size:
-            raise ValueError("an index of a sparse tensor lies outside of it")
+            raise ValueError("an index of a sparse tensor is out of range")
     dense = np.zeros(shape, values.dtype)
     if not axes:
         dense[...] = values.sum(0) if len(values) else 0
@@ -262,7 +262,7 @@ def _dense(tensor: Sparse, parts: list[np.ndarray]) -> np.ndarray:
     if len(np.unique(flat)) == len(flat):
         dense[axes] = values
         return dense
-    # An index that comes twice means the sum; types of 8 and 16 bits are added in more.
+    # Values of duplicate indices are added; types of 8 and 16 bits in a larger type.
     sums = dense.astype(np.result_type(values.dtype, np.float32)) if values.dtype.kind in "Vf" else dense
     np.add.at(sums, axes, values.astype(sums.dtype))
     return sums.astype(values.dtype)

@@ -23,8 +23,7 @@ from tfpt.formats.tensorflow.location import Location, locate
 from tfpt.formats.tensorflow.slices import covers_once
 from tfpt.formats.tensorflow.sstable import crc32c, masked
 from tfpt.formats.tensorflow.strings import decode_strings
-from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.damage import DOWNLOAD_AGAIN, refuse_pointer
 from tfpt.io.locations import folder_of, is_file, name_of
 from tfpt.io.storage import Bytes, Storage, open_storage
 from tfpt.tensors import DTYPES, TensorSpec, format_shape, string_array

@@ -14,8 +14,7 @@ from typing import Literal
 from tfpt.errors import SourceError
 from tfpt.formats.tensorflow.wire import LENGTH, VARINT, Field, walk
 from tfpt.io.cached_blocks import View, view_of
-from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.damage import DOWNLOAD_AGAIN, refuse_pointer
 from tfpt.io.limits import MOST_FIELDS_LOOKED_AT
 from tfpt.io.locations import name_of
 from tfpt.io.storage import Storage, open_storage

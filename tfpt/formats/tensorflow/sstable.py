@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.formats.tensorflow.wire import read_varint
-from tfpt.io.damage import DOWNLOAD_AGAIN
-from tfpt.io.lfs import refuse_pointer
+from tfpt.io.damage import DOWNLOAD_AGAIN, refuse_pointer
 from tfpt.io.storage import Bytes
 
 FOOTER_SIZE = 48

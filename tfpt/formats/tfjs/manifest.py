@@ -104,6 +104,11 @@ def read_manifest(location: str) -> Manifest:
     return Manifest(text, _kind(content), found, tuple(_details(content)))
 
 
+def shard_names(location: str) -> list[str]:
+    """The names of the shards in the manifest at `location`, relative to its folder."""
+    return [path for group in read_manifest(location).groups for path in group.paths]
+
+
 def _group(group: object) -> Group:
     if not isinstance(group, dict):
         raise ValueError("a group of weights is not an object")

@@ -17,7 +17,7 @@ from tfpt.formats.tensorflow.constants import role_of
 from tfpt.formats.tfjs.manifest import Group, read_manifest
 from tfpt.formats.tfjs.shards import Shard, Shards
 from tfpt.formats.tfjs.weight import STRING, Weight, decode_strings, end_of_strings
-from tfpt.io.lfs import is_pointer
+from tfpt.io.damage import is_pointer
 from tfpt.io.locations import as_location, folder_of, inside, is_file, is_remote
 from tfpt.io.storage import open_storage
 from tfpt.tensors import string_array

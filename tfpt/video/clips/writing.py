@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpt.io.discarding import Discarding
-from tfpt.io.output_file import AtomicFile
+from tfpt.io.output_file import AtomicFile, Discarding
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 # The format wants the values at a multiple of 64; the header of any shape that exists fits into two of them.

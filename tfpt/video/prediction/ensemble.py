@@ -208,7 +208,7 @@ def _model(
     if weights is None:
         from tfpt.formats.published import published
 
-        weights = published(feed.mapping, progress=fetching).location
+        weights = published(feed.mapping.url, feed.mapping.named, progress=fetching).location
     try:
         model = load(feed.stream.mapping, weights, **options)
     except ModelError as error:
