@@ -60,8 +60,8 @@ def test_the_report_has_totals_kinds_and_layers(tmp_path):
         "forward: time by kind of work",
         "convolution 1×1",
         "modules at depth 1",
-        "in no layer: functions",
-        ": a pass of its own, timed layer by layer",
+        "outside layers: functions",
+        ": a separate pass, timed layer by layer",
         "28.81",
     ):
         assert words in found.out, words

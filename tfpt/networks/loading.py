@@ -40,37 +40,7 @@ def load(
     optimize: bool = False,
     check: bool = True,
 ) -> torch.nn.Module:
-    """Build a mapping's model, check how its layers behave, and fill it.
-
-    Args:
-        mapping: A bundled name or a path.
-        path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        adapt: Replace stock torch layers that do not pad as TensorFlow does by those of `tfpt.nn`.
-        trust: Import the model even from outside the trusted packages.
-        device: Where the model is to be.
-        optimize: Return the faster form of the model, for inference only; see `tfpt.networks.optimization`.
-        check: Refuse a model whose layers contradict the mapping; ``False`` fills it all the same, for `tfpt.verify`
-            to show what it computes.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        PlanError: The mapping does not fit the checkpoint.
-        ModelError: The weights are not those of the model, or a layer contradicts the mapping.
-        DtypeError: The model has a parameter in a dtype that cannot hold its values.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
-        >>> _ = tfpt.sample("i3d_flow", checkpoint)
-        >>> model = tfpt.load("i3d_flow", checkpoint)
-        >>> model.conv3d_1a_7x7.conv3d.weight.shape
-        torch.Size([64, 2, 7, 7, 7])
-    """
+    """See `tfpt.api.load`."""
     from tfpt.networks.devices import device_of
 
     place = device_of(device)

@@ -135,53 +135,7 @@ def verify(
     feeds: Mapping[str, Any] | None = None,
     signature: str | None = None,
 ) -> Verification:
-    """Run a mapping's model on what TensorFlow was fed, and compare every endpoint with what TensorFlow computed.
-
-    An endpoint agrees where the norm of the difference is within the tolerance of the recorded norm, and the largest
-    difference within ten times that of the largest recorded value. The model is built even if its layers contradict
-    the mapping: that is reported beside the figures.
-
-    Args:
-        mapping: A bundled name or a path.
-        weights: Whatever `tfpt.load` takes: a TensorFlow checkpoint, or a converted file. Left out with `network`,
-            both sides take the same checkpoint.
-        recording: What TensorFlow computed: a file, or a `Recording`.
-        network: In its place, the TensorFlow network, which is run now; see `tfpt.record`. Needs TensorFlow.
-        checkpoint: The variables of that network, where they are not beside it.
-        inputs: What TensorFlow was fed, in its order of axes, where the recording does not hold it; with `network`
-            what both are to be fed.
-        model: A model that is ready, in place of `weights`. It is left as it is.
-        tolerance: Up to which relative difference two activations count as the same.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        trust: Import the model even from outside the trusted packages.
-        adapt: Replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn` first.
-        optimize: Run the faster form of the model.
-        device: Where the model runs; where it is, or on the CPU, unless given.
-        dtype: In which floating-point dtype, such as ``"float64"``; the weights' unless given.
-        diagnose: Look for what makes endpoints depart.
-        seconds: After which the search for causes begins no further trial.
-        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what is recorded of
-            it and on which input, as `tfpt.record` has it.
-
-    Raises:
-        PlanError: The mapping does not fit the weights.
-        SourceError: The recording or the weights cannot be read, or there is no input.
-        ModelError: The model cannot take the input, or has no endpoint in common with the recording.
-
-    Example:
-        >>> from tfpt.language.loader import load_mapping
-        >>> from tfpt.targets.model import build_model
-        >>> model = build_model(load_mapping("i3d_rgb"), device="cpu")
-        >>> clip = np.zeros((1, 9, 193, 193, 3), np.float32)
-        >>> import torch
-        >>> found = torch.relu(model.endpoints(torch.from_numpy(clip).movedim(-1, 1), ["mixed_3b"])["mixed_3b"])
-        >>> recorded = RecordedEndpoint.of("Mixed_3b", found.detach().movedim(1, -1).numpy())
-        >>> result = verify("i3d_rgb", recording=Recording({"Mixed_3b": recorded}, {"input": clip}), model=model)
-        >>> result.agrees, [one.name for one in result.endpoints if one.verdict == "agrees"]
-        (True, ['Mixed_3b'])
-    """
+    """See `tfpt.api.verify`."""
     given = {
         "seed": seed,
         "frames": frames,

@@ -44,45 +44,7 @@ def record(
     trust: bool = False,
     overwrite: bool = False,
 ) -> Recording:
-    """Run a TensorFlow network outside training and record what it computes.
-
-    Args:
-        mapping: A bundled name or a path, whose `endpoints` are recorded; ``None`` with `endpoints` or `all_layers`.
-        network: A ``.meta`` file or the checkpoint beside it, a SavedModel, a frozen graph, a model of Keras, by path;
-            or a ``keras.Model`` itself.
-        out: The ``.npz`` file to write; ``None`` for none.
-        checkpoint: The variables of a graph, where they are not beside it.
-        inputs: What it is fed, in TensorFlow's layout: a ``.npy`` or ``.npz`` file, an array, or several by the
-            network's names. Left out, values from the seed.
-        seed: The same seed, the same values.
-        frames, batch, size: Sizes of a seeded input; the network's or the mapping's unless given, else 16 and 1.
-        whole: Keep all values of every activation, instead of samples of those over 2,000.
-        store_input: Keep the input in the recording; without it the facts say how a seeded one is made again.
-        endpoints: Operations, name scopes or layers to record; with a mapping also the names of its endpoints.
-        all_layers: Record every layer of a model of Keras that runs; of a graph, everything that is computed.
-        feeds: Values for other tensors, such as ``{"keep_prob": 1.0}``; numbers, arrays, or files.
-        signature: The signature of a SavedModel that is meant.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        trust: Let a mapping's model, or a model of Keras, bring code.
-        overwrite: Replace the output file.
-
-    Returns:
-        The recording, in the order of the endpoints.
-
-    Raises:
-        SourceError: The network cannot be run, has no such operation, or takes another input.
-        MappingError: The mapping cannot be read, or does not fit the network's input.
-        SinkError: The output cannot be written.
-
-    Example:
-        >>> import keras, tempfile
-        >>> x = keras.Input((5,))
-        >>> model = keras.Model(x, keras.layers.Dense(3, name="head")(x))
-        >>> recording = record(None, model, endpoints=["head"], seed=7)
-        >>> recording.endpoints["head"].shape, recording.inputs["input"].shape
-        ((1, 3), (1, 5))
-    """
+    """See `tfpt.api.record`."""
     _refuse_existing(out, overwrite)
     if out is not None:
         files = inputs.values() if isinstance(inputs, Mapping) else [inputs]
