@@ -1,4 +1,4 @@
-"""What tfpt imports: neither torch nor TensorFlow where neither is needed, and nothing that it does not name."""
+"""What tfpt imports: no torch and no TensorFlow where they are not needed, and packages in one direction only."""
 
 from __future__ import annotations
 
@@ -79,42 +79,109 @@ def test_every_public_name_is_there_and_documented(name):
         assert value.__doc__
 
 
-def test_a_name_that_is_none_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nonesuch"):
         _ = tfpt.nonesuch
 
 
 PACKAGE = Path(tfpt.__file__).parent
 
+# A package may import those before it; packages in one group do not import each other, except in the first.
+LAYERS = (
+    ("errors", "visible", "tensors", "nearest", "packages", "_version"),
+    ("io",),
+    ("nn",),
+    ("operations",),
+    ("language",),
+    ("formats",),
+    ("targets",),
+    ("planning",),
+    ("execution",),
+    ("networks",),
+    ("checking",),
+    ("verification",),
+    ("report",),
+    ("video",),
+    ("commands", "api"),
+    ("__init__", "__main__"),
+)
+LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 
-def modules() -> list[tuple[str, ast.Module]]:
-    """Every module of the package: the room it is in (the first name behind ``tfpt.``), and what it says."""
+
+def modules() -> list[tuple[Path, str, ast.Module]]:
+    """Every module: its path, the package it is in (the name after ``tfpt.``), and its syntax tree."""
     return [
-        (path.relative_to(PACKAGE).with_suffix("").parts[0], ast.parse(path.read_text(encoding="utf-8")))
-        for path in PACKAGE.rglob("*.py")
+        (
+            path.relative_to(PACKAGE.parent),
+            path.relative_to(PACKAGE).with_suffix("").parts[0],
+            ast.parse(path.read_text(encoding="utf-8")),
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
     ]
 
 
-def test_no_package_imports_another_that_imports_it():
-    """Imports go downwards: following them never leads back."""
-    below: dict[str, set[str]] = {}
-    for room, tree in modules():
+def imports() -> list[tuple[str, str, str]]:
+    """Every import of tfpt in tfpt: where (path:line), the importing package, and the imported package."""
+    found = []
+    for path, package, tree in modules():
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfpt."):
-                below.setdefault(room, set()).add(node.module.split(".")[1])
-    for room in below:
-        below[room].discard(room)
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path}:{node.lineno} is a relative import"
+                module = node.module or ""
+                names = [f"tfpt.{each.name}" for each in node.names] if module == "tfpt" else [module]
+            elif isinstance(node, ast.Import):
+                names = [each.name for each in node.names]
+            else:
+                continue
+            parts = [name.split(".") for name in names]
+            found += [
+                (f"{path}:{node.lineno}", package, name[1] if len(name) > 1 else "__init__")
+                for name in parts
+                if name[0] == "tfpt"
+            ]
+    return found
+
+
+def test_every_package_has_a_layer():
+    assert {package for _, package, _ in modules()} == LAYER.keys()
+
+
+def test_imports_follow_the_order_of_the_layers():
+    wrong = [
+        f"{where} imports tfpt.{imported}"
+        for where, package, imported in imports()
+        if package != imported
+        and (LAYER[imported] > LAYER[package] or (LAYER[imported] == LAYER[package] and LAYER[package]))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_commands_and_the_api_import_video():
+    wrong = [
+        f"{where} imports tfpt.video"
+        for where, package, imported in imports()
+        if imported == "video" and package not in ("video", "commands", "api")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_packages_do_not_import_each_other():
+    """No cycle, whatever the order of the layers."""
+    below: dict[str, set[str]] = {}
+    for _, package, imported in imports():
+        if imported != package:
+            below.setdefault(package, set()).add(imported)
     while below:
-        lowest = [room for room in below if not below[room] & below.keys()]
+        lowest = [package for package in below if not below[package] & below.keys()]
         assert lowest, f"these import each other: {', '.join(sorted(below))}"
-        for room in lowest:
-            del below[room]
+        for package in lowest:
+            del below[package]
 
 
 def test_the_engine_names_no_model():
-    """Names of networks stand in docstrings and messages, as examples, and nowhere else."""
+    """Names of networks only occur in docstrings and messages, as examples."""
     networks = ("i3d", "bert", "inception", "mixed_", "kinetics")
-    for room, tree in modules():
+    for path, _, tree in modules():
         documentation = {
             id(node.body[0].value)
             for node in ast.walk(tree)
@@ -127,10 +194,10 @@ def test_the_engine_names_no_model():
                 getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "module", None),
                 node.value if isinstance(node, ast.Constant) and id(node) not in documentation else None,
             ]  # fmt: skip
-            # A text with a space in it is a message.
+            # A text that contains a space is a message.
             found = [
                 text
                 for text in texts
                 if isinstance(text, str) and " " not in text and any(n in text.lower() for n in networks)
             ]
-            assert not found, f"{room}: {found[0][:100]}"
+            assert not found, f"{path}: {found[0][:100]}"

@@ -1,6 +1,6 @@
 """tfpt: a declarative translator of TensorFlow weights to PyTorch.
 
-Importing it imports neither torch nor tensorflow; each name below is loaded when it is first used.
+Importing tfpt imports neither torch nor TensorFlow: each name is loaded on first use.
 
 Example:
     >>> import tempfile, tfpt
@@ -25,47 +25,25 @@ from typing import TYPE_CHECKING, Any
 from tfpt._version import __version__
 
 if TYPE_CHECKING:
-    from tfpt.checking.comparison import diff
-    from tfpt.checking.inspection import inspect
+    from tfpt.api import (
+        convert,
+        diff,
+        draw_activations,
+        draw_filters,
+        inspect,
+        load,
+        load_mapping,
+        open_source,
+        optimize,
+        plan,
+        predict,
+        profile,
+        record,
+        sample,
+        verify,
+    )
     from tfpt.errors import DtypeError, MappingError, ModelError, SinkError, SourceError, TfptError
-    from tfpt.execution.jobs import convert, plan, sample
-    from tfpt.formats import open_source
-    from tfpt.language.loader import load_mapping
-    from tfpt.networks.loading import load
-    from tfpt.networks.optimization import optimize
-    from tfpt.networks.recording import record
     from tfpt.planning import Plan, PlanError
-    from tfpt.verification import verify
-    from tfpt.video.prediction import predict
-    from tfpt.video.profiling import profile
-    from tfpt.video.visualization import draw_activations, draw_filters
-
-# No module is called as a function is: importing the module would put it in the function's place.
-_HOME = {
-    "DtypeError": "tfpt.errors",
-    "MappingError": "tfpt.errors",
-    "ModelError": "tfpt.errors",
-    "Plan": "tfpt.planning",
-    "PlanError": "tfpt.planning",
-    "SinkError": "tfpt.errors",
-    "SourceError": "tfpt.errors",
-    "TfptError": "tfpt.errors",
-    "convert": "tfpt.execution.jobs",
-    "diff": "tfpt.checking.comparison",
-    "draw_activations": "tfpt.video.visualization",
-    "draw_filters": "tfpt.video.visualization",
-    "inspect": "tfpt.checking.inspection",
-    "load": "tfpt.networks.loading",
-    "load_mapping": "tfpt.language.loader",
-    "open_source": "tfpt.formats",
-    "optimize": "tfpt.networks.optimization",
-    "plan": "tfpt.execution.jobs",
-    "predict": "tfpt.video.prediction",
-    "profile": "tfpt.video.profiling",
-    "record": "tfpt.networks.recording",
-    "sample": "tfpt.execution.jobs",
-    "verify": "tfpt.verification",
-}
 
 __all__ = [
     "DtypeError",
@@ -96,9 +74,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'tfpt' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    if name in ("Plan", "PlanError"):
+        module = "tfpt.planning"
+    else:
+        module = "tfpt.errors" if name.endswith("Error") else "tfpt.api"
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

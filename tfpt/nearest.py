@@ -9,17 +9,17 @@ from functools import lru_cache
 _COMPONENTS = re.compile(r"[/.]")
 _DIGITS = re.compile(r"([0-9]+)")
 
-# How many candidates are compared component by component, after a comparison of the whole texts has ranked them all.
+# The number of candidates compared by components, after all have been ranked by comparing whole names.
 _CLOSE_LOOK = 24
-# Names come from files: of a longer one, or one of more components, the beginning and the end are compared.
+# Names come from files: in longer ones, or ones with more components, only the start and the end are compared.
 _LENGTH = 256
 _DEPTH = 32
-# Of more names than this the first are looked at: it takes about a tenth of a second.
+# Only this many names are considered, which takes about a tenth of a second.
 _CANDIDATES = 200_000
 
 
 class Names:
-    """Names among which others are looked up, prepared once for many look-ups.
+    """Names to search for similar ones, prepared once for many searches.
 
     Example:
         >>> Names(["layer_1/kernel", "layer_1/bias", "global_step"]).nearest("layer1/kernel", count=1)
@@ -31,7 +31,7 @@ class Names:
         self._texts = [_shortened(name).replace(".", "/") for name in self.names]
 
     def nearest(self, name: str, count: int = 3) -> list[str]:
-        """Up to `count` names, closest first; those with next to nothing in common are left out."""
+        """Up to `count` names, closest first, without those that have little in common."""
         limit = max(len(_split(name)), 1) * 0.6
         ranked = sorted((distance(name, other), other) for other in self._close(name))
         return [other for apart, other in ranked if apart <= limit][:count]
@@ -39,7 +39,7 @@ class Names:
     def _close(self, name: str) -> list[str]:
         if len(self.names) <= _CLOSE_LOOK:
             return self.names
-        # Imported here: most runs look nothing up.
+        # Imported here: most runs never search.
         from rapidfuzz import process
         from rapidfuzz.distance import Indel
 
@@ -51,7 +51,7 @@ class Names:
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """Up to `count` candidates, closest first; candidates with next to nothing in common are left out.
+    """Up to `count` candidates, closest first, without those that have little in common.
 
     Example:
         >>> nearest("Conv3d_1a/conv_3d/w", ["Conv3d_1b/conv_3d/w", "Logits/conv_3d/b", "global_step"], count=1)
@@ -61,7 +61,7 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 
 
 def distance(first: str, second: str) -> float:
-    """Edits that turn one path into the other: 1 for a component added or removed, up to 1 for one that differs.
+    """The edit distance of two paths: 1 for each component added or removed, up to 1 for each that differs.
 
     Example:
         >>> distance("a/b/c", "a/c"), distance("a/b", "a/b")

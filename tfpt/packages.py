@@ -1,4 +1,4 @@
-"""The optional packages, imported when they are needed."""
+"""Optional packages, imported on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tfpt.errors import TfptError
 
-# Module → what people call it, what it is needed for, and the extra that brings it.
+# Module → its common name, its purpose, and the extra that installs it.
 _OPTIONAL = {
     "av": ("PyAV", "to read a video", "video"),
     "cv2": ("OpenCV", "to resize pictures", "video"),
@@ -28,10 +28,10 @@ def package(name: str, extra: str | None = None) -> Any:
 
     Args:
         name: The module.
-        extra: The extra of tfpt that is proposed where it is missing, if not the usual one.
+        extra: The extra of tfpt to suggest if the package is missing, instead of the usual one.
 
     Raises:
-        TfptError: It is not installed.
+        TfptError: The package is not installed.
 
     Example:
         >>> package("PIL.Image").__name__

@@ -1,4 +1,4 @@
-"""What a tensor is without its values: name, shape and dtype, in the words of both worlds."""
+"""Tensors without their values: name, shape and dtype, with the names of both frameworks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class DType:
     """One element type under all its names.
 
     Attributes:
-        name: The name tfpt uses, that of numpy and ml_dtypes where they have the type.
-        numpy: How the values are held in memory; ``None`` for types that are not arrays of numbers.
+        name: The name in tfpt; the same as in numpy and ml_dtypes, if they have the type.
+        numpy: The dtype of the values in memory; ``None`` for types that are not arrays of numbers.
         tensorflow: The number in TensorFlow's ``DataType`` enum (tensorflow/core/framework/types.proto);
-            ``None`` where TensorFlow has no such type.
-        torch: The attribute of the ``torch`` module; ``None`` where PyTorch has no such type.
-        safetensors: The code in a safetensors header; ``None`` where the format has none.
+            ``None`` if TensorFlow has no such type.
+        torch: The attribute of the ``torch`` module; ``None`` if PyTorch has no such type.
+        safetensors: The code in a safetensors header; ``None`` if the format has no such type.
     """
 
     name: str
@@ -36,7 +36,7 @@ class DType:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one element in memory; 0 where elements have no fixed size."""
+        """Bytes per element in memory; 0 if elements have no fixed size."""
         return 0 if self.numpy is None or self.numpy.kind == "O" else self.numpy.itemsize
 
 
@@ -96,7 +96,7 @@ BY_NUMPY = {d.numpy: d for d in reversed(_TABLE) if d.numpy is not None and not 
 
 
 def dtype(name: str) -> DType:
-    """The element type of that name.
+    """The element type with that name.
 
     Raises:
         TfptError: There is no such type.
@@ -110,9 +110,9 @@ def dtype(name: str) -> DType:
     return DTYPES[name]
 
 
-@cache  # asked for every tensor, of a few pairs
+@cache  # called for every tensor, with few distinct pairs
 def is_exact(source: str, target: str) -> bool:
-    """Whether every value of dtype `source` is a value of dtype `target`.
+    """Whether dtype `target` can represent every value of dtype `source`.
 
     Example:
         >>> is_exact("bfloat16", "float32"), is_exact("float32", "bfloat16"), is_exact("int64", "int32")
@@ -125,7 +125,7 @@ def is_exact(source: str, target: str) -> bool:
         return False
     if held.kind == "b" or wanted.kind == "b":
         return held.kind == "b"
-    # Worked out here: what numpy's can_cast says of the types of ml_dtypes is not so (uint8 to float8 is "safe").
+    # Computed here: numpy's can_cast is wrong for ml_dtypes (it says that uint8 to float8 is safe).
     if is_integer(source):
         values = _iinfo(held)
         if is_integer(target):
@@ -145,7 +145,7 @@ def is_exact(source: str, target: str) -> bool:
 
 
 def is_integer(name: str) -> bool:
-    """Whether a dtype holds whole numbers; bool is none of these.
+    """Whether a dtype is an integer type; bool is not.
 
     Example:
         >>> is_integer("int8"), is_integer("quint8"), is_integer("bool"), is_integer("float16")
@@ -167,13 +167,13 @@ def _has_infinity(held: np.dtype) -> bool:
     return bool(np.isinf(np.asarray(np.inf, np.float32).astype(held)))
 
 
-# What a tensor is for; one that is in no role is a weight.
+# The purpose of a tensor; one without a role is a weight.
 Role = Literal[
-    "slot",  # what an optimizer keeps beside a variable
+    "slot",  # an optimizer's state for a variable
     "average",  # a moving average of a variable
     "counter",  # a training step, an epoch, the number of saves
-    "metric",  # what a metric has counted so far
-    "constant",  # a constant of a graph that is no weight: a shape, an axis, a file name
+    "metric",  # the state of a metric
+    "constant",  # a constant of a graph that is not a weight: a shape, an axis, a file name
     "record",  # not a tensor of the model at all, such as the graph of a checkpoint's objects
 ]
 
@@ -199,7 +199,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values; 0 for strings, whose size is not in their dtype."""
+        """Bytes of the values; 0 for strings, whose dtype does not determine their size."""
         return self.size * dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class TensorSpec:
 
 
 def format_shape(shape: tuple[int, ...]) -> str:
-    """A shape as people write it.
+    """A shape in the usual notation.
 
     Example:
         >>> format_shape((64, 3)), format_shape(())

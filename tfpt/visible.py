@@ -1,20 +1,20 @@
-"""Text of strangers as it is shown: names, paths and messages that can neither steer a terminal nor forge a line."""
+"""Printing untrusted text (names, paths, messages) so that it can neither control a terminal nor fake a line."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Controls; what turns the direction of writing or has no width; half a character; ends of lines of other kinds.
+# Control characters; zero-width characters and changes of direction; lone surrogates; other line ends.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """The text with everything written out that a terminal would obey or hide.
+    """The text with everything escaped that a terminal would interpret or hide.
 
     Args:
         text: Any text.
-        lines: Leave ends of lines and tabs as they are: for a message of several lines.
+        lines: Keep line ends and tabs, for a message of several lines.
 
     Example:
         >>> print(visible("conv\\x1b[2J/w\\nerror: none\\u202e"))

@@ -283,7 +283,7 @@ class TestOutputs:
         monkeypatch.chdir(tiny.folder)
         found = run(*convert(tiny, "--out", folder))
         assert found.code == 2
-        assert "cannot make the output's folder" in found.err
+        assert "cannot create the output folder" in found.err
         assert folder.rstrip("/") in found.err
 
     @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")

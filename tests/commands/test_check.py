@@ -208,4 +208,4 @@ def test_a_configuration_wrapped_in_another_table_is_refused(tmp_path):
 def test_a_setting_that_is_no_yaml_is_refused(tiny, value):
     found = run("check", tiny.mapping, "--set", f"name={value}")
     assert found.code == 2
-    assert "cannot be read as YAML; quotes within quotes make it text" in found.err
+    assert "is not valid YAML; to pass it as text, quote it twice" in found.err

@@ -1,4 +1,4 @@
-"""`tfpt mappings`: the ones at hand."""
+"""`tfpt mappings`: list the bundled mappings."""
 
 from __future__ import annotations
 

@@ -217,10 +217,11 @@ class TestPlacesThatCannotBeWritten:
 
         monkeypatch.setattr("tfpt.checking.inspection.inspect", fails)
         said = refused("inspect", tiny.checkpoint)
-        assert said.startswith("error: the system refuses: Input/output error")
+        assert said.startswith("error: the system reports an error: Input/output error")
         assert str(tiny.checkpoint) in said
         assert (
-            run("inspect", "--json", tiny.checkpoint).json["what"] == "the system refuses: Input/output error"
+            run("inspect", "--json", tiny.checkpoint).json["what"]
+            == "the system reports an error: Input/output error"
         )
 
 

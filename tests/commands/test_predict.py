@@ -48,14 +48,14 @@ def test_one_stream_prints_norm_and_classes(rgb, clip):
     order = np.argsort(-logits)
     printed = lines(found.out)
     assert printed[0] == f"rgb ← {rgb.weights}"
-    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 a second"
+    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 per second"
     assert printed[2].startswith("norm of logits ")
     assert float(printed[2].split()[-1]) == pytest.approx(np.linalg.norm(logits), abs=1e-4)
     assert printed[3] == "probability logit label"
     assert [line.split(maxsplit=2)[2] for line in printed[4:7]] == [LABELS[k] for k in order[:3]]
     assert float(printed[4].split()[1]) == pytest.approx(logits[order[0]], abs=1e-3)
     assert printed[7] == ""
-    assert printed[8].startswith(f"{LABELS[order[0]]}, with a probability of 0.")
+    assert printed[8].startswith(f"{LABELS[order[0]]}, with probability 0.")
     assert len(printed) == 9
 
 
@@ -114,16 +114,16 @@ def test_prepared_clips_are_written_and_named(rgb, clip, tmp_path):
 
 def test_a_repeated_clip_says_so(rgb, clip):
     printed = lines(predict(clip, *of(rgb), "--loop").out)
-    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 a second, repeated to make 64"
+    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 per second, repeated to fill 64"
     printed = lines(predict(clip, *of(rgb), "--window", 4).out)
-    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 a second, 3 windows of 4"
+    assert printed[1] == f"{clip}: 9 frames of 13 by 13, 25 per second, 3 windows of 4"
 
 
 def test_a_changed_head_shows_numbers_and_says_so(tmp_path, clip):
     network = write_network(tmp_path, "net", classes=7)
     network.mapping.write_text(network.mapping.read_text().replace("num_classes: 7", "num_classes: 5"))
     printed = lines(predict(clip, *of(network), "--set", "num_classes=7").out)
-    assert "note net.txt names 5 classes, the network has 7: they go by number" in printed
+    assert "note net.txt names 5 classes, the network has 7: classes are shown by number" in printed
     assert printed[-1].startswith("class ")
 
 
@@ -153,19 +153,27 @@ def mixed_folder(path):
 
 BAD = {
     "short.mkv": (lambda path: write_video(path, noise(1, SIZE, SIZE)), "too short a clip", "--loop"),
-    "small.npy": (lambda path: np.save(path, values(shape=(1, 5, 11, 11, 3))), "another size", "11 by 11"),
+    "small.npy": (
+        lambda path: np.save(path, values(shape=(1, 5, 11, 11, 3))),
+        "network's input size",
+        "11 by 11",
+    ),
     "flow.npy": (lambda path: np.save(path, values(shape=(1, 5, SIZE, SIZE, 2))), "2 channels", "--clip"),
-    "int.npy": (lambda path: np.save(path, values().astype(np.int64)), "another dtype", "int64"),
-    "rank.npy": (lambda path: np.save(path, values()[0, 0]), "no clip", "(13, 13, 3)"),
-    "bytes.npy": (lambda path: np.save(path, values(0, 255)), "outside of the network's range", "as uint8"),
-    "nan.npy": (lambda path: np.save(path, with_nan()), "no finite numbers", "frame 1, row 2"),
-    "text.mp4": (lambda path: path.write_text("a\n" * 99), "there is no video", "expected"),
+    "int.npy": (
+        lambda path: np.save(path, values().astype(np.int64)),
+        "dtype that a clip cannot have",
+        "int64",
+    ),
+    "rank.npy": (lambda path: np.save(path, values()[0, 0]), "not a clip", "(13, 13, 3)"),
+    "bytes.npy": (lambda path: np.save(path, values(0, 255)), "outside the network's range", "as uint8"),
+    "nan.npy": (lambda path: np.save(path, with_nan()), "not finite", "frame 1, row 2"),
+    "text.mp4": (lambda path: path.write_text("a\n" * 99), "does not contain a video", "expected"),
     "empty.mp4": (lambda path: path.touch(), "empty file", "0 bytes"),
-    "sound.m4a": (write_sound, "there is no video", "audio only"),
-    "cut.mp4": (cut_mp4, "cut off", "--end"),
-    "empty": (lambda path: path.mkdir(), "no picture in the folder", "no file"),
+    "sound.m4a": (write_sound, "does not contain a video", "audio only"),
+    "cut.mp4": (cut_mp4, "truncated", "--end"),
+    "empty": (lambda path: path.mkdir(), "contains no pictures", "no file"),
     "mixed": (mixed_folder, "differ in size", "frame4.png"),
-    "one.gif": (lambda path: write_gif(path, noise(1)), "a picture is no clip", "folder"),
+    "one.gif": (lambda path: write_gif(path, noise(1)), "a single picture is not a clip", "folder"),
 }
 
 
@@ -212,7 +220,7 @@ def usage(*words):
 def test_options_that_do_not_go_together_are_refused(rgb, flow, clip):
     both = (*of(rgb), "--mapping", flow.mapping)
     assert "2 --mapping and 1 --weights" in usage(clip, *both)
-    assert "--clip stands before every --mapping" in usage("--clip", clip, clip, *of(rgb), *of(flow))
+    assert "--clip comes before every --mapping" in usage("--clip", clip, clip, *of(rgb), *of(flow))
     assert "--weight is given twice" in usage(
         clip, *of(rgb), "--weight", 1, "--weight", 2, *of(flow), "--weight", 3
     )

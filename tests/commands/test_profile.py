@@ -57,11 +57,11 @@ def test_the_report_has_totals_kinds_and_layers(tmp_path):
     for words in (
         "I3D, 12,697,264 parameters (50.8 MB), random weights",
         "input 1 × 3 × 9 × 193 × 193: 1 clip of 9 frames; float32",
-        "forward: time by kind of work",
+        "forward: time by kind of operation",
         "convolution 1×1",
         "modules at depth 1",
-        "in no layer: functions",
-        ": a pass of its own, timed layer by layer",
+        "outside layers: functions",
+        ": a separate pass, timed layer by layer",
         "28.81",
     ):
         assert words in found.out, words

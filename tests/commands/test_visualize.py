@@ -76,7 +76,7 @@ def test_activations_of_noise_are_drawn_and_said(weights, tmp_path):
     assert found.code == 0
     assert "conv3d_1a_7x7 [1, 64, 5, 112, 112], 4 channels" in found.out
     assert f"wrote {out} (" in found.out
-    assert "5 frames, 14.3 a second" in found.out
+    assert "5 frames, 14.3 per second" in found.out
     assert Image.open(out).n_frames == 5
 
 
@@ -114,13 +114,13 @@ def test_a_picture_that_exists_is_replaced_only_with_force(weights, tmp_path):
     ("words", "message"),
     [
         (("activations", "--layer", "mixed_3bb"), "mixed_3b"),
-        (("activations", "--layer", "logits"), "is no picture"),
+        (("activations", "--layer", "logits"), "is not an image"),
         (("activations", "--clip", "nowhere.gif"), "no such clip"),
         (("activations", "--channels", "99"), "0 to 63"),
         (("filters", "--layer", "maxpool3d_2a_3x3"), "no convolution"),
         (("filters", "--filters", "0..3"), "0,5,7-11"),
         (("filters", "--out", "f.bmp"), ".gif or .png"),
-        (("filters", "--limit", 1, "--scale", "each"), "a limit must be"),
+        (("filters", "--limit", 1, "--scale", "each"), "the limit must be"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_error_and_nothing_is_written(

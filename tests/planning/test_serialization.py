@@ -22,12 +22,13 @@ from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.language.loader import bundled_mappings, load_mapping
 from tfpt.language.tree import Position
 from tfpt.operations.add import Add
-from tfpt.operations.concat import Split
+from tfpt.operations.concat import Concat, Split
 from tfpt.operations.layout import Layout
 from tfpt.operations.pad import Pad
 from tfpt.operations.reorder import Reorder
 from tfpt.operations.scale import Scale
 from tfpt.operations.slice import Slice
+from tfpt.operations.stack import Stack
 from tfpt.operations.transform import Transform
 from tfpt.operations.zero import Zero
 from tfpt.planning import Copy, Fill, Keep, Plan, PlanFormatError, Step, make_plan
@@ -141,22 +142,22 @@ def copies(draw: st.DrawFn) -> Copy:
     if join == "stack":
         left, right = f"s {left}", f"s {right}"
     pieces = draw(st.sampled_from([1, 2])) if join is None else 1
-    number = st.one_of(st.integers(-9, 9), st.floats(allow_nan=False))
+    number = st.one_of(st.integers(-9, 9), st.floats(allow_nan=False, allow_infinity=False))
+    factor = number.filter(bool)
     transform = Transform(
         layout=Layout.parse(f"{left} -> {right}", draw(st.sampled_from([None, {axes[0]: sizes[axes[0]]}])))
         if join != "concat"
         else Layout.parse(f"{left} -> {right}"),
-        join=join,
-        concat=axis if join == "concat" else None,
-        slices=draw(st.sampled_from([(), (Slice(order[-1], 1, None, None),)])) if pieces == 1 else (),
-        scale=draw(st.none() | st.builds(Scale, number, st.integers(1, 9))),
-        add=draw(st.none() | st.builds(Add, st.none(), st.tuples(number))),
-        reorder=Reorder(axis, (1, 0))
+        join=Stack() if join == "stack" else Concat(axis=axis) if join else None,
+        slices=draw(st.sampled_from([(), (Slice(axis=order[-1], start=1),)])) if pieces == 1 else (),
+        scale=draw(st.none() | st.builds(Scale, numerator=factor, denominator=st.integers(1, 9))),
+        add=draw(st.none() | st.builds(lambda value: Add(values={"": value}), number)),
+        reorder=Reorder(axis=axis, order=(1, 0))
         if draw(st.booleans()) and sizes[axis] % 2 == 0 and len(order) > 1
         else None,
-        pad=draw(st.none() | st.just(Pad(order[-1], None, 12, -1.5))) if pieces == 1 else None,
-        zero=draw(st.none() | st.just(Zero(order[-1], 0))),
-        split=Split(axis, (1, sizes[axis] - 1)) if pieces == 2 else None,
+        pad=draw(st.none() | st.just(Pad(axis=order[-1], multiple=12, value=-1.5))) if pieces == 1 else None,
+        zero=draw(st.none() | st.just(Zero(axis=order[-1], at=0))),
+        split=Split(axis=axis, sizes=(1, sizes[axis] - 1)) if pieces == 2 else None,
     )
     reads = tuple(
         TensorSpec(

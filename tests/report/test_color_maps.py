@@ -8,8 +8,7 @@ import pytest
 
 from tfpt.errors import ModelError, TfptError
 from tfpt.report.color_maps import STEPS, diverging, flow, rgb, sequential
-from tfpt.video.visualization.legends import legend
-from tfpt.video.visualization.scale import Scale, fit_scale
+from tfpt.video.visualization.scale import Scale, fit_scale, legend
 
 
 @pytest.mark.parametrize(("function", "name", "low"), [(diverging, "RdBu_r", -1), (sequential, "viridis", 0)])
@@ -105,7 +104,7 @@ def test_values_that_are_not_finite_have_no_color():
 
 @pytest.mark.parametrize("options", [{"each": True, "limit": 1.0}, {"each": False, "limit": -1.0}])
 def test_a_limit_that_makes_no_sense_is_refused(options):
-    with pytest.raises(TfptError, match="a limit must be"):
+    with pytest.raises(TfptError, match="the limit must be"):
         fit_scale([np.ones(1)], "diverging", what="w", **options)
 
 

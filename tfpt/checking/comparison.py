@@ -134,32 +134,7 @@ def diff(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     trust: bool = False,
 ) -> Diff:
-    """What differs between two files: through a mapping, or name by name.
-
-    Args:
-        left: A TensorFlow checkpoint; without a mapping, any file.
-        right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. If omitted, only names,
-            shapes and dtypes are compared, which needs a mapping.
-        mapping: A bundled name or a path.
-        tolerance: The relative difference up to which two tensors count as the same.
-        verify_checksums: Whether to verify the checksum of each tensor when it is read.
-        dequantize: Convert quantized weights to the float32 values that they represent.
-        settings: Values for the mapping's parameters.
-        config: The configuration of the mapping's model, as a dict or a JSON file.
-        trust: If a model is needed, import it even from outside the trusted packages.
-
-    Raises:
-        TfptError: A file cannot be read, the two are not of the same kind, or a mapping is needed.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> folder = tempfile.mkdtemp()
-        >>> for seed in (1, 2):
-        ...     _ = tfpt.sample("i3d_flow", f"{folder}/{seed}.ckpt", seed=seed)
-        >>> result = diff(f"{folder}/1.ckpt", f"{folder}/2.ckpt")
-        >>> result.same, len(result.different), result.findings
-        (False, 230, ())
-    """
+    """See `tfpt.api.diff`."""
     if mapping is not None:
         job = prepare(
             mapping,

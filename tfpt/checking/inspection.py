@@ -143,21 +143,7 @@ def _quantized(how: Quantized) -> dict[str, Any]:
 def inspect(
     path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantize: bool = False
 ) -> Inspection:
-    """The content of any file that tfpt reads; values are read only with `stats`.
-
-    Args:
-        path: Anything that `tfpt.open_source` opens.
-        grep: Only tensors whose name matches this regular expression anywhere.
-        stats: Also read the values.
-        dequantize: Convert quantized weights to the float32 values that they represent.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
-        >>> _ = tfpt.sample("i3d_rgb", checkpoint)
-        >>> inspect(checkpoint, grep="Logits").by_dtype
-        {'float32': (2, 1640000)}
-    """
+    """See `tfpt.api.inspect`."""
     source = open_source(path, dequantize=dequantize)
     try:
         return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))

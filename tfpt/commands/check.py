@@ -20,7 +20,7 @@ from tfpt.commands.options import (
 
 @click.command()
 @click.argument("mapping")
-@click.option("--write-manifest", is_flag=True, help="Write the manifest anew, from the model.")
+@click.option("--write-manifest", is_flag=True, help="Rewrite the manifest from the model.")
 @settings_option
 @config_option
 @trust_option
@@ -36,11 +36,12 @@ def command(
 ) -> None:
     """Check a mapping file without a checkpoint.
 
-    Syntax with file:line, rows that reach no parameter, parameters that no row writes, a manifest that
-    is not what the model says, and layers that pad or normalize otherwise than the mapping says.
+    Reports syntax errors with file:line, rows that match no parameter, parameters that no row
+    writes, a manifest that differs from the model, and layers whose padding or normalization
+    contradicts the mapping.
 
-    Exit code 0: fine; 1: findings, one of them where neither a manifest nor a model tells the parameters, so that no
-    row could be checked; 2: the file cannot be read.
+    Exit code 0: no findings; 1: findings, or neither a manifest nor a model to check the rows
+    against; 2: the file cannot be read.
     """
     from tfpt.checking.lint import check_mapping
     from tfpt.language.loader import load_mapping

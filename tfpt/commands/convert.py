@@ -1,4 +1,4 @@
-"""`tfpt convert`: translate checkpoints, all of them planned before the first byte is written."""
+"""`tfpt convert`: translate checkpoints; all are planned before the first byte is written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    help=f"{checkpoint_help} One for each mapping. [default: the one that the mapping was published for, fetched]",
+    help=f"{checkpoint_help} One for each mapping. [default: the checkpoint published for the mapping, downloaded]",
 )
 @click.option(
     "--out",
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     multiple=True,
     help="Output file (.safetensors, .pth, .pt), or a folder. [default: MAPPING.safetensors]",
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Plan only: say what would be done, and everything that is wrong."
-)
+@click.option("--dry-run", is_flag=True, help="Plan only: show what would be done, and every finding.")
 @click.option("--dtype", help="Write floating-point parameters in this dtype, such as float16 or bfloat16.")
-@click.option("--force", is_flag=True, help="Replace output files that exist.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads. [default: one for each core]")
+@click.option("--force", is_flag=True, help="Replace existing output files.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of threads. [default: one per core, at most 8]"
+)
 @settings_option
 @config_option
 @trust_option
@@ -76,9 +76,9 @@ def command(
     """Translate TensorFlow checkpoints into PyTorch weights.
 
     Everything is planned first: if anything does not fit, every finding is shown and nothing is
-    written. With several mappings, give a checkpoint for each, in the same order.
+    written. With several mappings, give one checkpoint for all, or one for each in the same order.
 
-    Without --checkpoint, the one that source.url of the mapping names is fetched into the cache
+    Without --checkpoint, the checkpoint at the mapping's source.url is downloaded into the cache
     ($TFPT_CACHE, else ~/.cache/tfpt).
     """
     from tfpt.execution.jobs import prepare
@@ -136,7 +136,7 @@ def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str |
 
 
 def _outputs(mappings: Sequence[str], outs: Sequence[str]) -> tuple[Sequence[Path | None], Path | None]:
-    """The output of each mapping, and the folder that `--out` names, in which a file is called as its mapping."""
+    """The output of each mapping, and the folder named by `--out`, where files are named after their mappings."""
     if not outs:
         return [None] * len(mappings), None
     if len(outs) == 1:
@@ -157,7 +157,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError("cannot make the output's folder", where=str(folder), got=error.strerror) from error
+        raise SinkError("cannot create the output folder", where=str(folder), got=error.strerror) from error
 
 
 def _show_plans(jobs: Sequence[Job], dry_run: bool, everything: bool) -> None:

@@ -1,4 +1,4 @@
-"""`tfpt diff`: two sets of weights side by side."""
+"""`tfpt diff`: compare two sets of weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tfpt.commands.options import (
 @click.option("--mapping", help=mapping_help)
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True,
-    help="Relative difference up to which two tensors are the same.",
+    help="Relative difference up to which two tensors count as equal.",
 )  # fmt: skip
 @settings_option
 @config_option
@@ -53,10 +53,11 @@ def command(
 ) -> None:
     """Show what differs between two sets of weights, worst first.
 
-    With --mapping: a TensorFlow CHECKPOINT against PyTorch WEIGHTS, as the mapping would translate it;
-    without WEIGHTS only names, shapes and dtypes. Without --mapping: two files of one kind.
+    With --mapping, compare a TensorFlow CHECKPOINT, translated by the mapping, with PyTorch WEIGHTS;
+    without WEIGHTS, check only names, shapes and dtypes. Without --mapping, compare two files of the
+    same kind.
 
-    Exit code 0: the same; 1: different; 2: error.
+    Exit code 0: equal; 1: different; 2: error.
     """
     from tfpt.checking.comparison import diff
 

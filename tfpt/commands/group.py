@@ -14,24 +14,24 @@ import click
 
 from tfpt.visible import visible
 
-# Name → where the command lives and what it does. Kept here so that `--help` imports none of them.
+# Name → module and help text. The texts are here so that `--help` imports none of the modules.
 COMMANDS = {
     "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
     "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
-    "inspect": ("tfpt.commands.inspect", "Show what is in a file."),
+    "inspect": ("tfpt.commands.inspect", "List what a file contains."),
     "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
     "check": ("tfpt.commands.check", "Check a mapping file."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
-    "verify": ("tfpt.commands.verify", "Compare what both networks compute, layer by layer."),
-    "record": ("tfpt.commands.record", "Record what a TensorFlow network computes, layer by layer."),
-    "predict": ("tfpt.commands.predict", "Classify a clip with one stream, or with several added."),
+    "verify": ("tfpt.commands.verify", "Compare what the two networks compute, layer by layer."),
+    "record": ("tfpt.commands.record", "Record the activations of a TensorFlow network."),
+    "predict": ("tfpt.commands.predict", "Classify a video clip with one or several networks."),
     "profile": ("tfpt.commands.profile", "Time a mapping's model, layer by layer."),
-    "visualize": ("tfpt.commands.visualize", "Draw a model's filters, or its activations on a clip."),
+    "visualize": ("tfpt.commands.visualize", "Draw a model's filters, or its activations for a clip."),
 }
 
 
-class _Said(logging.Handler):
-    """What the package has to say beside its result goes to standard error."""
+class _ToStandardError(logging.Handler):
+    """Prints log messages of the package on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tfpt.report.terminal import console, escape
@@ -40,11 +40,11 @@ class _Said(logging.Handler):
 
 
 class NoReaderError(Exception):
-    """Nobody reads standard output any more. Not BrokenPipeError, of which click makes 1, the code of a difference."""
+    """Standard output was closed by its reader. Not a BrokenPipeError, for which click exits with 1: a difference."""
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _detecting_no_reader() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
@@ -52,8 +52,8 @@ def _watched() -> Iterator[None]:
 
 
 @contextmanager
-def _shown() -> Iterator[None]:
-    """Let click repeat arguments as they are shown, not as a terminal would obey them."""
+def _printable_errors() -> Iterator[None]:
+    """Escape control characters in arguments that click quotes in its errors."""
     try:
         yield
     except click.ClickException as error:
@@ -65,13 +65,13 @@ def _shown() -> Iterator[None]:
 class _LazyGroup(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
-            # Names hold what the terminal's encoding may lack, and half characters of file names.
+            # Names may contain characters that the terminal's encoding lacks, and lone surrogates from file names.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _watched(), _shown():  # --help prints already here
+        with _detecting_no_reader(), _printable_errors():  # --help is printed here
             return super().make_context(*arguments, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -85,15 +85,15 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        logger, handler = logging.getLogger("tfpt"), _Said()
+        logger, handler = logging.getLogger("tfpt"), _ToStandardError()
         logger.addHandler(handler)
         ctx.call_on_close(lambda: logger.removeHandler(handler))
         try:
-            with _watched(), _shown():
+            with _detecting_no_reader(), _printable_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            # In somebody else's process; a program of our own handles the signal. Not click's 1, which says that
-            # the mapping does not fit.
+            # Only when embedded: the program `tfpt` handles the signal itself. Not click's exit code 1, which means
+            # that the mapping does not fit.
             click.echo("interrupted", err=True)
             ctx.exit(130)
 
@@ -106,7 +106,7 @@ class _LazyGroup(click.Group):
             import difflib
 
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            meant = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(COMMANDS)}."
+            meant = f" Did you mean {close[0]!r}?" if close else f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -116,11 +116,11 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(package_name="tfpt", message="tfpt %(version)s")
 def group() -> None:
-    """Carry TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
+    """Translate TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
 
     A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then
     `tfpt convert --mapping NAME --checkpoint PATH`.
 
-    Exit codes: 0 done (diff, verify: the same), 1 the mapping does not fit or the sides differ, 2 an error,
-    130 interrupted, 143 terminated, 129 hung up, 141 nobody reads the output to its end.
+    Exit codes: 0 success (diff, verify: equal), 1 the mapping does not fit or the sides differ, 2 an error,
+    130 interrupted, 143 terminated, 129 hung up, 141 standard output was closed early.
     """

@@ -1,4 +1,4 @@
-"""`tfpt inspect`: what is in a file."""
+"""`tfpt inspect`: list what a file contains."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from tfpt.commands.options import dequantize_option, json_option, reports_errors
 
 @click.command()
 @click.argument("path", metavar="CHECKPOINT")
-@click.option("--grep", metavar="REGEX", help="Only tensors whose name holds this.")
+@click.option("--grep", metavar="REGEX", help="Only list tensors whose name matches this.")
 @click.option(
-    "--stats", is_flag=True, help="Read the values: minimum, maximum, mean, deviation, NaN, infinity."
+    "--stats",
+    is_flag=True,
+    help="Also read the values: minimum, maximum, mean, standard deviation, NaN, infinity.",
 )
 @dequantize_option
 @json_option
 @reports_errors
 def command(path: str, grep: str | None, stats: bool, dequantize: bool, as_json: bool) -> None:
-    """Show what is in a file: names, shapes, dtypes, totals.
+    """List what a file contains: names, shapes, dtypes, totals.
 
-    Takes whatever tfpt reads, by path or URL: checkpoints (an index alone is enough without --stats),
-    SavedModels, graphs, files of Keras, TensorFlow Lite, numpy and PyTorch.
-    What cannot be read is marked, and --stats goes on with the rest.
+    CHECKPOINT is the path or URL of any file that tfpt reads: a checkpoint (without --stats, its
+    index is enough), a SavedModel, a graph, a Keras, TensorFlow Lite, numpy, JAX or PyTorch file.
+    Unreadable tensors are marked; --stats skips them.
     """
     from tfpt.checking.inspection import inspect
 

@@ -1,6 +1,6 @@
-"""The program `tfpt`: signals, standard streams and exit codes around the command.
+"""The program `tfpt`: signals, standard streams and exit codes.
 
-What is imported here comes before signals are handled, and is little for that reason.
+Imports are kept to a minimum, because they run before signals are handled.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def main(
     """Run a command and exit with its code.
 
     Args:
-        words: The arguments; unless given, those of this process, which then handles signals as `tfpt.io.interruption`
-            says.
-        prog_name: What the program is called in its help.
-        standalone_mode: Exit at the end; otherwise return, and raise what click raises.
+        words: The arguments. By default, those of this process, whose signals are then handled by
+            `tfpt.io.interruption`.
+        prog_name: The name of the program in its help.
+        standalone_mode: Exit at the end; otherwise return, and raise click's exceptions.
     """
     if words is None:
         interruption.install()
@@ -64,7 +64,7 @@ def _code_of(words: Sequence[str] | None, prog_name: str | None) -> int:
 
 
 def _end(code: int) -> int:
-    """Write out what is still held back; the exit code after that."""
+    """Flush standard output; returns the exit code."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -75,13 +75,13 @@ def _end(code: int) -> int:
 
 
 def _unwritable(error: OSError) -> int:
-    _let_go()
+    _discard_output()
     _say(f"error: cannot write to standard output: {error.strerror or error}")
     return 2
 
 
 def _without_reader() -> int:
-    _let_go()
+    _discard_output()
     _say()
     return _NO_READER
 
@@ -94,7 +94,7 @@ def _say(error: str = "") -> None:
         print(visible(said, lines=True), file=sys.stderr)
 
 
-def _let_go() -> None:
-    """Send nowhere what standard output still holds: the interpreter writes it at its end, and would fail again."""
-    with suppress(OSError):  # where it is no file of the system's, nothing is held back
+def _discard_output() -> None:
+    """Discard what standard output has buffered: the interpreter flushes it at exit, and would fail again."""
+    with suppress(OSError):  # without a file descriptor, nothing is buffered
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`tfpt mappings`: the ones at hand."""
+"""`tfpt mappings`: list the bundled mappings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfpt.commands.options import json_option, reports_errors
 
 @click.command()
 @json_option
-@click.option("--schema", is_flag=True, help="Print the JSON schema of a mapping file, for editors.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of mapping files, for editors.")
 @reports_errors
 def command(as_json: bool, schema: bool) -> None:
     """List the mappings that come with tfpt."""

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how errors leave a command."""
+"""Options shared by several commands, and error reporting."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-all_option = click.option(
-    "--all", "everything", is_flag=True, help="Show everything, not only the first of many."
-)
+all_option = click.option("--all", "everything", is_flag=True, help="Show all rows of long lists.")
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Build the model from any package, with any arguments, and run a network's own code.",
+    help="Allow models from any package, with any arguments, and networks that run their own code.",
 )
 config_option = click.option(
     "--config",
@@ -32,38 +30,36 @@ config_option = click.option(
 )
 checksums_option = click.option(
     "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
-    help="Do not compare tensors with the checksums stored beside them.",
+    help="Do not check tensors against the checksums in the file.",
 )  # fmt: skip
 dequantize_option = click.option(
-    "--dequantize", is_flag=True, help="Take quantized weights as the float32 values that they stand for."
+    "--dequantize", is_flag=True, help="Convert quantized weights to the float32 values that they represent."
 )
 device_option = click.option(
-    "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
+    "--device", default="cpu", show_default=True, help="Device to run the model on: cpu, cuda, cuda:1, mps."
 )
-optimize_option = click.option(
-    "--optimize", is_flag=True, help="Run the faster form of the model, which computes the same."
-)
+optimize_option = click.option("--optimize", is_flag=True, help="Run a faster, equivalent form of the model.")
 check_option = click.option(
     "--no-check",
     "check",
     is_flag=True,
     flag_value=False,
     default=True,
-    help="Take the model even if its layers contradict the mapping.",
+    help="Accept a model whose layers contradict the mapping.",
 )
 settings_option = click.option(
     "--set",
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Give a parameter that the mapping declares under params: another value; repeatable.",
+    help="Set a parameter declared in the mapping under params:. Repeatable.",
 )
 checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path or a URL."
 mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
 
 
 def name_of(mapping: str) -> str:
-    """What a mapping is called, given by name or by path.
+    """The name of a mapping given by name or by path.
 
     Example:
         >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml")
@@ -90,9 +86,9 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
         try:
             settings[name.strip()] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            # PyYAML's own errors for 2024-13-01, which looks like a date, or for a number of 5,000 digits.
+            # PyYAML raises these for 2024-13-01, which looks like a date, or for a number of 5,000 digits.
             raise click.BadParameter(
-                f"the value in {text[:80]!r} cannot be read as YAML; quotes within quotes make it text: "
+                f"the value in {text[:80]!r} is not valid YAML; to pass it as text, quote it twice: "
                 f"--set {name}='\"…\"'",
                 param_hint="--set",
             ) from None
@@ -100,7 +96,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def named_files(texts: Sequence[str]) -> str | dict[str, str] | None:
-    """What `--input` says: one file, or files by the names of inputs.
+    """The value of `--input`: one file, or files by input name.
 
     Example:
         >>> named_files(["clip.npy"]), named_files(["left=a.npy", "right=b.npy"])
@@ -120,9 +116,9 @@ def named_files(texts: Sequence[str]) -> str | dict[str, str] | None:
 
 
 def reports_errors(function: F) -> F:
-    """Let a command's `TfptError` become a message and an exit code: 1 for a plan that does not fit, else 2.
+    """Turn a command's `TfptError` into a message and an exit code: 1 for a plan that does not fit, else 2.
 
-    So does what the system refuses; what standard output cannot take is for `tfpt.commands.main`.
+    Likewise for an `OSError`, except those of standard output, which `tfpt.commands.main` handles.
     """
 
     @functools.wraps(function)
@@ -133,13 +129,13 @@ def reports_errors(function: F) -> F:
             return function(*args, **kwargs)
         except TfptError as error:
             _report(error, bool(kwargs.get("as_json")))
-            # Only a plan with findings carries one: everything else is bad input.
+            # Only a PlanError has a plan; every other error is bad input.
             sys.exit(1 if hasattr(error, "plan") else 2)
         except OSError as error:
-            if error.filename is None:  # of a stream, which the error could not be written to either
+            if error.filename is None:  # a standard stream, to which the error could not be written either
                 raise
-            # Most paths are refused where they are used; this is the rest, such as a disk that fails.
-            what = f"the system refuses: {error.strerror or error}"
+            # Most path errors are raised where the path is used; these are the rest, such as a failing disk.
+            what = f"the system reports an error: {error.strerror or error}"
             _report(TfptError(what, where=_named(error)), bool(kwargs.get("as_json")))
             sys.exit(2)
 
@@ -147,7 +143,7 @@ def reports_errors(function: F) -> F:
 
 
 def _report(error: TfptError, as_json: bool) -> None:
-    """The error, and the files that were written all the same: to standard output as JSON, or to standard error."""
+    """Print the error (JSON on standard output, or text on standard error), and the files that were written anyway."""
     from tfpt.io.interruption import finished
     from tfpt.report.terminal import print_error, print_json
 

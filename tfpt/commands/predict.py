@@ -1,4 +1,4 @@
-"""`tfpt predict`: a clip classified by one stream or by several."""
+"""`tfpt predict`: classify a clip with one stream or several."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ORDER = "tfpt.predict.order"
 
 
 class _InOrder(click.Command):
-    """Remembers in which order options were given, so that one can belong to the `--mapping` before it."""
+    """Remembers the order of the options, so that an option can belong to the `--mapping` before it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         order = self.make_parser(ctx).parse_args(args=list(args))[2]
@@ -47,42 +47,44 @@ class _InOrder(click.Command):
     "--weights",
     multiple=True,
     help="PyTorch weights or a TensorFlow checkpoint, for the --mapping before it. "
-    "[default: the checkpoint that the mapping was published for, fetched]",
+    "[default: the checkpoint published for the mapping, downloaded]",
 )
-@click.option("--clip", "clips", multiple=True, help="A clip of its own for the --mapping before it.")
+@click.option("--clip", "clips", multiple=True, help="A separate clip for the --mapping before it.")
 @click.option(
     "--weight", "factors", type=float, multiple=True,
-    help="By what the logits of the --mapping before it count in the sum.  [default: 1]",
+    help="Factor for the logits of the --mapping before it in the sum.  [default: 1]",
 )  # fmt: skip
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="Classes to list, likeliest first.",
+    help="Number of classes to list, most likely first.",
 )
 @click.option(
     "--window", type=click.IntRange(min=1),
-    help="Frames to a window.  [default: the whole clip up to 300 frames, else 64]",
+    help="Frames per window.  [default: the whole clip up to 300 frames, else 64]",
 )  # fmt: skip
 @click.option(
     "--stride", type=click.IntRange(min=1),
-    help="Frames from one window's beginning to the next.  [default: a window]",
+    help="Frames from the start of one window to the next.  [default: the window's length]",
 )  # fmt: skip
 @click.option(
-    "--loop", is_flag=True, help="Repeat a clip that is shorter than a window (of 64) until it is full."
+    "--loop",
+    is_flag=True,
+    help="Repeat a clip that is shorter than a window (64 frames) until it fills the window.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Windows to run at once."
 )
-@click.option("--fps", type=float, help="Frames a second of a clip that does not say, or says wrong.")
-@click.option("--start", type=float, help="Begin at this second of the clip.")
-@click.option("--end", type=float, help="End before this second of the clip.")
+@click.option("--fps", type=float, help="Frame rate of the clip, instead of the rate in the file.")
+@click.option("--start", type=float, help="Start at this second of the clip.")
+@click.option("--end", type=float, help="Stop before this second of the clip.")
 @click.option(
     "--save-clips", "save", type=click.Path(path_type=Path), metavar="DIR",
-    help="Write what the networks were fed to this folder, as MAPPING.npy.",
+    help="Write the networks' inputs to this folder, as MAPPING.npy.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace files in that folder that exist.")
+@click.option("--force", is_flag=True, help="Replace existing files in that folder.")
 @click.option("--dtype", default="float32", show_default=True, help="Run in this dtype, such as bfloat16.")
 @device_option
 @optimize_option
@@ -107,10 +109,10 @@ def command(
     force: bool,
     **options: Any,
 ) -> None:
-    """Classify a clip with one stream, or with several added.
+    """Classify a video clip with one network (stream), or with several whose logits are added.
 
-    CLIP is a video, an animated GIF, a folder of pictures, or a .npy array. For a stream of optical flow,
-    TV-L1 flow is computed from its pictures. The logits of several streams are added.
+    CLIP is a video, an animated GIF, a folder of pictures, or a .npy array. For an optical-flow
+    stream, TV-L1 flow is computed from the pictures.
 
     \b
     tfpt predict cricket.mp4 --mapping i3d_rgb --weights i3d_rgb.safetensors \\
@@ -136,7 +138,7 @@ def command(
             f"{len(mappings)} --mapping and {len(weights)} --weights: give weights for each mapping, or for none"
         )
     if clip is None and any(stream.clip is None for stream in streams):
-        raise click.UsageError("Missing argument 'CLIP', or --clip behind each --mapping.")
+        raise click.UsageError("Missing argument 'CLIP', or --clip after each --mapping.")
     with fetching_progress(quiet=as_json) as fetching, prediction_progress(quiet=as_json) as progress:
         found = predict(
             streams,
@@ -159,7 +161,7 @@ def command(
 
 
 def _assigned(order: Sequence[str], name: str, values: Sequence[Any], number: int) -> list[Any]:
-    """The value of an option for each mapping: one each in their order, or each for the mapping before it."""
+    """The value of an option for each mapping: in order if there is one for each, else for the mapping before it."""
     if len(values) == number:
         return list(values)
     assigned: list[Any] = [None] * number
@@ -170,7 +172,7 @@ def _assigned(order: Sequence[str], name: str, values: Sequence[Any], number: in
             flag = {"factors": "--weight", "clips": "--clip"}.get(name, f"--{name}")
             if current < 0:
                 raise click.UsageError(
-                    f"{flag} stands before every --mapping: put it behind the one that it is for."
+                    f"{flag} comes before every --mapping: put it after the one that it belongs to."
                 )
             if assigned[current] is not None:
                 raise click.UsageError(f"{flag} is given twice for one --mapping.")

@@ -1,4 +1,4 @@
-"""`tfpt profile`: what a mapping's model costs on this machine."""
+"""`tfpt profile`: measure the time and memory of a mapping's model."""
 
 from __future__ import annotations
 
@@ -27,33 +27,37 @@ _positive = click.IntRange(min=1)
 @click.command()
 @click.option("--mapping", required=True, help=mapping_help)
 @click.option("--weights", help="A checkpoint, or a file that `convert` wrote. [default: random weights]")
-@click.option("--frames", type=_positive, default=16, show_default=True, help="Frames of a clip.")
-@click.option("--batch", type=_positive, default=2, show_default=True, help="Clips in a pass.")
+@click.option("--frames", type=_positive, default=16, show_default=True, help="Frames per clip.")
+@click.option("--batch", type=_positive, default=2, show_default=True, help="Clips per pass.")
 @click.option("--size", type=_positive, help="Height and width. [default: the mapping's]")
 @click.option("--channels", type=_positive, help="Channels of the input. [default: the model's]")
 @device_option
 @click.option(
     "--dtype", type=click.Choice(["float32", "bfloat16", "float16", "autocast"]), default="float32",
-    show_default=True, help="Of weights and input; autocast: float32, what torch can in bfloat16.",
+    show_default=True, help="Dtype of weights and input. autocast: float32 weights, mixed precision with bfloat16.",
 )  # fmt: skip
-@click.option("--compile", "compiled", is_flag=True, help="Run what torch.compile makes of the model.")
-@click.option(
-    "--compile-backend", default="inductor", show_default=True, help="What compiles it, with --compile."
-)
-@click.option("--channels-last", is_flag=True, help="Lay tensors out with the channels innermost.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile.")
+@click.option("--compile-backend", default="inductor", show_default=True, help="Backend of --compile.")
+@click.option("--channels-last", is_flag=True, help="Use the channels-last memory format.")
 @optimize_option
-@click.option("--forward-only", is_flag=True, help="Measure the forward pass alone.")
-@click.option("--train", is_flag=True, help="Measure the pass with backward and a step alone.")
-@click.option("--threads", type=_positive, help="Threads on the host. [default: torch's choice]")
-@click.option("--repeats", type=_positive, help="Passes that count. [default: for two seconds, but 5 to 100]")
+@click.option("--forward-only", is_flag=True, help="Measure only the forward pass.")
+@click.option("--train", is_flag=True, help="Measure only the training step.")
+@click.option("--threads", type=_positive, help="Number of CPU threads. [default: torch's]")
+@click.option("--repeats", type=_positive, help="Measured passes. [default: as many as fit in 2 s, 5 to 100]")
 @click.option(
-    "--warmup", type=click.IntRange(min=0), default=2, show_default=True, help="Passes before them."
+    "--warmup",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Passes before the measured ones.",
 )
 @click.option(
-    "--trace", type=click.Path(path_type=Path), help="Write a trace for Perfetto to this JSON file."
+    "--trace", type=click.Path(path_type=Path), help="Also write a Perfetto trace to this JSON file."
 )
-@click.option("--force", is_flag=True, help="Replace a trace that exists.")
-@click.option("--depth", type=_positive, help="Sum up layers this many names down. [default: the leaves]")
+@click.option("--force", is_flag=True, help="Replace an existing trace.")
+@click.option(
+    "--depth", type=_positive, help="Group layers at this depth of the module tree. [default: the leaves]"
+)
 @settings_option
 @config_option
 @dequantize_option
@@ -89,20 +93,19 @@ def command(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Time a mapping's model, as a whole, by kind of work and layer by layer.
+    """Time a mapping's model: in total, by kind of operation, and layer by layer.
 
-    Measures a forward pass, and a forward pass with its backward pass and a step of SGD. The
-    totals are medians of passes that nothing disturbs; what is shown by kind and by layer comes
-    from passes of their own.
+    Measures a forward pass, and a training step (forward, backward, SGD). The totals are medians
+    of uninstrumented passes; times by kind and by layer are measured in separate passes.
     """
     if forward_only and train:
-        raise click.UsageError("--forward-only and --train: give one of them, or neither for both")
+        raise click.UsageError("--forward-only and --train: give one of them, or neither to measure both")
     from contextlib import nullcontext
 
     from tfpt.report.terminal import console, escape, print_json
     from tfpt.video.profiling import profile
 
-    # Some passes of a large network take their time, and a terminal is told that they run.
+    # A large network takes a while: show on a terminal that it is running.
     status = nullcontext() if as_json else console(stderr=True).status(f"measuring {escape(mapping)} …")
     with status:
         found = profile(

@@ -1,4 +1,4 @@
-"""`tfpt record`: what a TensorFlow network computes, kept in a file."""
+"""`tfpt record`: record the activations of a TensorFlow network in a file."""
 
 from __future__ import annotations
 
@@ -25,52 +25,61 @@ from tfpt.commands.options import (
 @click.argument("network", metavar="NETWORK")
 @click.option("--mapping", help=f"{mapping_help} Its endpoints are recorded.")
 @click.option(
-    "--checkpoint", help="The graph's variables, where they are not beside it: a checkpoint's prefix."
+    "--checkpoint",
+    help="Prefix of the checkpoint with the graph's variables, if it is not next to the graph.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The .npz file. [default: the mapping's or NETWORK's name]"
 )
 @click.option(
     "--input", "inputs", metavar="[NAME=]FILE", multiple=True,
-    help="What it is fed: .npy or .npz, in TensorFlow's layout; repeatable. [default: values from the seed]",
+    help="The input: .npy or .npz, in TensorFlow's layout. Repeatable. [default: random, from the seed]",
 )  # fmt: skip
 @click.option(
     "--feed", "feeds", metavar="NAME=VALUE", multiple=True,
-    help="A value for a placeholder, such as keep_prob=1.0, or a .npy file for any tensor; repeatable.",
+    help="A value for a placeholder, such as keep_prob=1.0, or a .npy file for any tensor. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same input."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of a random input."
 )
 @click.option(
-    "--frames", type=click.IntRange(min=1), help="Frames of a seeded clip. [default: the network's, or 16]"
+    "--frames", type=click.IntRange(min=1), help="Frames of a random clip. [default: the network's, or 16]"
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), help="Size of a seeded batch. [default: the network's, or 1]"
+    "--batch", type=click.IntRange(min=1), help="Batch size of a random input. [default: the network's, or 1]"
 )
 @click.option(
-    "--size", type=click.IntRange(min=1), help="Height and width. [default: the network's, or the mapping's]"
+    "--size",
+    type=click.IntRange(min=1),
+    help="Height and width of a random input. [default: the network's or mapping's]",
 )
 @click.option(
     "--endpoint", "endpoints", metavar="NAME", multiple=True,
-    help="Record this operation, name scope or layer, or this endpoint of the mapping; repeatable.",
+    help="Record this operation, name scope or layer, or this endpoint of the mapping. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--all-layers", is_flag=True, help="Record every layer of a Keras model, or all that a graph computes."
+    "--all-layers", is_flag=True, help="Record every layer of a Keras model, or everything a graph computes."
 )
-@click.option("--whole", is_flag=True, help="Keep every value, not samples of activations over 2,000 values.")
+@click.option(
+    "--whole",
+    is_flag=True,
+    help="Store every value; by default, activations of more than 2,000 values are sampled.",
+)
 @click.option(
     "--no-input", "store_input", is_flag=True, flag_value=False, default=True,
-    help="Leave the input out of the file; one from a seed can be made again.",
+    help="Do not store the input; a random input can be regenerated from its seed.",
 )  # fmt: skip
 @click.option("--signature", help="The signature of a SavedModel. [default: serving_default]")
-@click.option("--list", "only_list", is_flag=True, help="Only list what can be recorded; run nothing.")
-@click.option("--grep", metavar="REGEX", help="With --list: only names that hold this.")
+@click.option(
+    "--list", "only_list", is_flag=True, help="List what can be recorded, without running the network."
+)
+@click.option("--grep", metavar="REGEX", help="With --list: only names that match this.")
 @click.option("--force", is_flag=True, help="Replace the output file.")
 @settings_option
 @config_option
 @click.option(
     "--trust", is_flag=True,
-    help="Build the mapping's model from anywhere; let the network run code, read and write files.",
+    help="Allow models from any package, and networks that run their own code or access files.",
 )  # fmt: skip
 @all_option
 @json_option
@@ -91,19 +100,19 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Record what a TensorFlow network computes, for `tfpt verify` to compare with.
+    """Record the activations of a TensorFlow network, as a reference for `tfpt verify`.
 
-    NETWORK is a .meta file or the checkpoint beside it, a SavedModel, a frozen graph (.pb), or a
-    whole Keras model (.keras, .h5). It is run once, outside training, on one input; each endpoint
-    goes into an .npz file that numpy reads, with the input. `--list` shows what has a name.
+    NETWORK is a .meta file or the checkpoint next to it, a SavedModel, a frozen graph (.pb), or a
+    whole Keras model (.keras, .h5). It is run once, in inference mode, on one input; the endpoints
+    and the input are written to an .npz file. `--list` shows what can be recorded.
 
-    It needs TensorFlow: pip install "tfpt[tensorflow]".
+    Requires TensorFlow: pip install "tfpt[tensorflow]".
     """
     if only_list:
         _list(network, checkpoint, options["signature"], options["trust"], grep, everything, as_json)
         return
     if grep is not None:
-        raise click.UsageError("--grep chooses from --list")
+        raise click.UsageError("--grep only works with --list")
     from tfpt.networks.recording import record
 
     target = out or Path(f"{name_of(mapping) if mapping else Path(network.rstrip('/')).stem}.npz")
@@ -156,7 +165,7 @@ def _list(
 
 
 def _feeds(texts: Sequence[str]) -> dict[str, Any]:
-    """Values, or files of arrays, by the names of tensors."""
+    """Values, or files of arrays, by tensor name."""
     import yaml
 
     found: dict[str, Any] = {}
@@ -167,5 +176,5 @@ def _feeds(texts: Sequence[str]) -> dict[str, Any]:
         try:
             found[name] = value if value.endswith((".npy", ".npz")) else yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):
-            raise click.BadParameter(f"{text!r} has no value that can be read", param_hint="--feed") from None
+            raise click.BadParameter(f"{text!r} is not a valid value", param_hint="--feed") from None
     return found

@@ -1,4 +1,4 @@
-"""`tfpt sample`: a checkpoint of random weights, to try a mapping out."""
+"""`tfpt sample`: write a checkpoint of random weights, to try out a mapping."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tfpt.commands.options import (
 @click.option("--mapping", required=True, help=mapping_help)
 @click.option("--out", help="The checkpoint's prefix. [default: MAPPING/model.ckpt]")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same values."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random weights."
 )
-@click.option("--force", is_flag=True, help="Replace a checkpoint of that name.")
+@click.option("--force", is_flag=True, help="Replace an existing checkpoint.")
 @settings_option
 @config_option
 @trust_option

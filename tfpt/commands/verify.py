@@ -1,4 +1,4 @@
-"""`tfpt verify`: the same input through both networks, endpoint by endpoint."""
+"""`tfpt verify`: compare both networks on the same input, endpoint by endpoint."""
 
 from __future__ import annotations
 
@@ -29,45 +29,43 @@ from tfpt.commands.options import (
 @click.argument("weights", metavar="[WEIGHTS]", required=False)
 @click.option("--mapping", required=True, help=mapping_help)
 @click.option(
-    "--recording", metavar="FILE", help="What TensorFlow computed, as `tfpt record` wrote it (.npz)."
+    "--recording", metavar="FILE", help="A recording of the TensorFlow network, from `tfpt record` (.npz)."
 )
 @click.option(
     "--network", metavar="PATH",
-    help="In its place, the TensorFlow network, which is run now: .meta, SavedModel, .pb, .keras.",
+    help="Instead, the TensorFlow network to run: .meta, SavedModel, .pb, .keras.",
 )  # fmt: skip
-@click.option("--checkpoint", help="The network's variables, where they are not beside it.")
+@click.option("--checkpoint", help="Checkpoint of the network, if it is not next to it.")
 @click.option(
     "--input", "inputs", metavar="[NAME=]FILE", multiple=True,
-    help="What TensorFlow was fed, where the recording does not hold it: .npy or .npz, its axes in "
-    "TensorFlow's order; with --network, what both are fed. Repeatable.",
+    help="The input, if the recording does not contain it, or with --network: .npy or .npz, in "
+    "TensorFlow's layout. Repeatable.",
 )  # fmt: skip
 @click.option(
     "--tolerance", type=click.FloatRange(min=0, max=1, min_open=True, max_open=True), default=1e-5,
-    show_default=True, help="Relative difference up to which two activations are the same.",
+    show_default=True, help="Relative difference up to which two activations count as equal.",
 )  # fmt: skip
-@click.option(
-    "--adapt", is_flag=True, help="Replace stock layers that do not pad as TensorFlow does before comparing."
-)
+@click.option("--adapt", is_flag=True, help="First replace stock layers that do not pad as TensorFlow does.")
 @optimize_option
 @device_option
 @click.option(
     "--dtype", type=click.Choice(["float32", "float64", "bfloat16", "float16"]),
-    help="Run the model in this dtype: float64 leaves only TensorFlow's rounding. [default: the weights']",
+    help="Run the model in this dtype; float64 excludes PyTorch's rounding. [default: the weights']",
 )  # fmt: skip
 @click.option(
     "--no-diagnose", "diagnose", is_flag=True, flag_value=False, default=True,
-    help="Do not look for what makes endpoints depart.",
+    help="Do not search for the cause of differences.",
 )  # fmt: skip
 @click.option(
     "--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
-    help="How long to look for it.",
+    help="Time limit of that search.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="With --network: the seed of the input. [default: 0]"
+    "--seed", type=click.IntRange(min=0), help="With --network: seed of a random input. [default: 0]"
 )
-@click.option("--frames", type=click.IntRange(min=1), help="With --network: frames of a seeded clip.")
+@click.option("--frames", type=click.IntRange(min=1), help="With --network: frames of a random clip.")
 @click.option(
-    "--size", type=click.IntRange(min=1), help="With --network: height and width of a seeded input."
+    "--size", type=click.IntRange(min=1), help="With --network: height and width of a random input."
 )
 @click.option(
     "--whole", is_flag=True, help="With --network: compare every value, not samples of large activations."
@@ -75,9 +73,9 @@ from tfpt.commands.options import (
 @click.option("--signature", help="With --network: the signature of a SavedModel.")
 @click.option(
     "--html", type=click.Path(path_type=Path),
-    help="Also write a report with pictures: one HTML file that needs nothing else.",
+    help="Also write an illustrated report: one self-contained HTML file.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace the report file.")
+@click.option("--force", is_flag=True, help="Replace an existing report.")
 @settings_option
 @config_option
 @dequantize_option
@@ -102,13 +100,13 @@ def command(
     whole: bool,
     **options: Any,
 ) -> None:
-    """Compare what both networks compute, layer by layer, and say where they depart and why.
+    """Compare what both networks compute, layer by layer; show where and why they differ.
 
-    WEIGHTS is a TensorFlow checkpoint, which is translated in memory, or a file that `tfpt convert`
-    wrote; with --network it may be left out, and both sides take the same checkpoint. TensorFlow's
-    side is a recording, which needs no TensorFlow, or a network that is run on the spot.
+    WEIGHTS is a TensorFlow checkpoint, translated in memory, or a file written by `tfpt convert`;
+    with --network it may be omitted, and both sides use the same checkpoint. The TensorFlow side is
+    a recording (TensorFlow is not required), or a network that is run now.
 
-    Exit code 0: every recorded endpoint agrees; 1: one departs; 2: error.
+    Exit code 0: every recorded endpoint agrees; 1: one differs; 2: error.
     """
     if html is not None:
         from tfpt.report.verification_page import check_page

@@ -1,4 +1,4 @@
-"""`tfpt visualize`: pictures of filters, and of the activations that a clip gives."""
+"""`tfpt visualize`: draw filters, or the activations for a clip."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _PATH = click.Path(path_type=Path)
 
 
 def _drawing_options(function: F) -> F:
-    """What both subcommands take, as far as it stands at the end of their help."""
+    """The options of both subcommands that come last in their help."""
     options: list[Callable[[Any], Any]] = [
         click.option(
             "--scale", type=click.Choice(["common", "each"]), default="common", show_default=True,
-            help="Full color for the largest value of all tiles, or of each.",
+            help="Scale colors to the largest value of all tiles, or of each.",
         ),
         click.option(
             "--limit", type=click.FloatRange(min=0, min_open=True),
-            help="The value of full color, in place of the largest.",
+            help="Value drawn in full color, instead of the largest.",
         ),
-        click.option("--zoom", type=click.IntRange(min=1), help="Pixels a value. [default: what fits]"),
-        click.option("--force", is_flag=True, help="Replace pictures that exist."),
+        click.option("--zoom", type=click.IntRange(min=1), help="Pixels per value. [default: chosen to fit]"),
+        click.option("--force", is_flag=True, help="Replace existing pictures."),
         settings_option,
         config_option,
         dequantize_option,
@@ -52,29 +52,29 @@ def _drawing_options(function: F) -> F:
 
 @click.group()
 def command() -> None:
-    """Draw a model's filters, or the activations that a clip gives.
+    """Draw a model's filters, or its activations for a clip.
 
-    Both write an animated GIF (--out FILE.gif) and sheets (--sheet FILE.png) on which all times
-    stand beside each other. --json prints what was drawn, and where each tile is.
+    Both write an animated GIF (--out FILE.gif), a sheet with all time steps side by side
+    (--sheet FILE.png), or both. --json prints what was drawn, and where each tile is.
     """
 
 
 @command.command(short_help="Draw the filters of a convolution.")
 @click.option("--mapping", required=True, help=mapping_help)
-@click.option("--weights", required=True, help="A checkpoint, or a file that `convert` wrote.")
-@click.option("--layer", help="A convolution, or what has one in it. [default: the model's first]")
-@click.option("--out", type=_PATH, help="A GIF, or a PNG for the sheet. [default: MAPPING_filters.gif]")
-@click.option("--sheet", type=_PATH, help="Also a PNG with the times from left to right.")
-@click.option("--filters", help="Which: 0,5,7-11, top 16 or all. [default: the first 256]")
+@click.option("--weights", required=True, help="A checkpoint, or a file written by `convert`.")
+@click.option("--layer", help="A convolution, or a module with one. [default: the model's first]")
+@click.option("--out", type=_PATH, help="A GIF; or a PNG, for the sheet. [default: MAPPING_filters.gif]")
+@click.option("--sheet", type=_PATH, help="Also a PNG, with time from left to right.")
+@click.option("--filters", help="Filters to draw: 0,5,7-11, top 16 or all. [default: the first 256]")
 @click.option(
     "--channels", type=click.Choice(["color", "each", "norm"]),
-    help="Input channels as a color (of two: a motion), each by itself, or their norm. "
+    help="Input channels as a color (two: as optical flow), each in its own tile, or their norm. "
     "[default: color for the first layer, else norm]",
 )  # fmt: skip
-@click.option("--input-channel", type=click.IntRange(min=0), help="Show this input channel alone.")
+@click.option("--input-channel", type=click.IntRange(min=0), help="Draw only this input channel.")
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True,
-    help="Steps of the kernel a second.",
+    help="Kernel steps per second.",
 )  # fmt: skip
 @_drawing_options
 @reports_errors
@@ -98,11 +98,11 @@ def filters(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Draw the filters of a convolution, animated over the time of their kernel.
+    """Draw the filters of a convolution, animated over the time axis of the kernel.
 
-    One tile for each filter. Three input channels are drawn as a color, in which gray is 0; two
-    as a motion, in which white is 0 and the hue is the direction. Full color is the largest
-    weight, the same for all tiles and symmetric about 0, unless --scale says otherwise.
+    One tile per filter. Three input channels are drawn in RGB, gray being 0; two as optical flow,
+    white being 0 and the hue the direction. Full color is the largest absolute weight of all tiles,
+    symmetric about 0; see --scale and --limit.
     """
     from tfpt.video.visualization import draw_filters
 
@@ -128,25 +128,25 @@ def filters(
     _report(drawing, "filter", as_json)
 
 
-@command.command(short_help="Draw the activations that a clip gives.")
+@command.command(short_help="Draw the activations for a clip.")
 @click.option("--mapping", required=True, help=mapping_help)
-@click.option("--weights", required=True, help="A checkpoint, or a file that `convert` wrote.")
-@click.option("--clip", help="A .npy, GIF, folder of pictures or video. [default: noise from a seed]")
-@click.option("--layer", help="A module, or an endpoint's name. [default: the first endpoint]")
-@click.option("--out", type=_PATH, help="A GIF, or a PNG for the sheet. [default: MAPPING_activations.gif]")
-@click.option("--sheet", type=_PATH, help="Also a PNG with the times from left to right.")
+@click.option("--weights", required=True, help="A checkpoint, or a file written by `convert`.")
+@click.option("--clip", help="A .npy, GIF, folder of pictures or video. [default: random noise]")
+@click.option("--layer", help="A module or an endpoint. [default: the first endpoint]")
+@click.option("--out", type=_PATH, help="A GIF; or a PNG, for the sheet. [default: MAPPING_activations.gif]")
+@click.option("--sheet", type=_PATH, help="Also a PNG, with time from left to right.")
 @click.option(
     "--channels", default="top 16", show_default=True,
-    help="Which: 0,5,7-11, all, or the top so many by their mean.",
+    help="Channels to draw: 0,5,7-11, all, or the top N by mean.",
 )  # fmt: skip
 @click.option(
-    "--frames", type=click.IntRange(min=1), help="At most so many frames. [default: 64; of noise 16]"
+    "--frames", type=click.IntRange(min=1), help="Maximum number of frames. [default: 64; 16 of noise]"
 )
-@click.option("--start", type=click.FloatRange(min=0), help="Seconds into the clip.")
+@click.option("--start", type=click.FloatRange(min=0), help="Start at this second of the clip.")
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    help="Steps a second. [default: as fast as the clip]",
+    help="Frames per second. [default: the speed of the clip]",
 )
 @device_option
 @check_option
@@ -175,10 +175,10 @@ def activations(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Draw the activations that a clip gives in a layer, beside the clip.
+    """Draw a layer's activations for a clip, next to the clip.
 
-    One tile for each channel. The model runs up to the layer and no further. Values from 0 on, as
-    behind a ReLU, are drawn from 0 to the largest; where some are negative, symmetric about 0.
+    One tile per channel. The model only runs up to the layer. Non-negative activations (after a
+    ReLU) are drawn from 0 to the largest; if any is negative, symmetric about 0.
     """
     from tfpt.video.visualization import draw_activations
 

@@ -192,35 +192,7 @@ def convert(
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Conversion:
-    """Translate a checkpoint into a file of PyTorch weights.
-
-    Args:
-        mapping: A bundled name or a path.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
-            the mapping's `source.url` names, downloaded into the cache.
-        out: A `.safetensors`, `.pth` or `.pt` file; by default the mapping's name with `.safetensors`.
-        overwrite: Replace the file if it exists.
-        workers: The number of threads; by default one per core, at most eight.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dtype: The dtype in which floating-point parameters are written, if not the model's.
-        trust: Import a model from outside the trusted packages, where one is needed.
-        verify_checksums: Whether to verify each tensor's checksum when it is read.
-        dequantize: Read quantized weights as the float32 values that they encode.
-        progress: Called while a published checkpoint is downloaded: file, bytes so far, and size if known.
-
-    Raises:
-        PlanError: The mapping does not fit: the error has every finding, and nothing was written.
-        TfptError: Something cannot be read or written; the output has not changed unless the message says otherwise.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = sample("i3d_flow", f"{folder}/model.ckpt")
-        >>> done = convert("i3d_flow", f"{folder}/model.ckpt", f"{folder}/flow.safetensors")
-        >>> len(done.plan.writes), done.path.name
-        (344, 'flow.safetensors')
-    """
+    """See `tfpt.api.convert`."""
     job = prepare(
         mapping,
         checkpoint,
@@ -250,30 +222,7 @@ def plan(
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Plan:
-    """What `convert` would do, with all findings; the checkpoint's index is enough.
-
-    Args:
-        mapping: A bundled name or a path.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. Without it the one that
-            the mapping's `source.url` names, of which only the index is downloaded.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dtype: The dtype in which floating-point parameters are written, if not the model's.
-        trust: Import a model from outside the trusted packages, where one is needed.
-        dequantize: Read quantized weights as the float32 values that they encode.
-        progress: Called while a published checkpoint is downloaded: file, bytes so far, and size if known.
-
-    Raises:
-        TfptError: The mapping, the checkpoint or the model cannot be read; findings are in the plan, not raised.
-
-    Example:
-        >>> import tempfile
-        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
-        >>> _ = sample("i3d_rgb", checkpoint)
-        >>> found = plan("i3d_flow", checkpoint)
-        >>> found.ok, found.findings[0].kind
-        (False, 'scope')
-    """
+    """See `tfpt.api.plan`."""
     job = prepare(
         mapping,
         checkpoint,
@@ -299,29 +248,7 @@ def sample(
     config: Mapping[str, Any] | str | None = None,
     trust: bool = False,
 ) -> int:
-    """Write a TensorFlow checkpoint of random weights that fits a mapping; the same seed gives the same values.
-
-    Args:
-        mapping: A bundled name or a path.
-        prefix: The checkpoint's prefix; its folder is created if necessary.
-        seed: The same seed gives the same values.
-        overwrite: Replace an existing checkpoint.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        trust: Import a model from outside the trusted packages.
-
-    Returns:
-        The number of variables written.
-
-    Raises:
-        TfptError: The mapping does not determine the sizes of its variables, or the checkpoint exists or cannot be
-            written.
-
-    Example:
-        >>> import tempfile
-        >>> sample("i3d_rgb", f"{tempfile.mkdtemp()}/model.ckpt", seed=7)
-        230
-    """
+    """See `tfpt.api.sample`."""
     from tfpt.execution.samples import write_sample
 
     compiled = load_mapping(os.fspath(mapping), settings, config)

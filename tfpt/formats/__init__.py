@@ -19,27 +19,7 @@ def open_source(
     dequantize: bool = False,
     by_path: bool = False,
 ) -> Source:
-    """Open a file, a folder or a checkpoint of several files; the format is detected from the content, not the name.
-
-    Args:
-        path: A checkpoint's prefix, any of its files, its folder; a SavedModel, a graph, a file of Keras, TensorFlow
-            Lite, numpy, JAX or PyTorch, the folder of one, an archive of one; a path, or a URL that fsspec knows.
-        verify_checksums: Whether to compare each tensor with its checksum, if the file has one.
-        dequantize: Read quantized weights as the float32 values that they represent, if the file has their scales.
-        by_path: Name tensors by their storage paths instead of their readable names: see `tfpt.formats.by_path`.
-
-    Raises:
-        SourceError: It does not exist, its format is unknown, or it is damaged. The returned source raises only this
-            error, too.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
-        >>> _ = tfpt.sample("i3d_flow", checkpoint)
-        >>> source = open_source(checkpoint)
-        >>> source.format, len(source.specs)
-        ('TensorFlow V2 checkpoint', 230)
-    """
+    """See `tfpt.api.open_source`."""
     location = as_location(path)
     with reading(location, "the file"):
         location = weights_in(location)

@@ -61,21 +61,7 @@ def load_mapping(
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
 ) -> rows.Mapping:
-    """Read and compile a mapping. Nothing is imported and no code runs.
-
-    Args:
-        name: A path, or the name of a bundled mapping.
-        settings: Values for the mapping's `params` (`--set`).
-        config: The configuration that came with the checkpoint, as a dict or a JSON file (`--config`).
-
-    Raises:
-        MappingError: What is wrong, with file, line and column; all mistakes at once where they are independent.
-
-    Example:
-        >>> mapping = load_mapping("i3d_rgb")
-        >>> mapping.model.factory
-        'tfpt.models.i3d:I3D'
-    """
+    """See `tfpt.api.load_mapping`."""
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))

@@ -40,37 +40,7 @@ def load(
     optimize: bool = False,
     check: bool = True,
 ) -> torch.nn.Module:
-    """Build a mapping's model, check the behavior of its layers, and load its weights.
-
-    Args:
-        mapping: A bundled name or a path.
-        path: A TensorFlow checkpoint, which is translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Convert quantized weights to the float32 values they represent.
-        adapt: Replace stock torch layers that do not pad as TensorFlow does with those of `tfpt.nn`.
-        trust: Import the model even from outside the trusted packages.
-        device: The torch device for the model.
-        optimize: Return a faster form of the model, for inference only; see `tfpt.networks.optimization`.
-        check: Refuse a model whose layers contradict the mapping; ``False`` loads it anyway, so that `tfpt.verify` can
-            show what it computes.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        PlanError: The mapping does not match the checkpoint.
-        ModelError: The weights do not belong to the model, or a layer contradicts the mapping.
-        DtypeError: A parameter's dtype in the model cannot represent its values.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> checkpoint = f"{tempfile.mkdtemp()}/model.ckpt"
-        >>> _ = tfpt.sample("i3d_flow", checkpoint)
-        >>> model = tfpt.load("i3d_flow", checkpoint)
-        >>> model.conv3d_1a_7x7.conv3d.weight.shape
-        torch.Size([64, 2, 7, 7, 7])
-    """
+    """See `tfpt.api.load`."""
     from tfpt.networks.devices import device_of
 
     torch_device = device_of(device)

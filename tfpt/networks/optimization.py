@@ -23,30 +23,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def optimize(model: nn.Module) -> nn.Module:
-    """Return a copy of the model that computes the same faster, for inference only.
-
-    Batch norms are folded into the convolutions before them, so outputs agree up to rounding (1e-6 of the largest
-    value), not bit for bit; parameters are frozen and renamed. Modules keep their paths, except those inside a folded
-    one. On a CPU, activations are in the channels-last memory format.
-
-    Args:
-        model: A model in evaluation mode throughout, because folding uses the running statistics.
-
-    Raises:
-        ModelError: The model or a part of it is in training mode, or has uninitialized (lazy) parameters.
-
-    Example:
-        >>> import torch
-        >>> model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU()).eval()
-        >>> faster, x = optimize(model), torch.randn(1, 3, 7, 7)
-        >>> faster
-        Sequential(
-          (0): FoldedConv(3, 5, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0), relu=True)
-          (1): Identity()
-          (2): Identity()
-        )
-        >>> torch.testing.assert_close(faster(x), model(x).detach())
-    """
+    """See `tfpt.api.optimize`."""
     for path, module in model.named_modules():
         if module.training:
             raise ModelError(

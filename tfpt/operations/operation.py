@@ -38,7 +38,7 @@ class Irreversible:
 class Operation(BaseModel):
     """One operation of a row. All of them are immutable and hashable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     # Whether `apply` overwrites the arrays that it is given.
     in_place: ClassVar[bool] = False

@@ -1,7 +1,6 @@
-"""From values to colors: maps around zero and from zero, kernels as colors themselves, and flow by its direction.
+"""Color maps: diverging, sequential, RGB, and optical flow by direction.
 
-Each map takes values and the limit that stands for full color, and gives uint8 RGB. Whatever lies beyond the limit
-is cut off there.
+Each map takes values and the limit drawn in full color, and returns uint8 RGB. Values beyond the limit are clipped.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import numpy as np
 
 from tfpt.packages import package
 
-# Odd, so that one of them is zero; and few enough that a GIF, which has 256 colors, has some left for the rest.
+# Odd, so that one of them is zero; few enough to leave some of a GIF's 256 colors for the rest.
 STEPS = 101
 
-# The color wheel of S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011: how many
-# hues lie between red, yellow, green, cyan, blue, magenta and red, as their evaluation software has them.
+# The color wheel of S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011: the number of
+# hues between red, yellow, green, cyan, blue, magenta and red, from their evaluation software.
 _WHEEL = (15, 6, 4, 11, 13, 6)
 _CORNERS = np.array(
     [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0)],
@@ -47,7 +46,7 @@ def sequential(values: np.ndarray, limit: float) -> np.ndarray:
 
 
 def rgb(values: np.ndarray, limit: float) -> np.ndarray:
-    """Three channels as the color that they are: gray for zero, brighter above it and darker below, each by itself.
+    """Three channels as RGB: each channel is gray at zero, brighter above it and darker below.
 
     Args:
         values: (…, 3).
@@ -62,13 +61,13 @@ def rgb(values: np.ndarray, limit: float) -> np.ndarray:
 
 
 def flow(values: np.ndarray, limit: float) -> np.ndarray:
-    """Two channels as a motion: the hue is its direction, white is none, full color a magnitude of `limit`.
+    """Two channels as optical flow: the hue is the direction, white is 0, full color is a magnitude of `limit`.
 
-    Rightwards is red, downwards yellow, leftwards cyan to blue, upwards violet: the wheel of Baker et al. (2011).
+    Right is red, down is yellow, left is cyan to blue, up is violet: the wheel of Baker et al. (2011).
 
     Args:
-        values: (…, 2): rightwards, and downwards.
-        limit: The magnitude of full color.
+        values: (…, 2): right and down.
+        limit: The magnitude drawn in full color.
 
     Example:
         >>> flow(np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), 1.0).tolist()
@@ -78,12 +77,12 @@ def flow(values: np.ndarray, limit: float) -> np.ndarray:
     magnitude = np.hypot(right, down)
     share = np.minimum(magnitude / limit, 1)[..., None]
     wheel = _wheel()
-    # From 0 for rightwards clockwise, as y points down, to 1 for rightwards again. -0.0 must not turn the angle round.
+    # From 0 for right, clockwise (y points down), to 1 for right again. -0.0 must not change the angle.
     turn = np.arctan2(down + 0.0, right) / (2 * np.pi) % 1
-    # As in their software, which leaves a small step between the last hue and the first.
-    place = turn * (len(wheel) - 1)
-    first = np.floor(place).astype(np.intp)
-    between = (place - first)[..., None]
+    # As in their software, which has a small step between the last hue and the first.
+    position = turn * (len(wheel) - 1)
+    first = np.floor(position).astype(np.intp)
+    between = (position - first)[..., None]
     hue = (1 - between) * wheel[first % len(wheel)] + between * wheel[(first + 1) % len(wheel)]
     color: np.ndarray = np.floor(255 - share * (255 - hue) + 0.5).astype(np.uint8)
     return color

@@ -1,4 +1,4 @@
-"""Text of strangers in a page of HTML."""
+"""Untrusted text in an HTML page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tfpt.visible import visible
 
 
 def escape(text: str) -> str:
-    """A name, a path or another text for a page: no markup, no control, nothing that turns the direction of writing.
+    """Escape untrusted text for a page: no markup, no control characters, no change of text direction.
 
     Example:
         >>> print(escape("<b>w\\x1b\\u202e"))

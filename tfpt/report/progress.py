@@ -1,4 +1,4 @@
-"""Progress bars for conversions and for what is fetched, on a terminal only."""
+"""Progress bars for conversions and downloads, on a terminal only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], None] | None]:
-    """A bar for each conversion, counted in bytes written; ``None`` where standard error is no terminal."""
+    """A bar for each conversion, counted in bytes written; ``None`` if standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -36,7 +36,7 @@ def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], N
 
 @contextmanager
 def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """A bar for each file that is fetched, counted in bytes; a line for each where standard error is no terminal."""
+    """A bar for each download, counted in bytes; one line each if standard error is not a terminal."""
     if quiet:
         yield None
         return
@@ -59,11 +59,11 @@ def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, in
 def _one_line_each() -> Callable[[str, int, int | None], None]:
     from tfpt.report.terminal import size
 
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def show(name: str, done: int, total: int | None) -> None:
-        if name not in told:
-            told.add(name)
+        if name not in printed:
+            printed.add(name)
             print(f"fetching {visible(name)}" + (f" ({size(total)})" if total else ""), file=sys.stderr)
 
     return show

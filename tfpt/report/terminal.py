@@ -1,4 +1,4 @@
-"""The one place that prints: a console for people on which long names stay whole, and JSON for programs."""
+"""All printing: a console that does not break long names, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.segment import Segment
 
 from tfpt.visible import visible
 
-# Where the output is no terminal there is no width to fit: wide enough for two long names side by side.
+# The width if the output is not a terminal: enough for two long names side by side.
 _PIPED_WIDTH = 160
 
 
 def escape(text: str) -> str:
-    """A name, a path or another text of a stranger's for a console: no markup, no control, and on one line.
+    """Escape untrusted text (a name, a path) for a console: no markup, no control characters, on one line.
 
     Example:
         >>> escape("[bold]w\\n")
@@ -29,7 +29,7 @@ def escape(text: str) -> str:
 
 
 class _Console(Console):
-    """A console that no text can steer: what `escape` did not write out is written out here, ends of lines apart."""
+    """A console that escapes the control characters that `escape` has not, except line ends."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -43,23 +43,23 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that fits the terminal, or a wide one where the output goes to a file or a pipe."""
+    """A console with the width of the terminal, or a wide one if the output is a file or a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
     return _Console(stderr=stderr, width=width, highlight=False, emoji=False)
 
 
 def print_json(values: Any) -> None:
-    """The values as indented JSON on standard output, in what every reader of JSON takes.
+    """The values as indented JSON on standard output, in strict syntax.
 
-    Numbers that JSON has not are texts: "nan", "inf", "-inf". Half a character (a lone surrogate, as in a file's name
-    that is no UTF-8) is spelled out.
+    Numbers that JSON cannot represent become the strings "nan", "inf" and "-inf". Lone surrogates, as in file names
+    that are not UTF-8, are escaped.
     """
     print(json.dumps(_strict(values), indent=2, allow_nan=False))
 
 
 def _strict(value: Any) -> Any:
-    """The values in those that JSON has.
+    """The values converted to those that JSON can represent.
 
     Example:
         >>> _strict({"worst": [math.inf, -math.inf, math.nan, 0.5], "\\udc80": ("\\ud800", None)})
@@ -113,7 +113,7 @@ def size(number: int) -> str:
 
 
 def figure(value: float) -> str:
-    """A measured value in four digits.
+    """A measured value with four digits.
 
     Example:
         >>> figure(0.0), figure(0.000123456), figure(1234.5)

@@ -134,53 +134,7 @@ def verify(
     feeds: Mapping[str, Any] | None = None,
     signature: str | None = None,
 ) -> Verification:
-    """Run a mapping's model on TensorFlow's input, and compare every endpoint with what TensorFlow computed.
-
-    An endpoint agrees if the norm of the difference, relative to the recorded norm, is within the tolerance, and the
-    largest difference, relative to the largest recorded value, within ten times the tolerance. The model is built even
-    if its layers contradict the mapping; `findings` lists the contradictions.
-
-    Args:
-        mapping: A bundled name or a path.
-        weights: Whatever `tfpt.load` accepts: a TensorFlow checkpoint, or a converted file. If omitted, with `network`,
-            both sides use the same checkpoint.
-        recording: What TensorFlow computed: a file, or a `Recording`.
-        network: Instead of a recording, a TensorFlow network to run now; see `tfpt.record`. Needs TensorFlow.
-        checkpoint: The variables of that network, if they are not next to it.
-        inputs: TensorFlow's input, in its order of axes, if the recording does not contain it; with `network`, the
-            input for both sides.
-        model: A loaded model, instead of `weights`. It is not changed.
-        tolerance: The relative difference up to which two activations count as the same.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Convert quantized weights to the float32 values that they represent.
-        trust: Import the model even from outside the trusted packages.
-        adapt: First replace stock layers that do not pad as TensorFlow does by those of `tfpt.nn`.
-        optimize: Run the optimized form of the model.
-        device: The device to run the model on. Default: the model's own, or the CPU.
-        dtype: The floating-point dtype to run the model in, such as ``"float64"``. Default: that of the weights.
-        diagnose: Find out why endpoints depart.
-        seconds: The search for causes starts no new trial after this time.
-        seed, frames, batch, size, whole, endpoints, all_layers, feeds, signature: With `network`, what to record and
-            on which input; see `tfpt.record`.
-
-    Raises:
-        PlanError: The mapping does not fit the weights.
-        SourceError: The recording or the weights cannot be read, or there is no input.
-        ModelError: The model cannot run on the input, or has no endpoint in common with the recording.
-
-    Example:
-        >>> from tfpt.language.loader import load_mapping
-        >>> from tfpt.targets.model import build_model
-        >>> model = build_model(load_mapping("i3d_rgb"), device="cpu")
-        >>> clip = np.zeros((1, 9, 193, 193, 3), np.float32)
-        >>> import torch
-        >>> found = torch.relu(model.endpoints(torch.from_numpy(clip).movedim(-1, 1), ["mixed_3b"])["mixed_3b"])
-        >>> recorded = RecordedEndpoint.of("Mixed_3b", found.detach().movedim(1, -1).numpy())
-        >>> result = verify("i3d_rgb", recording=Recording({"Mixed_3b": recorded}, {"input": clip}), model=model)
-        >>> result.agrees, [one.name for one in result.endpoints if one.verdict == "agrees"]
-        (True, ['Mixed_3b'])
-    """
+    """See `tfpt.api.verify`."""
     given = {
         "seed": seed,
         "frames": frames,

@@ -1,1 +1,1 @@
-"""What people do with video networks: clips, predictions, profiles, pictures."""
+"""Applications of video networks: reading clips, classifying them, profiling models, drawing pictures."""

@@ -62,7 +62,7 @@ def test_drawn_flow_is_taken_back_to_its_values(tmp_path):
     flow = np.random.default_rng(1).choice(steps, (4, 9, 11, 2))
     clip = open_clip(write_gif(tmp_path / "flow.gif", drawn(flow)))
     assert (clip.kind, clip.channels) == ("flow", 2)
-    assert "a drawn flow" in clip.note
+    assert "flow drawn as RGB" in clip.note
     found = pixels(clip)
     assert found.dtype == np.float32
     assert np.abs(found - flow).max() <= 1 / 255
@@ -79,7 +79,7 @@ def test_a_third_channel_that_changes_is_a_picture(tmp_path):
 def test_one_picture_is_no_clip(tmp_path):
     for name in ("one.gif", "one.png", "one.jpg"):
         Image.fromarray(few_colors(1)[0]).save(tmp_path / name)
-        with pytest.raises(SourceError, match="a picture is no clip") as refused:
+        with pytest.raises(SourceError, match="a single picture is not a clip") as refused:
             open_clip(tmp_path / name)
         assert refused.value.got.startswith("one frame, ")
         assert "folder" in refused.value.hint

@@ -49,11 +49,11 @@ def test_gray_pictures_and_those_with_transparency_become_rgb(tmp_path):
 
 
 def test_an_empty_folder_and_one_of_other_files_are_refused(tmp_path):
-    with pytest.raises(SourceError, match="no picture in the folder") as refused:
+    with pytest.raises(SourceError, match="contains no pictures") as refused:
         open_clip(tmp_path)
-    assert refused.value.got == "no file"
+    assert refused.value.got == "no files"
     (tmp_path / "clip.mp4").touch()
-    with pytest.raises(SourceError, match="no picture in the folder") as refused:
+    with pytest.raises(SourceError, match="contains no pictures") as refused:
         open_clip(tmp_path)
     assert refused.value.got == "other files"
 

@@ -76,7 +76,7 @@ def test_start_and_end_of_a_video_are_seconds(tmp_path, rgb):
 
 def test_a_span_without_a_frame_is_refused(tmp_path, rgb):
     clip = open_clip(write_gif(tmp_path / "a.gif", noise(3, SIZE, SIZE) // 64 * 64))
-    with pytest.raises(SourceError, match="no frame there") as refused:
+    with pytest.raises(SourceError, match="no frame in this span") as refused:
         list(prepared(clip, rgb, start=5, end=6))
     assert refused.value.got == "from 5 s to 6 s"
 
@@ -85,7 +85,7 @@ def test_a_clip_without_times_takes_the_network_s_rate_and_says_so(tmp_path, rgb
     pictures = noise(30, SIZE, SIZE)
     folder = write_folder(tmp_path / "f", pictures)
     clip = open_clip(folder, default_fps=25)
-    assert check_clip(clip, rgb) == ("its frames are taken to be 25 a second (--fps says otherwise)",)
+    assert check_clip(clip, rgb) == ("assuming 25 frames per second (--fps gives another rate)",)
     np.testing.assert_array_equal(np.stack(list(prepared(clip, rgb))), pictures)
     np.testing.assert_array_equal(np.stack(list(prepared(clip, rgb, start=1))), pictures[25:])
     half = np.stack(list(prepared(open_clip(folder, fps=50), rgb)))
@@ -94,7 +94,7 @@ def test_a_clip_without_times_takes_the_network_s_rate_and_says_so(tmp_path, rgb
 
 def test_a_slower_clip_says_that_frames_are_repeated(tmp_path, rgb):
     clip = open_clip(write_gif(tmp_path / "a.gif", noise(3, SIZE, SIZE) // 64 * 64, 100))
-    assert check_clip(clip, rgb) == ("10 frames a second, repeated to make the 25 that the network takes",)
+    assert check_clip(clip, rgb) == ("10 frames per second, repeated to get the network's 25",)
 
 
 def test_flow_is_computed_at_the_resized_size_and_then_cropped(tmp_path, flow):
@@ -145,18 +145,18 @@ def write_values(folder, low, high, size=SIZE, channels=3):
 
 
 def test_values_of_another_size_or_other_channels_are_refused(tmp_path, rgb, flow):
-    with pytest.raises(SourceError, match="another size") as refused:
+    with pytest.raises(SourceError, match="the network's input size") as refused:
         check_clip(write_values(tmp_path, -1, 1, size=11), rgb)
     assert (refused.value.expected, refused.value.got) == ("13 by 13", "11 by 11")
-    with pytest.raises(SourceError, match="2 channels, where the network takes 3"):
+    with pytest.raises(SourceError, match="2 channels, but the network takes 3"):
         check_clip(write_values(tmp_path, -1, 1, channels=2), rgb)
-    with pytest.raises(SourceError, match="3 channels, where the network takes 2") as refused:
+    with pytest.raises(SourceError, match="3 channels, but the network takes 2") as refused:
         check_clip(write_values(tmp_path, -1, 1), flow)
     assert "--clip" in refused.value.hint
 
 
 def test_values_beyond_the_range_are_refused_with_a_way_to_scale_them(tmp_path, rgb):
-    with pytest.raises(SourceError, match="outside of the network's range") as refused:
+    with pytest.raises(SourceError, match="outside the network's range") as refused:
         check_clip(write_values(tmp_path, 0, 255), rgb)
     assert refused.value.expected == "values from -1 to 1"
     assert refused.value.hint.endswith("0.00784314 * clip + -1")
@@ -167,7 +167,7 @@ def test_values_beyond_the_range_are_refused_with_a_way_to_scale_them(tmp_path, 
 
 def test_values_from_0_to_1_are_taken_with_a_question(tmp_path, rgb):
     (note,) = check_clip(write_values(tmp_path, 0, 1), rgb)
-    assert note.endswith("is it scaled from 0 to 1?")
+    assert note.endswith("is the clip scaled from 0 to 1?")
 
 
 def test_drawn_flow_is_for_flow_alone(tmp_path, rgb, flow):
@@ -175,9 +175,9 @@ def test_drawn_flow_is_for_flow_alone(tmp_path, rgb, flow):
     drawn[..., 0] = np.arange(3).reshape(3, 1, 1) * 60
     clip = open_clip(write_gif(tmp_path / "flow.gif", drawn))
     (note,) = check_clip(clip, flow)
-    assert note.startswith("a drawn flow")
+    assert note.startswith("flow drawn as RGB")
     np.testing.assert_allclose(values(clip, flow)[..., 0], drawn[..., 0] / 255 - 0.5, atol=1e-7)
-    with pytest.raises(SourceError, match="2 channels, where the network takes 3") as refused:
+    with pytest.raises(SourceError, match="2 channels, but the network takes 3") as refused:
         check_clip(clip, rgb)
     assert refused.value.got == "drawn flow"
 
@@ -203,7 +203,7 @@ def test_a_mapping_without_a_clip_is_refused(tmp_path, rgb):
         with pytest.raises(MappingError, match="what kind of clip"):
             check_input(load_mapping(network.mapping))
     network.mapping.write_text(whole.replace(" range: [-1, 1],", ""))
-    with pytest.raises(MappingError, match="into which range"):
+    with pytest.raises(MappingError, match="the range to which"):
         check_clip(open_clip(write_folder(tmp_path / "f", noise(2))), load_mapping(network.mapping))
 
 
@@ -212,7 +212,7 @@ def test_seconds_of_a_clip_without_times_are_refused_where_the_network_has_no_ra
     network.mapping.write_text(network.mapping.read_text().replace(", fps: 25", ""))
     clip = open_clip(write_folder(tmp_path / "f", noise(2)))
     assert clip.fps is None
-    with pytest.raises(TfptError, match="without times"):
+    with pytest.raises(TfptError, match="needs a frame rate"):
         list(prepared(clip, load_mapping(network.mapping), start=1))
     assert open_clip(tmp_path / "f", fps=Fraction(10)).fps == 10
 

@@ -1,4 +1,4 @@
-"""Prepared clips as numpy reads them."""
+"""Prepared clips written to .npy files; the oracle is numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfpt.errors import SinkError
-from tfpt.video.clips.writing import ClipWriter
+from tfpt.video.clips.arrays import ClipWriter
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3, 1), (13, 5, 7, 2), (123, 11, 3, 3)])
@@ -15,7 +15,7 @@ def test_numpy_reads_what_was_written(tmp_path, shape):
     with ClipWriter(tmp_path / "c.npy") as writer:
         for frame in clip:
             writer.append(frame[::-1][::-1])
-        writer.commit()
+        writer.finish().commit()
     found = np.load(tmp_path / "c.npy")
     assert found.dtype == np.dtype("<f4")
     np.testing.assert_array_equal(found, clip[None])
@@ -36,5 +36,5 @@ def test_a_file_that_exists_is_kept_unless_asked(tmp_path):
     assert (tmp_path / "c.npy").read_text() == "mine"
     with ClipWriter(tmp_path / "c.npy", overwrite=True) as writer:
         writer.append(np.zeros((2, 2, 3), np.float32))
-        writer.commit()
+        writer.finish().commit()
     assert np.load(tmp_path / "c.npy").shape == (1, 1, 2, 2, 3)

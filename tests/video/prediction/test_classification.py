@@ -82,8 +82,8 @@ class Wrong(nn.Module):
     ("answer", "what"),
     [
         (lambda clip: clip @ torch.zeros(5, 5), "cannot be run on the clip"),
-        (lambda clip: clip.mean(dim=(3, 4)), "gives no logits"),
-        (lambda clip: clip.mean(dim=(2, 3, 4))[:1], "gives no logits"),
+        (lambda clip: clip.mean(dim=(3, 4)), "output is not logits"),
+        (lambda clip: clip.mean(dim=(2, 3, 4))[:1], "output is not logits"),
         (lambda clip: clip.mean(dim=(2, 3, 4)) / 0, "not finite"),
     ],
 )

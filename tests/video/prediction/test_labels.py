@@ -32,7 +32,7 @@ def test_the_order_is_that_of_the_published_map(shared):
 
 
 @pytest.mark.parametrize(
-    ("content", "what"), [(b"", "empty"), (b"a\n\nb\n", "without a name"), (b"a\n\xff\xfe\n", "no text")]
+    ("content", "what"), [(b"", "empty"), (b"a\n\nb\n", "has no name"), (b"a\n\xff\xfe\n", "not text")]
 )
 def test_a_file_that_names_no_classes_is_refused(tmp_path, content, what):
     path = tmp_path / "labels.txt"
@@ -51,7 +51,7 @@ def test_a_line_without_a_name_is_pointed_at(tmp_path):
 
 
 def test_another_number_of_names_is_refused():
-    with pytest.raises(MappingError, match="not those of the network") as refused:
+    with pytest.raises(MappingError, match="do not match the network") as refused:
         labels_of(load_mapping("i3d_rgb"), 399)
     assert refused.value.expected == "399 names, one for each logit"
     assert refused.value.got == "400 names"
@@ -60,7 +60,7 @@ def test_another_number_of_names_is_refused():
 def test_of_a_network_with_another_head_classes_go_by_number():
     labels, note = labels_of(load_mapping("i3d_rgb", {"num_classes": 101}), 101)
     assert labels is None
-    assert "they go by number" in note
+    assert "classes are shown by number" in note
 
 
 def test_a_mapping_without_labels_has_none():

@@ -258,7 +258,7 @@ def test_too_short_a_clip_is_named_with_a_way_out(tmp_path, rgb):
 
 def test_one_picture_makes_no_flow(tmp_path, flow):
     clip = write_video(tmp_path / "v.mkv", noise(1, SIZE, SIZE))
-    with pytest.raises(SourceError, match="one picture makes no flow"):
+    with pytest.raises(SourceError, match="flow cannot be computed from one picture"):
         run(flow, clip)
 
 
@@ -297,7 +297,7 @@ def test_a_stream_without_labels_takes_part(tmp_path, rgb):
 def test_labels_of_another_number_are_refused_unless_the_head_was_changed(tmp_path):
     network = write_network(tmp_path, "net", classes=7)
     clip = write_video(tmp_path / "v.mkv", noise(3, SIZE, SIZE))
-    with pytest.raises(MappingError, match="labels are not those"):
+    with pytest.raises(MappingError, match="labels do not match"):
         run(network, clip)
     network.mapping.write_text(network.mapping.read_text().replace("num_classes: 7", "num_classes: 5"))
     found = run(network, clip, settings={"num_classes": 7})
@@ -315,7 +315,7 @@ def test_weights_of_another_mapping_are_refused(tmp_path, rgb, flow):
 
 def test_rates_of_prepared_clips_are_not_changed(tmp_path, rgb):
     np.save(tmp_path / "v.npy", np.zeros((5, SIZE, SIZE, 3), np.float32))
-    with pytest.raises(SourceError, match="not sampled to another rate"):
+    with pytest.raises(SourceError, match="cannot be resampled to another rate"):
         run(rgb, tmp_path / "v.npy", fps=50)
     assert run(rgb, tmp_path / "v.npy", fps=25).streams[0].fps == 25
 
@@ -323,17 +323,17 @@ def test_rates_of_prepared_clips_are_not_changed(tmp_path, rgb):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"top": 0}, "top counts from 1"),
-        ({"window": 0}, "window counts from 1"),
-        ({"stride": -1}, "stride counts from 1"),
-        ({"batch": 0}, "batch counts from 1"),
-        ({"fps": 0}, "fps is no number"),
-        ({"start": -1}, "begins at 0 s"),
-        ({"start": float("nan")}, "start is no number of seconds"),
-        ({"end": float("inf")}, "end is no number of seconds"),
-        ({"start": 2, "end": 1}, "does not lie behind"),
+        ({"top": 0}, "top must be at least 1"),
+        ({"window": 0}, "window must be at least 1"),
+        ({"stride": -1}, "stride must be at least 1"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"fps": 0}, "fps must be a positive number"),
+        ({"start": -1}, "start must not be negative"),
+        ({"start": float("nan")}, "start must be a finite number of seconds"),
+        ({"end": float("inf")}, "end must be a finite number of seconds"),
+        ({"start": 2, "end": 1}, "must be after"),
         ({"device": "abacus"}, "no such device"),
-        ({"dtype": "int8"}, "do not run in this dtype"),
+        ({"dtype": "int8"}, "cannot run in this dtype"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(rgb, options, what):
@@ -342,8 +342,8 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(rgb, opt
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
-def test_a_weight_that_is_no_number_is_refused(rgb, weight):
-    with pytest.raises(TfptError, match="weight is no finite number"):
+def test_a_weight_that_is_not_finite_is_refused(rgb, weight):
+    with pytest.raises(TfptError, match="weight must be finite"):
         predict(Stream(rgb.mapping, rgb.weights, weight=weight), "v.mkv")
 
 

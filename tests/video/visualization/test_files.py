@@ -103,7 +103,7 @@ def test_both_files_appear_or_neither(tmp_path):
 @pytest.mark.parametrize(
     ("out", "sheet", "message"),
     [
-        (None, None, "nothing says where"),
+        (None, None, "no output file is given"),
         ("a.jpg", None, "another ending"),
         ("a", None, "another ending"),
         ("a.gif", "b.gif", "another ending"),

@@ -43,47 +43,7 @@ def record(
     trust: bool = False,
     overwrite: bool = False,
 ) -> Recording:
-    """Run a TensorFlow network in inference mode and record what it computes.
-
-    Args:
-        mapping: The name of a bundled mapping, or a path; its `endpoints` are recorded. ``None`` requires `endpoints`
-            or `all_layers`.
-        network: The path of a ``.meta`` file or the checkpoint beside it, a SavedModel, a frozen graph or a Keras
-            model; or a ``keras.Model``.
-        out: The ``.npz`` file to write; ``None`` writes no file.
-        checkpoint: The checkpoint with a graph's variables, if it is not beside the graph.
-        inputs: The network's inputs in TensorFlow's layout: a ``.npy`` or ``.npz`` file, an array, or several by input
-            name. By default, values from the seed.
-        seed: Seed of the generated inputs.
-        frames, batch, size: Sizes of the generated inputs; by default the network's or the mapping's, else 16 frames
-            and a batch of 1.
-        whole: Keep all values of every activation, instead of samples of those with more than 2,000.
-        store_input: Keep the input in the recording; without it, a generated input can be reproduced from the facts.
-        endpoints: Operations, name scopes or layers to record; with a mapping also the names of its endpoints.
-        all_layers: Record every layer of a Keras model that runs; of a graph, every activation.
-        feeds: Values for other tensors, such as ``{"keep_prob": 1.0}``: numbers, arrays, or files.
-        signature: The SavedModel signature to use.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        trust: Allow a mapping's model, or a Keras model, to run its own code.
-        overwrite: Replace the output file if it exists.
-
-    Returns:
-        The recording, its endpoints in order.
-
-    Raises:
-        SourceError: The network cannot be run, does not have an operation, or has other inputs.
-        MappingError: The mapping cannot be read, or does not match the network's input.
-        SinkError: The output cannot be written.
-
-    Example:
-        >>> import keras, tempfile
-        >>> x = keras.Input((5,))
-        >>> model = keras.Model(x, keras.layers.Dense(3, name="head")(x))
-        >>> recording = record(None, model, endpoints=["head"], seed=7)
-        >>> recording.endpoints["head"].shape, recording.inputs["input"].shape
-        ((1, 3), (1, 5))
-    """
+    """See `tfpt.api.record`."""
     _refuse_existing(out, overwrite)
     if out is not None:
         files = inputs.values() if isinstance(inputs, Mapping) else [inputs]

@@ -1,4 +1,4 @@
-"""Clips: found in files of many kinds, sampled, resized, cropped, turned into flow, and cut into windows."""
+"""Clips: opened from files of many kinds, sampled, resized, cropped, converted to optical flow, cut into windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clip that has been recognized and not yet read: where it is, what its frames hold, and when they are shown."""
+"""A clip that has been opened but not read: its location, the kind of its frames, and their times."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Kind = Literal["pictures", "flow", "values"]
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: when it is shown, in seconds from the clip's first, and how to get at its pixels.
+    """One frame: its time, in seconds from the first frame, and a function to read its pixels.
 
     Attributes:
         time: When it appears.
-        end: When it disappears; ``None`` where the file does not say.
-        read: Gives the pixels, (height, width, channels). A decoder does this work only for frames that are used.
+        end: When it disappears; ``None`` if the file does not say.
+        read: Returns the pixels, (height, width, channels). Only frames that are used are decoded to pixels.
     """
 
     time: Fraction
@@ -29,19 +29,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip, its frames still in the file: an hour of video would not fit into memory.
+    """A clip whose frames are still in the file: an hour of video would not fit into memory.
 
     Attributes:
-        location: The file or folder, as it was named.
-        kind: What a frame holds. ``pictures``: uint8, RGB, of any size. ``flow``: float32 of two channels, optical
-            flow as a share of 20 pixels. ``values``: float32, what a network is fed, prepared already.
+        location: The file or folder, as the user named it.
+        kind: What the frames are. ``pictures``: uint8, RGB, of any size. ``flow``: float32 with two channels, optical
+            flow divided by 20 pixels. ``values``: float32, already prepared for a network.
         size: Height and width of the frames.
-        fps: Frames a second; ``None`` where the file does not say (its frames then have the times of the rate that
-            `open_clip` was told to take).
-        frames: Yields the frames in order, those before a time (in seconds) perhaps left out.
-        length: The number of frames; ``None`` for a video, of which only decoding tells.
+        fps: Frames per second; ``None`` if the file does not say (frame times then follow the default rate given to
+            `open_clip`).
+        frames: Yields the frames in order. May skip frames before the given time (in seconds).
+        length: The number of frames; ``None`` for a video, which would have to be decoded to count them.
         tick: The unit to which the file rounds its times, in seconds.
-        note: What a reader should know about where the frames come from.
+        note: A note for the user about the origin of the frames.
     """
 
     location: str
@@ -56,7 +56,7 @@ class Clip:
 
 
 def rate(fps: float | Fraction) -> Fraction:
-    """Frames a second, exactly as they were written.
+    """A frame rate as an exact fraction of its decimal notation.
 
     Example:
         >>> rate(29.97), rate(25.0)
@@ -66,7 +66,7 @@ def rate(fps: float | Fraction) -> Fraction:
 
 
 def evenly(number: int, fps: Fraction, read: Callable[[int], np.ndarray]) -> Iterator[Frame]:
-    """So many frames at a steady rate; `read` gives the pixels of one by its number.
+    """`number` frames at a constant rate; `read` returns the pixels of a frame by its index.
 
     Example:
         >>> [(float(frame.time), frame.end) for frame in evenly(2, Fraction(10), lambda k: np.zeros((1, 1, 3)))]

@@ -1,4 +1,4 @@
-"""Optical flow by TV-L1, as flow streams are trained on."""
+"""TV-L1 optical flow, on which flow streams are trained."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 
 from tfpt.packages import package
 
-# Where the authors cut it, in pixels: "Pixel values are truncated to the range [-20, 20], then rescaled between
+# The limit in pixels, from the authors: "Pixel values are truncated to the range [-20, 20], then rescaled between
 # -1 and 1" (https://github.com/google-deepmind/kinetics-i3d, README).
 LARGEST = 20.0
 
 
 def flows(pictures: Iterable[np.ndarray], *, workers: int | None = None) -> Iterator[np.ndarray]:
-    """From each picture to the next, how far every pixel moves: of n pictures n - 1 flows.
+    """The optical flow from each picture to the next: n - 1 flows for n pictures.
 
-    TV-L1 of OpenCV with its default parameters, on gray pictures. Measured on two cores with 256 by 340 pixels:
-    0.63 s a pair in one thread, 0.32 s with two (OpenCV works without Python's lock), the same values either way.
+    TV-L1 of OpenCV with its default parameters, on grayscale pictures. Measured on two cores with 256 by 340
+    pixels: 0.63 s per pair with one thread, 0.32 s with two (OpenCV releases the GIL), with identical values.
 
     Args:
-        pictures: uint8 of (height, width, 3), RGB, all of one size. Read only as far ahead as there are workers.
-        workers: Threads; one for each core unless given.
+        pictures: uint8 of (height, width, 3), RGB, all of one size. Read ahead by at most one per worker.
+        workers: Number of threads. By default, one per core.
 
     Yields:
-        float32 of (height, width, 2): right and down, cut at 20 pixels and divided by 20.
+        float32 of (height, width, 2): right and down, clipped at 20 pixels and divided by 20.
 
     Example:
         >>> still = np.zeros((16, 16, 3), np.uint8)
@@ -39,7 +39,7 @@ def flows(pictures: Iterable[np.ndarray], *, workers: int | None = None) -> Iter
     package("cv2.optflow")
     workers = workers or _cores()
     pending: deque[Future[np.ndarray]] = deque()
-    # The pool is left without waiting for what is in it, when the reader stops early.
+    # If the caller stops early, the pool is abandoned without waiting for pending work.
     pool = ThreadPoolExecutor(workers, thread_name_prefix="flow")
     try:
         before: np.ndarray | None = None
@@ -71,7 +71,7 @@ def _flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _algorithm() -> Any:
-    # It keeps its pyramids between calls, so one must not run in two threads at once.
+    # Not thread-safe: it keeps its pyramids between calls.
     if not hasattr(_OF_THREAD, "algorithm"):
         _OF_THREAD.algorithm = package("cv2").optflow.DualTVL1OpticalFlow_create()
     return _OF_THREAD.algorithm

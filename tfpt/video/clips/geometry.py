@@ -1,4 +1,4 @@
-"""Pictures resized and cropped to the size that a network takes."""
+"""Resizing and cropping pictures to the input size of a network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.packages import package
 
-# Resized to 256 for crops of 224 (https://github.com/google-deepmind/kinetics-i3d, README); other sizes alike.
+# Resized to 256 for crops of 224 (https://github.com/google-deepmind/kinetics-i3d, README); other sizes in proportion.
 _RESIZED, _CROPPED = 256, 224
-# Of a resized picture: a strip of 1 by 20,000 pixels would take gigabytes.
+# Limit for a resized picture: a strip of 1 by 20,000 pixels would take gigabytes.
 _MOST_PIXELS = 100_000_000
 
 
@@ -24,7 +24,7 @@ def shorter_side(size: int) -> int:
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width of a picture before it is cropped to `size`; a picture of just that size stays as it is.
+    """Height and width of a picture before it is cropped to `size`; a picture of exactly that size is unchanged.
 
     Example:
         >>> resized_shape(480, 640, 224), resized_shape(1280, 720, 224), resized_shape(224, 224, 224)
@@ -39,19 +39,18 @@ def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def resized(picture: np.ndarray, size: int | None, location: str | None = None) -> np.ndarray:
-    """A picture, uint8 of (height, width, channels), with the shorter side that goes with a crop to `size`.
+    """A picture, uint8 of (height, width, channels), resized for a crop to `size`.
 
-    Bilinear, by OpenCV's ``INTER_LINEAR``: each pixel comes from the four around its center, none is averaged over
-    a larger neighborhood (no antialiasing), so a picture made much smaller keeps its aliases. The clips that networks
-    such as these were trained on were resized so; Pillow and ``torchvision`` with ``antialias`` give smoother pictures.
-    Pixels are taken as square. A picture that is `size` by `size` already has been cropped by someone before, and stays
-    as it is.
+    Bilinear, with OpenCV's ``INTER_LINEAR``: each pixel is interpolated from the four around its center, without
+    antialiasing, so strong reduction causes aliasing. The training clips of such networks were resized this way;
+    Pillow and ``torchvision`` with ``antialias`` give smoother pictures. Pixels are assumed to be square. A picture
+    that is already `size` by `size` has been cropped before, and is returned unchanged.
 
     Args:
-        location: The clip, for the error.
+        location: The clip, for errors.
 
     Raises:
-        SourceError: It is so narrow that it would grow beyond 100 million pixels.
+        SourceError: The picture is so narrow that it would exceed 100 million pixels.
 
     Example:
         >>> resized(np.zeros((30, 40, 3), np.uint8), 21).shape
@@ -67,7 +66,7 @@ def resized(picture: np.ndarray, size: int | None, location: str | None = None) 
             "the pictures are too long and narrow",
             where=location,
             expected=f"at most {_MOST_PIXELS:,} pixels, once their shorter side is {shorter_side(size)}",
-            got=f"{picture.shape[0]} by {picture.shape[1]}, which makes {height} by {width}",
+            got=f"{picture.shape[0]} by {picture.shape[1]}, resized to {height} by {width}",
         )
     cv2 = package("cv2")
     result: np.ndarray = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -75,7 +74,7 @@ def resized(picture: np.ndarray, size: int | None, location: str | None = None) 
 
 
 def cropped(picture: np.ndarray, size: int | None) -> np.ndarray:
-    """The center of a picture, `size` by `size`; of an odd rest the smaller half is cut off above and on the left.
+    """The center of a picture, `size` by `size`; if the margin is odd, one pixel less is cut off at the top and left.
 
     Example:
         >>> cropped(np.arange(35).reshape(5, 7, 1), 2)[..., 0]

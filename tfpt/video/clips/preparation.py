@@ -1,4 +1,4 @@
-"""From a clip to what a network is fed, as its mapping describes it: sampled, resized, cropped, turned into flow."""
+"""From a clip to a network's input, as its mapping describes it: sampled, resized, cropped, converted to flow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tfpt.video.clips.sampling import sampled
 
 CHANNELS = {"rgb": 3, "flow": 2}
 
-# Of a prepared clip's values, beyond the range of the network: resampled by others, they may overshoot a little.
+# How far values of a prepared clip may exceed the network's range: resampling can overshoot a little.
 _SLACK = 0.01
 
 
 def check_input(mapping: Mapping) -> None:
-    """Check that a mapping describes a clip or a picture.
+    """Check that a mapping's input is a clip or a picture.
 
     Raises:
-        MappingError: It does not.
+        MappingError: It is not.
     """
     axes = set(input_axes(mapping))
     entry = mapping.input
@@ -40,12 +40,12 @@ def check_input(mapping: Mapping) -> None:
 
 
 def check_clip(clip: Clip, mapping: Mapping) -> tuple[str, ...]:
-    """Check that a network can be fed a clip; what should be said about it, though it can, is returned.
+    """Check that a clip fits a network; returns notes for the user.
 
     Raises:
-        SourceError: Values of another size, number of channels or range; drawn flow for a network that takes
-            pictures.
-        MappingError: The mapping does not say into which range pictures are to be scaled.
+        SourceError: The values have the wrong size, number of channels or range; or the clip is flow and the network
+            takes pictures.
+        MappingError: The mapping does not give the range to which pictures are scaled.
     """
     entry = mapping.input
     kind, size = str(entry.kind), entry.size
@@ -53,30 +53,30 @@ def check_clip(clip: Clip, mapping: Mapping) -> tuple[str, ...]:
     if clip.kind == "pictures":
         if entry.range is None:
             raise MappingError(
-                f"the mapping {mapping.name} does not say into which range pictures are to be scaled",
+                f"the mapping {mapping.name} does not give the range to which pictures are scaled",
                 where=str(mapping.path),
-                expected="input: with range: [-1, 1]",
+                expected="input: with range, such as range: [-1, 1]",
             )
         if entry.fps is not None and clip.fps is None:
-            notes.append(f"its frames are taken to be {entry.fps:g} a second (--fps says otherwise)")
+            notes.append(f"assuming {entry.fps:g} frames per second (--fps gives another rate)")
         elif (
             entry.fps is not None and clip.fps is not None and clip.fps < rate(entry.fps) * Fraction(98, 100)
         ):
             notes.append(
-                f"{float(clip.fps):.4g} frames a second, repeated to make the {entry.fps:g} that the network takes"
+                f"{float(clip.fps):.4g} frames per second, repeated to get the network's {entry.fps:g}"
             )
         return tuple(notes)
     if clip.channels != CHANNELS[kind]:
         raise SourceError(
-            f"a clip of {clip.channels} channels, where the network takes {CHANNELS[kind]}",
+            f"the clip has {clip.channels} channels, but the network takes {CHANNELS[kind]}",
             where=clip.location,
             expected=f"kind: {kind}, as the mapping {mapping.name} says",
-            got="drawn flow" if clip.kind == "flow" else f"values of {clip.channels} channels",
-            hint="is it the clip of another stream? --clip behind a --mapping gives a stream its own",
+            got="drawn flow" if clip.kind == "flow" else f"values with {clip.channels} channels",
+            hint="if this is the clip of another stream, put --clip after that stream's --mapping",
         )
     if size is not None and clip.size != (size, size):
         raise SourceError(
-            "a prepared clip of another size than the network takes",
+            "the prepared clip does not have the network's input size",
             where=clip.location,
             expected=f"{size} by {size}",
             got=f"{clip.size[0]} by {clip.size[1]}",
@@ -94,7 +94,7 @@ def _check_range(clip: Clip, low: float, high: float) -> list[str]:
         bytes_like = least >= 0 and 2 < largest <= 255
         scale = f"{(high - low) / 255:.6g} * clip + {low:g}"
         raise SourceError(
-            "the clip's values lie outside of the network's range",
+            "the clip's values are outside the network's range",
             where=clip.location,
             expected=f"values from {low:g} to {high:g}",
             got=f"values from {least:.6g} to {largest:.6g}",
@@ -102,7 +102,7 @@ def _check_range(clip: Clip, low: float, high: float) -> list[str]:
         )
     if low < 0 <= least and largest > 0:
         return [
-            f"no value is negative, where the network takes {low:g} to {high:g}: is it scaled from 0 to 1?"
+            f"no value is negative, but the network takes {low:g} to {high:g}: is the clip scaled from 0 to 1?"
         ]
     return []
 
@@ -115,23 +115,23 @@ def prepared(
     end: float | None = None,
     but_last: bool = False,
 ) -> Iterator[np.ndarray]:
-    """A clip's frames as a network takes them, one after the other, no sooner than they are asked for.
+    """A clip's frames prepared for a network, generated lazily.
 
-    Pictures are sampled to the mapping's rate (see `sampled`), resized (see `resized`) and cropped to the center. For
-    ``kind: flow`` TV-L1 is computed between neighbors at the resized size, and then cropped: one flow fewer than
-    frames. Values that are prepared already, and drawn flow, are cut to `start` and `end` and otherwise left.
+    Pictures are sampled at the mapping's rate (see `sampled`), resized (see `resized`) and center-cropped. For
+    ``kind: flow``, TV-L1 flow is computed between neighbors at the resized size, then cropped: one flow less than
+    frames. Prepared values and drawn flow are only cut to `start` and `end`.
 
     Args:
-        clip: What `check_clip` has no objection to.
-        start, end: Seconds; all of it unless given.
-        but_last: Leave the last picture out, which begins no flow, so that a stream of pictures and one of flow are
-            equally long.
+        clip: A clip that `check_clip` accepted.
+        start, end: Seconds. By default, the whole clip.
+        but_last: Omit the last picture, so that a stream of pictures is as long as a stream of flow computed from
+            them.
 
     Yields:
-        (size, size, channels): uint8 of pictures, float32 of all else. `scaled` makes the network's values of either.
+        (size, size, channels): uint8 for pictures, otherwise float32. `scaled` converts both to the network's range.
 
     Raises:
-        SourceError: The clip is damaged, its pictures change in size, or nothing lies between `start` and `end`.
+        SourceError: The clip is damaged, its pictures change in size, or it has no frame between `start` and `end`.
     """
     frames = timed(clip, mapping, start=start, end=end)
     if clip.kind != "pictures":
@@ -148,14 +148,14 @@ def prepared(
 def timed(
     clip: Clip, mapping: Mapping, *, start: float | None = None, end: float | None = None
 ) -> Iterator[Frame]:
-    """The frames that `prepared` works on, unread: sampled to the mapping's rate if they are pictures.
+    """The frames that `prepared` uses, unread: sampled at the mapping's rate if they are pictures.
 
     Raises:
-        TfptError: `start` or `end` of a clip of which nobody says how many frames a second it has.
+        TfptError: `start` or `end` is given, but the frame rate is unknown.
     """
     if (start is not None or end is not None) and clip.fps is None and mapping.input.fps is None:
         raise TfptError(
-            "a clip without times cannot begin or end at a time",
+            "a start or end needs a frame rate, and the clip has none",
             where=clip.location,
             hint="give --fps as well",
         )
@@ -172,7 +172,7 @@ def timed(
 
 
 def scaled(frames: np.ndarray, mapping: Mapping, clip: Clip) -> np.ndarray:
-    """Frames as `prepared` gives them in the network's range, float32.
+    """Frames from `prepared` in the network's range, float32.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -184,7 +184,7 @@ def scaled(frames: np.ndarray, mapping: Mapping, clip: Clip) -> np.ndarray:
         return frames.astype(np.float32, copy=False)
     low, high = mapping.input.range
     if frames.dtype == np.uint8:
-        # By a table, worked out in float64: each value is the float32 nearest to the exact one.
+        # A table computed in float64: each value is the float32 nearest to the exact one.
         levels = (low + np.arange(256) * (high - low) / 255).astype(np.float32)
         return np.asarray(levels[frames])
     return np.asarray((frames + np.float32(1)) * np.float32((high - low) / 2) + np.float32(low))
@@ -195,7 +195,7 @@ def _resized(frames: Iterable[Frame], clip: Clip, size: int | None) -> Iterator[
     picture: np.ndarray = np.empty(0, np.uint8)
     shape: tuple[int, ...] | None = None
     for frame in frames:
-        if frame is not before:  # one that is repeated is resized once
+        if frame is not before:  # resize a repeated frame only once
             picture = resized(frame.read(), size, clip.location)
             before = frame
         shape = shape or picture.shape
@@ -215,7 +215,7 @@ def _at_least_one(
     first = next(frames, None)
     if first is None:
         span = f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s")
-        raise SourceError("the clip has no frame there", where=clip.location, got=span)
+        raise SourceError("the clip has no frame in this span", where=clip.location, got=span)
     yield first
     yield from frames
 

@@ -1,4 +1,4 @@
-"""What kind of clip a file is, told from its first bytes."""
+"""Opens clips; the kind of file is detected from its first bytes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from fractions import Fraction
 from pathlib import Path
 
 from tfpt.errors import SourceError
-from tfpt.video.clips.animations import open_animation
 from tfpt.video.clips.arrays import open_array
 from tfpt.video.clips.clip import Clip, Frame, rate
-from tfpt.video.clips.folders import open_folder
+from tfpt.video.clips.pictures import open_animation, open_folder
 from tfpt.video.clips.videos import open_video
 
-# GIF, PNG, JPEG, BMP, TIFF in both orders of bytes; WebP says so only behind its length.
+# GIF, PNG, JPEG, BMP, TIFF in both byte orders; WebP's signature follows a length.
 _PICTURES = (b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 
 
 def open_clip(
     path: str | os.PathLike[str], *, fps: float | None = None, default_fps: float | None = None
 ) -> Clip:
-    """Recognize a clip: a ``.npy`` array, a GIF, a folder of pictures, or a video of any kind.
+    """Open a clip: a ``.npy`` array, a GIF, a folder of pictures, or a video.
 
-    Nothing goes by the name of the file. Its frames stay where they are until they are asked for.
+    The kind is detected from the content, not the name. No frame is read yet.
 
     Args:
         path: The file or folder.
-        fps: Frames a second, in place of what the file says or where it says nothing.
-        default_fps: The rate to take of an array or a folder, which say none.
+        fps: Frames per second, instead of the file's rate.
+        default_fps: The frame rate of an array or a folder, which have none.
 
     Raises:
-        SourceError: There is nothing, or nothing that is a clip.
-        TfptError: A package that reads such clips is not installed.
+        SourceError: The file does not exist or is not a clip.
+        TfptError: The package that reads such clips is not installed.
 
     Example:
         >>> import tempfile, numpy as np
@@ -43,22 +42,22 @@ def open_clip(
         >>> clip.kind, clip.length, clip.size
         ('values', 16, (224, 224))
     """
-    place = _place(path)
+    location = _expanded(path)
     given = None if fps is None else rate(fps)
     default = rate(default_fps or 1)
-    if os.path.isdir(place):  # Path.is_dir raises where a name is too long
-        return open_folder(place, given, default)
-    first = _first_bytes(place)
+    if os.path.isdir(location):  # Path.is_dir raises if a name is too long
+        return open_folder(location, given, default)
+    first = _first_bytes(location)
     if first.startswith(b"\x93NUMPY"):
-        return open_array(place, given, default)
+        return open_array(location, given, default)
     if first.startswith(_PICTURES) or (first[:4] == b"RIFF" and first[8:12] == b"WEBP"):
-        clip = open_animation(place)
+        clip = open_animation(location)
     else:
-        clip = open_video(place)
+        clip = open_video(location)
     return clip if given is None else _retimed(clip, given)
 
 
-def _place(path: str | os.PathLike[str]) -> Path:
+def _expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(os.path.expanduser(path))
     except RuntimeError as error:
@@ -84,7 +83,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _retimed(clip: Clip, fps: Fraction) -> Clip:
-    """The same frames, evenly spaced."""
+    """The same frames at a constant rate."""
 
     def frames(start: Fraction) -> Iterator[Frame]:
         for index, frame in enumerate(clip.frames(Fraction(0))):

@@ -1,4 +1,4 @@
-"""Frames at a steady rate from frames at any times."""
+"""Sampling frames at a constant rate."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def sampled(
     tick: Fraction = Fraction(0),
     location: str = "",
 ) -> Iterator[Frame]:
-    """At each of the times start, start + 1/fps, start + 2/fps, … the frame that is shown then.
+    """The frame shown at each of the times start, start + 1/fps, start + 2/fps, …
 
-    That is the nearest frame not later: from 50 frames a second every second one is taken for 25, from 24 one
-    is repeated each second. The last frame is shown for as long as the file says, else for as long as the one
-    before it. Times are fractions, so that whole ratios come out exactly.
+    That is the latest frame not after that time: going from 50 to 25 frames per second takes every second frame, from
+    24 to 25 repeats one each second. The last frame is shown for its duration in the file, else as long as the one
+    before it. Times are fractions, so that integer ratios are exact.
 
     Args:
-        frames: In the order of their times; the first one counts as shown from the beginning.
-        fps: The rate wanted; ``None`` for every frame as it is.
-        start, end: Seconds; times from `start` on and before `end` are taken.
-        tick: The unit to which the times are rounded. A frame up to half of it later than its time counts as not
-            later: Matroska's milliseconds put the second frame of 15 a second at 0.067, after its 1/15.
-        location: The clip, for the error.
+        frames: In the order of their times; the first one counts as shown from the start.
+        fps: The target rate; ``None`` to keep every frame.
+        start, end: Seconds; from `start` to just before `end`.
+        tick: The unit to which the times are rounded. A frame that is late by up to half a tick counts as on time:
+            Matroska's milliseconds put the second frame at 15 frames per second at 0.067, later than 1/15.
+        location: The clip, for errors.
 
     Raises:
-        SourceError: The times run backwards.
+        SourceError: The times are not in order.
 
     Example:
         >>> frames = [Frame(Fraction(k, 10), Fraction(k + 1, 10), lambda: None) for k in range(3)]
@@ -80,8 +80,8 @@ def _between(frames: Iterable[Frame], start: Fraction, end: Fraction | None) -> 
 
 def _backwards(location: str, before: Fraction, after: Fraction) -> SourceError:
     return SourceError(
-        "the times of the video's frames run backwards",
+        "the times of the video's frames are not in order",
         where=location,
         got=f"{float(after):.3f} s after {float(before):.3f} s",
-        hint="--fps RATE takes the frames as evenly spaced",
+        hint="--fps RATE ignores the times and assumes a constant rate",
     )

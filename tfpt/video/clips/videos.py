@@ -15,28 +15,27 @@ from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.packages import package
 from tfpt.video.clips.clip import Clip, Frame
 
-# FFmpeg opens texts and single pictures as if they were videos.
+# Formats under which FFmpeg opens text files and single pictures as videos.
 _NO_VIDEO = re.compile(r"(^|,)(tty|image2\w*|\w+_pipe)(,|$)")
 
-# What MP4 and MOV begin with.
+# The first box of MP4 and MOV files.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
-# Of a video that says none.
+# The frame rate of a video without one.
 _RATE = 25
 
-# How far before the start to try again where a seek came out behind it: key frames are seldom further apart.
+# How many seconds before the start to try again if a seek ended up after it: key frames are rarely further apart.
 _STEP_BACK = 12
 
 
 def open_video(path: Path) -> Clip:
-    """The video in a file of any container and codec that FFmpeg knows; sound and cover pictures are left alone.
+    """Open a video in any container and codec that FFmpeg supports; audio and cover pictures are ignored.
 
-    Frames have the times that the file gives them, counted from the first, so a varying rate does no harm. They are
-    turned as the file says they are to be shown. Of a transport stream, which has no header, the end that is missing
-    is noticed only where the cut goes through a frame.
+    Frames have their times in the file, relative to the first, so a variable frame rate is fine. They are rotated as
+    the file specifies. A truncated transport stream, which has no header, is only detected if it ends within a frame.
 
     Raises:
-        SourceError: There is no video in it. While it is read: it is damaged, or ends before its header says.
+        SourceError: The file has no video. While reading: it is damaged, or shorter than its header says.
     """
     with _container(path) as container:
         stream = _stream(container, path)
@@ -46,7 +45,7 @@ def open_video(path: Path) -> Clip:
         )
         tick = Fraction(stream.time_base)
         if tick * fps > Fraction(1, 2):
-            tick = Fraction(0)  # AVI and YUV4MPEG count frames, so nothing is rounded
+            tick = Fraction(0)  # AVI and YUV4MPEG count frames, so times are not rounded
     return Clip(
         str(path), "pictures", size, Fraction(fps), lambda start: _frames(path, start, origin), tick=tick
     )
@@ -60,7 +59,7 @@ def _container(path: Path) -> Any:
         raise _unopened(path, error.strerror) from error
     if _NO_VIDEO.search(container.format.name):
         container.close()
-        raise _no_video(path, "a text" if container.format.name == "tty" else "a picture")
+        raise _no_video(path, "a text file" if container.format.name == "tty" else "a picture")
     return container
 
 
@@ -82,9 +81,9 @@ def _is_cover(stream: Any) -> bool:
 
 
 def _first(container: Any, stream: Any, path: Path) -> tuple[tuple[int, int], Fraction | None]:
-    """Height and width of the first frame, turned as it is to be shown, and its time.
+    """Height and width of the first frame as displayed, and its time.
 
-    That time is not always the stream's: an AVI with B-frames begins with one that is shown later.
+    That is not always the start time of the stream: an AVI with B-frames starts with a frame that is shown later.
     """
     av = package("av")
     try:
@@ -98,13 +97,13 @@ def _first(container: Any, stream: Any, path: Path) -> tuple[tuple[int, int], Fr
 
 
 def _frames(path: Path, start: Fraction, origin: Fraction | None) -> Iterator[Frame]:
-    """The frames from a key frame not behind `start` on.
+    """The frames from a key frame at or before `start`.
 
-    A seek says nothing of where it came out: in a stream without an index (MPEG-TS, FLV) often behind the start, and
-    in some (raw H.264) nowhere. What the first frame is tells; at worst the video is decoded from its beginning.
+    A seek does not report where it ended up: in a stream without an index (MPEG-TS, FLV) often after the start, in
+    some (raw H.264) it fails. The first decoded frame shows it; at worst, the video is decoded from the beginning.
 
     Raises:
-        SourceError: The video is damaged, or ends before its header says.
+        SourceError: The video is damaged, or shorter than its header says.
     """
     for begin in (start, start - _STEP_BACK):
         if begin <= 0:
@@ -122,18 +121,18 @@ def _frames(path: Path, start: Fraction, origin: Fraction | None) -> Iterator[Fr
 
 
 def _decoded(path: Path, begin: Fraction, start: Fraction, origin: Fraction | None) -> Iterator[Frame]:
-    """The frames from `begin` on; none, if a seek there does not come out at a key frame not behind `start`."""
+    """The frames from `begin` on; nothing if a seek to it does not reach a key frame at or before `start`."""
     av = package("av")
     with _container(path) as container:
         stream = _stream(container, path)
         unit = Fraction(stream.time_base)
         if begin > 0:
-            place = None if origin is None else int((origin + begin) / unit)
-            # An MPEG program stream gives times to some packets only; FFmpeg guesses the others by where it began.
-            if place is None or place.bit_length() > 62 or container.format.name == "mpeg":
+            target = None if origin is None else int((origin + begin) / unit)
+            # In an MPEG program stream only some packets have times; FFmpeg guesses the others from where it started.
+            if target is None or target.bit_length() > 62 or container.format.name == "mpeg":
                 return
             try:
-                container.seek(place, stream=stream)
+                container.seek(target, stream=stream)
             except av.FFmpegError:
                 return
         interval = 1 / Fraction(stream.average_rate or stream.guessed_rate or _RATE)
@@ -147,14 +146,14 @@ def _decoded(path: Path, begin: Fraction, start: Fraction, origin: Fraction | No
                 for frame in packet.decode():
                     if begin > 0 and time is None and not _is_entry(frame, unit, origin, start):
                         return
-                    # Old AVIs give no times: their frames follow each other at a steady rate.
+                    # Old AVIs have no times: their frames follow each other at a constant rate.
                     stamp = (
                         time + interval if frame.pts is None and time is not None else (frame.pts or 0) * unit
                     )
                     origin = stamp if origin is None else origin
                     time = stamp
                     if frame.is_corrupt and stamp - origin >= start:
-                        raise _damaged(path, stamp - origin, "a frame that cannot be decoded whole")
+                        raise _damaged(path, stamp - origin, "a frame that cannot be decoded completely")
                     yield _frame(frame, stamp - origin, unit)
         except av.FFmpegError as error:
             raise _damaged(path, reached, error.strerror) from error
@@ -162,7 +161,7 @@ def _decoded(path: Path, begin: Fraction, start: Fraction, origin: Fraction | No
 
 
 def _is_entry(frame: Any, unit: Fraction, origin: Fraction | None, start: Fraction) -> bool:
-    """Whether decoding can begin at a frame for what is shown from `start` on."""
+    """Whether decoding for `start` can begin at a frame."""
     whole = frame.key_frame and not frame.is_corrupt and frame.pts is not None
     return bool(whole) and frame.pts * unit - (origin or 0) <= start
 
@@ -174,7 +173,7 @@ def _frame(frame: Any, time: Fraction, unit: Fraction) -> Frame:
 
 
 def _check_end(path: Path, stream: Any, reached: Fraction, origin: Fraction) -> None:
-    """Raise where the file ends before its header says that it does."""
+    """Raise if the file is shorter than its header says."""
     if stream.duration is not None:
         declared = stream.duration * Fraction(stream.time_base)
     elif found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
@@ -182,14 +181,14 @@ def _check_end(path: Path, stream: Any, reached: Fraction, origin: Fraction) -> 
         declared = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
     else:
         return
-    frame = 1 / Fraction(stream.average_rate or _RATE)  # more than headers round by
-    # Some containers count their duration from 0 and others from the first frame: the larger is the more lenient.
+    frame = 1 / Fraction(stream.average_rate or _RATE)  # a tolerance for rounding in headers
+    # Some containers count their duration from 0, others from the first frame: the larger one is more lenient.
     if reached + max(origin, Fraction(0)) + frame < declared:
         raise _cut_off(path, reached, declared)
 
 
 def _matrix(frame: Any) -> np.ndarray | None:
-    """The four numbers of the display matrix that turn and mirror: [[a, b], [c, d]] takes (x, y) to (ax+cy, bx+dy)."""
+    """The rotation and reflection of the display matrix: [[a, b], [c, d]] maps (x, y) to (ax+cy, bx+dy)."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
@@ -197,7 +196,7 @@ def _matrix(frame: Any) -> np.ndarray | None:
 
 
 def _turned(pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """A picture turned by quarters and mirrored, as its display matrix says."""
+    """A picture rotated by multiples of 90 degrees and mirrored, as its display matrix says."""
     if matrix is None:
         return pixels
     (a, b), (c, d) = matrix.tolist()
@@ -208,7 +207,7 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
 
 def _no_video(path: Path, got: str) -> SourceError:
     return SourceError(
-        "there is no video in the file",
+        "the file does not contain a video",
         where=str(path),
         expected="a video, a GIF, a .npy array, or a folder of pictures",
         got=got,
@@ -221,9 +220,9 @@ def _unopened(path: Path, got: str) -> SourceError:
     if box not in _BOXES:
         return _no_video(path, got)
     return SourceError(
-        "the video cannot be opened, though it begins as one",
+        "the file starts like a video, but cannot be opened",
         where=str(path),
-        expected="an index, which MP4 and MOV have at their end unless they were made for streaming",
+        expected="an index, which MP4 and MOV files have at the end unless made for streaming",
         got=f"{path.stat().st_size:,} bytes: {got}",
         hint=DOWNLOAD_AGAIN,
     )
@@ -235,15 +234,17 @@ def _damaged(path: Path, time: Fraction | None, got: str) -> SourceError:
         "the video is damaged",
         where=f"{path}{place}",
         got=got,
-        hint="--start or --end leaves the damaged part out",
+        hint="use --start or --end to skip the damaged part",
     )
 
 
 def _cut_off(path: Path, reached: Fraction, declared: Fraction | None) -> SourceError:
     return SourceError(
-        "the video is cut off",
+        "the video is truncated",
         where=str(path),
-        expected="a whole last frame" if declared is None else f"{float(declared):.2f} s, as its header says",
-        got=f"an end after {float(reached):.2f} s",
-        hint=f"fetch the file again, or --end {max(0.0, float(reached) - 0.5):.1f} takes what is whole",
+        expected="a complete last frame"
+        if declared is None
+        else f"{float(declared):.2f} s, as its header says",
+        got=f"{float(reached):.2f} s",
+        hint=f"download the file again, or use --end {max(0.0, float(reached) - 0.5):.1f}",
     )

@@ -1,4 +1,4 @@
-"""A clip of any length in windows that a network takes one at a time."""
+"""Cutting a clip of any length into windows, which are run one at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import chain, cycle, islice
 
 import numpy as np
 
-# What video networks are trained on (Carreira and Zisserman, arXiv:1705.07750); of a clip too long to go in as one.
+# The window length for long clips: what video networks are trained on (Carreira and Zisserman, arXiv:1705.07750).
 LENGTH = 64
 
-# Up to so many frames a clip is one window: twelve seconds, so that the ten seconds of Kinetics are, as in that paper's
-# tests. The largest network at hand then takes 1.9 GB (5 MB a frame of 224 by 224, measured from 64 to 300).
+# A clip of up to this many frames is one window: twelve seconds, more than the ten seconds of Kinetics, which that
+# paper's tests classify whole. I3D then takes 1.9 GB (5 MB per frame of 224 by 224, measured from 64 to 300).
 WHOLE = 300
 
 
@@ -24,17 +24,17 @@ def windows(
     stride: int | None = None,
     loop: bool = False,
 ) -> Iterator[np.ndarray]:
-    """The windows of a clip, each as soon as its last frame is there; no more than one of them is held.
+    """The windows of a clip, each as soon as its last frame is available; only one is in memory at a time.
 
-    Windows begin at 0, stride, 2 × stride, … If frames are left behind the last one, one more window ends with the
-    clip, so that every frame counts. A clip shorter than a window is one window, as long as it is.
+    Windows start at 0, stride, 2 × stride, … If frames remain after the last one, one more window is aligned with the
+    end of the clip, so that every frame counts. A clip shorter than a window is a single, shorter window.
 
     Args:
         frames: Arrays of one shape.
-        window: Frames of a window. Unless given, a clip of up to 300 frames is one window, and a longer one is cut
-            into windows of 64.
-        stride: From the beginning of one to that of the next; as long as the window unless given.
-        loop: Repeat a shorter clip from its beginning until the window (of 64, unless given) is full.
+        window: Frames per window. By default, a clip of up to 300 frames is one window, and a longer one is cut into
+            windows of 64.
+        stride: Frames from the start of one window to the next. By default, the length of a window.
+        loop: Repeat a shorter clip until it fills the window (64 by default).
 
     Yields:
         Arrays of (frames, *shape of a frame).
@@ -55,10 +55,10 @@ def windows(
             if first:
                 yield np.stack(first)
             return
-        frames = chain(_handed_over(first), frames)
+        frames = chain(_consumed(first), frames)
     window = min(window or LENGTH, sys.maxsize)
     stride = stride or window
-    # A window is complete when its last frame comes, and then is the last `window` frames that came.
+    # A window is complete when its last frame arrives; it then consists of the last `window` frames.
     held: deque[np.ndarray] = deque(maxlen=window)
     count, complete, covered = 0, window, 0
     for frame in frames:
@@ -73,8 +73,8 @@ def windows(
         yield np.stack(held)
 
 
-def _handed_over(frames: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """The frames one after the other, none kept."""
+def _consumed(frames: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the frames and releases each."""
     frames.reverse()
     while frames:
         yield frames.pop()

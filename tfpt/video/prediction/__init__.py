@@ -1,11 +1,11 @@
-"""Clips classified by one network, or by several whose logits are added.
+"""Classification of clips by one network, or by several whose logits are added.
 
-`joining` holds what the API calls; `classification` runs one network over windows of a clip, `scores` makes classes of
-logits, `labels` gives them names. The clips themselves are read and prepared by `tfpt.video.clips`.
+`ensemble` is the entry point; `streams` opens the clips of the networks, `classification` runs one network over the
+windows of a clip, `scores` ranks classes by logits, `labels` names them. `tfpt.video.clips` reads the clips.
 """
 
-from tfpt.video.clips.streams import Stream
 from tfpt.video.prediction.ensemble import predict
 from tfpt.video.prediction.scores import Prediction, StreamScores
+from tfpt.video.prediction.streams import Stream
 
 __all__ = ["Prediction", "Stream", "StreamScores", "predict"]

@@ -1,4 +1,4 @@
-"""The logits of one network for a clip of any length: window by window, batch by batch."""
+"""The logits of one network for a clip of any length, computed in batches of windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfpt.networks.devices import enough_memory
 from tfpt.networks.endpoints import first_tensor
 from tfpt.networks.inputs import input_axes, rearrange
 
-# The axes of a batch of windows as they are put together here.
+# The axes of a batch of windows.
 _AXES = "b t h w c"
 
 
@@ -27,21 +27,21 @@ def mean_logits(
     location: str = "",
     seen: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, int]:
-    """The logits of a network, averaged over the windows of a clip, each of the same weight.
+    """The logits of a network, averaged over the windows of a clip with equal weights.
 
     Args:
-        model: In evaluation mode. Windows go to the device and into the dtype of its parameters.
-        mapping: Says how the model's input is laid out.
-        windows: Float arrays of (frames, height, width, channels); no more than a batch of them is held.
-        batch: Windows to be run at once.
+        model: In evaluation mode. Windows are converted to the device and dtype of its parameters.
+        mapping: Gives the layout of the model's input.
+        windows: Float arrays of (frames, height, width, channels); at most one batch is in memory.
+        batch: Windows to run at once.
         location: The clip, for errors.
-        seen: Told the number of windows after each batch.
+        seen: Called with the number of windows after each batch.
 
     Returns:
         float64 of (classes,), and the number of windows.
 
     Raises:
-        ModelError: The network refuses a window, gives no logits, or logits that are not finite.
+        ModelError: The network rejects a window, its output is not logits, or they are not finite.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -64,7 +64,7 @@ def mean_logits(
 
 
 def batched(windows: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Windows stacked so many at a time, the last ones perhaps fewer; no window is read ahead.
+    """Windows stacked into batches of `size`, the last one perhaps smaller; nothing is read ahead.
 
     Example:
         >>> [array.shape for array in batched([np.zeros((5, 2))] * 3, 2)]
@@ -81,7 +81,7 @@ def batched(windows: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def layout_of(mapping: Mapping) -> str:
-    """From the axes of a batch of windows to those of the model's input.
+    """The rearrangement from a batch of windows to the model's input.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -89,7 +89,7 @@ def layout_of(mapping: Mapping) -> str:
         'b t h w c -> b c t h w'
     """
     right = str(mapping.input.layout).partition("->")[2] or " ".join(input_axes(mapping))
-    # Of a network that takes single pictures, a window is one frame long.
+    # For a network that takes single pictures, a window is one frame.
     axes = _AXES if "t" in input_axes(mapping) else _AXES.replace(" t", "")
     return f"{axes} -> {right.strip()}"
 
@@ -112,7 +112,7 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
             hint=error.hint,
             causes=error.causes,
         ) from error
-    except Exception as error:  # whatever a stranger's model raises
+    except Exception as error:  # third-party models may raise anything
         said = str(error).splitlines()[:1] or [type(error).__name__]
         raise ModelError(
             "the network cannot be run on the clip",
@@ -122,7 +122,7 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
     logits = first_tensor(output, mapping.name)
     if logits.ndim != 2 or len(logits) != len(together):
         raise ModelError(
-            "the network gives no logits",
+            "the network's output is not logits",
             where=str(mapping.model.position),
             expected=f"({len(together)}, classes)",
             got=str(tuple(logits.shape)),
@@ -133,6 +133,6 @@ def _run(model: nn.Module, mapping: Mapping, together: np.ndarray, location: str
             "the network's logits are not finite",
             where=location,
             got=f"{int((~np.isfinite(values)).sum())} of {values.size} are NaN or infinite",
-            hint="tfpt inspect --stats WEIGHTS shows whether the weights are",
+            hint="tfpt inspect --stats WEIGHTS shows whether the weights are finite",
         )
     return np.asarray(values, np.float64)

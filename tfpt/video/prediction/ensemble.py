@@ -1,4 +1,4 @@
-"""A clip classified by one network, or by several whose logits are added."""
+"""Classifies a clip with one network, or with several whose logits are added."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from tfpt.io.output_file import refuse_input
 from tfpt.io.publishing import publish
 from tfpt.networks.devices import device_of
 from tfpt.networks.loading import load
-from tfpt.video.clips.streams import Count, Cut, Feed, Stream, check_lengths, open_feeds
-from tfpt.video.clips.writing import ClipWriter
+from tfpt.video.clips.arrays import ClipWriter
 from tfpt.video.prediction.classification import mean_logits
 from tfpt.video.prediction.labels import labels_of
 from tfpt.video.prediction.scores import Prediction, Scores, StreamScores, scores_of
-
-__all__ = ["Prediction", "Stream", "StreamScores", "predict"]
+from tfpt.video.prediction.streams import Count, Cut, Feed, Stream, check_lengths, open_feeds
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -54,44 +52,7 @@ def predict(
     fetching: Callable[[str, int, int | None], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Prediction:
-    """Classify a clip by one network, or by several whose logits are added, as in two-stream networks.
-
-    A clip is a video, an animated GIF, a folder of pictures, or a ``.npy`` of (1, frames, height, width, channels):
-    uint8 pictures, or floats as the network takes them. What is done to it is in `tfpt.video.clips`. The logits of
-    windows are averaged; those of streams are added.
-
-    Args:
-        streams: The network, or the networks.
-        clip: The clip of all streams that have none of their own.
-        top: How many of the likeliest classes to list.
-        window: Frames to a window; unless given, a clip of up to 300 frames goes in whole, a longer one by 64.
-        stride: Frames from the beginning of one window to that of the next; a window unless given.
-        loop: Repeat a clip that is shorter than a window until the window is full.
-        batch: Windows to be run at once.
-        fps: Frames a second of the clips, for those that do not say, or say wrong.
-        start, end: Seconds of the clips to look at.
-        device: Where the networks are to run.
-        dtype: In which precision: float32, float64, bfloat16 or float16.
-        optimize: Run the faster form of the networks.
-        settings, config, dequantize, trust: For the mappings, their weights and their models; see `tfpt.load`.
-        check: Refuse networks whose layers contradict their mappings.
-        save: A folder to write the prepared clips to, ``MAPPING.npy`` of each stream.
-        overwrite: Replace such files.
-        fetching: Told how far a published checkpoint is fetched: file, bytes, and size where it is known.
-        progress: Told after each batch: the stream's mapping, frames read, windows run.
-
-    Raises:
-        TfptError: Something cannot be read, does not fit together, or is too short for the network.
-
-    Example:
-        >>> import tempfile, tfpt
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = tfpt.sample("i3d_flow", f"{folder}/model.ckpt")
-        >>> np.save(f"{folder}/clip.npy", np.zeros((1, 9, 224, 224, 2), np.float32))
-        >>> found = predict(Stream("i3d_flow", f"{folder}/model.ckpt"), f"{folder}/clip.npy", top=3)
-        >>> found.streams[0].frames, found.scores.logits.shape, len(found.scores.top)
-        (9, (400,), 3)
-    """
+    """See `tfpt.api.predict`."""
     wanted = (streams,) if isinstance(streams, Stream) else tuple(streams)
     _check_numbers(wanted, {"top": top, "window": window, "stride": stride, "batch": batch}, fps, start, end)
     _check_device(device, dtype)
@@ -145,12 +106,15 @@ def _scored(
             seen=None if progress is None else lambda done: progress(mapping.name, count.frames, done),
         )
     except ModelError as error:
-        # Whether a network takes so few frames, only it knows: a refusal of a short clip gets the way out of it.
+        # Only the network knows its minimum number of frames: if it rejects a short clip, the error gets a hint.
         short = error.hint is None and count.window == count.frames < 64
         raise (error.with_hint(_LONGER) if short else error) from error
     if not number:
         raise SourceError(
-            "one picture makes no flow", where=feed.clip.location, expected="at least two", got="one"
+            "flow cannot be computed from one picture",
+            where=feed.clip.location,
+            expected="at least two pictures",
+            got="one",
         )
     labels, note = labels_of(mapping, len(logits))
     return StreamScores(
@@ -170,7 +134,7 @@ def _scored(
     )
 
 
-_LONGER = "--loop repeats a short clip until there are 64 frames, or as many as --window says"
+_LONGER = "--loop repeats a short clip until it has 64 frames, or the number given by --window"
 
 
 def _joint(found: Sequence[StreamScores], top: int) -> Scores:
@@ -186,8 +150,8 @@ def _joint(found: Sequence[StreamScores], top: int) -> Scores:
         if None not in (first.labels, other.labels) and first.labels != other.labels:
             raise MappingError(
                 "the streams name their classes differently, so their logits cannot be added",
-                expected=f"labels: as in {first.mapping}",
-                got=f"others in {other.mapping}",
+                expected=f"the labels of {first.mapping}",
+                got=f"different labels in {other.mapping}",
             )
     logits = np.sum([stream.weight * stream.scores.logits for stream in found], axis=0)
     labels = next((stream.labels for stream in found if stream.labels is not None), None)
@@ -201,7 +165,7 @@ def _model(
     fetching: Callable[[str, int, int | None], None] | None,
     **options: Any,
 ) -> tuple[nn.Module, str]:
-    """The network of a stream in evaluation mode, and where its weights come from."""
+    """The network of a stream, in evaluation mode, and the source of its weights."""
     weights = feed.stream.weights
     if isinstance(weights, nn.Module):
         return weights.eval(), type(weights).__name__
@@ -219,11 +183,13 @@ def _model(
 
 
 def _files(feeds: Sequence[Feed], folder: Path) -> list[Path]:
-    """The file of each stream's prepared clip: the mapping's name, and a number behind one that comes again."""
+    """The file for each stream's prepared clip: the mapping's name, with a number if it is used again."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError("cannot make the folder of clips", where=str(folder), got=error.strerror) from error
+        raise SinkError(
+            "cannot create the folder for the clips", where=str(folder), got=error.strerror
+        ) from error
     names = [feed.mapping.name for feed in feeds]
     before = [names[:index].count(name) for index, name in enumerate(names)]
     return [
@@ -240,32 +206,30 @@ def _check_numbers(
     end: float | None,
 ) -> None:
     if not streams:
-        raise TfptError("there is no stream to classify with", expected="at least one")
+        raise TfptError("no stream is given", expected="at least one")
     for name, value in counts.items():
         if value is not None and value < 1:
-            raise TfptError(f"{name} counts from 1", got=str(value))
+            raise TfptError(f"{name} must be at least 1", got=str(value))
     if fps is not None and not 0 < fps < float("inf"):
-        raise TfptError("fps is no number of frames a second", got=str(fps))
+        raise TfptError("fps must be a positive number of frames per second", got=str(fps))
     for name, time in (("start", start), ("end", end)):
         if time is not None and not isfinite(time):
-            raise TfptError(f"{name} is no number of seconds", got=str(time))
+            raise TfptError(f"{name} must be a finite number of seconds", got=str(time))
     for stream in streams:
         if not isfinite(stream.weight):
             raise TfptError(
-                "a stream's weight is no finite number",
+                "a stream's weight must be finite",
                 where=os.fspath(stream.mapping),
-                expected="such as 0.5",
+                expected="a number such as 0.5",
                 got=str(stream.weight),
             )
     if start is not None and start < 0:
-        raise TfptError("a clip begins at 0 s", got=f"start at {start:g} s")
+        raise TfptError("start must not be negative", expected="0 s or more", got=f"{start:g} s")
     if end is not None and end <= (start or 0):
-        raise TfptError(
-            "the end does not lie behind the start", expected=f"more than {start or 0:g} s", got=f"{end:g} s"
-        )
+        raise TfptError("end must be after start", expected=f"more than {start or 0:g} s", got=f"{end:g} s")
 
 
 def _check_device(device: str, dtype: str) -> None:
     if dtype not in DTYPES:
-        raise TfptError("networks do not run in this dtype", expected=", ".join(DTYPES), got=dtype)
+        raise TfptError("networks cannot run in this dtype", expected=", ".join(DTYPES), got=dtype)
     device_of(device)

@@ -1,4 +1,4 @@
-"""What is made of logits: their norm, probabilities, the classes they favor; of one network and of several."""
+"""Scores from logits, of one network or several: norm, probabilities, most likely classes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Guess:
-    """One class, as a network sees it.
+    """One class and its score.
 
     Attributes:
-        index: Its place among the logits.
-        label: Its name, where there are names.
-        probability: By softmax.
-        logit: What the network gave.
+        index: Its index in the logits.
+        label: Its name, if there are names.
+        probability: From softmax.
+        logit: The network's output.
     """
 
     index: int
@@ -37,13 +37,13 @@ class Guess:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a network, or several together, make of a clip.
+    """The scores of a clip, from one network or several together.
 
     Attributes:
         logits: float64 of (classes,): averaged over windows, or added over streams.
         norm: Their Euclidean norm.
         probabilities: float64 of (classes,), their softmax.
-        top: The likeliest classes, best first.
+        top: The most likely classes, best first.
     """
 
     logits: np.ndarray
@@ -62,22 +62,22 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class StreamScores:
-    """What one stream makes of its clip.
+    """The result of one stream.
 
     Attributes:
         mapping: The mapping's name.
-        weights: Where the weights came from.
+        weights: The source of the weights.
         clip: The clip that was classified.
-        kind: ``rgb`` or ``flow``, what the network takes.
-        frames: How many pictures, or flows, it was fed.
-        windows: In how many windows.
-        window: Frames in each.
-        fps: Frames a second; ``None`` if nobody says.
-        size: Height and width of what the network was fed.
-        weight: By what its logits are multiplied in the joint scores.
-        scores: Its logits and what follows from them.
+        kind: The network's input, ``rgb`` or ``flow``.
+        frames: The number of pictures or flows.
+        windows: The number of windows.
+        window: Frames per window.
+        fps: Frames per second; ``None`` if unknown.
+        size: Height and width of the network's input.
+        weight: Factor for its logits in the joint scores.
+        scores: Its logits and scores.
         labels: The names of its classes, if there are any.
-        notes: What a reader should know of clip and labels.
+        notes: Notes for the user about clip and labels.
     """
 
     mapping: str
@@ -113,11 +113,11 @@ class StreamScores:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the streams make of a clip, each alone and together.
+    """The result of all streams, separately and together.
 
     Attributes:
         streams: In the order in which they were given.
-        joint: Of the sum of their logits; ``None`` for a single stream.
+        joint: The scores of the sum of their logits; ``None`` for a single stream.
         saved: The prepared clips that were written.
     """
 
@@ -127,7 +127,7 @@ class Prediction:
 
     @property
     def scores(self) -> Scores:
-        """What it comes to: the joint scores, or those of the only stream."""
+        """The final scores: the joint ones, or those of the only stream."""
         return self.streams[0].scores if self.joint is None else self.joint
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Prediction:
 
 
 def scores_of(logits: np.ndarray, labels: Sequence[str] | None, top: int) -> Scores:
-    """Norm, probabilities and the `top` classes of logits (all of them, if they are fewer); ties go by number.
+    """Norm, probabilities and the `top` classes (all, if there are fewer); ties are ordered by index.
 
     Example:
         >>> scores = scores_of(np.array([1.0, 3.0, 2.0]), ["a", "b", "c"], 2)

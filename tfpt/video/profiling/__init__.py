@@ -1,7 +1,7 @@
-"""What a mapping's model costs: time by layer and by kind of work, memory, arithmetic.
+"""Profiling of a mapping's model: time by layer and by kind of operation, memory, arithmetic.
 
-`measurement` holds what the API calls; `passes` measures a forward or a training pass of a `workload`; `layer_times`
-and `operator_times` say where the time went.
+`measurement` is the entry point; `passes` measures a forward pass or a training step of a `workload`; `layer_times`
+and `operator_times` break down the time.
 """
 
 from tfpt.video.profiling.measurement import Profile, profile

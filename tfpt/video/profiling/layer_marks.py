@@ -1,9 +1,9 @@
-"""When each module of a model begins and ends, and when each node of its autograd graph does.
+"""Start and end times of each module of a model, and of each node of its autograd graph.
 
-Forward, a hook before and one behind each module look at the clock. Backward, the nodes of the autograd graph are
-watched one by one; each belongs to the module in which it was made, so that functions without a module (a ReLU written
-as `torch.relu`) count for the module that calls them. Unlike torch's own backward hooks this leaves the graph as it is,
-and bears operations in place.
+In the forward pass, hooks before and after each module read the clock. In the backward pass, each node of the autograd
+graph is timed and attributed to the module that created it, so that functions without a module (a ReLU written as
+`torch.relu`) count for the module that calls them. Unlike torch's own backward hooks, this does not change the graph
+and works with in-place operations.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch._C._autograd import _get_sequence_nr
 
 from tfpt.video.profiling.timing import synchronize
 
-# The number that autograd gives to the nodes that only add a gradient to a parameter's.
+# The sequence number of autograd nodes that only accumulate a parameter's gradient.
 _ACCUMULATES = 2**64 - 1
 
 
 class Clock:
-    """Marks in time on a device: read at once where the host does the work, else when the device has come so far."""
+    """Timestamps on a device: taken immediately on the host, or when the device reaches them."""
 
     def __init__(self, device: torch.device) -> None:
         self._events = device.type == "cuda"
@@ -42,19 +42,19 @@ class Clock:
         return event
 
     def seconds(self, start: Any, end: Any) -> float:
-        """Between two marks; the device must have been waited for."""
+        """Seconds between two marks; the device must be synchronized first."""
         return float(start.elapsed_time(end)) / 1000 if self._events else float(end - start)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a module: when it began and ended, and which numbers autograd had reached then.
+    """One run of a module: its start and end, and the autograd sequence numbers then.
 
     Attributes:
-        path: Where the model has it; of several places, the first below the module that called it.
+        path: Its path in the model; if it has several, the first one below the calling module.
         parent: The path of the module that called it.
         start, end: Marks of a clock.
-        first, last: The numbers that autograd gave next, before and behind.
+        first, last: The next autograd sequence numbers before and after the call.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Call:
 
 @dataclass
 class Marks:
-    """What the hooks of one pass write down."""
+    """The records of the hooks in one pass."""
 
     calls: list[Call] = field(default_factory=list)
     open: list[tuple[str, Any, int]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Marks:
 
 
 def places(model: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
-    """Every module of a model, in its order, with all paths at which the model has it.
+    """Every module of a model, in order, with all its paths in the model.
 
     Example:
         >>> layer = nn.ReLU()
@@ -89,7 +89,7 @@ def places(model: nn.Module) -> dict[nn.Module, tuple[str, ...]]:
 
 
 def path_of_call(paths: tuple[str, ...], caller: str) -> str:
-    """Which of a module's paths a call is meant by: the first below the caller, else the first.
+    """The path of a called module: its first path below the caller, else its first path.
 
     Example:
         >>> path_of_call(("left.norm", "right.norm"), "right"), path_of_call(("left.norm", "right.norm"), "head")
@@ -101,7 +101,7 @@ def path_of_call(paths: tuple[str, ...], caller: str) -> str:
 
 @contextmanager
 def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
-    """Write down every run of every module within the block.
+    """Record every run of every module within the block.
 
     Example:
         >>> model = nn.Sequential(nn.ReLU(), nn.Flatten())
@@ -126,8 +126,8 @@ def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
         parent = marks.open[-1][0] if marks.open else None
         marks.calls.append(Call(path, parent, start, end, first, _get_sequence_nr()))
 
-    # The hooks of a module stand outside of those it has already, so that what these do counts as the module's.
-    # A module that raises has run as well: its caller may go on without it.
+    # These hooks run outside a module's existing hooks, whose time thus counts for the module.
+    # A module that raises counts as run: its caller may handle the error.
     for module, paths in places(model).items():
         handles.append(module.register_forward_pre_hook(before(paths), prepend=True))
         handles.append(module.register_forward_hook(behind, always_call=True))
@@ -139,7 +139,7 @@ def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
 
 
 def watch_nodes(loss: Tensor, marks: Marks, owners: dict[int, str], clock: Clock) -> list[Any]:
-    """Have every node of the graph behind a loss timed for the module that made it."""
+    """Time every node of the graph of a loss, for the module that created it."""
     owner = _owner_of_number(marks)
     handles: list[Any] = []
     started: dict[Any, Any] = {}
@@ -169,8 +169,8 @@ def watch_nodes(loss: Tensor, marks: Marks, owners: dict[int, str], clock: Clock
 
 
 def _owner_of_number(marks: Marks) -> Callable[[int], str | None]:
-    """Which module made the node of that number: the innermost call during which autograd counted it."""
-    # Calls nest: sorted by their begin, outer before inner, the last that has begun and not ended is the innermost.
+    """Maps a sequence number to the module that created the node: the innermost call that was running then."""
+    # Calls are nested: sorted by start, outer before inner, the last that has started and not ended is the innermost.
     spans = sorted((call.first, -call.last, call.path) for call in marks.calls)
     begins = [first for first, _, _ in spans]
 

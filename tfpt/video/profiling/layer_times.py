@@ -16,19 +16,19 @@ from tfpt.video.profiling.timing import synchronize
 
 @dataclass(frozen=True)
 class LayerTime:
-    """What one module takes, in seconds a pass.
+    """The time of one module, in seconds per pass.
 
     Attributes:
-        path: Where the model has it; of a module in several places, that of the module that called it, and the first
-            there. Empty for the model itself.
+        path: Its path in the model; if it has several, the first one below the calling module. Empty for the model
+            itself.
         kind: Its class.
-        parameters: The values that it holds, those of its children included.
-        calls: How often a pass runs it; 0 for a mere list of modules, which takes what they take.
+        parameters: The number of its parameters, including those of its children.
+        calls: How often a pass runs it; 0 for a list of modules, whose time is the sum of theirs.
         leaf: Whether nothing below it ran.
-        forward: From its call to its return, what is below it included; without modules that it calls elsewhere.
-        own: The part of `forward` that is spent in nothing below it.
-        backward: Likewise backward; ``None`` where no backward pass was measured.
-        own_backward: The part of `backward` that belongs to nothing below it.
+        forward: Time from call to return, including modules below it, excluding modules elsewhere that it calls.
+        own: The part of `forward` not spent in modules below it.
+        backward: The same for the backward pass; ``None`` if it was not measured.
+        own_backward: The part of `backward` that does not belong to modules below it.
     """
 
     path: str
@@ -43,12 +43,12 @@ class LayerTime:
 
     @property
     def depth(self) -> int:
-        """How many names its path has: 0 for the model itself."""
+        """The number of components of its path: 0 for the model itself."""
         return len(self.path.split(".")) if self.path else 0
 
     @property
     def total(self) -> float:
-        """Forward and, where it was measured, backward."""
+        """Forward and, if measured, backward."""
         return self.forward + (self.backward or 0.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,13 +57,13 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class LayerTimes:
-    """The means over some passes that were measured layer by layer.
+    """Means over several passes measured layer by layer.
 
     Attributes:
-        layers: Every module that ran, or of which something ran, in the order of the model; the model itself first.
-        total: Seconds of a pass, with the hooks in it.
-        step: Seconds of the optimizer's step and of clearing gradients; ``None`` where there is none.
-        repeats: The passes.
+        layers: Every module that ran or that contains one that ran, in model order; the model itself first.
+        total: Seconds per pass, including the hooks.
+        step: Seconds of the optimizer step and of clearing gradients; ``None`` without a training step.
+        repeats: The number of passes.
     """
 
     layers: tuple[LayerTime, ...]
@@ -72,9 +72,9 @@ class LayerTimes:
     repeats: int
 
     def rows(self, depth: int | None = None) -> tuple[LayerTime, ...]:
-        """The modules of a table that counts nothing twice: the leaves, or those `depth` names down (and leaves above).
+        """The rows of a table without double counting: the leaves, or the modules at `depth` (and leaves above).
 
-        What the rest of the model computes is `outside`.
+        `outside` is the rest of the model.
         """
         if depth is None:
             return tuple(layer for layer in self.layers if layer.leaf)
@@ -83,13 +83,13 @@ class LayerTimes:
         )
 
     def outside(self, depth: int | None = None) -> tuple[float, float | None]:
-        """Seconds forward and backward in none of `rows`: functions that a container calls, autograd itself."""
+        """Forward and backward seconds outside `rows`: functions called by containers, autograd itself."""
         rows = self.rows(depth)
         (model,) = (layer for layer in self.layers if not layer.path)
         forward = model.forward - sum(layer.forward for layer in rows)
         if model.backward is None:
             return forward, None
-        # The engine's own work between nodes, and the loss, are in the total and in no node of a module.
+        # The total includes the autograd engine's own work and the loss, which belong to no module.
         rest = self.total - model.forward - (self.step or 0.0)
         return forward, rest - sum(layer.backward or 0.0 for layer in rows)
 
@@ -149,8 +149,8 @@ def measure_training(
     Args:
         model: The modules to time, in training mode.
         forward: From the input to the loss.
-        clear: Lets go of the gradients.
-        step: What the optimizer does.
+        clear: Clears the gradients.
+        step: The optimizer step.
         device: Where it is computed.
         repeats: How many passes to take the mean of.
     """
@@ -243,5 +243,5 @@ class _Totals:
 
 
 def _ends(path: str) -> list[int]:
-    """Where each name of a path ends."""
+    """The end index of each component of a path."""
     return [index for index, letter in enumerate(path) if letter == "."] + [len(path)]

@@ -1,4 +1,4 @@
-"""What a mapping's model costs: the time of a pass, by layer and by kind of work, its arithmetic and its memory."""
+"""Profiles a mapping's model: time in total, by layer and by kind of operation; arithmetic; memory."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _MOST_THREADS = 256
 
 @dataclass(frozen=True)
 class Profile:
-    """What a model costs on this machine.
+    """The measurements of a model on this machine.
 
     Attributes:
         mapping: The mapping's name.
         model: The model's class.
-        parameters: How many values its parameters have.
-        parameter_bytes: What they take.
-        shape: The input's, in PyTorch's order of axes.
+        parameters: The number of its parameters.
+        parameter_bytes: Their size.
+        shape: The shape of the input, in PyTorch's layout.
         dtype: See `tfpt.video.profiling.workload.DTYPES`.
-        device: Where the model ran.
-        machine: The processor's name; that of the GPU where the model ran there.
-        threads: torch's, on the host.
-        facts: Versions, and what else was chosen.
-        passes: What was measured.
+        device: The device that the model ran on.
+        machine: The name of the CPU, or of the GPU if the model ran there.
+        threads: The number of torch threads on the host.
+        facts: Versions and other options.
+        passes: The measured passes.
     """
 
     mapping: str
@@ -92,48 +92,7 @@ def profile(
     trust: bool = False,
     model: nn.Module | None = None,
 ) -> Profile:
-    """Measure what a mapping's model costs: forward, and forward with backward and a step.
-
-    Args:
-        mapping: A bundled name or a path; it says what the network is fed.
-        weights: Anything `tfpt.load` reads. Without them the weights are random, which cost the same.
-        frames: Frames of a clip.
-        batch: Clips in a pass.
-        size: Height and width; the mapping's unless given.
-        channels: Those of the input; the first convolution's unless given.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        dtype: ``float32``, ``bfloat16`` or ``float16`` for weights and input; ``autocast`` for float32 weights of
-            which torch computes what it can in bfloat16.
-        compile: Run `torch.compile`'s form of the model. There is no time by layer then.
-        compile_backend: What compiles it.
-        channels_last: Lay tensors out with the channels innermost.
-        optimize: Run the faster form of the model, which is for inference only; see `tfpt.networks.optimization`.
-        train: ``True`` for the training pass alone, ``False`` for the forward pass alone, ``"both"`` for both, which
-            is the default but for an optimized model.
-        threads: Threads of torch on the host; those it has unless given.
-        repeats: Passes measured; unless given, for two seconds, but at least 5 and at most 100.
-        warmup: Passes before these, the first of which compiles.
-        trace: Write a trace for Perfetto to this JSON file.
-        overwrite: Replace a trace that exists.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        trust: Import the model even from outside the trusted packages.
-        model: A model to measure in place of the mapping's; it is copied, and stays as it is.
-
-    Raises:
-        TfptError: No such device or dtype, not enough memory, or choices that do not go together.
-        ModelError: The model cannot be built, or not be run on such an input.
-        MappingError: The mapping does not say what the network is fed.
-
-    Example:
-        >>> found = profile("i3d_rgb", frames=9, batch=1, size=193, train=False, repeats=1, warmup=0)
-        >>> found.model, found.parameters, found.shape
-        ('I3D', 12697264, (1, 3, 9, 193, 193))
-        >>> [only] = found.passes
-        >>> only.name, only.flops
-        ('forward', 28808687232)
-    """
+    """See `tfpt.api.profile`."""
     chosen = _passes(train, optimize)
     for name, number, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
         if number is not None and number < least:
@@ -195,7 +154,7 @@ def profile(
 
 
 def machine(device: torch.device) -> str:
-    """The name of the processor that does a device's work.
+    """The name of the processor of a device.
 
     Example:
         >>> machine(torch.device("cpu")) != ""
@@ -226,7 +185,7 @@ def _passes(train: bool | str | None, optimize: bool) -> tuple[str, ...]:
 
 
 def _most_threads() -> int:
-    """Far more than are of use; torch ends the process where the system gives it no further thread."""
+    """Far more than useful; torch aborts the process if the system cannot create another thread."""
     return max(_MOST_THREADS, os.cpu_count() or 1)
 
 
@@ -245,7 +204,7 @@ def _threads(number: int | None) -> Iterator[None]:
 def _trace_file(
     path: str | os.PathLike[str] | None, overwrite: bool
 ) -> Iterator[Callable[[list[TracedRun], torch.device], None] | None]:
-    """Opened before anything is measured: a place that cannot be written to is better refused at once."""
+    """The trace file, opened before anything is measured, so that an unwritable path fails immediately."""
     if path is None:
         yield None
         return

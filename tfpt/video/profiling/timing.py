@@ -1,4 +1,4 @@
-"""How long something takes: repeated, waited for on devices that run behind, and summed up in a median."""
+"""Timing of repeated calls, with synchronization of asynchronous devices, and their median."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-# Of a fast pass many fit into this, so that its median settles; of a slow one the least number is taken all the same.
+# Many fast passes fit into this, for a stable median; slow ones are still run the minimum number of times.
 _ENOUGH_SECONDS = 2.0
 _LEAST, _MOST = 5, 100
 
@@ -54,7 +54,7 @@ class Spread:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -62,7 +62,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def timed(run: Callable[[], Any], device: torch.device) -> float:
-    """The seconds that a call takes, until the device has done its part.
+    """The duration of a call in seconds, until the device has finished.
 
     Example:
         >>> timed(lambda: time.sleep(0.02), torch.device("cpu")) > 0.019
@@ -80,8 +80,8 @@ def repeated(run: Callable[[], Any], device: torch.device, repeats: int | None =
 
     Args:
         run: What to call.
-        device: Where its work is done.
-        repeats: How often; unless given, for two seconds, but at least 5 and at most 100 times.
+        device: The device that does the work.
+        repeats: How often. By default, for two seconds, between 5 and 100 times.
 
     Example:
         >>> len(repeated(lambda: None, torch.device("cpu"), 3).seconds)

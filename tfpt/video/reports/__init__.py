@@ -1,1 +1,1 @@
-"""Predictions, profiles and pictures as text for people."""
+"""Prints the results of predict, profile and visualize."""

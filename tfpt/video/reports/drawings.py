@@ -1,4 +1,4 @@
-"""What was drawn, for people."""
+"""Prints the result of drawing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfpt.video.visualization import Drawing, Picture
 
 
 def print_drawing(out: Console, drawing: Drawing, noun: str) -> None:
-    """The layer, what the colors mean, and a line for each file; `noun` is what a tile shows."""
+    """The layer, the meaning of the colors, and a line per file; `noun` is what a tile shows."""
     out.print(
         f"[bold]{escape(drawing.mapping)}[/]  {escape(drawing.layer)} {escape(format_shape(drawing.shape))}, "
         f"{count(len(drawing.shown), noun)}",
@@ -28,4 +28,4 @@ def _measures(picture: Picture) -> str:
     measures = f"{picture.width} × {picture.height}"
     if picture.fps is None:
         return measures
-    return f"{measures}, {count(picture.frames, 'frame')}, {picture.fps:.3g} a second"
+    return f"{measures}, {count(picture.frames, 'frame')}, {picture.fps:.3g} per second"

@@ -1,4 +1,4 @@
-"""Predictions for people: what was fed to which network, and the classes, likeliest first."""
+"""Prints predictions: the input of each network, and the classes, most likely first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfpt.video.prediction.scores import Guess, Prediction, Scores, StreamScores
 
 
 def print_prediction(out: Console, prediction: Prediction) -> None:
-    """Each stream with its classes, then what they say together, then the answer in a line."""
+    """Each stream with its classes, then the joint scores, then the result in a line."""
     for stream in prediction.streams:
         _print_stream(out, stream)
     if prediction.joint is not None:
@@ -24,11 +24,11 @@ def print_prediction(out: Console, prediction: Prediction) -> None:
     for path in prediction.saved:
         out.print(f"[green]wrote[/] {escape(str(path))}", soft_wrap=True)
     best = prediction.scores.top[0]
-    out.print(f"[green]{escape(name_of(best))}[/], with a probability of {figure(best.probability)}")
+    out.print(f"[green]{escape(name_of(best))}[/], with probability {figure(best.probability)}")
 
 
 def name_of(guess: Guess) -> str:
-    """A class by its label, else by its number.
+    """A class's label, or its number.
 
     Example:
         >>> name_of(Guess(7, None, 0.5, 1.0)), name_of(Guess(7, "yoga", 0.5, 1.0))
@@ -39,7 +39,7 @@ def name_of(guess: Guess) -> str:
 
 @contextmanager
 def prediction_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A line that says how far a long clip is; ``None`` where standard error is no terminal."""
+    """A progress line for long clips; ``None`` if standard error is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -51,11 +51,11 @@ def prediction_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, 
 
 def _print_stream(out: Console, stream: StreamScores) -> None:
     out.print(f"[bold]{escape(stream.mapping)}[/] ← {escape(stream.weights)}", soft_wrap=True)
-    fps = "" if stream.fps is None else f", {stream.fps:g} a second"
+    fps = "" if stream.fps is None else f", {stream.fps:g} per second"
     shape = f"{count(stream.frames, 'frame')} of {stream.size[0]} by {stream.size[1]}{fps}"
     cut = "" if stream.windows == 1 else f", {count(stream.windows, 'window')} of {stream.window}"
     if stream.window > stream.frames:
-        cut = f", repeated to make {stream.window}"
+        cut = f", repeated to fill {stream.window}"
     out.print(f"  {escape(stream.clip)}: {shape}{cut}", soft_wrap=True)
     for note in stream.notes:
         out.print(f"  [yellow]note[/] {escape(note)}", soft_wrap=True)

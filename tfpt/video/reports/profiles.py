@@ -1,4 +1,4 @@
-"""What a model costs, for people: totals, then time by kind of work and by layer."""
+"""Prints profiles: totals, then time by kind of operation and by layer."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tfpt.video.profiling.layer_times import LayerTime
 from tfpt.video.profiling.operator_times import OUTSIDE
 from tfpt.video.profiling.passes import Pass
 
-# A screenful: the slowest, which is where one looks.
+# The slowest layers, about a screenful.
 SHOWN = 10
 _BAR = 24
-_FUNCTIONS = "in no layer: functions (relu, cat, …)"
+_FUNCTIONS = "outside layers: functions (relu, cat, …)"
 _NAMES = {
     "float32": "float32",
     "bfloat16": "bfloat16 throughout",
     "float16": "float16 throughout",
-    "autocast": "float32, what torch can in bfloat16",
+    "autocast": "float32 with mixed precision (bfloat16)",
 }
 
 
 def print_profile(
     out: Console, profile: Profile, *, depth: int | None = None, everything: bool = False
 ) -> None:
-    """The headline, the totals, and for each pass its kinds of work and its layers, the slowest first."""
+    """The headline, the totals, and for each pass its kinds of operations and its layers, slowest first."""
     _headline(out, profile)
     out.print()
     out.print(_totals(profile))
     _notes(out, profile)
     for each in profile.passes:
         out.print()
-        out.print(f"[bold]{each.name}[/]: time by kind of work")
+        out.print(f"[bold]{each.name}[/]: time by kind of operation")
         out.print(_kinds(each))
         if each.layers is not None:
             out.print()
@@ -45,7 +45,7 @@ def print_profile(
 
 
 def seconds(value: float) -> str:
-    """A duration in three digits.
+    """A duration with three digits.
 
     Example:
         >>> seconds(1.2345), seconds(0.01234), seconds(0.0000123), seconds(83.0)
@@ -60,7 +60,7 @@ def seconds(value: float) -> str:
 
 
 def bar(share: float, width: int = _BAR) -> str:
-    """A bar as long as a share of its width, in eighths of a character.
+    """A bar for a share of its width, in eighths of a character.
 
     Example:
         >>> bar(0.5, 8), bar(1 / 64, 8), bar(0, 8)
@@ -126,20 +126,18 @@ def _totals(profile: Profile) -> Table:
 
 
 def _notes(out: Console, profile: Profile) -> None:
-    how = "peak memory: tensors, weights and input included"
+    how = "peak memory: all tensors, including weights and input"
     resident = [each.resident for each in profile.passes if each.resident is not None]
     if resident:
-        how += f"; the whole process took up to {size(max(resident))}"
+        how += f"; the whole process used up to {size(max(resident))}"
     out.print(f"  {how}", style="dim", soft_wrap=True)
     for each in profile.passes:
         if each.compile_seconds is not None:
-            out.print(
-                f"  compiling for {each.name}: {seconds(each.compile_seconds)}, not in the figures above"
-            )
+            out.print(f"  compiling for {each.name}: {seconds(each.compile_seconds)}, not included above")
     if profile.facts["compile"]:
-        out.print("  compiled code has no layers any more: their times are not shown", style="dim")
+        out.print("  compiled code has no layers: no times by layer", style="dim")
     if profile.facts["optimize"] and len(profile.passes) == 1:
-        out.print("  the faster form is for inference only: no training pass was measured", style="dim")
+        out.print("  the faster form is for inference only: no training step was measured", style="dim")
 
 
 def _kinds(each: Pass) -> Table:
@@ -148,10 +146,10 @@ def _kinds(each: Pass) -> Table:
     total = sum(kind.seconds for kind in each.kinds)
     for kind in each.kinds:
         share = kind.seconds / total
-        # Code that a compiler fused is no operator that the profiler knows.
+        # The profiler has no operator for code fused by a compiler.
         fused = each.layers is None and kind.kind == OUTSIDE
         table.add_row(
-            "fused by the compiler, or outside of operators" if fused else kind.kind,
+            "fused by the compiler, or outside operators" if fused else kind.kind,
             seconds(kind.seconds),
             f"{share:.1%}",
             str(kind.calls or ""),
@@ -186,14 +184,12 @@ def _print_layers(out: Console, each: Pass, depth: int | None, everything: bool)
     forward, backward = layers.outside(depth)
     add(_FUNCTIONS, forward, None)
     if backward is not None:
-        add("in no layer: their gradients, the loss, autograd itself", None, backward)
+        add("outside layers: their gradients, the loss, autograd itself", None, backward)
     if layers.step is not None:
         add("the optimizer's step", None, layers.step)
     out.print(table)
     slower = layers.total / each.seconds.median
-    passes = (
-        "a pass of its own" if layers.repeats == 1 else f"the mean of {layers.repeats} passes of their own"
-    )
+    passes = "a separate pass" if layers.repeats == 1 else f"the mean of {layers.repeats} separate passes"
     out.print(
         f"  together {seconds(layers.total)}: {passes}, timed layer by layer, "
         f"{slower:.2f} times the median above",

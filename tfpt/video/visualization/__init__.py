@@ -1,4 +1,4 @@
-"""Pictures of what a network has learned and what it sees: filters over time, and the activations that they give."""
+"""Pictures of a network's filters over time, and of its activations for a clip."""
 
 from __future__ import annotations
 

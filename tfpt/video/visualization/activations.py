@@ -1,4 +1,4 @@
-"""The activations that a clip gives in a layer: a tile for each channel, over time, beside the clip."""
+"""Draws a layer's activations for a clip: one tile per channel, over time, next to the clip."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ from tfpt.video.visualization.board import (
     reduced,
     strip,
 )
-from tfpt.video.visualization.choices import check_choices
+from tfpt.video.visualization.choices import check_choices, select
 from tfpt.video.visualization.drawing import Drawing
 from tfpt.video.visualization.files import outputs
 from tfpt.video.visualization.footage import Footage, read_footage
-from tfpt.video.visualization.legends import legend
-from tfpt.video.visualization.scale import Scale, fit_scale
-from tfpt.video.visualization.selection import select
+from tfpt.video.visualization.scale import Scale, fit_scale, legend
 from tfpt.video.visualization.subject import convolution_at, layer_named, subject
 
 _TILE, _LARGEST = 64, 128
 _INPUT = 224
-# As many steps as a strip has room for; of more, some are shown, evenly spaced.
+# The maximum number of steps in a strip; of more, evenly spaced ones are shown.
 _STEPS = 12
+# Up to this many strips are placed below each other.
 _BELOW = 33
 
 
@@ -69,56 +68,13 @@ def draw_activations(
     check: bool = True,
     model: nn.Module | None = None,
 ) -> Drawing:
-    """Draw what a layer gives for a clip: a GIF over time with the clip beside it, a PNG with times from left to right.
-
-    The model runs up to that layer and no further. Values from 0 on (behind a ReLU) are drawn from 0 to the largest
-    among the tiles; where some are negative, blue to red and symmetric about zero. Each step of the output stands
-    beside the frame of the clip in the middle of its span. A network that takes pictures is shown each frame of the
-    clip by itself.
-
-    Args:
-        mapping: A bundled name or a path.
-        weights: Anything `tfpt.load` reads; random weights without.
-        clip: A ``.npy`` in TensorFlow's layout, a GIF, a folder of pictures or a video, prepared as for
-            `tfpt.predict`; noise from a seed without.
-        out: A ``.gif``, or a ``.png`` for the sheet.
-        sheet: A ``.png``: the clip and each channel as strips, at most 12 steps from left to right.
-        layer: A module's path or the name of an endpoint; the mapping's first endpoint unless given, or else the
-            model's first convolution.
-        channels: Which: ``0,5,7-11``, ``top 16`` (those whose values are largest in the mean), ``all``.
-        frames: At most so many frames of the clip; 64 unless given, or 16 of noise.
-        start: Seconds into the clip.
-        scale: ``common``: one limit for all tiles; ``each``: its own for every tile.
-        limit: The value of full color, in place of the largest; what is above it is cut off.
-        zoom: Pixels a value; chosen unless given. Of activations above 128 pixels, whole blocks are averaged first.
-        fps: Frames a second in the GIF; as fast as the clip unless given.
-        device: Where the model runs.
-        overwrite: Replace files that exist.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        trust: Import the model even from outside the trusted packages.
-        check: Refuse a model whose layers contradict the mapping.
-        model: A model to run in place of the mapping's.
-
-    Raises:
-        TfptError: Choices that cannot be met; an optional package is missing; not enough memory.
-        ModelError: No such layer, or its output is no picture.
-        SourceError: The clip cannot be read, or is not one for this network.
-        SinkError: A file exists or cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> found = draw_activations("i3d_flow", None, None, f"{tempfile.mkdtemp()}/act.gif", channels="0-3")
-        >>> found.layer, found.shape, found.shown, found.pictures[0].frames
-        ('conv3d_1a_7x7', (1, 64, 8, 112, 112), (0, 1, 2, 3), 8)
-    """
+    """See `tfpt.api.draw_activations`."""
     if frames is not None and frames < 1:
         raise TfptError("too few frames", expected="1 or more", got=str(frames))
     if start is not None and not 0 <= start < float("inf"):
-        raise TfptError("no such place in a clip", expected="seconds, 0 or more", got=f"{start:g}")
+        raise TfptError("start must be a time in the clip", expected="seconds, 0 or more", got=f"{start:g}")
     check_choices(scale=scale, zoom=zoom, fps=fps)
-    place = device_of(device)
+    target = device_of(device)
     with outputs(out, sheet, overwrite, inputs=(weights, clip)) as files:
         compiled, network = subject(
             mapping,
@@ -133,7 +89,7 @@ def draw_activations(
         )
         path = _layer(network, compiled, layer)
         footage = read_footage(compiled, clip, frames, start, network)
-        values, shape = _activation(network, compiled, footage, path, place)
+        values, shape = _activation(network, compiled, footage, path, target)
 
         def strengths() -> np.ndarray:
             means: np.ndarray = np.abs(values).mean((1, 2, 3))
@@ -152,7 +108,7 @@ def draw_activations(
         for tile in tiles:
             pixels = zoom or _zoom(tile)
             check_tiles(len(tiles), len(tile), tile.shape[1] * pixels, tile.shape[2] * pixels)
-        scene = _Scene(
+        picture = _ClipPicture(
             title=f"{compiled.name}: activations of {path or 'the model'}",
             lines=(
                 f"{len(shown)} of {len(values)} channels · output {format_shape(shape)} · {footage.text}",
@@ -164,8 +120,8 @@ def draw_activations(
             footage=footage,
         )
         pictures = files.write(
-            animation=scene.animation() if files.animation else None,
-            sheet=scene.sheet() if files.sheet else None,
+            animation=picture.animation() if files.animation else None,
+            sheet=picture.sheet() if files.sheet else None,
             fps=fps or footage.fps * values.shape[1] / len(footage.pictures),
         )
         return Drawing(compiled.name, path, shape, shown, fitted, pictures)
@@ -184,7 +140,7 @@ def _layer(model: nn.Module, mapping: rows.Mapping, name: str | None) -> str:
 def _activation(
     model: nn.Module, mapping: rows.Mapping, footage: Footage, path: str, device: torch.device
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """A layer's output as (channels, time, height, width), and the shape that it had."""
+    """A layer's output as (channels, time, height, width), and its original shape."""
     inputs = rearrange(torch.from_numpy(footage.values), mapping.input.layout).contiguous()
     shape = tuple(inputs.shape)
     try:
@@ -209,7 +165,7 @@ def _activation(
     if output.ndim == 4 and not footage.over_time:
         return output.transpose(0, 1).numpy(), shape
     raise ModelError(
-        f"the output of {path} is no picture",
+        f"the output of {path} is not an image",
         expected="(batch, channels, time, height, width)"
         if footage.over_time
         else "(batch, channels, height, width)",
@@ -220,7 +176,7 @@ def _activation(
 
 @contextmanager
 def _at(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model on a device and in evaluation mode; behind, it is as it was."""
+    """Moves the model to a device, in evaluation mode, and restores both afterwards."""
     modes = {module: module.training for module in model.modules()}
     home = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), device)
     model.eval().to(device)
@@ -237,8 +193,8 @@ def _zoom(tile: np.ndarray) -> int:
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """Colored tiles, to be put beside the clip in one picture or the other."""
+class _ClipPicture:
+    """Colored tiles, to be arranged with the clip in an animation or a sheet."""
 
     title: str
     lines: tuple[str, ...]
@@ -271,14 +227,14 @@ class _Scene:
         if steps > 1:
             numbers = ", ".join(str(index + 1) for index in chosen)
             lines = (*lines, f"from left to right: t = {numbers} of {steps}")
-        # A few strips stand below each other, so that their times do; of many the sheet would become a ribbon.
+        # A few strips go below each other, so that their time steps line up; many would make the sheet too narrow.
         _, height, width, _ = tiles[0].images.shape
         columns = 1 if steps > 1 and len(tiles) <= _BELOW else columns_for(len(tiles), height, width)
         return Board(self.title, lines, tuple(tiles), columns, legend(self.scale), self.scale.kept)
 
 
 def _shown(pictures: np.ndarray, longest: int) -> np.ndarray:
-    """Pictures (time, height, width, 3) at most that large, small ones magnified by a whole number."""
+    """Pictures (time, height, width, 3) of at most that size, small ones magnified by a whole number."""
     sides = pictures.shape[1:3]
     if max(sides) <= longest:
         return magnified(pictures, longest // max(sides))
@@ -287,7 +243,7 @@ def _shown(pictures: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _fitted(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pictures resized: a mean over the area of each new pixel."""
+    """Pictures resized by averaging over the area of each new pixel."""
     module = package("PIL.Image")
     return np.stack(
         [

@@ -1,4 +1,4 @@
-"""A picture of many tiles: a title, a grid with a label above each tile, something beside it, and a legend."""
+"""The layout of a picture: a title, a grid of labeled tiles, an optional lead tile, and a legend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfpt.errors import TfptError
 from tfpt.video.visualization.drawing import Place
 from tfpt.video.visualization.lettering import PAPER, RULE, text_size, write
 
-# All steps together; what draws them needs some ten times as many bytes.
+# Over all steps; drawing takes about ten times as many bytes.
 MOST_PIXELS = 150_000_000
 _MARGIN = 14
 _GAP = 8
@@ -21,7 +21,7 @@ _TITLE, _TEXT, _LABEL, _COUNTER = 16, 12, 10, 14
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: its label, and its images over time, uint8 (time, height, width, 3), in the size they are shown in."""
+    """One tile: its label, and its images over time, uint8 (time, height, width, 3), at display size."""
 
     label: str
     images: np.ndarray
@@ -29,16 +29,16 @@ class Tile:
 
 @dataclass(frozen=True)
 class Board:
-    """Where everything of a picture is; `frames` draws it.
+    """The contents and layout of a picture; `frames` draws it.
 
     Attributes:
         title: The first line, bold.
         lines: The lines below it.
-        tiles: Of one size, in rows from the upper left.
-        columns: Tiles in a row.
-        legend: What the colors mean, to the right.
-        kept: Colors, uint8 (n, 3), that the picture keeps where it cannot have all of its own.
-        lead: A tile of its own size, to the left.
+        tiles: All of one size, in rows from the upper left.
+        columns: Tiles per row.
+        legend: The legend of the colors, to the right.
+        kept: Colors, uint8 (n, 3), that are kept exactly if the number of colors has to be reduced.
+        lead: A tile to the left, of any size.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Board:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where the tiles are, the lead first if there is one."""
+        """The positions of the tiles; the lead, if any, comes first."""
         left, top = self._grid
         width, height = self._cell
         shape = self.tiles[0].images.shape
@@ -88,7 +88,7 @@ class Board:
 
     @property
     def steps(self) -> int:
-        """The times that there are."""
+        """The number of time steps."""
         return int(self.tiles[0].images.shape[0])
 
     @property
@@ -97,7 +97,7 @@ class Board:
 
     @property
     def _cell(self) -> tuple[int, int]:
-        """Width and height of a tile with its label, which may be the wider of the two."""
+        """Width and height of a tile with its label, which may be wider than the tile."""
         _, height, width, _ = self.tiles[0].images.shape
         return max(width, *(text_size(tile.label, _LABEL)[0] for tile in self.tiles)), height + self._label
 
@@ -112,7 +112,7 @@ class Board:
         return _MARGIN + lead + 2 * _MARGIN, top
 
     def frames(self) -> Iterator[np.ndarray]:
-        """The picture at each time, uint8 (height, width, 3); with a counter, if there is more than one time."""
+        """The picture at each step, uint8 (height, width, 3), with a counter if there are several."""
         still = self._still()
         tiles = [*([] if self.lead is None else [self.lead]), *self.tiles]
         for step in range(self.steps):
@@ -125,7 +125,7 @@ class Board:
             yield canvas
 
     def _still(self) -> np.ndarray:
-        """All that does not change."""
+        """The parts that do not change over time."""
         width, height = self.size
         canvas = np.full((height, width, 3), PAPER, np.uint8)
         y = _MARGIN
@@ -136,7 +136,7 @@ class Board:
             y += text_size(line, _TEXT)[1]
         for place in self.places:
             write(canvas, place.x, place.y - self._label, place.label, _LABEL)
-            # A rule all round: a tile may have the color of the paper.
+            # A frame: a tile may have the background color.
             canvas[place.y - 1 : place.y + place.height + 1, place.x - 1 : place.x + place.width + 1] = RULE
         left, top = self._grid
         x = left + self.columns * (self._cell[0] + _GAP) - _GAP + 2 * _MARGIN
@@ -146,10 +146,10 @@ class Board:
 
 
 def check_tiles(number: int, steps: int, height: int, width: int) -> None:
-    """Refuse tiles that no picture has room for, before they are made.
+    """Reject tiles that are too large for a picture, before they are drawn.
 
     Raises:
-        TfptError: Together, over all steps, they have more than `MOST_PIXELS`.
+        TfptError: Over all tiles and steps, they have more than `MOST_PIXELS` pixels.
 
     Example:
         >>> check_tiles(64, 7, 7000, 7000)
@@ -175,7 +175,7 @@ def _place(tile: Tile, x: int, y: int) -> Place:
 
 
 def columns_for(number: int, height: int, width: int) -> int:
-    """Tiles in a row, so that the grid is about square and, if that can be, its last row is full.
+    """The number of columns that makes the grid about square and, if possible, fills its last row.
 
     Example:
         >>> columns_for(64, 56, 56), columns_for(64, 35, 257), columns_for(3, 224, 224)
@@ -191,7 +191,7 @@ def columns_for(number: int, height: int, width: int) -> int:
 
 
 def magnified(images: np.ndarray, zoom: int) -> np.ndarray:
-    """(…, height, width, 3) with each pixel as a block of `zoom` by `zoom`.
+    """(…, height, width, 3) with each pixel repeated as a block of `zoom` by `zoom`.
 
     Example:
         >>> magnified(np.arange(6).reshape(1, 1, 2, 3), 2).shape
@@ -201,9 +201,9 @@ def magnified(images: np.ndarray, zoom: int) -> np.ndarray:
 
 
 def reduced(values: np.ndarray, most: int) -> np.ndarray:
-    """(…, height, width) with whole blocks averaged, so that neither side is longer than `most`.
+    """(…, height, width) averaged over blocks, so that neither side is longer than `most`.
 
-    What does not fill a block at the lower and right border is left out.
+    Incomplete blocks at the lower and right border are dropped.
 
     Example:
         >>> reduced(np.arange(12.0).reshape(1, 3, 4), 2).tolist()
@@ -222,7 +222,7 @@ def reduced(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def strip(images: np.ndarray, gap: int = 2) -> np.ndarray:
-    """The images of a tile beside each other, from left to right, as a tile without time: (1, height, width, 3)."""
+    """The images of a tile side by side, as a tile with one step: (1, height, width, 3)."""
     between = np.full((images.shape[1], gap, 3), PAPER, np.uint8)
     row: list[np.ndarray] = []
     for image in images:
@@ -231,7 +231,7 @@ def strip(images: np.ndarray, gap: int = 2) -> np.ndarray:
 
 
 def fitting_zoom(sides: Sequence[int], target: int) -> int:
-    """The whole number that brings the longer side closest to a target, at least 1.
+    """The integer factor, at least 1, that brings the longer side closest to a target.
 
     Example:
         >>> fitting_zoom((7, 7), 56), fitting_zoom((112, 112), 56)

@@ -1,4 +1,4 @@
-"""What was drawn: the files, where each tile is in them, and what their colors mean."""
+"""The result of drawing: the files, the positions of the tiles, and the meaning of the colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfpt.video.visualization.scale import Scale
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tile is in a picture, in pixels from the upper left; without its label and its rule."""
+    """The position of a tile in a picture, in pixels from the upper left, without its label and frame."""
 
     label: str
     x: int
@@ -24,14 +24,14 @@ class Picture:
     """A file that was written.
 
     Attributes:
-        path: Where.
+        path: The file.
         kind: ``animation`` (GIF) or ``sheet`` (PNG).
         width, height: In pixels.
         frames: 1 for a sheet.
-        fps: Frames a second, as the file says: a GIF counts hundredths of a second a frame. ``None`` for a sheet, and
-            for a GIF that stands still.
+        fps: Frames per second in the file: a GIF stores hundredths of a second per frame. ``None`` for a sheet or a GIF
+            with one frame.
         nbytes: The file's size.
-        tiles: Where they are; first what the network was fed, if it is there.
+        tiles: The positions of the tiles; the network's input, if shown, comes first.
     """
 
     path: str
@@ -46,14 +46,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What `draw_filters` or `draw_activations` drew.
+    """The result of `draw_filters` or `draw_activations`.
 
     Attributes:
         mapping: The mapping's name.
         layer: The module's path.
-        shape: Of its weight, or of its output.
-        shown: The filters or channels, in the order of the tiles.
-        scale: What the colors mean.
+        shape: The shape of its weight, or of its output.
+        shown: The filters or channels drawn, in the order of the tiles.
+        scale: The meaning of the colors.
         pictures: The files.
     """
 

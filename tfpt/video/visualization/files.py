@@ -1,4 +1,4 @@
-"""Pictures in files: GIFs with one palette and no dithering, PNGs, both whole or not at all."""
+"""Writes pictures: GIFs with one palette and no dithering, and PNGs; each file is complete or not written."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tfpt.video.visualization.drawing import Picture
 from tfpt.video.visualization.lettering import shades
 
 _COLORS = 256
-# Enough pixels to choose a palette from.
+# Number of pixels to choose a palette from.
 _SAMPLE = 400_000
-# What widely used programs still open.
+# The longest side that common programs open.
 _LONGEST = 32_767
 PathLike = str | os.PathLike[str]
 
 
 class Outputs:
-    """The files that a drawing goes to, opened before anything is computed and named when all of them are whole.
+    """The output files of a drawing, opened before anything is computed, published when all are complete.
 
     Attributes:
-        animation: Whether there is a GIF among them.
-        sheet: Whether there is a PNG.
+        animation: Whether one is a GIF.
+        sheet: Whether one is a PNG.
     """
 
     def __init__(self, files: Sequence[AtomicFile]) -> None:
@@ -40,7 +40,7 @@ class Outputs:
         self.sheet = any(not _is_gif(file.path) for file in files)
 
     def write(self, *, animation: Board | None, sheet: Board | None, fps: float) -> tuple[Picture, ...]:
-        """Draw the boards into the files, and give these their names."""
+        """Draw the boards into the files, and publish the files."""
         pictures = []
         for file in self._files:
             board = animation if _is_gif(file.path) else sheet
@@ -70,27 +70,25 @@ class Outputs:
 def outputs(
     out: PathLike | None, sheet: PathLike | None, overwrite: bool, inputs: Sequence[object] = ()
 ) -> Iterator[Outputs]:
-    """The files to draw into: `out`, a GIF or a PNG by its ending, and `sheet`, a PNG; neither is one of `inputs`.
+    """The files to draw into: `out`, a GIF or PNG by its suffix, and `sheet`, a PNG; neither may be one of `inputs`.
 
     Raises:
-        TfptError: There is none, or another ending.
-        SinkError: One exists and may not be replaced, is an input, or cannot be written.
+        TfptError: Neither is given, or a suffix is wrong.
+        SinkError: A file exists and may not be replaced, is an input, or cannot be written.
     """
     if out is None and sheet is None:
-        raise TfptError(
-            "nothing says where to draw to", expected="out=, sheet= or both", hint="--out filters.gif"
-        )
+        raise TfptError("no output file is given", expected="out=, sheet= or both", hint="--out filters.gif")
     for path, endings in ((out, (".gif", ".png")), (sheet, (".png",))):
         if path is not None and Path(path).suffix.lower() not in endings:
             raise TfptError(
-                "a picture with another ending",
+                "the picture has the wrong suffix",
                 where=str(path),
                 expected=" or ".join(endings),
                 got=Path(path).suffix or "none",
             )
     paths = [Path(path) for path in (out, sheet) if path is not None]
     if len({real_path(path) for path in paths}) < len(paths):
-        raise TfptError("two pictures cannot go to one file", where=str(paths[0]))
+        raise TfptError("two pictures cannot be written to the same file", where=str(paths[0]))
     for path in paths:
         refuse_input(path, *inputs)
     package("PIL.Image")
@@ -110,16 +108,15 @@ def png(image: np.ndarray) -> bytes:
 
 
 def gif(images: Sequence[np.ndarray], fps: float, kept: np.ndarray) -> bytes:
-    """RGB images of one size as a GIF that repeats for ever.
+    """RGB images of one size as a GIF that loops forever.
 
-    Up to 256 colors are kept as they are. Of more, the closest of a palette is taken, the same one for all frames
-    and without dithering, so that what does not change does not flicker; text, rules and the colors to be kept are in
-    it.
+    Up to 256 colors are kept exactly. More are mapped to the nearest color of one palette for all frames, without
+    dithering, so that unchanged parts do not flicker. The palette contains the colors of text and frames, and `kept`.
 
     Args:
         images: uint8 (height, width, 3).
-        fps: Frames a second, rounded to what a GIF can say: hundredths of a second a frame, at least two.
-        kept: Colors that the palette has in any case, uint8 (n, 3).
+        fps: Frames per second, rounded to what a GIF can store: hundredths of a second per frame, at least two.
+        kept: Colors that the palette must contain, uint8 (n, 3).
     """
     image_module = package("PIL.Image")
     packed = [_packed(image) for image in images]
@@ -138,9 +135,9 @@ def gif(images: Sequence[np.ndarray], fps: float, kept: np.ndarray) -> bytes:
 
 
 def _hundredths(fps: float) -> int:
-    """How long a GIF shows each frame: in whole hundredths of a second, of which it can count 65535.
+    """The duration of a GIF frame in hundredths of a second, at most 65535.
 
-    Browsers take what is shorter than two of them for ten.
+    Browsers show frames shorter than two hundredths for ten.
     """
     return round(min(max(100 / fps, 2), 65_535))
 
@@ -150,7 +147,7 @@ def _check_size(board: Board, path: Path) -> None:
     steps = board.steps if _is_gif(path) else 1
     if max(width, height) > _LONGEST or width * height * steps > MOST_PIXELS:
         raise TfptError(
-            "the picture would be too large for the programs that show pictures",
+            "the picture would be too large for image viewers",
             where=str(path),
             expected=f"sides of at most {_LONGEST:,}, and {MOST_PIXELS:,} pixels in all frames",
             got=f"{width:,} × {height:,}" + (f", {steps:,} frames" if steps > 1 else ""),
@@ -168,14 +165,14 @@ def _unpacked(values: np.ndarray) -> np.ndarray:
 
 
 def _palette(packed: Sequence[np.ndarray], kept: np.ndarray) -> np.ndarray:
-    """Up to 256 colors, uint8 (n, 3): those of the images, or those to be kept and the best choice for all else."""
+    """Up to 256 colors, uint8 (n, 3): those of the images, or `kept` and the best choice for the others."""
     seen = np.zeros(1 << 24, bool)
     for values in packed:
         seen[values] = True
     if seen.sum() <= _COLORS:
         return _unpacked(np.flatnonzero(seen).astype(np.uint32))
     fixed = np.unique(np.concatenate([_packed(shades()), _packed(kept)]))
-    # Most of a picture is paper, which is fixed: of large ones ten times the sample is looked through.
+    # Most pixels of a picture are background, whose color is fixed: scan ten times the sample in large pictures.
     step = max(sum(values.size for values in packed) // (10 * _SAMPLE), 1)
     every = np.concatenate([values.reshape(-1)[::step] for values in packed])
     others = every[~np.isin(every, fixed)]
@@ -189,7 +186,7 @@ def _palette(packed: Sequence[np.ndarray], kept: np.ndarray) -> np.ndarray:
 
 
 def _nearest_indices(packed: Sequence[np.ndarray], palette: np.ndarray) -> np.ndarray:
-    """For every color that occurs the number of the closest in the palette: a table by packed color."""
+    """A table from each packed color that occurs to the index of the nearest palette color."""
     table = np.zeros(1 << 24, np.uint8)
     seen = np.zeros(1 << 24, bool)
     for values in packed:
@@ -199,6 +196,6 @@ def _nearest_indices(packed: Sequence[np.ndarray], palette: np.ndarray) -> np.nd
     for start in range(0, len(colors), 1 << 14):
         part = colors[start : start + (1 << 14)]
         rgb = _unpacked(part).astype(np.float32)
-        # Of |a - b|² only the part that depends on the palette's color decides.
+        # Only the part of |a - b|² that depends on the palette color matters.
         table[part] = ((wanted**2).sum(1) - 2 * rgb @ wanted.T).argmin(1)
     return table

@@ -1,4 +1,4 @@
-"""The filters of a convolution, one tile each, animated over the time of their kernel."""
+"""Draws the filters of a convolution, one tile each, animated over the time axis of the kernel."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ from tfpt.video.visualization.board import (
     magnified,
     strip,
 )
-from tfpt.video.visualization.choices import check_choices
+from tfpt.video.visualization.choices import check_choices, select
 from tfpt.video.visualization.drawing import Drawing
 from tfpt.video.visualization.files import outputs
-from tfpt.video.visualization.legends import legend
-from tfpt.video.visualization.scale import Kind, Scale, fit_scale
-from tfpt.video.visualization.selection import select
+from tfpt.video.visualization.scale import Kind, Scale, fit_scale, legend
 from tfpt.video.visualization.subject import convolution_at, layer_named, subject
 
 Channels = Literal["color", "each", "norm"]
 
 _CHANNELS = ("color", "each", "norm")
 _NAMES: dict[str | None, tuple[str, ...]] = {"rgb": ("R", "G", "B"), "flow": ("u", "v")}
-# What fits on a screen, and what still makes a picture that programs open.
+# The default number of filters, which fits on a screen, and the maximum, which image viewers can open.
 _SHOWN, _MOST = 256, 2048
 _TILE, _STRIP = 56, 40
 
@@ -60,50 +58,12 @@ def draw_filters(
     trust: bool = False,
     model: nn.Module | None = None,
 ) -> Drawing:
-    """Draw the filters of a convolution: a GIF over the time of the kernel, a PNG with all times beside each other.
-
-    A filter over three channels is drawn as a color (gray is 0), one over two as a motion (Baker's color wheel,
-    white is 0), any other by the norm over its input channels. Weights are scaled by one limit, the largest there is
-    among the tiles, symmetric about zero; nothing is normalized or shifted. Kernels are magnified by whole numbers,
-    without smoothing, and never flipped: left, upper and early are where they are in the weight.
-
-    Args:
-        mapping: A bundled name or a path.
-        weights: Anything `tfpt.load` reads; random weights without.
-        out: A ``.gif``, or a ``.png`` for the sheet.
-        sheet: A ``.png``: a strip for each filter, time from left to right.
-        layer: A module's path or the name of an endpoint, a convolution or what has one in it; the model's first
-            convolution unless given.
-        filters: Which: ``0,5,7-11``, ``top 16`` (those of the largest norm), ``all``; the first 256 unless given.
-        channels: ``color``; ``each``: a tile for each input channel, blue to red; or ``norm``.
-        input_channel: This input channel alone, blue to red.
-        scale: ``common``: one limit for all tiles; ``each``: its own for every tile.
-        limit: The value of full color, in place of the largest.
-        zoom: Pixels a weight; chosen unless given.
-        fps: Steps of the kernel a second in a GIF.
-        overwrite: Replace files that exist.
-        settings: Values for the mapping's parameters.
-        config: The model's configuration, as a dict or a JSON file.
-        dequantize: Take quantized weights as the float32 values that they stand for.
-        trust: Import the model even from outside the trusted packages.
-        model: A model to draw in place of the mapping's.
-
-    Raises:
-        TfptError: Choices that cannot be met; an optional package is missing.
-        ModelError: No such layer, or not one of filters.
-        SinkError: A file exists or cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> found = draw_filters("i3d_rgb", None, f"{tempfile.mkdtemp()}/filters.gif")
-        >>> found.layer, found.shape, len(found.pictures[0].tiles), found.pictures[0].frames
-        ('conv3d_1a_7x7.conv3d', (64, 3, 7, 7, 7), 64, 7)
-    """
+    """See `tfpt.api.draw_filters`."""
     if channels is not None and channels not in _CHANNELS:
-        raise TfptError("no such way to show channels", expected=", ".join(_CHANNELS), got=str(channels))
+        raise TfptError("no such way to draw channels", expected=", ".join(_CHANNELS), got=str(channels))
     check_choices(scale=scale, zoom=zoom, fps=fps)
     with outputs(out, sheet, overwrite, inputs=(weights,)) as files:
-        # However the layers pad, the filters are these.
+        # The check is not needed: padding does not change the filters.
         compiled, network = subject(
             mapping,
             weights,
@@ -151,13 +111,13 @@ def draw_filters(
 
 @dataclass(frozen=True)
 class _View:
-    """What of a kernel becomes a tile.
+    """How a kernel is drawn as tiles.
 
     Attributes:
         kind: How its values become colors.
-        text: In words.
-        each: The names of the input channels, each of which gets a tile; empty where all make one.
-        channel: The only input channel that is shown.
+        text: A description.
+        each: The names of the input channels if each has its own tile; empty if all share one.
+        channel: The only input channel that is drawn.
     """
 
     kind: Kind
@@ -166,7 +126,7 @@ class _View:
     channel: int | None = None
 
     def tiles(self, kernels: np.ndarray, index: int) -> list[tuple[str, np.ndarray]]:
-        """Labels and values of a filter's tiles: (time, height, width), with channels behind if they are a color."""
+        """Labels and values of a filter's tiles: (time, height, width), or with channels last if they form a color."""
         kernel = kernels[index]  # (input channels, time, height, width)
         if self.each:
             return [(f"{index} {name}", kernel[channel]) for channel, name in enumerate(self.each)]
@@ -183,7 +143,9 @@ def _view(
     inputs = kernels.shape[1]
     if input_channel is not None:
         if channels is not None:
-            raise TfptError("one input channel and a way to show several do not go together", got=channels)
+            raise TfptError(
+                "a single input channel cannot be combined with a way to draw several", got=channels
+            )
         if not 0 <= input_channel < inputs:
             raise TfptError("no such input channel", expected=f"0 to {inputs - 1}", got=str(input_channel))
         return _View("diverging", f"input channel {input_channel} of {inputs}", channel=input_channel)
@@ -194,15 +156,15 @@ def _view(
     if channels == "each":
         known = _NAMES.get(kind, ())
         names = known if len(known) == inputs else tuple(f"in {index}" for index in range(inputs))
-        return _View("diverging", f"{inputs} input channels, each by itself", each=names)
+        return _View("diverging", f"{inputs} input channels separately", each=names)
     if channels == "norm":
         return _View("sequential", f"norm over {inputs} input channels")
     if inputs == 3:
         return _View("rgb", "three input channels as a color")
     if inputs == 2:
-        return _View("flow", "two input channels as a motion")
+        return _View("flow", "two input channels as optical flow")
     raise TfptError(
-        f"a filter over {inputs} input channels is no color",
+        f"a filter with {inputs} input channels cannot be drawn as a color",
         expected="2 (flow) or 3 (RGB) input channels",
         hint="--channels norm, --channels each or --input-channel 0",
     )
@@ -214,7 +176,7 @@ def _kernels(path: str, module: nn.Module) -> np.ndarray:
     if getattr(module, "transposed", False):
         if module.groups != 1:
             raise ModelError(
-                f"{path} is a transposed convolution in groups, of which filters are not one tensor",
+                f"{path} is a grouped transposed convolution, whose filters cannot be drawn",
                 got=f"groups={module.groups}",
             )
         kernels = kernels.swapaxes(0, 1)
@@ -277,6 +239,6 @@ def _board(
     if not over_time and steps > 1:
         lines = (*lines, f"time of the kernel from left to right: {steps} steps")
     _, height, width, _ = drawn[0].images.shape
-    # The input channels of a filter stay in one row.
+    # Keep the input channels of a filter in one row.
     columns = together * columns_for(len(drawn) // together, height, width * together)
     return Board(title, lines, tuple(drawn), columns, legend(scale), scale.kept)

@@ -1,4 +1,4 @@
-"""What a network is shown when its activations are drawn: its values, and the same as pictures for people."""
+"""The input clip for drawing activations: as network input, and as pictures to display."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tfpt.video.clips.preparation import check_input
 
 _MOST_FRAMES = 64
 _NOISE_FRAMES = 16
-# Where nobody says how many frames a second there are.
+# The frame rate if none is known.
 _FPS = 10.0
 
 
 @dataclass(frozen=True)
 class Footage:
-    """A clip as the network takes it, and as a person does.
+    """A clip as network input, and as pictures to display.
 
     Attributes:
         values: In TensorFlow's layout, float32.
         pictures: (frames, height, width, 3), uint8.
-        label: What the pictures are.
-        text: Where they come from.
-        fps: Frames a second.
-        over_time: Whether the network takes a clip as a whole, and not picture by picture.
+        label: The label of the pictures.
+        text: Their origin.
+        fps: Frames per second.
+        over_time: Whether the network takes the clip as a whole, rather than frame by frame.
     """
 
     values: np.ndarray
@@ -43,7 +43,7 @@ class Footage:
     over_time: bool
 
     def middles(self, steps: int) -> np.ndarray:
-        """For each of so many steps of an output, the frame in the middle of its span.
+        """For each of `steps` output steps, the frame in the middle of its span.
 
         Example:
             >>> frames = np.zeros((8, 1, 1, 3), np.uint8)
@@ -61,11 +61,11 @@ def read_footage(
     start: float | None,
     model: nn.Module,
 ) -> Footage:
-    """The frames of a clip, prepared as the mapping says; without a clip, noise from a seed.
+    """The frames of a clip, prepared as the mapping says; without a clip, noise with a fixed seed.
 
     Raises:
-        SourceError: The clip cannot be read, or is not one for this network.
-        MappingError: The mapping does not say what the network is fed.
+        SourceError: The clip cannot be read, or does not fit the network.
+        MappingError: The mapping does not define the network's input.
 
     Example:
         >>> from tfpt.language.loader import load_mapping
@@ -79,7 +79,7 @@ def read_footage(
         number = frames or _NOISE_FRAMES
         shape = dict(zip("bthwc", (1, number, *_picture(mapping, model)), strict=True))
         values = seeded_input(tuple(shape.values()), mapping)[0]
-        text = "noise from a seed"
+        text = "random noise"
     else:
         check_input(mapping)
         opened = open_clip(clip, default_fps=mapping.input.fps)
@@ -90,7 +90,7 @@ def read_footage(
         text = f"{len(found)} frame{'s' * (len(found) != 1)} of {name}"
         fps = float(opened.fps) if opened.kind != "pictures" and opened.fps is not None else fps
     pictures, label = _pictures(values, mapping)
-    # A network that takes pictures is given the frames as its batch.
+    # A network that takes single pictures gets the frames as a batch.
     over_time = "t" in axes
     batch = "1" if over_time else "t"
     order = " ".join({"b": batch}.get(axis, axis) for axis in axes)
@@ -105,7 +105,7 @@ def read_footage(
 
 
 def _short(name: str, most: int = 48) -> str:
-    """A name that a picture of a few tiles has room for.
+    """A name shortened to fit in a picture of a few tiles.
 
     Example:
         >>> _short("cricket.mp4"), _short("a_very_long_name_of_a_clip.mp4", 13)
@@ -122,7 +122,7 @@ def _picture(mapping: rows.Mapping, model: nn.Module) -> tuple[int, int, int]:
 
 
 def _pictures(values: np.ndarray, mapping: rows.Mapping) -> tuple[np.ndarray, str]:
-    """Frames (time, height, width, channels) in colors, and what to call them."""
+    """Frames (time, height, width, channels) in color, and a label for them."""
     low, high = mapping.input.range or (float(values.min()), float(values.max()))
     channels = values.shape[-1]
     if channels == 2:

@@ -1,4 +1,4 @@
-"""Text in pictures, in few enough shades that a GIF's 256 colors have room for it."""
+"""Draws text into pictures, in few shades, because a GIF has only 256 colors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHADES = 8
 
 
 def shades() -> np.ndarray:
-    """Every color of text on paper, and that of rules: (n, 3), uint8."""
+    """All colors of text on the background, and the color of frames: (n, 3), uint8."""
     share = np.arange(_SHADES)[:, None] / (_SHADES - 1)
     mixed = np.rint(np.array(PAPER) * (1 - share) + np.array(INK) * share)
     return np.concatenate([mixed, [RULE]]).astype(np.uint8)
 
 
 def text_size(text: str, size: int, *, bold: bool = False) -> tuple[int, int]:
-    """Width and height of a line in pixels; all lines of a size are equally high.
+    """Width and height of a line in pixels; all lines of one font size have the same height.
 
     Example:
         >>> narrow, height = text_size("i", 12)
@@ -48,25 +48,25 @@ def write(
     bold: bool = False,
     color: tuple[int, int, int] = INK,
 ) -> None:
-    """Write a line into an RGB canvas, its upper left corner at (x, y); what lies beyond the canvas is cut off."""
+    """Write a line into an RGB canvas, its upper left corner at (x, y), clipped to the canvas."""
     text = _printable(text)
     width, height = text_size(text, size, bold=bold)
     mask = package("PIL.Image").new("L", (width + 2, height), 0)
     package("PIL.ImageDraw").Draw(mask).text((0, 0), text, fill=255, font=_font(size, bold))
     share = np.rint(np.asarray(mask) / 255 * (_SHADES - 1)) / (_SHADES - 1)
-    place = canvas[y : y + height, x : x + width + 2]
-    share = share[: place.shape[0], : place.shape[1], None]
+    region = canvas[y : y + height, x : x + width + 2]
+    share = share[: region.shape[0], : region.shape[1], None]
     mixed = np.rint(np.array(PAPER) * (1 - share) + np.array(color) * share).astype(np.uint8)
-    place[...] = np.where(share > 0, mixed, place)
+    region[...] = np.where(share > 0, mixed, region)
 
 
 def _printable(text: str) -> str:
-    """A line breaks nowhere, not even where the name of a file does."""
+    """The text on one line: unprintable characters, such as line breaks in file names, are replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @lru_cache
 def _font(size: int, bold: bool) -> Any:
-    # DejaVu, which comes with matplotlib: Pillow's own font lacks × − → and other signs that are needed here.
+    # DejaVu, which comes with matplotlib: Pillow's own font lacks × − → and other characters used here.
     fonts = Path(package("matplotlib").get_data_path(), "fonts", "ttf")
     return package("PIL.ImageFont").truetype(str(fonts / f"DejaVuSans{'-Bold' if bold else ''}.ttf"), size)

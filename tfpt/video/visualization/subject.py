@@ -34,7 +34,7 @@ def subject(
     device: str = "cpu",
     check: bool = True,
 ) -> tuple[rows.Mapping, nn.Module]:
-    """A mapping, compiled, and its model: the one given, one with weights, or one with random weights."""
+    """A compiled mapping and its model: the given one, or one built with the given or random weights."""
     compiled = load_mapping(os.fspath(mapping), settings, config)
     if model is not None:
         return compiled, model
@@ -55,10 +55,10 @@ def subject(
 
 
 def layer_named(model: nn.Module, mapping: rows.Mapping, name: str) -> str:
-    """The path of the module that has a name: its path itself, or TensorFlow's name of an endpoint.
+    """The path of a module given by its path, or by the TensorFlow name of an endpoint.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is no such module.
 
     Example:
         >>> from tfpt.targets.model import build_model
@@ -85,7 +85,7 @@ def convolution_at(model: nn.Module, path: str) -> tuple[str, nn.Module]:
     """The convolution at a path, or the first one below it.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is no convolution.
 
     Example:
         >>> convolution_at(nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv2d(3, 5, 7))), "")[0]
@@ -97,8 +97,8 @@ def convolution_at(model: nn.Module, path: str) -> tuple[str, nn.Module]:
     kind = type(model.get_submodule(path)).__name__
     convolutions = [name for name, module in model.named_modules() if isinstance(module, CONVOLUTIONS)]
     raise ModelError(
-        f"{path or 'the model'} has no convolution to draw the filters of",
-        expected="a convolution, or a module with one in it",
+        f"{path or 'the model'} contains no convolution",
+        expected="a convolution, or a module that contains one",
         got=kind,
         nearest=nearest(path, convolutions),
     )

@@ -1,4 +1,4 @@
-"""Networks with their clips opened, and checked against each other before anything runs."""
+"""Networks and their clips: opened, and checked against each other before anything runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tfpt.errors import SourceError, TfptError
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
 from tfpt.networks.inputs import input_axes
+from tfpt.video.clips.arrays import ClipWriter
 from tfpt.video.clips.clip import Clip
 from tfpt.video.clips.preparation import check_clip, check_input, prepared, scaled, timed
 from tfpt.video.clips.recognition import open_clip
 from tfpt.video.clips.windowing import windows
-from tfpt.video.clips.writing import ClipWriter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stream:
-    """One network and what it is fed.
+    """One network and its input.
 
     Attributes:
         mapping: A bundled name or a path.
-        weights: A TensorFlow checkpoint, PyTorch weights, or a model that is ready, which is used as it is. ``None``
-            for the checkpoint that the mapping was published for, fetched into the cache.
+        weights: A TensorFlow checkpoint, PyTorch weights, or a model with its weights. ``None`` for the checkpoint
+            published for the mapping, downloaded into the cache.
         clip: Its own clip; ``None`` for the common one.
-        weight: By what its logits are multiplied before they are added to those of the others.
+        weight: Factor for its logits in the sum over the streams.
     """
 
     mapping: str | os.PathLike[str]
@@ -43,7 +43,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Cut:
-    """Which part of the clips is looked at, and in what windows; see `tfpt.predict`."""
+    """The part of the clips to classify, and the windows; see `tfpt.predict`."""
 
     start: float | None = None
     end: float | None = None
@@ -54,7 +54,7 @@ class Cut:
 
 @dataclass
 class Count:
-    """What went by: frames so far, and how many make a window."""
+    """Counts while a clip is read: frames so far, and frames per window."""
 
     frames: int = 0
     window: int = 0
@@ -65,11 +65,11 @@ class Feed:
     """A stream with its clip opened.
 
     Attributes:
-        stream: As it was asked for.
+        stream: As given by the user.
         mapping: Its mapping, compiled.
         clip: Its own clip or the common one.
-        notes: What a reader should know of the clip.
-        but_last: Whether the last picture is left out, since another stream takes the flow between these pictures.
+        notes: Notes for the user about the clip.
+        but_last: Whether to omit the last picture, because another stream takes the flow between these pictures.
     """
 
     stream: Stream
@@ -80,32 +80,32 @@ class Feed:
 
     @property
     def computes_flow(self) -> bool:
-        """Whether pictures are turned into flow for this stream."""
+        """Whether flow is computed from pictures for this stream."""
         return self.clip.kind == "pictures" and self.mapping.input.kind == "flow"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of what the network is fed."""
+        """Height and width of the network's input."""
         size = self.mapping.input.size
         return self.clip.size if size is None else (size, size)
 
     @property
     def fps(self) -> float | None:
-        """Frames a second of what the network is fed; ``None`` if nobody says."""
+        """Frames per second of the network's input; ``None`` if unknown."""
         sampled = self.clip.kind == "pictures" and self.mapping.input.fps is not None
         if sampled or self.clip.fps is None:
             return self.mapping.input.fps
         return float(self.clip.fps)
 
     def length(self, cut: Cut) -> int | None:
-        """How many frames the network will see; ``None`` for a video, which only decoding tells."""
+        """The number of frames for the network; ``None`` for a video, which would have to be decoded."""
         if self.clip.length is None:
             return None
         frames = timed(self.clip, self.mapping, start=cut.start, end=cut.end)
         return sum(1 for _ in frames) - (self.computes_flow or self.but_last)
 
     def windows(self, cut: Cut, count: Count, writer: ClipWriter | None = None) -> Iterator[np.ndarray]:
-        """The windows that the network takes, in its range, float32; the frames of all of them go to `writer` too."""
+        """The network's input windows, in its range, float32; all their frames are also passed to `writer`."""
         window, stride = cut.window, cut.stride
         if "t" not in input_axes(self.mapping):
             window, stride = 1, stride or 1
@@ -134,18 +134,18 @@ def open_feeds(
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
 ) -> tuple[Feed, ...]:
-    """Read the mappings, open the clips, and check that each network can be fed its clip.
+    """Read the mappings, open the clips, and check that each clip fits its network.
 
     Args:
         streams: At least one.
-        clip: The clip of those that have none of their own.
-        cut: What of the clips is looked at.
-        fps: Frames a second, in place of what the clips say.
+        clip: The clip of streams without their own.
+        cut: The part of the clips to classify.
+        fps: Frames per second, instead of the clips' rate.
         settings: Values for the mappings' parameters.
         config: The models' configuration, as a dict or a JSON file.
 
     Raises:
-        TfptError: A mapping or clip cannot be read; a network takes others; two clips differ in length.
+        TfptError: A mapping or clip cannot be read, a clip does not fit its network, or two clips differ in length.
     """
     feeds = []
     for stream in streams:
@@ -155,7 +155,7 @@ def open_feeds(
         if path is None:
             raise TfptError(
                 f"the stream {mapping.name} has no clip",
-                expected="one for all streams, or one of its own",
+                expected="a common clip, or one for this stream",
                 hint="tfpt predict CLIP --mapping MAPPING --weights WEIGHTS",
             )
         opened = open_clip(path, fps=fps, default_fps=mapping.input.fps)
@@ -167,46 +167,48 @@ def open_feeds(
 
 
 def check_lengths(feeds: Sequence[Feed], lengths: Sequence[int | None]) -> None:
-    """Check that all streams see as many frames; those whose length is not known pass.
+    """Check that all streams have the same number of frames, as far as known.
 
     Raises:
-        SourceError: They do not.
+        SourceError: They differ.
     """
     known = [(feed, length) for feed, length in zip(feeds, lengths, strict=True) if length is not None]
     for feed, length in known[1:]:
         first, expected = known[0]
         if length != expected:
             raise SourceError(
-                "the streams' clips differ in length, so their windows do not go together",
+                "the streams' clips differ in length, so their windows do not correspond",
                 where=feed.clip.location,
                 expected=f"{expected} frames, as {first.mapping.name} gets from {first.clip.location}",
                 got=f"{length} frames for {feed.mapping.name}",
-                hint="--end cuts both at one time",
+                hint="--end cuts both at the same time",
             )
 
 
 def _of_one_length(feeds: Sequence[Feed]) -> list[Feed]:
-    """n pictures make n - 1 flows: the streams that see the pictures themselves leave out the last."""
-    turned = {_place(feed) for feed in feeds if feed.computes_flow}
+    """n pictures give n - 1 flows, so a stream that takes the same pictures omits the last one."""
+    flow_sources = {_real_path(feed) for feed in feeds if feed.computes_flow}
     return [
         replace(
             feed,
-            but_last=feed.clip.kind == "pictures" and not feed.computes_flow and _place(feed) in turned,
+            but_last=feed.clip.kind == "pictures"
+            and not feed.computes_flow
+            and _real_path(feed) in flow_sources,
         )
         for feed in feeds
     ]
 
 
-def _place(feed: Feed) -> str:
+def _real_path(feed: Feed) -> str:
     return os.path.realpath(feed.clip.location)
 
 
 def _check_rate(clip: Clip, mapping: rows.Mapping, fps: float | None) -> None:
     if fps is not None and clip.kind != "pictures" and mapping.input.fps not in (None, fps):
         raise SourceError(
-            "prepared frames are not sampled to another rate",
+            "prepared frames cannot be resampled to another rate",
             where=clip.location,
-            expected=f"{mapping.input.fps:g} frames a second",
+            expected=f"{mapping.input.fps:g} frames per second",
             got=f"--fps {fps:g}",
-            hint="leave --fps out, or give the video",
+            hint="omit --fps, or pass the original video",
         )
