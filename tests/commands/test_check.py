@@ -83,7 +83,7 @@ def test_a_manifest_that_is_not_what_the_model_says_has_drifted(copied):
     assert "conv3d_1a_7x7.conv3d.weight [32, 3, 7, 7, 7] float32" in found.out
     assert "not in the manifest" in found.out
     assert "not in the model" in found.out
-    assert f"next      tfpt check {copied} --write-manifest, if the model is right" in found.out
+    assert f"next      if the model is right: tfpt check {copied} --write-manifest" in found.out
 
 
 def test_a_manifest_is_written_anew_and_then_all_is_fine(copied):

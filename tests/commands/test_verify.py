@@ -162,7 +162,7 @@ def test_an_input_from_a_file_takes_the_place_of_one_that_was_not_recorded(proje
         (("--recording", "none.npz"), "none.npz"),
         ((), "TensorFlow's side is missing"),
         (("--recording", "r.npz", "--network", "n.pb"), "TensorFlow's side is given twice"),
-        (("--recording", "r.npz", "--device", "cuda:97"), "no such CUDA device"),
+        (("--recording", "r.npz", "--device", "cuda:97"), "does not find this CUDA device"),
         (("--recording", "r.npz", "--input", "none.npy"), "none.npy"),
         (("--recording", "r.npz", "--seed", "3"), "seed applies to a network that is run"),
         (("--recording", "r.npz", "--html", "report.pdf"), "the report must be an HTML file"),

@@ -191,7 +191,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         declared(tarfile.REGTYPE, 0).replace(b"00000000000\0", b"\xff" * 12, 1),
         "cannot be unpacked|is of no",
     ),
-    "a link": (declared(tarfile.SYMTYPE, 0), "a link or a device"),
+    "a link": (declared(tarfile.SYMTYPE, 0), "a link, a device"),
     "upwards": (tarred({"../w.npy": npy()}), "leads out"),
     "not packed by gzip": (b"\x1f\x8b" + bytes(40), "cannot be unpacked"),
     "cut gzip": (gzip.compress(npy())[:-9], "cannot be unpacked"),

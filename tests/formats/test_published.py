@@ -395,7 +395,7 @@ class TestArchives:
             ("a.tar.gz", tarred({"../evil": b"x"}), "leads out"),
             ("a.tar.gz", tarred({"link": b""}, tarfile.SYMTYPE), "a link"),
             ("a.tar.gz", tarred({"link": b""}, tarfile.LNKTYPE), "a link"),
-            ("a.tar.gz", tarred({"fifo": b""}, tarfile.FIFOTYPE), "a link or a device"),
+            ("a.tar.gz", tarred({"fifo": b""}, tarfile.FIFOTYPE), "a link, a device"),
             ("a.tar.gz", tarred({"a": bytes(10_000)})[:-30], "cannot be unpacked"),
             ("a.zip", b"PK\x03\x04 no more", "no directory"),
         ],

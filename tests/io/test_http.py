@@ -96,14 +96,14 @@ class TestBytes:
         web.always = Answer(
             status=200, headers={"Content-Length": str(1 << 40), "Content-Range": None}, body=endless
         )
-        assert "knows no ranges" in refusal(web)
+        assert "does not support ranges" in refusal(web)
         assert len(web.gets()) == 2
         assert all(asked.sent < UNDER_WAY for asked in web.gets())
 
     def test_an_endless_whole_is_left_at_the_limit(self, web, monkeypatch):
         monkeypatch.setattr(limits, "WEB_WHOLE", 1 << 20)
         web.always = Answer(status=200, headers={"Content-Length": None, "Content-Range": None}, body=endless)
-        assert "knows no ranges" in refusal(web)
+        assert "does not support ranges" in refusal(web)
         assert all(asked.sent < UNDER_WAY for asked in web.gets())
 
 
@@ -157,7 +157,7 @@ class TestVersions:
             )
         with pytest.raises(SourceError, match="replaced while it was being read") as error:
             file.data[10 * BLOCK : 10 * BLOCK + 5]
-        assert "start again" in str(error.value)
+        assert "run the same command again" in str(error.value)
         web.always = None
         assert opened(web).data[10 * BLOCK : 10 * BLOCK + 5].tobytes() == bytes(5)
 

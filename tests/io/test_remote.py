@@ -225,7 +225,7 @@ def test_a_small_file_of_a_server_without_ranges_is_fetched_once(web):
 def test_a_large_file_of_a_server_without_ranges_is_refused(web, monkeypatch):
     monkeypatch.setattr(limits, "WEB_WHOLE", BLOCK)
     web.ranges = False
-    with pytest.raises(SourceError, match="knows no ranges") as error:
+    with pytest.raises(SourceError, match="does not support ranges") as error:
         opened(web).data[:10]
     assert "download the file" in str(error.value)
 

@@ -510,7 +510,7 @@ def test_sides_that_make_no_sense_are_refused(mapping, arguments, message):
 def test_a_device_that_is_not_there_is_refused(mapping, values):
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(TfptError, match="no such CUDA device"):
+    with pytest.raises(TfptError, match="does not find this CUDA device"):
         tfpt.verify(mapping, recording=made(values), model=nn.Sequential(nn.Linear(2, 3)), device="cuda")
 
 

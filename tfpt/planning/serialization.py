@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tfpt.errors import TfptError
 from tfpt.operations.layout import Layout
@@ -166,7 +166,13 @@ def _one_of(kinds: tuple[Any, ...], value: object, where: str) -> Any:
 
 def _adapted(kind: Any, value: object, where: str) -> Any:
     """What pydantic makes of it: models, literals, unions that a field of theirs decides."""
-    return _made(lambda: _adapter(kind).validate_python(value), where)
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise damaged(str(first["msg"]), ".".join([where, *map(str, first["loc"])])) from error
+    except (TfptError, ValueError, TypeError) as error:
+        raise damaged(str(error).splitlines()[0], where) from error
 
 
 def _made(make: Callable[[], Any], where: str) -> Any:

@@ -266,6 +266,6 @@ def test_a_file_that_is_cut_off_while_it_is_open_is_an_error(tmp_path: Path) -> 
     ours = opened(path)
     with path.open("r+b") as raw:
         raw.truncate(10_000)
-    with pytest.raises(SourceError, match="became shorter"):
+    with pytest.raises(SourceError, match="was truncated"):
         ours.read(ours.datasets["w"])
     ours.close()

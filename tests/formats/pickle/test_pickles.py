@@ -87,7 +87,7 @@ OBJECTS = JOBLIB.replace(b"f8", b"O8")
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (pickle.dumps(ENDLESS), "too deep"),
+        (pickle.dumps(ENDLESS), "too many levels"),
         (b"I" + b"9" * 4_301 + b"\n.", "not a valid pickle|no array"),
         (pickle.dumps({"w": np.ones(9)}, 2)[:-20], "not a valid pickle"),
         (JOBLIB + b"\0" * 39 + b".", "40 bytes, 40 are left|40 bytes, 39 are left|not a valid pickle"),

@@ -125,7 +125,7 @@ BAD = {
     "no map": ('{"weight_map": []}', "no weight_map"),
     "no file": ('{"weight_map": {"w": 3}}', "has no file"),
     "files": ('{"weight_map": {"w": ["a", "b"]}}', "has no file"),
-    "a name twice": ('{"weight_map": {"w": "a", "w": "b"}}', "'w' comes twice"),
+    "a name twice": ('{"weight_map": {"w": "a", "w": "b"}}', "duplicate key 'w'"),
     "deep": ('{"a":' * 100_000, "not JSON"),
     "zero byte": ('{"weight_map": {"w": "a\\u0000"}}', "missing"),
     "lone surrogate": ('{"weight_map": {"w": "\\ud800"}}', "missing"),

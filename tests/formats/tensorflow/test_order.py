@@ -131,5 +131,5 @@ def test_what_lies_beside_a_saved_model_leads_to_it(saved: Path, name: str) -> N
     assert_same(source.read("w"), KERNEL)
     assert source.fingerprint() == open_source(saved).fingerprint()
     (saved / "saved_model.pb").unlink()
-    with pytest.raises(SourceError, match="no format"):
+    with pytest.raises(SourceError, match="does not know the format"):
         open_source(saved / name)

@@ -247,7 +247,7 @@ def test_what_is_not_known_is_skipped_with_what_lies_behind(
     source = open_source(path)
     assert source.read("a").tolist() == [0, 1, 2]
     assert source.skipped["b"].startswith(reason)
-    assert source.skipped["c"].startswith("behind 'b', whose size is not known")
+    assert source.skipped["c"].startswith("after 'b', whose size is unknown")
 
 
 @pytest.mark.parametrize(

@@ -498,7 +498,7 @@ def test_choices_that_cannot_be_met_are_refused(mapping, options, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_cuda_a_model_cannot_run_there(mapping):
-    with pytest.raises(TfptError, match="no such CUDA device") as refused:
+    with pytest.raises(TfptError, match="does not find this CUDA device") as refused:
         tfpt.profile(mapping, model=Net(), device="cuda")
     assert "--device cpu" in refused.value.hint
 

@@ -192,11 +192,11 @@ def test_the_default_layer_is_the_first_endpoint(tmp_path):
     ("options", "error", "message"),
     [
         ({"layer": "nonesuch"}, ModelError, "no layer nonesuch"),
-        ({"layer": "flat"}, ModelError, "is no picture"),
+        ({"layer": "flat"}, ModelError, "is not an image"),
         ({"layer": "unused"}, ModelError, "is not run"),
         ({"layer": "conv", "channels": "5"}, TfptError, "no such channel"),
         ({"layer": "conv", "frames": 0}, TfptError, "too few frames"),
-        ({"layer": "conv", "start": float("nan")}, TfptError, "no such place in a clip"),
+        ({"layer": "conv", "start": float("nan")}, TfptError, "must be a time in the clip"),
         ({"layer": "conv", "device": "tpu"}, TfptError, "no such device"),
     ],
 )

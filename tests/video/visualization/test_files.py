@@ -104,9 +104,9 @@ def test_both_files_appear_or_neither(tmp_path):
     ("out", "sheet", "message"),
     [
         (None, None, "no output file is given"),
-        ("a.jpg", None, "another ending"),
-        ("a", None, "another ending"),
-        ("a.gif", "b.gif", "another ending"),
+        ("a.jpg", None, "wrong suffix"),
+        ("a", None, "wrong suffix"),
+        ("a.gif", "b.gif", "wrong suffix"),
         ("a.png", "a.png", "two pictures"),
     ],
 )

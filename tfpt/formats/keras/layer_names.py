@@ -63,7 +63,7 @@ class LayerNames:
             owner, found, number = path.rpartition("vars/")
             if found:
                 self._below.setdefault(owner.strip("/"), []).append(number)
-                self._unknown: dict[str, str] = {}
+        self._unknown: dict[str, str] = {}
         pairs: list[tuple[str, str]] = []
         if isinstance(config, Mapping):
             pairs = list(self._object(config, "", (), 0))
