@@ -14,6 +14,7 @@ import pytest
 import tfpt
 from tests.commands.running import run
 from tfpt.execution.sinks.bundle import write_bundle
+from tfpt.video.prediction import Stream
 
 FUNCTIONS = [name for name in tfpt.__all__ if inspect.isfunction(getattr(tfpt, name))]
 WEIGHTS = (
@@ -126,7 +127,7 @@ class TestDequantize:
         first = ("i3d_rgb", sampled_rgb)
         if name == "predict":
             np.save(tmp_path / "clip.npy", np.zeros((1, 9, 224, 224, 3), np.float32))
-            first = (tfpt.video.prediction.Stream("i3d_rgb", sampled_rgb), tmp_path / "clip.npy")
+            first = (Stream("i3d_rgb", sampled_rgb), tmp_path / "clip.npy")
         with pytest.raises(_ReachedError):
             getattr(tfpt, name)(*first, dequantize=True, **arguments)
 
@@ -245,5 +246,5 @@ def test_comparing_releases_every_tensor_on_both_sides(linear, through, monkeypa
 
 @pytest.mark.parametrize("option", [{"settings": {"a": 1}}, {"config": {"a": 1}}])
 def test_what_is_for_a_mapping_is_refused_without_one(linear, option):
-    with pytest.raises(tfpt.TfptError, match="requires? a mapping"):
+    with pytest.raises(tfpt.TfptError, match=r"requires? a mapping"):
         tfpt.diff(linear[1], linear[1], **option)
