@@ -22,6 +22,7 @@ from tfpt.language.schema import MappingEntry
 from tfpt.language.tree import parse_document
 from tfpt.operations.cast import CastError
 from tfpt.operations.casting import Loss
+from tfpt.operations.concat import Concat
 from tfpt.operations.layout import Layout, LayoutError
 from tfpt.operations.scale import Scale
 from tfpt.operations.transform import Transform
@@ -617,3 +618,14 @@ def test_a_transform_describes_itself_in_the_order_of_the_work() -> None:
         == "layout i -> i, scale 2"
     )
     assert Transform().describe() == "copy"
+
+
+def test_an_axis_to_concatenate_on_may_be_before_or_behind_others_that_are_not_named() -> None:
+    behind = Transform(join=Concat(axis="v"), layout=Layout.parse("... v -> v ..."))
+    assert behind.bind([(3, 5, 2), (3, 5, 7)]).shapes == ((9, 3, 5),)
+    before = Transform(join=Concat(axis="v"), layout=Layout.parse("v ... -> ... v"))
+    assert before.bind([(2, 3, 5), (7, 3, 5)]).shapes == ((3, 5, 9),)
+    rng = np.random.default_rng(3)
+    pieces = [rng.normal(size=shape) for shape in ((3, 5, 2), (3, 5, 7))]
+    (joined,) = behind.bind([piece.shape for piece in pieces]).apply(pieces, [np.dtype(np.float64)])
+    np.testing.assert_array_equal(joined, np.moveaxis(np.concatenate(pieces, -1), -1, 0))

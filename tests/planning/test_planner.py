@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.growth import cpu_budget
 from tfpt.planning import Finding, Plan
+from tfpt.tensors import TensorSpec
 
 Planned = Callable[..., Plan]
 
@@ -223,3 +224,20 @@ def test_a_mapping_of_another_model_is_told_apart_in_no_time(plan: Planned) -> N
         found = plan("weights:\n" + "\n".join(rows), tf, pt)
     assert len(found.findings) == 5999
     assert found.findings[0].nearest
+
+
+def test_findings_carry_the_tensors_that_they_are_about(plan: Callable[..., Plan]) -> None:
+    found = plan(
+        'weights: [{tf: a, pt: x}, {tf: "gone/{n}", pt: "g.{n}"}]',
+        {"a": (3, 2), "loose": (5,)},
+        {"x": (2, 3), "g.w": (7,), "y": (11,)},
+    ).findings
+    about = {finding.kind: (finding.variables, finding.parameters) for finding in found}
+    assert about["shape"] == ((), (TensorSpec("x", (2, 3), "float32"),))
+    assert about["unused"] == ((TensorSpec("loose", (5,), "float32"),), ())
+    assert about["absent"] == ((), (TensorSpec("g.w", (7,), "float32"),))
+    assert about["missing"] == ((), (TensorSpec("y", (11,), "float32"),))
+    for finding in found:  # what a row is blamed for names the row and its line
+        if finding.kind in ("shape", "absent"):
+            assert finding.row
+            assert finding.where.startswith("m.yaml:")

@@ -147,6 +147,7 @@ def _dtype_findings(
                 expected=expected,
                 got=spec.dtype,
                 hint=hint,
+                variables=(spec,),
             )
         )
     return found
@@ -177,6 +178,7 @@ def _quantized(
         got=f"{spec.dtype}, {how if how is not None else 'without its scale'}",
         hint=("--dequantize reads the encoded numbers; " if known else "")
         + f"dtype: {integers} on the row writes the integers themselves",
+        variables=(spec,),
     )
 
 
@@ -195,6 +197,7 @@ def _common_findings(instance: Instance, bound: BoundTransform, reads: Sequence[
             row=str(instance.row),
             expected="dtypes of which one can represent all values of the others",
             got=", ".join(dict.fromkeys(spec.dtype for spec in reads)),
+            variables=tuple(reads),
         )
     ]
 
@@ -209,6 +212,7 @@ def _misfit(instance: Instance, reads: list[TensorSpec], error: LayoutError) -> 
         row=str(instance.row),
         expected=error.expected or "",
         got=error.got or shapes_text(tuple(reads)),
+        variables=tuple(reads),
     )
 
 
@@ -226,4 +230,5 @@ def _shape_finding(
         row=str(instance.row),
         expected=f"{format_shape(target.shape)}, as the model has it",
         got=f"{format_shape(shape)} from {origin}{by}",
+        parameters=(target,),
     )

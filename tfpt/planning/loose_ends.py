@@ -109,6 +109,7 @@ class LooseEnds:
                     got=f"{format_shape(spec.shape)} {spec.dtype}",
                     nearest=self.nearest(name.replace(TF_SEPARATOR, PT_SEPARATOR), candidates),
                     hint="" if winner is None else f"its row lost to the one at {winner.row.where}",
+                    variables=(spec,),
                 )
             )
         return findings
@@ -129,6 +130,7 @@ class LooseEnds:
             expected=f"it, for {name} {format_shape(self.targets[name].shape)}",
             nearest=self.nearest(first.reads[0], candidates),
             hint=CONFIGURE if configurable else f"tfpt inspect {self.source}",
+            parameters=(self.targets[name],),
         )
 
     def _missing(self, name: str, instances: list[Instance], candidates: list[str]) -> Finding:
@@ -147,6 +149,7 @@ class LooseEnds:
             got=got,
             nearest=self.nearest(name.replace(PT_SEPARATOR, TF_SEPARATOR), candidates),
             hint=f"tfpt check {display_path(self.mapping.path)}",
+            parameters=(self.targets[name],),
         )
 
     def _neighbor(self, name: str) -> str:
