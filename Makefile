@@ -2,8 +2,8 @@
 # make test    the tests (with CI set: the slow ones too)
 # make check   format, lint, types
 # make bench   every figure in the README
-# make oldest  code that a stranger's mapping names, with the oldest packages allowed: none of it runs
-# Each makes .venv first, if it is not there.
+# make oldest  checks, with the oldest allowed packages, that code named by untrusted mappings does not run
+# Each creates .venv first if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -111,7 +111,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     [left] = hidden(tmp_path)
     done = program(*words(tiny, out))
     assert done.code == 0
-    assert done.err == f"removed {tmp_path / left} (1,000 bytes): a run that was killed had left it\n"
+    assert done.err == f"removed {tmp_path / left} (1,000 bytes): left by a killed run\n"
     assert whole(tiny, out)
     assert hidden(tmp_path) == []
 

@@ -381,7 +381,7 @@ def test_killed_between_two_calls_every_old_file_is_there_or_its_new_one_and_the
             files = [stack.enter_context(AtomicFile(tmp_path / name, True)) for name in NAMES]
             for name in missing:
                 assert (tmp_path / name).read_text() == f"old {name}"
-                assert f"put back {tmp_path / name}" in caplog.text
+                assert f"restored {tmp_path / name}" in caplog.text
                 put_back += 1
             publish(files)
         assert content(tmp_path) == dict.fromkeys(NAMES, "")

@@ -94,7 +94,7 @@ def test_any_slice_has_a_size_that_fits_and_it_is_the_smallest(data: st.DataObje
     if fitting:
         assert source_shapes(row, [(3, size)], 1) == [(fitting[0], 3)]
     else:
-        with pytest.raises(LayoutError, match="no size of axis v gives that of the parameter"):
+        with pytest.raises(LayoutError, match="no size of axis v yields the parameter's size"):
             source_shapes(row, [(3, size)], 1)
 
 

@@ -542,7 +542,7 @@ def test_shapes_known_beforehand_are_the_shapes_of_the_values(data: st.DataObjec
             'tf: a, pt: [x, y], layout: "i o -> o i"',
             [(2, 3)],
             2,
-            "the first axis is not as long as there are parameters to write",
+            "the size of the first axis is not the number of parameters to write",
             "2 parameters",
             "[3, 2]",
         ),

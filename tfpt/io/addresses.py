@@ -1,9 +1,9 @@
-"""Which URLs are opened: only those of listed schemes, so that no protocol can run programs or read other files.
+"""Which URLs are opened: only listed schemes, so that no protocol can run programs or read other files.
 
 fsspec has protocols that wrap others (``reference``, ``filecache``, ``zip``), that access this machine
 (``local``) and that run programs (``dvc``, ``git``). ``::`` chains them:
-``reference://::https://…`` downloads a stranger's file and renders the templates in it, which before fsspec 2026.6 ran
-any code. So a URL is one store, and the store is in a list.
+``reference://::https://…`` downloads an untrusted file and renders the templates in it, which before fsspec 2026.6
+could run any code. So a URL names a single store, and the store must be listed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from tfpt.errors import SourceError
 from tfpt.nearest import nearest
 
-# What a mapping may name: mappings come from strangers.
+# Schemes allowed in mappings, which are untrusted.
 PUBLISHED = ("https", "http", "gs", "s3", "hf")
 
-# What the user may name in addition: stores of named files with a client that fsspec knows.
+# Schemes allowed to users: stores of named files that fsspec has a client for.
 STORES = (
     *PUBLISHED,
     "abfs", "abfss", "adl", "az", "box", "dropbox", "ftp", "gcs", "gdrive", "github", "hdfs", "memory", "oci",
@@ -25,7 +25,7 @@ _LOCAL = ("local", "file", "asynclocal")
 
 
 def refuse_unknown_store(url: str, schemes: tuple[str, ...] = STORES) -> None:
-    """Refuse a URL that is not in a store of one of these schemes.
+    """Refuse a URL whose scheme is not one of these.
 
     Raises:
         SourceError: It chains stores, or has another scheme.

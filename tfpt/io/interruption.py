@@ -1,8 +1,8 @@
 """Termination by a signal: unfinished files are removed, finished ones stay and are listed.
 
 The handlers end the process themselves. Python's KeyboardInterrupt is lost in destructors and in callbacks from C,
-turned into an ImportError by packages that are being imported, and waits for threads. The handlers are for the program
-(`tfpt.commands.main`): in other processes KeyboardInterrupt unwinds the stack as usual.
+turned into an ImportError by packages that are being imported, and waits for threads. The handlers are only for the
+program (`tfpt.commands.main`): in other processes KeyboardInterrupt unwinds the stack as usual.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _ignore() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if os.getpid() != _process:
-        # A child made by fork: the files are its parent's.
+        # A forked child: the files belong to its parent.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     elif _holding and not _waiting:

@@ -1,9 +1,9 @@
 """Temporary files beside an output: their names, and the cleanup of those whose process has died.
 
 ``.NAME.….part`` is an output that is being written, ``.NAME.….old`` the file that it replaces, kept while several files
-are replaced together. Whoever makes one holds a lock on it (flock) until he is done; the system lets go of it when the
-process ends, however it ends. So a file that can be locked is nobody's any more. Where a file system has no locks,
-nothing is ever removed.
+are replaced together. The process that creates one locks it (flock) until it is done; the system releases the lock when
+the process ends, however it ends. So a file that can be locked is a leftover. On file systems without locks, nothing is
+ever removed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def remove_parts(target: Path) -> None:
     for path in _of(target, PART):
         with _abandoned(path) as size:
             if size is not None and _removed(path):
-                _log.warning("removed %s (%s bytes): a run that was killed had left it", path, f"{size:,}")
+                _log.warning("removed %s (%s bytes): left by a killed run", path, f"{size:,}")
 
 
 def give_back(target: Path) -> None:
@@ -87,7 +87,7 @@ def give_back(target: Path) -> None:
     for path in sorted(_of(target, OLD), key=_changed, reverse=True):
         with _abandoned(path) as size:
             if size is not None and _renamed(path, target):
-                _log.warning("put back %s: a run that was killed had put it aside", target)
+                _log.warning("restored %s, which a killed run had moved aside", target)
                 return
 
 
@@ -96,9 +96,7 @@ def remove_old(target: Path) -> None:
     for path in _of(target, OLD):
         with _abandoned(path) as size:
             if size is not None and _removed(path):
-                _log.warning(
-                    "removed %s (%s bytes): a run that was killed had put it aside", path, f"{size:,}"
-                )
+                _log.warning("removed %s (%s bytes): moved aside by a killed run", path, f"{size:,}")
 
 
 def _of(target: Path, ending: str) -> list[Path]:
@@ -107,7 +105,7 @@ def _of(target: Path, ending: str) -> list[Path]:
         with os.scandir(target.parent) as entries:
             return [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     except OSError:
-        return []  # writing there reports the reason
+        return []  # writing to it reports the reason
 
 
 @contextmanager

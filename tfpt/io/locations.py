@@ -1,4 +1,4 @@
-"""Locations of files: local paths and URLs, with the same functions for both."""
+"""Locations of files: local paths and URLs, handled by the same functions."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _address(location: str) -> str:
 
 
 def is_file(location: str) -> bool:
-    """Whether there is a file.
+    """Whether a location is a file.
 
     Raises:
         SourceError: A store cannot be reached, or denies access.
@@ -90,7 +90,7 @@ def is_file(location: str) -> bool:
 
 
 def is_folder(location: str) -> bool:
-    """Whether there is a folder. Web servers have none, only files.
+    """Whether a location is a folder. Web servers have only files.
 
     Raises:
         SourceError: A store cannot be reached, or denies access.
@@ -109,7 +109,7 @@ def names_in(folder: str) -> list[str]:
     """The names in a folder, sorted; those of folders end in a slash.
 
     Raises:
-        SourceError: It cannot be listed.
+        SourceError: The folder cannot be listed.
     """
     if is_remote(folder):
         from tfpt.io import stores

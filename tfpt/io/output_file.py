@@ -30,7 +30,7 @@ _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Discarding:
-    """Discards at the end of a `with` block, with an exception or without one; what was committed stays."""
+    """Discards uncommitted output at the end of a `with` block, with or without an exception."""
 
     def discard(self) -> None:
         """Remove what was written; does nothing after a commit."""
@@ -48,22 +48,22 @@ class Discarding:
 class AtomicFile(Discarding):
     """A temporary file beside its target that is renamed on `commit`, and removed otherwise.
 
-    Leaving the `with` block without `commit` discards, with an exception or without one. A symbolic link is
-    followed: the file it points to is replaced. Permissions are those of a new file under the umask. Leftovers of
-    killed runs are removed first (`tfpt.io.leftovers`).
+    Leaving the `with` block without `commit` discards the file, with or without an exception. A symbolic link is
+    followed: the file it points to is replaced. Permissions follow the umask. Leftovers of killed runs are removed
+    first (`tfpt.io.leftovers`).
 
     Args:
         path: The target.
         overwrite: Whether a file of that name may be replaced.
 
     Attributes:
-        target: The target, behind symbolic links.
+        target: The target, with symbolic links resolved.
         temporary: Its path before `commit`.
         nbytes: The file's size, once it is finished.
 
     Raises:
-        SinkError: The folder is absent or not writable, the target is a folder or exists already; in every
-            method also: the disk is full, or the system refuses for another reason.
+        SinkError: The folder does not exist or is not writable, the target is a folder or exists already; in every
+            method also: the disk is full, or the system reports another error.
 
     Example:
         >>> import tempfile
@@ -101,7 +101,7 @@ class AtomicFile(Discarding):
         return self._descriptor
 
     def reserve(self, size: int) -> None:
-        """Make the file `size` bytes long and, where the file system can, take the space for them now."""
+        """Make the file `size` bytes long and allocate the space now if the file system can."""
         try:
             if size and hasattr(os, "posix_fallocate"):
                 try:
@@ -115,7 +115,7 @@ class AtomicFile(Discarding):
             raise self.explain(error) from None
 
     def write_at(self, offset: int, data: np.ndarray) -> None:
-        """Write all of `data` (C-contiguous, any dtype) from byte `offset` on; safe from several threads."""
+        """Write all of `data` (C-contiguous, any dtype) at byte `offset`; thread-safe."""
         left = data.reshape(-1).view(np.uint8).data
         with self._writing():
             while left:
@@ -131,7 +131,7 @@ class AtomicFile(Discarding):
             raise self.explain(error) from None
 
     def finish(self) -> None:
-        """Bring the file to the disk under its temporary name, after which it is not written to; see `publish`."""
+        """Sync the file under its temporary name, after which it must not be written to; see `publish`."""
         if not self._finished:
             try:
                 os.fsync(self._descriptor)
@@ -141,7 +141,7 @@ class AtomicFile(Discarding):
             self._finished = True
 
     def commit(self) -> None:
-        """Bring the file to the disk and give it its name; where that fails it is discarded."""
+        """Sync the file and give it its final name; if that fails, it is discarded."""
         publish([self])
 
     def discard(self) -> None:
@@ -150,18 +150,18 @@ class AtomicFile(Discarding):
             self.close()
 
     def close(self) -> None:
-        """Remove the temporary name and close the file, which stays where it has its own name."""
-        with suppress(OSError):  # the next run to that output removes it
+        """Remove the temporary name and close the file; it stays if it has its final name."""
+        with suppress(OSError):  # the next run with that output removes it
             self.temporary.unlink(missing_ok=True)
         interruption.end(self.temporary)
-        # A closed descriptor's number goes to the next file that is opened: no thread may still write to it.
+        # A closed descriptor's number is reused for the next file that is opened: no thread may still write to it.
         with self._lock:
             self._open = False
             if not self._writers:
                 os.close(self._descriptor)
 
     def is_at_target(self) -> bool:
-        """Whether the target's name leads to this very file."""
+        """Whether the target's name refers to this file."""
         try:
             there, own = os.lstat(self.target), os.fstat(self._descriptor)
         except OSError:
@@ -182,13 +182,11 @@ class AtomicFile(Discarding):
         if error.errno == errno.ENOENT and not os.path.isdir(folder):
             return SinkError("the output's folder does not exist", where=where, hint=f"mkdir -p {folder}")
         if error.errno == errno.ENOENT and self._open:
-            return SinkError(
-                "the temporary file of the output is gone: another program removed it", where=where
-            )
+            return SinkError("another program removed the temporary file of the output", where=where)
         if error.errno == errno.ENAMETOOLONG:
             return SinkError("the output's name is too long", where=where, got=error.strerror)
         if error.errno == errno.ELOOP:
-            return SinkError("the output's name is a symbolic link that leads to itself", where=where)
+            return SinkError("the output's name is a symbolic link to itself", where=where)
         if error.errno == errno.ENOTDIR:
             return SinkError("the output's folder is a file, not a folder", where=where, got=str(folder))
         if error.errno in _UNWRITABLE:
@@ -215,8 +213,8 @@ class AtomicFile(Discarding):
         """Refuse a target that is not a file, or exists and may not be replaced.
 
         Raises:
-            SinkError: Says which.
-            OSError: The system refuses to say.
+            SinkError: The target is refused; says why.
+            OSError: The target cannot be examined.
         """
         where = str(self.path)
         try:
@@ -235,12 +233,12 @@ def real_path(path: str | os.PathLike[str]) -> Path:
     """The path of a file with symbolic links resolved.
 
     Raises:
-        SinkError: No file can be called that.
+        SinkError: The name is invalid.
     """
     try:
         return Path(os.path.realpath(path, strict=False))
     except ValueError as error:  # a zero byte, or characters that the file system does not support
-        raise SinkError("no file can be called that", where=repr(str(path)), got=str(error)) from None
+        raise SinkError("not a valid file name", where=repr(str(path)), got=str(error)) from None
 
 
 def refuse_input(out: str | os.PathLike[str], *inputs: object) -> None:
@@ -251,7 +249,7 @@ def refuse_input(out: str | os.PathLike[str], *inputs: object) -> None:
         inputs: The inputs; values that are not paths are ignored.
 
     Raises:
-        SinkError: It is.
+        SinkError: The output is an input.
     """
     for given in inputs:
         if isinstance(given, str | os.PathLike):

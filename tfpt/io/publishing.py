@@ -1,20 +1,19 @@
-"""Publishing several output files together: all of them or none; old files are kept until all new ones have their
-names.
+"""Publishing several output files together: all or none; old files are kept until all new ones have their names.
 
 The steps, and the state if the process is killed or the power fails:
 
-1. Every file is whole and on the disk under a temporary name (``.part``). Killed here: the old files are in place.
-2. Where several files are published, each that is to be replaced gets a second name (``.old``), a hard link, and the
-   folders are brought to the disk. Killed here: the old files are in place, under two names.
-3. One after the other takes its name, in the order given. Each step is one call of the system, so a name always leads
-   to a whole file. Killed here: some names lead to new files, others to old ones; what was replaced is in ``.old``.
-   If a step fails, those before it are taken back, and the old files are where they were.
-4. The folders are brought to the disk, and the ``.old`` names are removed. Killed here: everything is new.
+1. Every file is complete and synced under a temporary name (``.part``). Killed here: the old files are in place.
+2. If several files are published, each file to be replaced gets a second name (``.old``), a hard link, and the folders
+   are synced. Killed here: the old files are in place, under two names.
+3. The files are renamed one by one, in the given order. Each step is one system call, so a name always refers to a
+   complete file. Killed here: some names refer to new files, others to old ones; replaced files are in ``.old``.
+   If a step fails, earlier steps are undone, and the old files are restored.
+4. The folders are synced, and the ``.old`` names are removed. Killed here: everything is new.
 
-A name that was free is taken with `os.link`, which fails where another process was first; one that may be replaced with
-`os.replace`. Where a file system has no hard links (FAT, some network file systems), a free name is reserved with an
-empty file first, and what is to be replaced is renamed: then a name may lead to an empty file, or to none, for a
-moment, and the next run to that output puts the old file back.
+A free name is taken with `os.link`, which fails if another process was first; a name that may be replaced, with
+`os.replace`. On file systems without hard links (FAT, some network file systems), a free name is first reserved with an
+empty file, and a file to be replaced is renamed: for a moment the name refers to an empty file or does not exist, and
+the next run with that output restores the old file.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ _NO_SYNC = (
 
 
 def publish(files: Sequence[AtomicFile]) -> None:
-    """Give several files their final names: all, or none.
+    """Give several files their final names: all or none.
 
     Args:
-        files: Written, and not yet committed; afterwards they are committed, or discarded.
+        files: Written but not committed; afterwards they are committed or discarded.
 
     Raises:
-        SinkError: One of them cannot be renamed or synced: no output has changed. Or the new files are complete, and
-            the system could not sync their folders: the message says so.
+        SinkError: A file cannot be renamed or synced: no output has changed. Or the new files are complete, but their
+            folders could not be synced: the message says so.
     """
     try:
         for file in files:
@@ -122,7 +121,7 @@ def _put_aside(target: Path, aside: Path, locks: ExitStack) -> None:
     try:
         descriptor = os.open(target, os.O_RDONLY)
     except OSError:
-        pass  # unreadable: then other processes cannot take it for a leftover either
+        pass  # unreadable: other processes cannot mistake it for a leftover either
     else:
         locks.callback(os.close, descriptor)
         leftovers.hold(descriptor, wait=False)
@@ -139,7 +138,7 @@ def _take(file: AtomicFile) -> None:
     try:
         os.link(file.temporary, file.target)
     except FileExistsError:
-        if not file.is_at_target():  # it is ours if a server made the link and its response was lost (NFS)
+        if not file.is_at_target():  # it is ours if a server made the link but its response was lost (NFS)
             raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -207,6 +206,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    # The next run to that output removes it.
+    # The next run with that output removes it.
     with suppress(OSError):
         path.unlink()

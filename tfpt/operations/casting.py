@@ -1,7 +1,7 @@
-"""From one dtype to another: rounded once, to the nearest value, and values that the new dtype cannot hold are counted.
+"""Casts between dtypes: rounded once, to the nearest value; values that the new dtype cannot represent are counted.
 
-numpy and ml_dtypes round a float64 twice on its way to bfloat16 or float8 (by way of float32), turn 1e5 into infinity
-or NaN, and wrap integers round. What is here does neither.
+numpy and ml_dtypes round float64 twice on the way to bfloat16 or float8 (via float32), silently turn 1e5 into infinity
+or NaN, and wrap integers around. `cast` rounds once, and `loss` reports the rest.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy.typing as npt
 
 from tfpt.tensors import BY_NUMPY, dtype, is_exact
 
-# Values looked at together: what is computed on the way stays in the cache.
+# Values processed at a time, so that intermediate results stay in the cache.
 _CHUNK = 1 << 18
 
-# Where C's long double has 64 bits of mantissa or more, it holds every integer and every float64.
+# A long double with at least 64 bits of mantissa represents every integer and every float64.
 _LONG = np.finfo(np.longdouble).nmant >= 63
-# From the narrowest to the widest; the first that holds everything is taken.
+# From narrowest to widest; the first that represents every value is used.
 _CARRIERS = (np.float32, np.float64, np.int64, np.uint64, *((np.longdouble,) if _LONG else ()))
 _COMPLEX_CARRIERS = (np.complex64, np.complex128, *((np.clongdouble,) if _LONG else ()))
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Values that a dtype cannot hold.
+    """Values that a dtype cannot represent.
 
     Attributes:
         count: How many.
-        largest: The one that is furthest from 0, as text.
+        largest: The one furthest from 0, as text.
     """
 
     count: int
@@ -40,10 +40,10 @@ class Loss:
 
 
 def cast(values: np.ndarray, held: np.dtype) -> np.ndarray:
-    """The values in another dtype, rounded once: to the nearest, to the even one of two that are as near.
+    """The values in another dtype, rounded once: to nearest, ties to even.
 
-    From floats to integers the fraction is cut off; of complex numbers a real dtype takes the real part. The order in
-    memory is kept. Values that are out of range become what the machine makes of them: see `loss`.
+    Floats are truncated to integers; a real dtype keeps the real part of complex numbers. The memory order is kept.
+    The result for values out of range depends on the machine: see `loss`.
 
     Example:
         >>> wide = np.array([1.00390625 + 2**-40])  # a little more than halfway between two values of bfloat16
@@ -63,11 +63,11 @@ def cast(values: np.ndarray, held: np.dtype) -> np.ndarray:
 
 
 def loss(before: np.ndarray, after: np.ndarray) -> Loss | None:
-    """Which values of `before` the dtype of `after` cannot hold; `after` is ``cast(before, after.dtype)``.
+    """The values of `before` that the dtype of `after` cannot represent; `after` is ``cast(before, after.dtype)``.
 
-    Rounding is no loss: 0.1 in float16, or 0.7 cut to 0 in an integer. Lost are finite values that became infinite or
-    NaN, infinite ones that became NaN, those out of the range of an integer, for bool all but 0 and 1, and for real
-    dtypes numbers with an imaginary part.
+    Rounding does not count: 0.1 in float16, or 0.7 truncated to 0 in an integer. What counts: finite values that became
+    infinite or NaN, infinities that became NaN, values out of an integer's range, for bool all but 0 and 1, and for
+    real dtypes numbers with an imaginary part.
 
     Example:
         >>> before = np.float32([1e5, -2e5, 3])
@@ -97,7 +97,7 @@ def loss(before: np.ndarray, after: np.ndarray) -> Loss | None:
 
 
 def holds(name: str, value: bool | int | float) -> bool:
-    """Whether a constant can be written in a dtype; it may be rounded there, as long as it stays finite.
+    """Whether a dtype can represent a constant; it may be rounded, as long as it stays finite.
 
     Example:
         >>> holds("float16", 0.1), holds("float16", 1e5), holds("uint8", -1), holds("int64", 0.5), holds("bool", 1)
@@ -119,7 +119,7 @@ def holds(name: str, value: bool | int | float) -> bool:
 
 
 def constant(value: bool | int | float, held: np.dtype) -> np.ndarray:
-    """The constant in a dtype that holds it, as an array of no axes.
+    """The constant in a dtype that can represent it, as an array without axes.
 
     Example:
         >>> constant(2**63 - 1, np.dtype(np.int64)), constant(0.1, np.dtype(np.float16))
@@ -131,7 +131,7 @@ def constant(value: bool | int | float, held: np.dtype) -> np.ndarray:
 
 
 def carrier(dtypes: Iterable[np.dtype], constants: Iterable[float] = ()) -> np.dtype | None:
-    """A dtype that holds every value of several, and some numbers besides, exactly; None where there is none.
+    """A dtype that represents every value of several dtypes, and some constants, exactly; None if none does.
 
     Example:
         >>> bfloat16, float16 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float16)
@@ -151,7 +151,7 @@ def carrier(dtypes: Iterable[np.dtype], constants: Iterable[float] = ()) -> np.d
 
 
 def computing(dtypes: Iterable[np.dtype]) -> np.dtype:
-    """The dtype in which numbers of these are scaled and added to: float64, or complex128."""
+    """The dtype in which values of these dtypes are scaled and added to: float64, or complex128."""
     return np.dtype(np.complex128 if any(map(_is_complex, dtypes)) else np.float64)
 
 
@@ -184,7 +184,7 @@ def _holds_all(source: np.dtype, target: np.dtype) -> bool:
 
 
 def _is_value(number: float, held: np.dtype) -> bool:
-    """Whether a dtype has this very number."""
+    """Whether a dtype represents this number exactly."""
     if _is_long(held):
         return True
     if not holds(BY_NUMPY[held].name, number):
@@ -203,14 +203,14 @@ def _as_float(value: bool | int | float) -> float:
 
 
 def _in_float32(values: np.ndarray) -> np.ndarray:
-    """The values in float32, rounded so that rounding them once more, to fewer bits, gives the nearest.
+    """The values in float32, rounded so that rounding them again, to fewer bits, gives the nearest value.
 
-    Rounding to odd: where a value is not one of float32, the one of its two neighbors whose last bit is set.
+    Rounding to odd: a value that float32 cannot represent becomes the one of its two neighbors whose last bit is set.
     S. Boldo and G. Melquiond, Emulation of FMA and correctly rounded sums, IEEE Trans. Computers 57 (2008).
     """
     if values.dtype == np.float32 or _is_narrow(values.dtype) or values.dtype.kind == "b":
         return values.astype(np.float32, order="K", copy=False)
-    if values.dtype.itemsize < 4:  # integers of up to 16 bits, which float32 holds
+    if values.dtype.itemsize < 4:  # integers of up to 16 bits are exact in float32
         return values.astype(np.float32, order="K")
     if values.dtype.kind in "iu":
         values = _to_odd_float64(values)
@@ -234,7 +234,7 @@ def _to_odd_float64(integers: np.ndarray) -> np.ndarray:
     if integers.dtype.itemsize < 8:
         return integers.astype(np.float64, order="K")
     negative = integers < 0
-    # The smallest int64 has no positive one: its bits, read without a sign, are its size.
+    # The smallest int64 cannot be negated: its bits, read as unsigned, are its absolute value.
     size = np.where(negative, -integers, integers).astype(np.uint64)
     odd = ((size >> np.uint64(11)) | ((size & np.uint64(0x7FF)) != 0)) << np.uint64(11)
     floats = np.where(size < 1 << 53, size, odd).astype(np.float64)
@@ -274,7 +274,7 @@ def _wide(values: np.ndarray) -> np.ndarray:
 
 
 def _lost(before: np.ndarray, after: np.ndarray) -> npt.NDArray[np.bool_]:
-    """Where a value of `before` is none of the dtype of `after`."""
+    """Where the dtype of `after` cannot represent a value of `before`."""
     held = after.dtype
     with np.errstate(all="ignore"):
         lost = np.zeros(before.shape, bool)
@@ -298,6 +298,6 @@ def _out_of_range(before: np.ndarray, held: np.dtype) -> np.ndarray:
     if before.dtype.kind in "iu":
         return (before < limits.min) | (before > limits.max)
     whole = np.trunc(_wide(before))
-    # 2**63 - 1 is no float64: what is below its successor is in range.
+    # float64 cannot represent 2**63 - 1: whatever is below its successor is in range.
     within: np.ndarray = (whole >= float(limits.min)) & (whole < float(limits.max + 1))
     return ~within

@@ -1,4 +1,4 @@
-"""From the shapes of parameters back to those of variables that a row would read, for sample checkpoints."""
+"""Infers the shapes of a row's variables from those of its parameters, for sample checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfpt.tensors import format_shape
 def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | None) -> list[Shape]:
     """Shapes of variables that a transform would write as parameters of `shapes`.
 
-    Many may fit: those are chosen of which a slice leaves out and a pad appends as little as possible.
+    If several fit, those that slices and pads change least are chosen.
 
     Args:
         transform: What the row does.
@@ -51,7 +51,7 @@ def _unjoined(transform: Transform, joined: Shape, count: int | None) -> list[Ax
     if isinstance(transform.join, Stack):
         if not joined or (count is not None and joined[0] != count):
             raise LayoutError(
-                "the row does not stack as many variables as the parameter has room for",
+                "the number of stacked variables does not match the parameter",
                 expected=f"{joined[0] if joined else 0}",
                 got=f"{count}",
             )
@@ -62,15 +62,15 @@ def _unjoined(transform: Transform, joined: Shape, count: int | None) -> list[Ax
     axes, axis = transform.layout.variable_axes(joined), transform.join.axis
     size = dict(axes)[axis]
     if size < count:
-        raise LayoutError(f"{count} variables cannot be joined to {format_shape(joined)}", got=str(size))
-    # About equal: a mapping does not state how long the pieces of a real checkpoint are.
+        raise LayoutError(f"{count} variables cannot be joined into {format_shape(joined)}", got=str(size))
+    # About equal: a mapping does not say how long the pieces of a real checkpoint are.
     least, longer = divmod(size, count)
     sizes = tuple(least + (index < longer) for index in range(count))
     return Split(axis=axis, sizes=sizes).shape([axes])
 
 
 def _before(transform: Transform, layout: Layout, whole: Shape, count: int | None) -> Shape:
-    """The shape that the layout is for: that of the joined variables before they are sliced."""
+    """The shape of the joined variables before they are sliced."""
     known = dict(layout.sizes)
     if isinstance(transform.join, Stack) and count is not None and layout.left and len(layout.left[0]) == 1:
         known[layout.left[0][0]] = count
@@ -87,20 +87,20 @@ def _after(transform: Transform, axis: str, size: int) -> int:
 
 
 def _size(transform: Transform, axis: str, after: int) -> int:
-    """The size of an axis before it is sliced and padded; the smallest of those that need the least padding."""
+    """The size of an axis before slicing and padding: the smallest one that needs the least padding."""
     unpadded: Sequence[int] = (after,)
     if transform.pad and transform.pad.axis == axis:
         pad, groups = transform.pad, _groups(transform, axis)
         unpadded = [size for size in range(after, 0, -1) if pad.length(size) == after and size % groups == 0]
     for cut in _slices(transform, axis):
-        # No slice of this length needs a longer axis.
+        # A slice of this length never needs a longer axis.
         longest = after * abs(cut.step or 1) + abs(cut.start or 0) + abs(cut.stop or 0) + abs(cut.step or 1)
         smallest: dict[int, int] = {}
         for size in range(longest + 1):
             smallest.setdefault(cut.length(size), size)
         unpadded = [smallest[size] for size in unpadded if size in smallest]
     if not unpadded:
-        raise LayoutError(f"no size of axis {axis} gives that of the parameter", expected=str(after))
+        raise LayoutError(f"no size of axis {axis} yields the parameter's size", expected=str(after))
     return unpadded[0]
 
 
@@ -109,7 +109,7 @@ def _slices(transform: Transform, axis: str) -> list[Slice]:
 
 
 def _groups(transform: Transform, axis: str) -> int:
-    """Into how many equal groups the axis must divide."""
+    """The number of equal groups into which the axis must divide."""
     reorder, add = transform.reorder, transform.add
     return max(
         1,

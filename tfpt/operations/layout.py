@@ -1,7 +1,7 @@
 """Layouts: an einops pattern from TensorFlow's axes to PyTorch's, bound to a shape before any value is read.
 
 A pattern is parsed once (`Layout`), then bound to the shape of one tensor (`BoundLayout`), which knows the size of
-every axis and gives the result as a strided view: values are moved only when that view is copied.
+every axis and returns the result as a strided view: values move only when that view is copied.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Layout(Operation):
     Attributes:
         pattern: The text, for reports.
         sizes: The sizes given by `axes:`, as pairs.
-        left, right: The axes of either side, each a group of elementary axes; an axis of size 1 is an empty group.
+        left, right: The axes of each side, each a group of elementary axes; an axis of size 1 is an empty group.
 
     Example:
         >>> layout = Layout.parse("t h w i o -> o i t h w")
@@ -58,10 +58,10 @@ class Layout(Operation):
 
     @classmethod
     def parse(cls, pattern: str, axes: Mapping[str, int] | None = None) -> Layout:
-        """Read a pattern; `axes` gives sizes that cannot be inferred.
+        """Parse a pattern; `axes` gives sizes that cannot be inferred.
 
         Raises:
-            MappingError: It is not a pattern, or an axis is on one side only and has no size.
+            MappingError: The pattern is invalid, or an axis is on one side only and has no size.
         """
         sides = pattern.split("->")
         if len(sides) != 2:
@@ -134,7 +134,7 @@ class Layout(Operation):
         return f"layout {self.pattern}"
 
     def variable_axes(self, shape: Sequence[int]) -> Axes:
-        """The axes of a variable by their names on the left side, as far as its rank fits; others are numbered.
+        """The axes of a variable, named as on the left side as far as its rank fits; the others are numbered.
 
         Example:
             >>> Layout.parse("... (h w) o -> o ... h w", {"h": 2}).variable_axes((7, 5, 6, 3))
@@ -155,7 +155,7 @@ class Layout(Operation):
         return _bind(self, tuple(shape))
 
     def source_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of a TensorFlow variable that this layout turns into `shape`; a dropped ``...`` is taken as empty.
+        """The shape of a TensorFlow variable that this layout turns into `shape`; a dropped ``...`` counts as empty.
 
         Raises:
             LayoutError: The shape does not fit the right side, or a size cannot be inferred.
@@ -167,7 +167,7 @@ class Layout(Operation):
         return self.left_shape(self.right_sizes(shape, dict(self.sizes)))
 
     def right_sizes(self, shape: Sequence[int], known: Mapping[str, int]) -> dict[str, int]:
-        """The size of every elementary axis of a result of this shape, given those that are `known`.
+        """The size of every elementary axis of a result of this shape, given the `known` ones.
 
         Raises:
             LayoutError: The shape does not fit the right side, or a size cannot be inferred.
@@ -175,7 +175,7 @@ class Layout(Operation):
         return _solve(self.right, tuple(shape), known, self.pattern, "right")
 
     def left_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape of a variable whose elementary axes have these sizes; a dropped ``...`` is taken as empty."""
+        """The shape of a variable whose elementary axes have these sizes; a dropped ``...`` counts as empty."""
         return grouped_shape(_spell(self.left, sizes), sizes)
 
     def __str__(self) -> str:
@@ -187,10 +187,10 @@ class BoundLayout:
     """A layout with the size of every elementary axis.
 
     Attributes:
-        layout: What was bound.
+        layout: The layout that was bound.
         left: Name and size of each elementary axis, in the order of the left side.
         right: The same, in the order of the right side.
-        groups: The right side's groups, with ``...`` spelled out.
+        groups: The right side's groups, with ``...`` expanded.
         left_groups: The left side's.
     """
 
@@ -206,13 +206,13 @@ class BoundLayout:
         return grouped_shape(self.groups, dict(self.right))
 
     def split(self, array: np.ndarray) -> np.ndarray:
-        """The array with one dimension for each elementary axis of the left side."""
+        """The array with one axis for each elementary axis of the left side."""
         return array.reshape(shape_of(self.left))
 
     def permute(self, array: np.ndarray) -> np.ndarray:
         """From the elementary axes of the left side to those of the right: a strided view.
 
-        The sizes may differ from `left`, since a slice may come in between.
+        The sizes may differ from `left`, since slices may come in between.
         """
         names = [name for name, _ in self.left]
         kept = {name for name, _ in self.right}
@@ -230,14 +230,14 @@ class BoundLayout:
         return np.broadcast_to(view, [sizes[name] for name, _ in self.right])
 
     def permuted_axes(self, axes: Axes) -> Axes:
-        """The elementary axes of the right side, when those of the left have these sizes."""
+        """The elementary axes of the right side if those of the left side have these sizes."""
         right = self.right
         for name, size in axes:
             right = resized(right, name, size)
         return right
 
     def permuted_back(self, spans: Mapping[str, slice]) -> dict[str, slice]:
-        """From a box of the elementary axes of the right side to one of those of the left."""
+        """Convert a box of the right side's elementary axes to one of the left side's."""
         return {name: spans.get(name, slice(0, 1)) for name, _ in self.left}
 
 
@@ -247,7 +247,7 @@ def grouped_shape(groups: Groups, sizes: Mapping[str, int]) -> Shape:
 
 
 def grouped_axes(groups: Groups, sizes: Mapping[str, int]) -> Axes:
-    """The same, with the name of each group."""
+    """The same, with the name of each group as its axis."""
     return tuple(zip(map(group_name, groups), grouped_shape(groups, sizes), strict=True))
 
 
@@ -284,7 +284,7 @@ def ungrouped_box(groups: Groups, sizes: Mapping[str, int], box: Box) -> dict[st
             first, start = divmod(start, inner)
             final, last = divmod(last, inner)
             spans[name] = slice(first, final + 1)
-            if first < final:  # it goes past an end of every axis inside
+            if first < final:  # it crosses a boundary, so it covers all inner axes
                 start, last = 0, inner - 1
     return spans
 
@@ -303,7 +303,7 @@ def check_groups(axes: Axes, axis: str, groups: int) -> None:
     """Check that an axis divides into equal groups.
 
     Raises:
-        LayoutError: It does not.
+        LayoutError: It does not divide evenly.
     """
     size = dict(axes)[axis]
     if size % groups:
@@ -328,14 +328,14 @@ def _parse_side(side: str, pattern: str) -> Groups:
     try:
         parsed = ParsedExpression(side.strip())
     except EinopsError as error:
-        raise MappingError(f"the layout cannot be read: {error}", got=pattern) from error
+        raise MappingError(f"cannot parse the layout: {error}", got=pattern) from error
     if parsed.has_non_unitary_anonymous_axes:
         raise MappingError(
             "a size in a layout needs a name", expected="a letter, with its size in axes:", got=pattern
         )
     if parsed.has_ellipsis_parenthesized:
         raise MappingError("... is not allowed in parentheses", got=pattern)
-    # einops gives the ellipsis as a bare "…", groups as lists.
+    # einops returns the ellipsis as a bare "…", groups as lists.
     return tuple((ELLIPSIS,) if isinstance(group, str) else tuple(group) for group in parsed.composition)
 
 

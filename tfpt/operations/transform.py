@@ -1,7 +1,7 @@
 """What a row does to values: join, slice, layout, reorder, scale, add, pad, zero, split, cast, in that order.
 
-A `Transform` composes the operations that the row states. Bound to the shapes of its variables it knows the shapes
-that it will write (`BoundTransform`), and only `apply` reads values.
+A `Transform` composes the operations of a row. Bound to the shapes of its variables (`BoundTransform`) it knows the
+shapes that it will write; only `apply` reads values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tfpt.operations.strided import contiguous
 from tfpt.operations.zero import Zero
 from tfpt.tensors import BY_NUMPY, format_shape
 
-# Operations with the axes that each of them works on.
+# Operations, each with the axes that it works on.
 Stages = tuple[tuple[Operation, Axes], ...]
 
 
@@ -60,7 +60,7 @@ class Transform:
 
     @property
     def computes(self) -> bool:
-        """Whether it calculates new numbers, rather than moving those of the variables."""
+        """Whether it computes new numbers, rather than moving those of the variables."""
         return self.scale is not None or self.add is not None
 
     @property
@@ -79,7 +79,7 @@ class Transform:
         """Check every operation against the layout.
 
         Raises:
-            MappingError: The first that does not fit it.
+            MappingError: An operation does not fit it; reports the first.
         """
         for operation in self.operations:
             operation.check(self.layout)
@@ -95,7 +95,7 @@ class Transform:
         return bound
 
     def count_pieces(self, shapes: Sequence[Shape]) -> int:
-        """How many parameters variables of these shapes are split into along the first axis of the result.
+        """The number of parameters into which the result is split along its first axis, for variables of these shapes.
 
         Raises:
             LayoutError: The shapes do not fit, or there is no first axis.
@@ -106,7 +106,7 @@ class Transform:
         return whole[0][1]
 
     def describe(self) -> str:
-        """The operations in a few words, in their order.
+        """The operations in a few words, in order.
 
         Example:
             >>> Transform(layout=Layout.parse("i o -> o i"), scale=Scale(numerator=1, denominator=7)).describe()
@@ -131,7 +131,7 @@ class BoundTransform:
 
     Attributes:
         transform: The operations.
-        variables: The axes of the variables, where several are joined.
+        variables: The axes of the variables, if several are joined.
         joined: The shape after joining.
         layout: The layout for that shape.
         pieces: How many parameters are written.
@@ -150,7 +150,7 @@ class BoundTransform:
             return (shape_of(self.whole),)
         if isinstance(self._split, Unstack) and (not self.whole or self.whole[0][1] != self.pieces):
             raise LayoutError(
-                "the first axis is not as long as there are parameters to write",
+                "the size of the first axis is not the number of parameters to write",
                 expected=f"{self.pieces} parameters",
                 got=format_shape(shape_of(self.whole)),
             )
@@ -196,9 +196,9 @@ class BoundTransform:
         return carrier(dtypes, () if do.pad is None else (do.pad.value,))
 
     def box(self, wanted: Box, piece: int = 0) -> list[Box | None]:
-        """A part of each variable that is enough to compute part of a parameter, as in `Operation.box`.
+        """The part of each variable needed to compute part of a parameter, as in `Operation.box`.
 
-        Where axes are merged, it may be more than the smallest such box.
+        If axes are merged, it may be larger than the smallest such box.
 
         Args:
             wanted: The part of the parameter.
@@ -224,7 +224,7 @@ class BoundTransform:
         return [None] * len(self.variables) if box is None else self.transform.join.box(box, self.variables)
 
     def apply(self, arrays: Sequence[np.ndarray], dtypes: Sequence[np.dtype]) -> list[np.ndarray]:
-        """The values of the parameters: C-contiguous, each of its dtype; views of the input where nothing is done.
+        """The values of the parameters: C-contiguous, each in its dtype; views of the input if nothing is done.
 
         Every value is rounded once, when it is cast to the dtype that is written.
 
@@ -244,7 +244,7 @@ class BoundTransform:
             try:
                 return self._pieces(casts[0].apply([array])[0])
             except CastError:
-                pass  # below, to find out which parameter it is
+                pass  # the loop below finds out which parameter it is
         written = []
         for index, (piece, last) in enumerate(zip(self._pieces(array), casts, strict=True)):
             try:
@@ -265,7 +265,7 @@ class BoundTransform:
 
 
 def _stages(operations: Iterable[Operation], axes: Axes) -> tuple[Stages, Axes]:
-    """The operations with the axes that each works on, and the axes after the last."""
+    """The operations, each with the axes that it works on, and the axes after the last."""
     stages = []
     for operation in operations:
         stages.append((operation, axes))
@@ -274,7 +274,7 @@ def _stages(operations: Iterable[Operation], axes: Axes) -> tuple[Stages, Axes]:
 
 
 def _applied(stages: Stages, array: np.ndarray, given: Sequence[np.ndarray]) -> np.ndarray:
-    """The result of operations of one tensor each; the arrays `given` are not written to."""
+    """The result of operations on a single tensor; the arrays `given` are not modified."""
     for operation, axes in stages:
         if operation.in_place:
             own = array.flags.writeable and not any(np.may_share_memory(array, other) for other in given)

@@ -45,9 +45,8 @@ def write_bundle(
 
     Args:
         prefix: The prefix of the files' names; its folder is created if necessary.
-        tensors: Arrays by name; or pairs of a spec and its array, or a function that returns it, in any order. Of the
-            pairs one array at a time is in memory. Strings are arrays of `bytes` or `str`
-            (stored as UTF-8).
+        tensors: Arrays by name; or pairs of a spec and its array, or a function that returns it, in any order; from
+            pairs, one array at a time is in memory. Strings are arrays of `bytes` or `str` (stored as UTF-8).
         num_shards: The number of data files; each tensor goes to the one with the fewest bytes so far.
         write_state: Whether to record this checkpoint as the latest in the folder's ``checkpoint`` file.
         overwrite: Whether an existing checkpoint may be replaced.
@@ -92,7 +91,7 @@ def write_bundle(
 
 @contextmanager
 def _opened(output: AtomicFile) -> Iterator[BinaryIO]:
-    """The file, opened for writing from its start; errors of the system become readable messages."""
+    """The file, opened for writing from its start; operating system errors become readable messages."""
     try:
         with os.fdopen(os.dup(output.descriptor), "wb") as file:
             yield file
@@ -130,7 +129,7 @@ def _write_data(shards: list[AtomicFile], rows: Rows) -> dict[bytes, BundleEntry
                 size=size,
                 crc32c=masked(crc),
             )
-            # Present even without axes, as TensorFlow writes scalars.
+            # Written even without axes, as TensorFlow does for scalars.
             entry.shape.SetInParent()
             for axis in spec.shape:
                 entry.shape.dim.add(size=axis)
@@ -182,7 +181,7 @@ def _as_bytes(name: str, item: object) -> bytes:
     if isinstance(item, bytes):
         return item
     raise SinkError(
-        f"tensor {name!r} contains something that is not a string", expected="bytes or str", got=repr(item)
+        f"tensor {name!r} contains a value that is not a string", expected="bytes or str", got=repr(item)
     )
 
 

@@ -42,8 +42,7 @@ class SafetensorsSink(Discarding):
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        SinkError: A dtype has no code in the format, a name or the metadata cannot be in it, or there is no
-            room for the file.
+        SinkError: The format does not support a dtype, a name or the metadata, or there is no space for the file.
 
     Example:
         >>> import tempfile

@@ -127,7 +127,7 @@ def hooked(model: nn.Module, clock: Clock) -> Iterator[Marks]:
         marks.calls.append(Call(path, parent, start, end, first, _get_sequence_nr()))
 
     # These hooks run outside a module's existing hooks, whose time thus counts for the module.
-    # A module that raises counts as run: its caller may handle the error.
+    # A module that raises an error counts as run: its caller may handle the error.
     for module, paths in places(model).items():
         handles.append(module.register_forward_pre_hook(before(paths), prepend=True))
         handles.append(module.register_forward_hook(behind, always_call=True))

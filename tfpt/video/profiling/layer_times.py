@@ -210,7 +210,7 @@ class _Totals:
             self.own_backward[path] += self.clock.seconds(start, end)
 
     def means(self, repeats: int, *, with_backward: bool) -> LayerTimes:
-        # With the names above each module that ran: a list of modules never runs itself.
+        # Includes the parents of each module that ran: a list of modules never runs itself.
         ran = {"", *(path[:end] for path in self.calls for end in _ends(path))}
         layers = tuple(
             self._layer(path, module, repeats, with_backward)

@@ -172,10 +172,10 @@ def machine(device: torch.device) -> str:
 
 def _passes(train: bool | str | None, optimize: bool) -> tuple[str, ...]:
     if train not in (None, True, False, "both"):
-        raise TfptError("no such choice of passes", expected='train=True, False or "both"', got=repr(train))
+        raise TfptError("unknown choice of passes", expected='train=True, False or "both"', got=repr(train))
     if optimize and train:
         raise TfptError(
-            "the faster form of a model is for inference only: it has no backward pass",
+            "an optimized model is for inference only: it has no backward pass",
             got="optimize with training",
             hint="--optimize --forward-only",
         )

@@ -1,4 +1,4 @@
-"""Time by kind of operator, memory and a trace: what torch's profiler sees of a pass."""
+"""Time by kind of operator, memory and a trace, from torch's profiler."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from torch._C._autograd import DeviceType
 from tfpt.video.profiling.layer_marks import path_of_call, places
 from tfpt.video.profiling.timing import synchronize
 
-# Where kineto finds probes for bpftrace compiled in, it announces each use of them on standard error.
+# If kineto was compiled with bpftrace probes, it reports each use of them on standard error.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
-# In words what each of torch's operators does: the first pattern found in its name counts. Names are those of
-# torch 2.13; `mkldnn` and `cudnn` are the libraries that carry an operator out.
+# The kinds of torch's operators: the first pattern found in a name counts. Names are those of torch 2.13; `mkldnn` and
+# `cudnn` are the libraries that implement an operator.
 KINDS = (
     (r"optimizer|_foreach_|_fused_(sgd|adam)", "optimizer"),
     (r"attention", "attention"),
     (r"batch_norm", "batch norm"),
     (r"(layer|group|instance|rms)_norm|var_mean", "other normalization"),
     (r"conv(olution|\d|_|$)|slow_conv|thnn_conv", "convolution"),
-    (r"pool|::maximum", "pooling"),  # tfpt.nn pools by maxima of shifted views
+    (r"pool|::maximum", "pooling"),  # tfpt.nn pools by taking maxima of shifted views
     (r"softmax", "softmax"),
     (
         r"relu|threshold|clamp|gelu|silu|sigmoid|tanh|hardtanh|hardswish|elu\b|dropout|bernoulli",
@@ -52,13 +52,13 @@ _WEIGHT = {"aten::convolution_backward": 2}
 
 @dataclass(frozen=True)
 class KindTime:
-    """What the operators of one kind take in a pass.
+    """The time of the operators of one kind in a pass.
 
     Attributes:
-        kind: In words; see `KINDS`.
-        seconds: On the device, or on the host where that does the work.
-        calls: How often one of them ran, not counting those that another of the kind called.
-        operators: Their names in torch, the slowest first.
+        kind: Its name; see `KINDS`.
+        seconds: On the device, or on the host if that does the work.
+        calls: How often one of them ran, except when called by another of the same kind.
+        operators: Their names in torch, slowest first.
     """
 
     kind: str
@@ -72,12 +72,12 @@ class KindTime:
 
 @dataclass(frozen=True)
 class OperatorTimes:
-    """One pass as torch's profiler sees it.
+    """One pass as measured by torch's profiler.
 
     Attributes:
-        kinds: The slowest first; together they take `total`.
-        total: Seconds of the pass, the profiler's own work in it.
-        allocated: The most bytes that the pass held at once on the host, beyond what was there before.
+        kinds: Slowest first; their times add up to `total`.
+        total: Seconds of the pass, including the profiler's own work.
+        allocated: The peak of the bytes that the pass allocated on the host.
     """
 
     kinds: tuple[KindTime, ...]
@@ -86,7 +86,7 @@ class OperatorTimes:
 
 
 def kind_of(operator: str, weight: tuple[int, ...] = ()) -> str:
-    """An operator's kind in words; of a convolution, whether its kernel has more than one tap.
+    """The name of an operator's kind; a convolution whose kernel has a single tap has its own.
 
     Example:
         >>> kind_of("aten::mkldnn_convolution", (64, 3, 7, 7, 7)), kind_of("aten::convolution", (8, 5, 1, 1))
@@ -134,7 +134,7 @@ def _by_kind(events: Iterable[Any], on_device: bool) -> list[KindTime]:
     calls: dict[str, int] = defaultdict(int)
     for event in events:
         if event.device_type != DeviceType.CPU or event.name == "[memory]":
-            continue  # a kernel, whose time its operator has as well
+            continue  # a kernel: its time is included in its operator's
         kind = _kind_of_event(event)
         micros = event.self_device_time_total if on_device else event.self_cpu_time_total
         names[kind][event.name] += micros / 1e6
@@ -157,7 +157,7 @@ def _kind_of_event(event: Any) -> str:
 
 
 def _allocated(profiler: Any) -> int:
-    """The peak of the host's allocations: the profiler notes each one, and each release of what it saw allocated."""
+    """The peak of the host's allocations: the profiler records each one, and its release."""
     events = sorted(
         (event.start_ns(), event.nbytes())
         for event in profiler.profiler.kineto_results.events()
@@ -172,7 +172,7 @@ def _allocated(profiler: Any) -> int:
 
 @dataclass(frozen=True)
 class TracedRun:
-    """A pass to trace: its name, the model in which modules are to be found, and what to call."""
+    """A pass to trace: its name, the model whose modules get ranges, and what to call."""
 
     name: str
     model: nn.Module
@@ -180,12 +180,12 @@ class TracedRun:
 
 
 def write_trace(runs: Iterable[TracedRun], device: torch.device, path: Path) -> None:
-    """Write a trace for Perfetto or chrome://tracing: a range for each pass, and in it one for each module's path.
+    """Write a trace for Perfetto or chrome://tracing: a range for each pass, containing one for each module's path.
 
     Args:
         runs: The passes.
         device: Where they are computed.
-        path: A JSON file, which is written over.
+        path: A JSON file, which is overwritten.
     """
     with _profiler(device, memory=False, shapes=False) as profiler:
         for each in runs:
@@ -230,10 +230,10 @@ def _profiler(device: torch.device, *, memory: bool, shapes: bool) -> Any:
 
 
 class ResidentMemory:
-    """The most memory that this process has resident while the block runs, looked up every millisecond.
+    """The peak resident memory of this process while the block runs, sampled every millisecond.
 
     Attributes:
-        most: Bytes; ``None`` where the system does not say.
+        most: Bytes; ``None`` if the system does not report it.
 
     Example:
         >>> with ResidentMemory() as memory:

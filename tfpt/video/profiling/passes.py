@@ -1,4 +1,4 @@
-"""A pass over a workload, measured: its time, arithmetic and memory, and which layers and operators they go to."""
+"""Measures a pass over a workload: its time, arithmetic and memory, and its time by layer and operator."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from tfpt.video.profiling.workload import Training, Workload, running
 
 FORWARD = "forward"
 TRAINING = "forward, backward and step"
-# Passes that are measured layer by layer; their mean counts.
+# The number of passes measured layer by layer and averaged.
 _LAYER_REPEATS = 3
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one kind of pass costs.
+    """The cost of one kind of pass.
 
     Attributes:
         name: `FORWARD`, in evaluation mode without gradients; or `TRAINING`, with a backward pass and a step of SGD.
-        seconds: The durations, measured with nothing attached to the model.
+        seconds: The durations, measured without hooks on the model.
         batch: Clips in a pass.
-        frames: Frames in a clip; ``None`` for single pictures.
-        flops: Floating-point operations of one pass, a multiplication and an addition counted as two.
-        memory: The most bytes that tensors take at once, weights and input included; ``None`` on a device that does not
-            say. The weights are counted; what the pass allocates is measured, by torch's profiler on the host and by
+        frames: Frames in a clip; ``None`` for single images.
+        flops: Floating-point operations of one pass; a multiply-add counts as two.
+        memory: The peak size of all tensors in bytes, weights and input included; ``None`` if the device does not report
+            it. The weights are counted; what the pass allocates is measured, by torch's profiler on the host and by
             torch's allocator on a CUDA device.
-        resident: The most memory of the process meanwhile, in bytes; ``None`` where the system does not say.
-        compile_seconds: What the first pass of a compiled model takes longer than the others.
-        kinds: Time by kind of operator, the slowest first.
-        layers: Time by layer; ``None`` for a compiled model, which has none.
+        resident: The peak resident memory of the process, in bytes; ``None`` if the system does not report it.
+        compile_seconds: How much longer the first pass of a compiled model takes than the others.
+        kinds: Time by kind of operator, slowest first.
+        layers: Time by layer; ``None`` for a compiled model, which has no layers.
     """
 
     name: str
@@ -87,13 +87,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class Options:
-    """How a pass is measured.
+    """Options of a measurement.
 
     Attributes:
-        repeats: Passes that count; ``None`` for as many as `tfpt.video.profiling.timing.repeated` chooses.
+        repeats: Measured passes; ``None`` for as many as `tfpt.video.profiling.timing.repeated` chooses.
         warmup: Passes before them.
-        backend: What compiles the model; ``None`` for nothing.
-        optimize: Whether the faster form of the model runs.
+        backend: The compiler backend; ``None`` to run the model uncompiled.
+        optimize: Whether to run the optimized model.
     """
 
     repeats: int | None = None
@@ -103,7 +103,7 @@ class Options:
 
 
 def measure_inference(workload: Workload, options: Options) -> tuple[Workload, Pass]:
-    """The forward pass, and the workload as it was measured: optimized or compiled."""
+    """Measure the forward pass; also returns the workload that was measured, possibly optimized."""
     with running(workload):
         flops = _flops(workload.infer)
     plain = workload
@@ -127,7 +127,7 @@ def measure_inference(workload: Workload, options: Options) -> tuple[Workload, P
 
 
 def measure_step(workload: Workload, options: Options) -> tuple[Training, Pass]:
-    """The forward pass with its backward pass and a step of SGD, and the training that was measured."""
+    """Measure the forward pass, backward pass and a step of SGD; also returns the training that was measured."""
     training = Training.of(workload)
     with running(workload, "trained"):
         flops = _flops(training)
@@ -173,7 +173,7 @@ def _measure(
 ) -> Pass:
     device = workload.device
     with running(workload, "compiled and run" if options.backend else "run"):
-        # Also without a warm-up the compiler's work must not count as the pass's.
+        # Even without a warm-up, compilation must not count as part of the pass.
         first = timed(run, device) if options.warmup or options.backend else math.nan
         for _ in range(options.warmup - 1):
             timed(run, device)
@@ -200,7 +200,7 @@ def _measure(
 
 
 def _operators(run: Callable[[], Any], device: torch.device) -> tuple[OperatorTimes, int | None]:
-    """A pass under the profiler, and the most bytes that it held at once beyond what was there before."""
+    """A pass under the profiler, and the peak of the bytes that it allocated."""
     if device.type == "cpu":
         found = measure_operators(run, device)
         return found, found.allocated
@@ -219,7 +219,7 @@ def _compiled(workload: Workload, backend: str) -> Any:
 
 
 def _flops(run: Callable[[], Any]) -> int:
-    """Counted on the model as it was built: a compiler or a fused transformer layer does the same arithmetic."""
+    """Counted on the original model: a compiler or a fused transformer layer does the same arithmetic."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -244,9 +244,9 @@ def _flops_of_gradients(
     wanted: tuple[bool, bool, bool],
     **_: Any,
 ) -> int:
-    """Those of a convolution's gradients: each of them, of input and of weight, takes what the convolution does.
+    """For a convolution's gradients: those of the input and of the weight each cost as much as the convolution.
 
-    torch 2.13 itself counts the gradient of a weight in groups as if there were none.
+    torch 2.13 itself ignores groups when it counts the gradient of a weight.
     """
     return conv_flop_count(list(inputs), list(weight), list(gradient), transposed) * sum(wanted[:2])
 
@@ -261,7 +261,7 @@ def _flops_of_attention_gradients(
     return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
 
 
-# What torch 2.13 counts wrongly, or not at all.
+# Operators that torch 2.13 counts incorrectly, or not at all.
 _UNCOUNTED: dict[Any, Any] = {
     torch.ops.aten.convolution_backward: _flops_of_gradients,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _flops_of_attention,

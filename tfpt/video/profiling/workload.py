@@ -1,4 +1,4 @@
-"""A mapping's model with an input to run it on: where, in which numbers, and one pass over it."""
+"""A mapping's model with an input to run it on: device, dtype, and one pass over it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from tfpt.tensors import format_shape
 
 DTYPES = ("float32", "bfloat16", "float16", "autocast")
 _LOWER = "lower --batch, --frames or --size, or measure --forward-only"
-# So small that the weights stay what they are: a step costs the same at any rate.
+# Too small to change the weights: the cost of a step does not depend on it.
 _LEARNING_RATE = 1e-9
 _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, and an input made beforehand.
+    """A model and a prepared input.
 
     Attributes:
-        mapping: What the model was built for.
+        mapping: The mapping that the model was built for.
         model: In evaluation mode.
-        inputs: On the model's device, in its dtype and with PyTorch's order of axes.
+        inputs: On the model's device, in its dtype and PyTorch's axis order.
         device: Where both are.
         dtype: One of `DTYPES`; ``autocast`` keeps float32 weights and lets torch choose bfloat16 for each operator.
-        frames: The frames of a clip; ``None`` for a network that takes single pictures.
+        frames: The frames of a clip; ``None`` for a network that takes single images.
     """
 
     mapping: rows.Mapping
@@ -51,16 +51,16 @@ class Workload:
 
     @property
     def batch(self) -> int:
-        """The clips of one pass."""
+        """The number of clips in one pass."""
         return int(self.inputs.shape[0])
 
     @property
     def nbytes(self) -> int:
-        """The bytes of parameters, buffers and input."""
+        """The size of parameters, buffers and input, in bytes."""
         return sum(t.nbytes for t in (*self.model.parameters(), *self.model.buffers(), self.inputs))
 
     def run(self) -> Tensor:
-        """The model's output, in whatever mode it is in."""
+        """The model's output, in its current mode."""
         casting = (
             torch.autocast(self.device.type, torch.bfloat16) if self.dtype == "autocast" else nullcontext()
         )
@@ -68,7 +68,7 @@ class Workload:
             return first_tensor(self.model(self.inputs), type(self.model).__name__)
 
     def infer(self) -> None:
-        """One forward pass, which keeps nothing for gradients."""
+        """One forward pass, without recording gradients."""
         with torch.inference_mode():
             self.run()
 
@@ -77,11 +77,11 @@ class Workload:
 class Training:
     """Forward, backward and a step of SGD with momentum over a workload.
 
-    The loss is the mean of the squared outputs, which costs next to nothing.
+    The loss is the mean of the squared outputs, whose cost is negligible.
 
     Attributes:
-        workload: What runs; its model is in training mode.
-        optimizer: Over the model's parameters.
+        workload: The workload; its model is in training mode.
+        optimizer: The optimizer of the model's parameters.
     """
 
     workload: Workload
@@ -89,10 +89,10 @@ class Training:
 
     @classmethod
     def of(cls, workload: Workload) -> Training:
-        """A training of a copy of the workload's model.
+        """Train a copy of the workload's model.
 
         Raises:
-            ModelError: There is nothing to train, or the model cannot be copied.
+            ModelError: The model has no parameters to train, or the model cannot be copied.
         """
         with enough_memory(hint=_LOWER):
             model = _copied(workload.model).train()
@@ -108,11 +108,11 @@ class Training:
         return cls(replace(workload, model=model), optimizer)
 
     def loss(self) -> Tensor:
-        """The forward pass and what it is to be made small."""
+        """The loss, after a forward pass."""
         return self.workload.run().float().square().mean()
 
     def clear(self) -> None:
-        """Let go of the gradients."""
+        """Free the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def __call__(self) -> None:
@@ -122,7 +122,7 @@ class Training:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of parameters, buffers, input and momentum."""
+        """The size of parameters, buffers, input and momentum, in bytes."""
         states = (value for state in self.optimizer.state.values() for value in state.values())
         return self.workload.nbytes + sum(t.nbytes for t in states if isinstance(t, Tensor))
 
@@ -147,8 +147,8 @@ def make_workload(
     """Build a mapping's model and an input for it; arguments as for `tfpt.profile`.
 
     Raises:
-        TfptError: No such device or dtype, a size below 1, or not enough memory.
-        MappingError: The mapping does not say what the network is fed.
+        TfptError: An unknown device or dtype, a size below 1, or not enough memory.
+        MappingError: The mapping does not describe the network's input.
 
     Example:
         >>> workload = make_workload("i3d_flow", frames=9, batch=1, size=193)
@@ -157,9 +157,9 @@ def make_workload(
     """
     for name, value in (("batch", batch), ("frames", frames), ("size", size), ("channels", channels)):
         if value is not None and value < 1:
-            raise TfptError(f"{name} is the number of something", expected="1 or more", got=str(value))
+            raise TfptError(f"{name} must be positive", expected="1 or more", got=str(value))
     if dtype not in DTYPES:
-        raise TfptError("no such dtype to run a model in", expected=", ".join(DTYPES), got=str(dtype))
+        raise TfptError("unknown dtype for a model", expected=", ".join(DTYPES), got=str(dtype))
     place = device_of(device)
     compiled = load_mapping(mapping, settings, config)
     axes = input_axes(compiled)
@@ -167,7 +167,7 @@ def make_workload(
         if model is not None:
             made = _copied(model).eval()
         elif weights is not None:
-            # What it costs does not depend on whether it is what TensorFlow computed.
+            # The cost does not depend on whether the outputs match TensorFlow's.
             made = load(
                 mapping,
                 weights,
@@ -195,7 +195,7 @@ def make_workload(
 
 @contextmanager
 def running(workload: Workload, doing: str = "run") -> Iterator[None]:
-    """What a stranger's model, or torch's compiler, raises is told with the input that it was given."""
+    """Errors of the model or of torch's compiler, reported with the input."""
     shape = tuple(workload.inputs.shape)
     try:
         with enough_memory(shape, _LOWER):
@@ -220,9 +220,9 @@ def _copied(model: nn.Module) -> nn.Module:
         if isinstance(error, RuntimeError) and "memory" in str(error):
             raise
         raise ModelError(
-            f"{type(model).__name__} cannot be copied, and the model that is given is not to be changed",
+            f"{type(model).__name__} cannot be copied, and the given model must not be modified",
             got=str(error).split("\n")[0],
-            hint="keep locks, files and results of a computation out of the module's attributes",
+            hint="keep locks, open files and computed tensors out of the module's attributes",
         ) from error
 
 
