@@ -101,17 +101,17 @@ def test_any_slice_has_a_size_that_fits_and_it_is_the_smallest(data: st.DataObje
 @pytest.mark.parametrize(
     ("row", "written", "count", "what"),
     [
-        ('tf: a, pt: b, layout: "(h w) -> h w", slice: {h: "0:2"}', [(3, 5)], 1, "no size of axis h gives"),
+        ('tf: a, pt: b, layout: "(h w) -> h w", slice: {h: "0:2"}', [(3, 5)], 1, "no size of axis h yields"),
         ('tf: a, pt: b, layout: "i o -> (i o)"', [(15,)], 1, "the sizes of i and o do not follow"),
         ('tf: [a, b], pt: c, layout: "n i -> n i"', [(3, 5)], 2, "the axis (n) does not have the size"),
-        ("tf: [a, b], pt: c", [(3, 5)], 2, "the row does not stack as many variables"),
+        ("tf: [a, b], pt: c", [(3, 5)], 2, "the number of stacked variables does not match"),
         (
             'tf: [a, b, c], pt: t, layout: "v d -> d v", concat: v',
             [(3, 2)],
             3,
             "3 variables cannot be joined",
         ),
-        ('tf: a, pt: b, layout: "v -> v", pad: {axis: v, to: 7}', [(5,)], 1, "no size of axis v gives"),
+        ('tf: a, pt: b, layout: "v -> v", pad: {axis: v, to: 7}', [(5,)], 1, "no size of axis v yields"),
     ],
 )
 def test_what_no_variable_fits_is_refused(

@@ -36,9 +36,9 @@ class Pass:
         batch: Clips in a pass.
         frames: Frames in a clip; ``None`` for single images.
         flops: Floating-point operations of one pass; a multiply-add counts as two.
-        memory: The peak size of all tensors in bytes, weights and input included; ``None`` if the device does not report
-            it. The weights are counted; what the pass allocates is measured, by torch's profiler on the host and by
-            torch's allocator on a CUDA device.
+        memory: The peak size of all tensors in bytes, weights and input included; ``None`` if unknown. The weights are
+            counted; what the pass allocates is measured, by torch's profiler on the host and by torch's allocator on a
+            CUDA device.
         resident: The peak resident memory of the process, in bytes; ``None`` if the system does not report it.
         compile_seconds: How much longer the first pass of a compiled model takes than the others.
         kinds: Time by kind of operator, slowest first.
