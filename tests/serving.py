@@ -142,10 +142,11 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = [content[start:end]] if other.body is None else other.body(content[start:end])
         try:
             for piece in pieces:
-                self.wfile.write(piece)
+                # Counted first: the client may look at the log as soon as it has the bytes.
                 request.sent += len(piece)
-        except OSError:
-            pass  # the client closed the connection
+                self.wfile.write(piece)
+        except OSError:  # the client closed the connection
+            request.sent -= len(piece)
         self.close_connection = self.close_connection or end < stop or other.body is not None
 
 
