@@ -195,7 +195,7 @@ def test_a_configuration_wrapped_in_another_table_is_refused(tmp_path):
         'version: 1\nparams: {n: {from: num_layers, default: 3}}\nweights: [{tf: "a${n}", pt: a}]\n'
     )
     message = refused("check", path, "--config", tmp_path / "config.json")
-    assert "config.json has no key 'num_layers', and one that may be meant" in message
+    assert "config.json has no key 'num_layers', but a similar one" in message
     assert "nearest   config.num_layers" in message
     pytest.importorskip("transformers")
     (tmp_path / "config.json").write_text('{"config": {"hidden_size": 32}}')

@@ -1,4 +1,4 @@
-"""Mappings written to a file, as the loader reads them."""
+"""Mappings written to a file for the loader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration is read for what it says, and what it does not say is told."""
+"""A configuration supplies parameters, and missing keys are reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(load: Load, config: Any, **options: Any) -> MappingError:
 
 def test_a_key_within_another_table_is_named(load: Load) -> None:
     error = refused(load, {"hidden_size": 3, "config": {"num_layers": 2}})
-    assert error.what == "the configuration has no key 'num_layers', and one that may be meant"
+    assert error.what == "the configuration has no key 'num_layers', but a similar one"
     assert (error.where, error.nearest) == ("m.yaml:3:11", ("config.num_layers",))
     assert "--set layers=VALUE" in str(error.hint)
 
@@ -74,7 +74,7 @@ def test_a_configuration_that_says_nothing_is_an_error(load: Load) -> None:
     error = refused(load, {"vocab_size": 3})
     assert error.what == "the configuration has none of the keys that the mapping reads"
     assert (error.where, error.expected, error.got) == ("m.yaml:3:3", "hidden_size, num_layers", "vocab_size")
-    assert refused(load, {}).got == "no key at all"
+    assert refused(load, {}).got == "no keys"
 
 
 def test_a_setting_needs_no_key(load: Load) -> None:
@@ -129,16 +129,16 @@ def test_tables_without_end_are_not_searched_to_their_end() -> None:
 @pytest.mark.parametrize(
     ("wanted", "there", "slip"),
     [
-        ("depth", "dpeth", True),  # two letters exchanged: one step
+        ("depth", "dpeth", True),  # two letters swapped: one edit
         ("depth", "dept", True),
         ("depth", "dpet", False),
         ("num_layers", "num_layres", True),
-        ("num_layers", "nm_layrs", True),  # from eight letters on two steps
+        ("num_layers", "nm_layrs", True),  # two edits from eight letters on
         ("numlayer", "nmlayr", True),
         ("numlaye", "nmlay", False),
         ("size", "sise", True),
-        ("dim", "din", False),  # too short to tell
-        ("layers1", "layers2", False),  # other digits
+        ("dim", "din", False),  # too short to judge
+        ("layers1", "layers2", False),  # different digits
     ],
 )
 def test_what_counts_as_a_slip(wanted: str, there: str, slip: bool) -> None:

@@ -1,4 +1,4 @@
-"""A mapping is found, put together, checked and compiled; every mistake names its place."""
+"""A mapping is found, merged, validated and compiled; every mistake names its position."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refused(load: Load, text: str, **options: object) -> MappingError:
 
 # -- the mappings that come with tfpt -------------------------------------------------------------------
 
-# Counted by hand in the YAML: rows of a layer once for each scope that has it, and the rows under weights:.
+# Counted by hand in the YAML: rows of a layer once per scope that uses it, plus the rows under weights:.
 ROWS = {
     "bert": 10 * 2 + 6,
     "i3d_rgb": 6 * 6 + 2,
@@ -173,10 +173,10 @@ scopes: [{", ".join(f"{{tf: {'s' * length}{i}, pt: s{i}, layer: l}}" for i in ra
     assert str(error.where).startswith("m.yaml:4:")
 
 
-# -- mistakes and their places ------------------------------------------------------------------------
+# -- mistakes and their positions ---------------------------------------------------------------------
 
 ROW = "version: 1\nweights:\n  - {%s}"
-ROW_AT = "version: 1\nweights:\n  - »{%s}"  # » stands where the mistake is to be reported
+ROW_AT = "version: 1\nweights:\n  - »{%s}"  # » marks the position of the mistake
 
 
 @pytest.mark.parametrize(
@@ -288,9 +288,9 @@ def test_what_the_schema_refuses_stands_at_its_line_and_column(load: Load, text:
             'tf: a, pt: ["b.{i:int}", "c.{i}"]',
             "the index {i} already splits the variable, so pt: can only have one name",
         ),
-        ('tf: "a/{_}", pt: "b.{_}"', "{_} carries nothing, so no name can be written from it"),
+        ('tf: "a/{_}", pt: "b.{_}"', "{_} has no value, so no name can be built from it"),
         ('pt: "b.{x}", fill: 1, like: "c.{y}"', "like: has a field that pt: does not have"),
-        ('tf: "a/{i:int", pt: b', "a { without its }"),
+        ('tf: "a/{i:int", pt: b', "{ without a closing }"),
     ],
 )
 def test_what_the_compiler_refuses_stands_at_its_row(load: Load, row: str, what: str) -> None:
@@ -331,7 +331,7 @@ scopes:
 
 def test_a_layer_that_no_scope_uses_is_checked_too(load: Load) -> None:
     error = refused(load, "version: 1\nlayers:\n  l: {weights: [{tf: 'a{', pt: b}]}")
-    assert (error.what, error.where) == ("a { without its }", "m.yaml:3:17")
+    assert (error.what, error.where) == ("{ without a closing }", "m.yaml:3:17")
 
 
 def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(load: Load) -> None:
@@ -348,11 +348,11 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(load: Load) 
     error = refused(load, text)
     assert error.what == "2 mistakes in the mapping"
     assert [cause.where for cause in error.causes] == ["m.yaml:3:5", "m.yaml:4:5"]
-    assert "a { without its }" in str(error)
+    assert "{ without a closing }" in str(error)
 
 
 def test_a_fraction_of_a_thousand_million_digits_is_not_written_out(load: Load) -> None:
-    # Written out, neither would end.
+    # Expanded, neither would end.
     assert "expected a number" in refused(load, ROW % "tf: a, pt: b, scale: 1e999999999").what
     assert "expected a number" in refused(load, ROW % "tf: a, pt: b, scale: 1e-999999999").what
 
@@ -379,7 +379,7 @@ NO_SCALES += ["1/2/3", "seven", f"{HUGE}", f"{HUGE}/3", f"1/{HUGE}"]
 @pytest.mark.parametrize("scale", NO_SCALES)
 def test_a_scale_is_a_finite_number_other_than_zero(load: Load, scale: str) -> None:
     error = refused(load, f"version: 1\nweights:\n  - {{tf: a, pt: b, scale: {scale}}}")
-    # Whole numbers of more than 256 bits are refused before anybody asks what they are for.
+    # Whole numbers of more than 256 bits are refused before their meaning is considered.
     expected = "a value cannot be read" if scale == str(HUGE) else "weights.scale: expected a number"
     assert error.what.startswith(expected)
     assert error.where == "m.yaml:3:27"
@@ -414,7 +414,7 @@ def test_infinity_and_nan_may_fill_what_has_them(load: Load) -> None:
     ]
 
 
-# -- what a mapping says ------------------------------------------------------------------------------
+# -- content of a mapping ------------------------------------------------------------------------------
 
 
 def test_names_stand_under_the_sources_scope_and_their_layers(load: Load) -> None:
@@ -493,7 +493,7 @@ def test_an_average_needs_one_path_to_what_it_shadows(load: Load) -> None:
     error = refused(load, "version: 1\nsource:\n  ema: {tf: '{x}/EMA', use: prefer}")
     assert (error.what, error.where) == ("ema: tf: needs one path field", "m.yaml:3:8")
     error = refused(load, "version: 1\nsource:\n  ema: {tf: '{x.../EMA', use: prefer}")
-    assert (error.what, error.causes) == ("a { without its }", ())
+    assert (error.what, error.causes) == ("{ without a closing }", ())
 
 
 # -- the configuration that comes with a checkpoint -----------------------------------------------------
@@ -518,17 +518,17 @@ def test_a_configuration_is_a_json_object(tmp_path: Path) -> None:
 def test_a_configuration_that_a_mapping_has_no_use_for_is_refused(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text("version: 1\nweights: [{tf: a, pt: a}]\n")
-    with pytest.raises(MappingError, match="has no use for a configuration"):
+    with pytest.raises(MappingError, match="does not use a configuration"):
         load_mapping(path, config={"hidden_size": 3})
 
 
 @pytest.mark.parametrize(
     ("endpoint", "what"),
     [
-        ("{tf: 'x{', pt: x}", "a { without its }"),
+        ("{tf: 'x{', pt: x}", "{ without a closing }"),
         ("{tf: x, pt: x, layout: nonsense}", "a layout has two sides"),
         ("{tf: 'x{a}', pt: x}", "need the same fields"),
-        ("{tf: 'x{a}', pt: 'x{a}', op: y}", "needs the fields of its names"),
+        ("{tf: 'x{a}', pt: 'x{a}', op: y}", "must have the fields of its names"),
     ],
 )
 def test_an_endpoint_is_compiled_like_a_row(tmp_path, endpoint, what):
@@ -553,7 +553,7 @@ def test_labels_lie_beside_the_mapping_that_names_them_or_among_the_bundled(tmp_
 def test_labels_that_are_not_there_are_refused_with_the_nearest(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text("version: 1\nlabels: kinetics40.txt\n")
-    with pytest.raises(MappingError, match="no file of labels") as caught:
+    with pytest.raises(MappingError, match="no labels file") as caught:
         load_mapping(path)
     assert "kinetics400.txt" in caught.value.nearest
     assert str(caught.value.where).endswith("m.yaml:2:9")

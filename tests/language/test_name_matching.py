@@ -1,4 +1,4 @@
-"""Names are cut as a regular expression cuts them, only never slowly."""
+"""Names are split as a regular expression would split them, but never slowly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXPRESSIONS = {
     "b": "a|ab|b",
     "t": "ab|a|1",
 }
-Parts = list[str]  # fields by the keys above in braces, text as it is
+Parts = list[str]  # fields as the keys above in braces, literal text as it is
 
 
 def cutter(parts: Parts) -> Cutter:
@@ -48,7 +48,7 @@ def by_expression(parts: Parts, name: str) -> list[str] | None:
 
 
 def all_cuts(parts: Parts, name: str) -> Iterator[list[str]]:
-    """Every way of cutting a name, by trying every length of every piece."""
+    """Every way to split a name, by trying every length of every piece."""
     if not parts:
         if not name:
             yield []
@@ -119,7 +119,7 @@ def test_a_field_takes_as_little_as_it_can(parts: Parts, cut: list[str] | None) 
 
 
 def six(field: str, text: str) -> Parts:
-    """Six fields with text behind each, then a text that the names lack: every cut is tried before it is missed."""
+    """Six fields with text after each, then text that the names lack: every split is tried before failing."""
     return [field, text] * 6 + ["{x}", "?", "{x}"]
 
 

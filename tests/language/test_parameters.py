@@ -1,4 +1,4 @@
-"""Parameters are written out wherever they are used, in order of dependence, and never become anything else."""
+"""Parameters are substituted wherever they are used, in dependency order, and as values only."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_parameter_that_nothing_uses_needs_no_value() -> None:
             {"x": 5},
             "--set names 'x', which the mapping does not declare",
             "m.yaml:1:1",
-            "no parameter at all",
+            "no parameters",
             (),
         ),
         (
@@ -161,7 +161,7 @@ def test_a_parameter_may_hold_others_in_any_order(params: str, used: str, result
     text = f'params: {params}\nsummary: "{used}"'
     if result is None:
         error = refused(text)
-        assert error.what == "${b} stands within text, and is no text or number"
+        assert error.what == "${b} is used within text, but is not text or a number"
         assert error.where == "m.yaml:1:26"
     else:
         assert substituted(text)["summary"] == result
@@ -179,7 +179,7 @@ def test_what_a_setting_or_a_configuration_gives_reaches_those_that_hold_it() ->
 def test_parameters_that_hold_others_are_what_replacing_again_and_again_gives(
     names: list[str], random: Any
 ) -> None:
-    """Oracle: text replaced until nothing changes, for parameters of which each holds only later ones."""
+    """Oracle: text replaced until nothing changes, for parameters each of which uses only later ones."""
     values = {}
     for place, name in enumerate(names):
         later = random.sample(names[place + 1 :], k=min(2, len(names) - place - 1))
@@ -206,7 +206,7 @@ def test_a_circle_of_parameters_is_refused_and_printed(params: str, circle: str)
     names = circle.split(" → ")
     assert error.what.endswith("depends on itself")
     got = str(error.got).split(" → ")
-    # It is the same circle, from whichever of its parameters it is told.
+    # The same cycle, whichever of its parameters comes first.
     start = names.index(got[0])
     assert got == [*names[start:-1], *names[:start], got[0]]
     assert error.what == f"the parameter {got[0]!r} depends on itself"
@@ -220,7 +220,7 @@ def test_a_parameter_within_a_parameter_never_becomes_a_field(load: Load) -> Non
     assert template.is_literal
 
 
-# -- what is no parameter ----------------------------------------------------------------------------------
+# -- what is not a parameter --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_a_parameter_within_a_parameter_never_becomes_a_field(load: Load) -> Non
     [
         ('params: {a: 1, b: "${c}"}\nsummary: x', "${c} is not declared under params:", "m.yaml:1:19"),
         ('params: {a: {from: k, default: "${c}"}}', "${c} is not declared under params:", "m.yaml:1:32"),
-        ('params: {a: 1}\nsummary: "x${a"', "a ${ without its }", "m.yaml:2:10"),
+        ('params: {a: 1}\nsummary: "x${a"', "${ without a closing }", "m.yaml:2:10"),
         ('summary: "${}"', "${} is not declared under params:", "m.yaml:1:10"),
         ('params: {a: 1}\nsummary: "${ a}"', "${ a} is not declared under params:", "m.yaml:2:10"),
-        ('params: {a: 1}\nlayers: {"l${a}": {}}', "a key holds no parameter", "m.yaml:2:10"),
-        ('params: {a: 1}\nmodel: {kwargs: {"${a}": {}}}', "a key holds no parameter", "m.yaml:2:18"),
+        ('params: {a: 1}\nlayers: {"l${a}": {}}', "a key cannot contain a parameter", "m.yaml:2:10"),
+        ('params: {a: 1}\nmodel: {kwargs: {"${a}": {}}}', "a key cannot contain a parameter", "m.yaml:2:18"),
         ('params: {a: {from: "${b}"}, b: 1}', "the parameter 'a' cannot be read", "m.yaml:1:13"),
         ("params: {a: {from: [b]}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
     ],
@@ -271,7 +271,10 @@ def test_what_comes_from_outside_holds_no_parameters(value: Any) -> None:
 @pytest.mark.parametrize("value", ["true", "null", "[1]", "{from: k, default: [1]}"])
 def test_within_text_stand_texts_numbers_and_dates_alone(value: str) -> None:
     error = refused(f'params: {{x: {value}}}\nsummary: "a${{x}}"')
-    assert (error.what, error.where) == ("${x} stands within text, and is no text or number", "m.yaml:2:10")
+    assert (error.what, error.where) == (
+        "${x} is used within text, but is not text or a number",
+        "m.yaml:2:10",
+    )
     assert substituted('params: {x: 2024-01-13}\nsummary: "a_${x}"')["summary"] == "a_2024-01-13"
     assert substituted('params: {x: 0.5}\nsummary: "a_${x}"')["summary"] == "a_0.5"
 

@@ -1,4 +1,4 @@
-"""A mapping opens files beside it and those that come with tfpt, and no others of the person who runs it."""
+"""A mapping can open only files in its own folder and bundled ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE = "version: 1\nweights: []\n"
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A folder inside of one with a secret, which is a mapping and a list of labels at once."""
+    """A folder inside one with a secret that is valid both as a mapping and as a labels file."""
     (tmp_path / "secret").write_text(BASE)
     (tmp_path / "secret.yaml").write_text(BASE)
     (tmp_path / "own").mkdir()
@@ -34,9 +34,7 @@ def folder(tmp_path) -> Path:
 )  # fmt: skip
 def test_only_plain_names_are_opened(folder, key, name):
     (folder / "m.yaml").write_text(f"version: 1\n{key}: {json.dumps(name)}\nweights: []\n")
-    with pytest.raises(
-        MappingError, match=f"{key}: names a file that does not lie beside the mapping"
-    ) as caught:
+    with pytest.raises(MappingError, match=f"{key}: names a file outside the mapping's folder") as caught:
         load_mapping(folder / "m.yaml")
     assert "m.yaml:2:" in str(caught.value.where)
     assert caught.value.got == name
@@ -47,7 +45,7 @@ def test_only_plain_names_are_opened(folder, key, name):
 def test_a_link_that_leads_out_is_not_followed(folder, key, target):
     (folder / "link").symlink_to(target if target != "../../own/../secret.yaml" else "../secret.yaml")
     (folder / "m.yaml").write_text(f"version: 1\n{key}: link\nweights: []\n")
-    with pytest.raises(MappingError, match=f"{key}: names a link that leads out") as caught:
+    with pytest.raises(MappingError, match=f"{key}: names a link out of") as caught:
         load_mapping(folder / "m.yaml")
     assert "a link to /" in caught.value.got
 

@@ -1,4 +1,4 @@
-"""The JSON schema describes the mapping files that people write."""
+"""The JSON schema accepts real mapping files."""
 
 from __future__ import annotations
 

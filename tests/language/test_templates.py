@@ -1,4 +1,4 @@
-"""Templates match whole names and write them; the expectations are written by hand, or regular expressions are."""
+"""Templates match and render whole names; expected names, or regular expressions for them, are written by hand."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_leading_zeros_are_read_and_not_written() -> None:
 @pytest.mark.parametrize(
     ("tf", "pt", "name", "values"),
     [
-        # What one template of a row says of a field holds for all of them, on both sides.
+        # The kind stated in one template of a row applies to all, on both sides.
         (["{b:x|y}/w", "{b}/v"], ["{b}.w"], "y/v", {"b": "y"}),
         (["{i}/w", "{i}/v"], ["{i:int}.w"], "3/v", {"i": 3}),
     ],
@@ -134,9 +134,9 @@ def test_what_one_template_says_of_a_field_holds_for_its_siblings(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a{b", "a { without its }"),
-        ("a{b{c}}", "a { without its }"),
-        ("a}b", "a } without its {"),
+        ("a{b", "{ without a closing }"),
+        ("a{b{c}}", "{ without a closing }"),
+        ("a}b", "} without an opening {"),
         ("{a}{b}", "two fields with nothing between them cannot be told apart"),
         ("{}", "a field cannot be read"),
         ("{3}", "a field cannot be read"),
@@ -152,8 +152,8 @@ def test_what_one_template_says_of_a_field_holds_for_its_siblings(
         ("{i%2}", "a quotient needs its remainder in the same template, by the same number"),
         ("{i//2}/{i%3}", "a quotient needs its remainder in the same template, by the same number"),
         ("{:int}", "a field needs a name before its colon"),
-        ("{x:float}", "the kind of a field is not known"),
-        ("{x:3}", "the kind of a field is not known"),
+        ("{x:float}", "unknown kind of field"),
+        ("{x:3}", "unknown kind of field"),
         ("{x:}", "a word of a choice is empty"),
         ("{x:a||b}", "a word of a choice is empty"),
         ("{x:a=|b=c}", "a word of a choice is empty"),
@@ -171,13 +171,13 @@ def test_a_template_that_cannot_be_read_says_what_and_shows_itself(text: str, wh
 @pytest.mark.parametrize(
     ("tf", "pt", "what", "got"),
     [
-        ("{b:1|2}", "{b:int}", "the field {b} is of two kinds", "number and words"),
-        ("{x...}", "{x}", "the field {x} is of two kinds", "component and path"),
-        ("{i:int}", "{i...}", "the field {i} is of two kinds", "number and path"),
+        ("{b:1|2}", "{b:int}", "the field {b} has two kinds", "number and words"),
+        ("{x...}", "{x}", "the field {x} has two kinds", "component and path"),
+        ("{i:int}", "{i...}", "the field {i} has two kinds", "number and path"),
         (
             "{b:q=query}",
             "{b:key=q}",
-            "both sides list words for {b}, and not the same pairs",
+            "both sides list words for {b}, but not the same pairs",
             "{b:key=q}",
         ),
         ("{b:x|y}/{b:x|z}", "{b}", "two choices of words for {b} on one side", "{b:x|z}"),
@@ -235,7 +235,7 @@ def pieces(draw: st.DrawFn, name: str) -> tuple[str, str, str, str, str]:
             f"{{{name}}}",
             f"{literal}{number + 7}",
             str(number),
-            # 0 to 6 have no value behind them
+            # 0 to 6 correspond to no value
             rf"{escaped}(?!0*[0-6]$|0*[0-6]/)[0-9]{{1,18}}",
         )
     if kind == "words":
@@ -254,7 +254,7 @@ def pieces(draw: st.DrawFn, name: str) -> tuple[str, str, str, str, str]:
 @st.composite
 def rows(draw: st.DrawFn) -> list[tuple[str, str, str, str, str]]:
     found = [draw(pieces(f"f{index}")) for index in range(draw(st.integers(1, 4)))]
-    # Two paths in one template could be cut in several ways, and then hand-written expectations would be guesses.
+    # Two paths in one template could be split in several ways, so the hand-written expectations would be guesses.
     return found if sum("..." in piece[0] for piece in found) < 2 else found[:1]
 
 

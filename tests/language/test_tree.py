@@ -1,4 +1,4 @@
-"""YAML is read with positions, never executed, and never for long."""
+"""YAML is read with positions, quickly, and never executed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ layers:
         (["layers", "head", "weights", 0], False, "m.yaml:6:9"),
         (["layers", "head", "weights", 1], False, "m.yaml:7:9"),
         (["layers", "head", "weights", 1, "pt", 1], False, "m.yaml:8:17"),
-        (["layers", "head", "nothing", "here"], False, "m.yaml:4:5"),  # the nearest that is there
+        (["layers", "head", "nothing", "here"], False, "m.yaml:4:5"),  # the nearest existing ancestor
         (["layers", "head", "weights", 9], False, "m.yaml:6:7"),
     ],
 )
@@ -68,7 +68,7 @@ def test_the_plain_value_is_what_yaml_says() -> None:
         ("b: 1\na: " + "1" * 5000, "a value cannot be read", "m.yaml:2:4"),
         ("a: !mine b", "the tag !mine is not allowed in a mapping", "m.yaml:1:4"),
         ("a: =", "the tag tag:yaml.org,2002:value is not allowed in a mapping", "m.yaml:1:4"),
-        ("a: &x [1, *x]", "an alias is inside the value that it repeats", "m.yaml:1:4"),
+        ("a: &x [1, *x]", "an alias refers to a value that contains it", "m.yaml:1:4"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_what_and_where(text: str, what: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""From checked entries to rows: templates joined with their scopes, layouts parsed, axes looked up."""
+"""Compiles validated entries to rows: joins templates with their scopes and parses layouts."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from tfpt.operations.transform import Transform
 
 
 class Compiler:
-    """Compiles one checked mapping, collecting every mistake before the first is raised.
+    """Compiles one checked mapping, collecting all mistakes before raising them.
 
     Args:
         tree: The mapping as a tree with positions.
-        entry: The same, checked against the schema.
+        entry: The same mapping, validated against the schema.
     """
 
     def __init__(self, tree: Node, entry: MappingEntry) -> None:
@@ -46,7 +46,7 @@ class Compiler:
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
 
     def finish(self) -> None:
-        """Raise what was found wrong.
+        """Raise the mistakes found.
 
         Raises:
             MappingError: One mistake, or all of them as its causes.
@@ -58,16 +58,16 @@ class Compiler:
             raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
 
     def alternatives(self) -> tuple[RowSet, ...]:
-        """The rows, once for each scope that the source may have.
+        """The rows, once for each possible scope of the source.
 
         Raises:
-            MappingError: Layers, scopes and scopes of the source multiply to more rows than any mapping has.
+            MappingError: Layers times scopes times source scopes exceed the limit on rows.
         """
         self._check_amount()
         return tuple(self._row_set(scope) for scope in self.entry.source.scope)
 
     def behaviors(self) -> tuple[Behavior, ...]:
-        """Padding and epsilon, for the modules that hold a layer's weights and for those without any."""
+        """Padding and epsilon, for modules with a layer's weights and for those without weights."""
         found = []
         for index, scope in enumerate(self.entry.scopes):
             layer = self.entry.layers.get(scope.layer)
@@ -76,7 +76,7 @@ class Compiler:
             position = self.tree.locate(["scopes", index])
             parents = {name.rpartition(PT_SEPARATOR)[0] for row in layer.weights for name in row.pt}
             try:
-                # What the scope says of a field on the other side holds here too.
+                # The kind of a field on the other side of the scope applies here too.
                 _, templates = pair_lists(
                     [scope.tf], [join(scope.pt, parent, PT_SEPARATOR) for parent in sorted(parents)]
                 )
@@ -103,7 +103,7 @@ class Compiler:
                 op = None if entry.op is None else pair(entry.op, entry.pt)[0]
                 if op is not None and op.fields != pt.fields:
                     raise MappingError(
-                        "op: of an endpoint needs the fields of its names", got=f"{op} and {pt}"
+                        "op: of an endpoint must have the fields of its names", got=f"{op} and {pt}"
                     )
                 layout = None if entry.layout is None else Layout.parse(entry.layout)
                 found.append(Endpoint(tf, pt, op, layout, position))
@@ -112,7 +112,7 @@ class Compiler:
         return tuple(found)
 
     def labels(self) -> Path | None:
-        """The file with the names of the classes: beside the mapping that names it, or among the bundled ones."""
+        """The file with the class names: beside the mapping that names it, or a bundled one."""
         if self.entry.labels is None:
             return None
         position = self.tree.locate(["labels"])
@@ -128,8 +128,8 @@ class Compiler:
             there = [path.name for folder in folders for path in sorted(folder.glob("*.txt"))]
             self._add(
                 MappingError(
-                    f"there is no file of labels {self.entry.labels!r}",
-                    expected="a text file beside the mapping, one class a line",
+                    f"there is no labels file {self.entry.labels!r}",
+                    expected="a text file beside the mapping, one class per line",
                     nearest=nearest(self.entry.labels, there),
                 ),
                 position,
@@ -137,7 +137,7 @@ class Compiler:
         return found
 
     def _check_amount(self) -> None:
-        """Refuse, before the first is compiled, more rows or longer names than any mapping has."""
+        """Refuse too many rows or too long names before compiling any."""
         amounts = {name: _amount(layer.weights) for name, layer in self.entry.layers.items()}
         sources = self.entry.source.scope
         prefixes = sum(map(len, sources))
@@ -156,7 +156,7 @@ class Compiler:
     def _check(rows: int, characters: int, position: Position) -> None:
         if rows > limits.MAPPING_ROWS or characters > 2 * limits.MAPPING_CHARACTERS:
             raise MappingError(
-                f"the mapping has more than {limits.MAPPING_ROWS:,} rows at all scopes together, or names of more than "
+                f"the mapping has more than {limits.MAPPING_ROWS:,} rows across all scopes, or names of more than "
                 f"{2 * limits.MAPPING_CHARACTERS:,} characters",
                 where=str(position),
             )
@@ -201,7 +201,7 @@ class Compiler:
                 rows.append(self._row(entry, position, source_scope, scope, scope_position))
         used = {scope.layer for scope in self.entry.scopes}
         for name, layer in self.entry.layers.items():
-            if name not in used:  # compiled for its mistakes only
+            if name not in used:  # compiled only to find its mistakes
                 for number, entry in enumerate(layer.weights):
                     self._row(entry, self.tree.locate(["layers", name, "weights", number]), "", None, None)
         for index, entry in enumerate(self.entry.weights):
@@ -233,7 +233,7 @@ class Compiler:
             names = [_absolute(name, outer_tf) for name in entry.tf or []]
             targets = [join(outer_pt, name, PT_SEPARATOR) for name in entry.pt]
             like = [join(outer_pt, entry.like, PT_SEPARATOR)] if entry.like else []
-            # A constant has no variable, but its scope has: what that says of a field holds for it too.
+            # A constant has no variable, but its scope has one: the kinds of its fields apply here too.
             tf, pt = pair_lists(names or [outer_tf], [*targets, *like])
             tf = tf if names else ()
             pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
@@ -276,24 +276,24 @@ class Compiler:
             return None
 
     def _add(self, mistake: MappingError, position: Position) -> None:
-        # A row in a layer is compiled once for each scope: its mistake is reported once.
+        # A row in a layer is compiled once per scope; its mistake is reported once.
         mistake.where = str(position)
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
 
 
 def _amount(rows: Sequence[RowEntry]) -> tuple[int, int, int]:
-    """How many rows there are, how many names they have, and of how many characters."""
+    """The number of rows, of their names, and of the characters in those names."""
     names = [name for row in rows for name in (*(row.tf or ()), *row.pt)]
     return len(rows), len(names), sum(map(len, names))
 
 
 def _absolute(name: str, scope: str) -> str:
-    """A name below the scope, or, when it begins with a slash, from the root of the checkpoint."""
+    """A name relative to the scope or, if it starts with a slash, to the root of the checkpoint."""
     return name[1:] if name.startswith(TF_SEPARATOR) else join(scope, name, TF_SEPARATOR)
 
 
 def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template | None) -> str:
-    """The one field that only one side has, which must be a number."""
+    """The one field that only one side has, which must be a number; empty if there is none."""
     for side in (tf, pt):
         for template in side[1:]:
             if template.fields != side[0].fields:
@@ -305,7 +305,7 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
     for template in (*(pt if tf else ()), *([like] if like else [])):
         if not template.renders:
             raise MappingError(
-                "{_} carries nothing, so no name can be written from it",
+                "{_} has no value, so no name can be built from it",
                 expected="a named field, as on the other side",
                 got=template.text,
             )

@@ -1,4 +1,4 @@
-"""The configuration that comes with a checkpoint: read, looked up, and near misses told."""
+"""The configuration that comes with a checkpoint: reading, lookup and suggestions for missing keys."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tfpt.errors import MappingError
 from tfpt.io import limits
 from tfpt.language.tree import read_at_most
 
-# Tables within tables are looked into so deep, and so many keys in all, for a key that is missing at the top.
+# The most levels and keys searched for a key that is missing at the top.
 _LEVELS = 8
 _KEYS = 10_000
-# Of longer keys the beginning is compared.
+# Characters of a key that are compared.
 _LONG = 256
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The values of a configuration, and what to call it.
+    """The values of a configuration, and its name in messages.
 
     Example:
         >>> found = Configuration({"config": {"num_layers": 12}}, "config.json")
@@ -36,15 +36,15 @@ class Configuration:
         return self._find(key)[0]
 
     def get(self, key: str) -> Any:
-        """The value of a key; one with dots leads through tables, unless it is a key as it stands."""
+        """The value of a key; dots lead into nested tables, unless the dotted name itself is a key."""
         return self._find(key)[1]
 
     def close_to(self, key: str, taken: Collection[str] = ()) -> tuple[str, ...]:
-        """Keys that may have been meant: of the same name elsewhere, or spelled almost so at the top.
+        """Keys that may be meant: the same name in another table, or a similar one at the top.
 
         Args:
             key: The key that is missing.
-            taken: Keys that are known to mean something else.
+            taken: Keys already used for something else.
         """
         name = _plain(key.rpartition(".")[2])
         found = []
@@ -56,10 +56,10 @@ class Configuration:
         return tuple(found[:3])
 
     def check_against(self, known: Collection[str], reader: str, where: str) -> None:
-        """Refuse a configuration that has no key of what is to read it, such as one that is wrapped in another table.
+        """Refuse a configuration with no key that its reader knows, such as one nested in another table.
 
         Raises:
-            MappingError: None of its keys is among those that are known.
+            MappingError: None of its keys is known.
         """
         if not known or not self.values or any(key in known for key in self.values):
             return
@@ -83,7 +83,7 @@ class Configuration:
         return True, table
 
     def _paths(self) -> Iterator[tuple[str, str]]:
-        """The dotted name of each key, and its last part, the outer ones first."""
+        """The dotted name of each key and its last part, outer keys first."""
         level: list[tuple[str, Mapping[str, Any]]] = [("", self.values)]
         seen = 0
         for _ in range(_LEVELS):
@@ -100,7 +100,7 @@ class Configuration:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The configuration file that published checkpoints come with.
+    """Reads the configuration file of a published checkpoint.
 
     Raises:
         MappingError: It cannot be read, or is not a JSON object.
@@ -128,12 +128,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _plain(key: str) -> str:
-    """A key without what spellings differ in: numLayers, num-layers and num_layers are one."""
+    """A key without case and punctuation: numLayers, num-layers and num_layers are equal."""
     return "".join(letter for letter in key.lower() if letter.isalnum())
 
 
 def _is_slip(wanted: str, there: str) -> bool:
-    """Whether one was probably typed for the other: a letter or two apart, and the same digits."""
+    """Whether one is probably a typo for the other: an edit or two apart, with the same digits."""
     from rapidfuzz.distance import OSA
 
     allowed = 2 if len(wanted) >= 8 else 1

@@ -1,4 +1,4 @@
-"""Fields of templates: the grammar in braces, what each kind matches, and how its value is written back."""
+"""Fields of templates: the grammar in braces, and how each kind decodes and encodes its value."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tfpt.errors import MappingError
 
 Value = int | str | tuple[str, ...]
 
-# More digits than any counter of layers or steps has; Python itself refuses to read 4300.
+# More than any count of layers or steps needs; Python itself refuses to parse more than 4300.
 MAX_DIGITS = 18
-# A form is an expression of a few numbers; Python's parser takes long ones for a long time.
+# A form is an expression with a few numbers; Python's parser is slow on long ones.
 _LONGEST_FORM = 1000
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a template, as written.
+    """One field of a template.
 
     Attributes:
-        name: What the field is called; empty for the fields that carry nothing, ``{_}`` and ``{_...}``.
+        name: The field's name; empty for the fields without a value, ``{_}`` and ``{_...}``.
         kind: ``component``, ``path``, ``skip``, ``skip-path``, ``words``, ``number``, ``linear``,
             ``quotient`` or ``remainder``.
         width: Digits of a zero-padded number; 0 for plain ones.
@@ -45,18 +45,18 @@ class Field:
 
     @property
     def family(self) -> str:
-        """What sort of value it has: every field of one name in a row has the same."""
+        """The kind of its value, the same for all fields of one name in a row."""
         if self.is_number:
             return "number"
         return "words" if self.kind in ("words", "translated") else self.kind
 
     @property
     def spelled(self) -> tuple[str, ...]:
-        """The words of a choice as this side writes them; none for fields of other kinds."""
+        """The words of a choice as spelled on this side; empty for other kinds."""
         return tuple(there if self.kind == "translated" else here for here, there in self.words)
 
     def decode(self, text: str, separator: str) -> Value | None:
-        """The value that is written as `text`; ``None`` if there is none. Quotients and remainders give their own."""
+        """The value of `text`; ``None`` if it has no value. Quotients and remainders are returned as they are."""
         if self.kind == "path":
             return tuple(text.split(separator))
         if self.kind in ("number", "quotient", "remainder"):
@@ -69,7 +69,7 @@ class Field:
         return text
 
     def encode(self, values: Mapping[str, Value], separator: str) -> str | None:
-        """How the value is written; ``None`` where this side has no name for it."""
+        """The text for the value; ``None`` if this side has no name for it."""
         if not self.name or self.name not in values:
             return None
         value = values[self.name]
@@ -81,7 +81,7 @@ class Field:
                 None,
             )
         components = (value,) if isinstance(value, str) else value
-        # Written out, a separator inside a component would read as two components.
+        # A component that contains a separator would be parsed as two.
         return None if any(separator in component for component in components) else separator.join(components)
 
     def _encode_number(self, value: int) -> str | None:
@@ -118,7 +118,7 @@ def parse_field(inside: str, text: str) -> Field:
     words = tuple(_parse_word(word, text) for word in spec.split("|"))
     if len(words) == 1 and words[0][0] == words[0][1]:
         raise MappingError(
-            "the kind of a field is not known",
+            "unknown kind of field",
             expected="int, 03 (three digits), or words as in {b:1|2} or {b:q=query|k=key}",
             got=f"{{{inside}}} in {text}",
         )
@@ -165,7 +165,7 @@ def _name_and_divisor(tree: ast.BinOp) -> tuple[str, int]:
 
 
 def _linear(tree: ast.expr) -> tuple[str | None, int, int]:
-    """The expression as (name, factor, offset): a constant has no name."""
+    """The expression as (name, factor, offset); the name of a constant is ``None``."""
     if isinstance(tree, ast.Constant) and type(tree.value) is int:
         return None, 0, tree.value
     if isinstance(tree, ast.Name):

@@ -1,17 +1,17 @@
-"""`extends`: one tree out of several files."""
+"""`extends`: merges several files into one tree."""
 
 from __future__ import annotations
 
 from tfpt.language.tree import Node
 
-# Lists that a mapping adds to what it extends; every other list replaces the one it extends.
+# Lists that are appended to those of the base; all other lists replace them.
 _ADDED = {("scopes",), ("weights",), ("modules",), ("source", "ignore")}
-# Dicts whose entries replace one by one, without looking inside them.
+# Dicts whose entries are replaced as a whole.
 _BY_NAME = {("layers",), ("params",), ("model", "kwargs")}
 
 
 def extend(base: Node, child: Node, path: tuple[str, ...] = ()) -> Node:
-    """`child` standing on `base`: scalars replace, `scopes` and `ignore` add, `layers` replace by name.
+    """`child` merged into `base`: scalars replace, `scopes` and `ignore` append, `layers` replace by name.
 
     Example:
         >>> from tfpt.language.tree import parse_document

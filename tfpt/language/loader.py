@@ -1,4 +1,4 @@
-"""From a mapping's name to a compiled `Mapping`: find the file, work in what it extends, check it, compile it."""
+"""From a mapping's name to a compiled `Mapping`: find the file, apply `extends`, validate it, compile it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def bundled_mappings() -> dict[str, Path]:
 
 
 def find_mapping(name: str | Path) -> Path:
-    """The file of a mapping given by path, or by the name of a bundled one with or without `.yaml`.
+    """The file of a mapping, by path or by the name of a bundled one with or without `.yaml`.
 
     Raises:
-        MappingError: There is none.
+        MappingError: There is no such mapping.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -74,7 +74,7 @@ def load_mapping(
             isinstance(node.value, dict) for node in declarations(document).value.values()
         ):
             raise MappingError(
-                "the mapping has no use for a configuration",
+                "the mapping does not use a configuration",
                 where=display_path(path),
                 expected="model: {config: …}, or a parameter {from: KEY}",
                 got="--config",
@@ -149,7 +149,7 @@ def _validate(tree: Node) -> MappingEntry:
     try:
         return MappingEntry.model_validate(tree.plain())
     except ValidationError as error:
-        # Where a value may be of several types, pydantic tells what is wrong with it for each of them.
+        # For a value of several possible types, pydantic reports a mistake for each of them.
         mistakes = list({_standing(tree, d): _mistake(tree, d) for d in error.errors()}.values())
     if len(mistakes) == 1:
         raise mistakes[0]
@@ -163,7 +163,7 @@ def _place(mistake: MappingError) -> tuple[str, int, int]:
 
 
 def _standing(tree: Node, details: Any) -> tuple[int | str, ...]:
-    """Where a mistake is, without the names of types that pydantic adds to the path."""
+    """The path of a mistake, without the type names that pydantic adds."""
     loc: tuple[int | str, ...] = tuple(details["loc"])
     if details["type"] == "missing":
         return loc
@@ -191,7 +191,7 @@ def _mistake(tree: Node, details: Any) -> MappingError:
     if details["type"] == "missing":
         return MappingError(f"the key {loc[-1]!r} is missing", where=str(tree.locate(loc[:-1])))
     path = ".".join(str(step) for step in loc if not isinstance(step, int))
-    # Operations keep their lists as tuples.
+    # Operations store their lists as tuples.
     message = details["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
     got = tree.at(loc).plain()
     return MappingError(
@@ -202,7 +202,7 @@ def _mistake(tree: Node, details: Any) -> MappingError:
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that stand where `loc` leads, walked along the schema's annotations."""
+    """The keys allowed at `loc`, found through the schema's annotations."""
     model: type[BaseModel] = MappingEntry
     steps = iter(loc)
     for step in steps:
@@ -212,7 +212,7 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
         annotation = fields[str(step)].annotation
         model = next(_models(annotation), model)
         if get_origin(annotation) is dict:
-            next(steps, None)  # a name that the mapping gives, such as that of a layer
+            next(steps, None)  # a name chosen by the mapping, such as a layer's
     known = [info.alias or name for name, info in model.model_fields.items()]
     return ["extends", *known] if model is MappingEntry else known
 

@@ -21,13 +21,13 @@ class Row:
     """One row at one scope: a `Copy`, a `Fill` or a `Keep`.
 
     Attributes:
-        pt: Templates of the parameters that it writes.
+        pt: Templates of the parameters written.
         position: The position of the row.
         scope: The position of the scope that the row's layer is used in.
-        dtype: The dtype written; ``None`` for that of the parameter.
+        dtype: The dtype to write; ``None`` for the parameter's own.
         optional: Whether the row may match nothing.
-        overrides: Whether it wins over other rows that write the same parameter.
-        fallback: Whether it writes only what no other row writes.
+        overrides: Whether it overrides other rows that write the same parameter.
+        fallback: Whether it writes only parameters that no other row writes.
     """
 
     pt: tuple[Template, ...]
@@ -53,11 +53,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Row):
-    """Variables become parameters.
+    """Copies variables to parameters.
 
     Attributes:
-        tf: Templates of whole variable names, the scope of the source included.
-        transform: What happens to the values.
+        tf: Templates of full variable names, including the scope of the source.
+        transform: The operations on the values.
         index: The field along which variables are stacked (only the TensorFlow side has it) or a variable is split
             (only the PyTorch side has it); empty for most rows.
         tied: Whether another row may read the same variables.
@@ -70,7 +70,7 @@ class Copy(Row):
 
     @property
     def stacks(self) -> bool:
-        """Whether the index gathers variables."""
+        """Whether variables are stacked along the index."""
         return bool(self.index) and any(self.index in template.fields for template in self.tf)
 
     @property
@@ -85,7 +85,7 @@ class Copy(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Fill(Row):
-    """Parameters are filled with a constant.
+    """Fills parameters with a constant.
 
     Attributes:
         value: The constant.
@@ -104,7 +104,7 @@ class Fill(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Keep(Row):
-    """Parameters keep the values that the model itself initializes them with."""
+    """Keeps the model's own initial values of parameters."""
 
     @property
     def _source(self) -> str:
@@ -117,7 +117,7 @@ def _texts(templates: Sequence[Template]) -> str:
 
 @dataclass(frozen=True)
 class Ignore:
-    """Variables left out on purpose: those that `tf` matches, or those of a role, which a plan looks up as `names`."""
+    """Variables skipped on purpose: those that `tf` matches, or those with a role, which a plan resolves to `names`."""
 
     tf: Template | None
     role: Role | None
@@ -129,7 +129,7 @@ class Ignore:
 
 @dataclass(frozen=True)
 class Ema:
-    """What to do with shadow variables: `tf` names them, its path field is the variable they shadow."""
+    """How to treat shadow variables: `tf` matches them, and its path field is the variable they shadow."""
 
     tf: Template
     use: str
@@ -140,7 +140,7 @@ class Ema:
 
 @dataclass(frozen=True)
 class Behavior:
-    """How the modules at a path must behave to compute what TensorFlow computes."""
+    """The padding and epsilon that the modules at a path need to match TensorFlow."""
 
     pt: Template
     padding: str | None
@@ -153,7 +153,7 @@ class Endpoint:
     """One activation under both names; `layout` goes from TensorFlow's axes to PyTorch's.
 
     Attributes:
-        op: The operation of a graph that computes it; ``None`` where `tf` is that operation, or the scope around it.
+        op: The graph operation that computes it; ``None`` if `tf` is that operation or its scope.
     """
 
     tf: Template
@@ -185,20 +185,20 @@ class RowSet:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapping, read and compiled.
+    """A compiled mapping.
 
     Attributes:
-        name: The file's name without its ending.
+        name: The file's name without its extension.
         path: The file.
-        named: What commands call it: the name of a bundled one, the path of any other.
-        alternatives: One set of rows for each scope that `source.scope` lists; exactly one must fit a checkpoint.
+        named: Its name in messages: that of a bundled mapping, the path of any other.
+        alternatives: One set of rows for each scope in `source.scope`; exactly one must match a checkpoint.
         behaviors: The stated padding and epsilon of modules.
-        labels: The file with the names of the classes, one a line, in the order of the logits.
+        labels: The file with the class names, one per line, in the order of the logits.
         params: The parameters with their values.
-        names_are_paths: Whether rows name variables by where they are stored rather than by their readable names.
+        names_are_paths: Whether rows use the stored paths of variables instead of their readable names.
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
-        digest: A hash of everything the mapping says.
-        defaulted: The parameters that have their defaults because the configuration lacks their keys.
+        digest: A hash of the mapping's content.
+        defaulted: The parameters that take their defaults because the configuration lacks their keys.
     """
 
     name: str
@@ -221,5 +221,5 @@ class Mapping:
 
     @property
     def manifest_path(self) -> Path:
-        """The file that lists the parameters that this mapping writes."""
+        """The file that lists the parameters written by this mapping."""
         return self.path.with_name(f"{self.name}.manifest.json")

@@ -1,12 +1,11 @@
-"""A name cut into the parts of a template, in time that grows with the name's length alone.
+"""Splits a name into the fields of a template, in time that depends only on the name's length.
 
-A template is literal text and fields by turns. Where a name can be cut in several ways, each field, from the left,
-takes the first piece with which the rest still fits: a component as few characters as it can, a path as few
+A template alternates literal text and fields. Where a name can be split in several ways, each field, from the left,
+takes the first piece with which the rest still matches: a component as few characters as possible, a path as few
 components, a number as many digits, a choice the first of its words.
 
-A regular expression makes the same choice, but tries one cut after the other: six fields against a name of a few
-hundred characters would take minutes. Here no field looks at a place twice: what did not fit there once does not fit
-later.
+A regular expression makes the same choice, but backtracks: six fields against a name of a few hundred characters would
+take minutes. Here no field tries the same position twice: what failed there once fails again.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _DIGITS = re.compile("[0-9]*")
 
 
 class Cutter:
-    """Cuts names into the pieces that the fields of one template match.
+    """Splits names into the pieces that the fields of one template match.
 
     Args:
-        parts: Literal text and fields; no two fields stand side by side, nor do two texts.
+        parts: Literal text and fields, alternating.
         separator: What separates the components of a name.
 
     Example:
@@ -39,11 +38,11 @@ class Cutter:
         self.fields = [part for part in parts if isinstance(part, Field)]
         self.has_paths = any(field.kind in ("path", "skip-path") for field in self.fields)
         inner = parts[bool(self.prefix) : len(parts) - bool(self.suffix)]
-        # What stands behind each field but the last.
+        # The text after each field but the last.
         self.between = [part for part in inner if isinstance(part, str)]
 
     def cut(self, name: str) -> list[str] | None:
-        """The pieces of `name`, one for each field; ``None`` if the template does not give this name."""
+        """The pieces of `name`, one for each field; ``None`` if the template does not match."""
         if not self.fields:
             return [] if name == self.prefix else None
         begin, end = len(self.prefix), len(name) - len(self.suffix)
@@ -55,7 +54,7 @@ class Cutter:
         return _Search(self, name, begin, end).run()
 
     def fits(self, field: Field, piece: str) -> bool:
-        """Whether this piece, of one character at least, is one that the field matches."""
+        """Whether the field matches this piece, of at least one character."""
         if field.kind in ("component", "skip"):
             return self.separator not in piece
         if field.kind in ("path", "skip-path"):
@@ -67,7 +66,7 @@ class Cutter:
 
 
 class _Search:
-    """One name, and for each field what has been looked at and does not fit."""
+    """The search in one name; remembers for each field what has been tried."""
 
     def __init__(self, cutter: Cutter, name: str, begin: int, end: int) -> None:
         self.fields = cutter.fields
@@ -76,12 +75,12 @@ class _Search:
         self.name = name
         self.begin = begin
         self.end = end
-        # For each field that is a number or a choice, where it has ended.
+        # For each number or choice, the ends already tried.
         self.tried: list[set[int]] = [set() for _ in self.fields]
-        # Where the components end.
+        # The ends of the components.
         self.borders = _borders(name, cutter.separator, begin, end)
         self.reach = _reach(self.borders) if cutter.has_paths else []
-        # For each field and each component, or run of components: the first start that was tried there.
+        # For each field and each component, or run of components: the first start tried there.
         self.seen: list[dict[int, int]] = [{} for _ in self.fields]
 
     def run(self) -> list[str] | None:
@@ -113,7 +112,7 @@ class _Search:
         border = self.borders[bisect_left(self.borders, start)]
         seen, high = border in self.seen[index], self.seen[index].get(border, border)
         if seen and start >= high:
-            return  # every end behind this start was tried from an earlier one
+            return  # every end after this start was tried from an earlier one
         self.seen[index][border] = start
         if index == len(self.fields) - 1:
             if start < border == self.end:
@@ -129,7 +128,7 @@ class _Search:
     def path_ends(self, index: int, start: int) -> Iterator[int]:
         borders, first = self.borders, bisect_left(self.borders, start)
         if borders[first] == start:
-            return  # a component has a character at least
+            return  # a component has at least one character
         run = self.reach[first]
         seen, high = run in self.seen[index], self.seen[index].get(run, self.end)
         if seen and start >= high:
@@ -145,7 +144,7 @@ class _Search:
             if borders[place] <= high and self.follows(text, borders[place]):
                 yield borders[place]
         if text.startswith(self.separator):
-            return  # which stands behind whole components only
+            return  # a separator follows whole components only
         for place in reversed(components):
             low = start + 1 if place == first else borders[place - 1] + 2
             for end in range(min(borders[place] - 1, high), low - 1, -1):
@@ -162,7 +161,7 @@ class _Search:
                     yield end
 
     def pieces(self, field: Field, start: int) -> Iterable[int]:
-        """Where the words of a choice end that stand at `start`, or the digits of a number."""
+        """The ends of the words of a choice that start at `start`, or of the digits of a number."""
         if field.words:
             return [
                 start + len(word) for word in field.spelled if self.name.startswith(word, start, self.end)
@@ -178,7 +177,7 @@ class _Search:
 
 
 def _borders(name: str, separator: str, begin: int, end: int) -> list[int]:
-    """Where the components of `name` between two places end."""
+    """The ends of the components of `name` between `begin` and `end`."""
     borders = []
     at = name.find(separator, begin, end)
     while at >= 0:
@@ -188,7 +187,7 @@ def _borders(name: str, separator: str, begin: int, end: int) -> list[int]:
 
 
 def _reach(borders: list[int]) -> list[int]:
-    """For each component the last one that a path through it reaches: an empty component ends all paths."""
+    """For each component, the last one that a path through it can reach: an empty component ends all paths."""
     reach = list(range(len(borders)))
     for place in range(len(reach) - 2, -1, -1):
         if borders[place + 1] > borders[place] + 1:

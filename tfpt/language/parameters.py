@@ -1,4 +1,4 @@
-"""`params`: one tree with every `${name}` written out, in order of dependence and within limits."""
+"""`params`: every `${name}` in a tree substituted, in dependency order and within limits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tfpt.language.configuration import Configuration
 from tfpt.language.tree import Node, Position
 from tfpt.nearest import nearest
 
-# Any number of $ in front of a brace: two are one that is meant, an odd one is a parameter.
+# Any number of $ before a brace: each pair is a literal $, and an odd one starts a parameter.
 _DOLLARS = re.compile(r"(?<!\$)(\$+)\{([^}]*)(\}?)")
 
 
 def substitute(root: Node, settings: Mapping[str, Any], config: Configuration | None) -> Node:
     """The tree with every `${name}` replaced by the value of that parameter.
 
-    Values of parameters may hold other parameters. What comes from outside, by `--set` or `--config`, may not.
+    Values of parameters may use other parameters; those from `--set` or `--config` may not.
 
     Args:
         root: A whole mapping; its `params` declare the parameters.
@@ -30,8 +30,8 @@ def substitute(root: Node, settings: Mapping[str, Any], config: Configuration | 
         config: The model's published configuration (`--config`), for parameters declared `{from: key}`.
 
     Raises:
-        MappingError: A parameter is used but not declared, set but not declared, has no value, or depends on itself;
-            or the whole would be too large.
+        MappingError: A parameter is used or set but not declared, has no value, or depends on itself; or the
+            result is too large.
 
     Example:
         >>> from tfpt.language.tree import parse_document
@@ -45,7 +45,7 @@ def substitute(root: Node, settings: Mapping[str, Any], config: Configuration | 
             raise MappingError(
                 f"--set names {name!r}, which the mapping does not declare",
                 where=str(declared.position),
-                expected=_listed(declared.value) or "no parameter at all",
+                expected=_listed(declared.value) or "no parameters",
                 nearest=nearest(name, declared.value),
             )
     body = {key: node for key, node in root.value.items() if key != "params"}
@@ -71,7 +71,7 @@ def declarations(root: Node) -> Node:
     """The section `params` of a mapping, or an empty one.
 
     Raises:
-        MappingError: It is no table, or a parameter is declared in no known way.
+        MappingError: It is not a table, or a declaration is invalid.
     """
     declared: Node = root.value.get("params", Node({}, root.position))
     if not isinstance(declared.value, dict):
@@ -92,7 +92,7 @@ def declarations(root: Node) -> Node:
 
 @dataclass(frozen=True)
 class Default:
-    """A parameter that has its default, though a configuration was given."""
+    """A parameter that takes its default although a configuration was supplied."""
 
     name: str
     key: str
@@ -103,16 +103,16 @@ class Default:
 def defaults(
     root: Node, settings: Mapping[str, Any], config: Configuration, *, shared: bool
 ) -> list[Default]:
-    """The parameters that a configuration says nothing of.
+    """The parameters whose keys are missing from a configuration and that have a default.
 
     Args:
-        root: A whole mapping, parameters not yet written out.
+        root: A whole mapping, before substitution.
         settings: Values that override the declared ones.
         config: The configuration.
-        shared: Whether the model takes the configuration too, so that it need not hold a key of the parameters.
+        shared: Whether the model uses the configuration too, so that it may lack every key of the parameters.
 
     Raises:
-        MappingError: A key that is missing is there under a similar name or within another table, or none is there.
+        MappingError: A missing key has a similar name or is in another table, or all keys are missing.
     """
     declared = declarations(root)
     read = {
@@ -142,11 +142,11 @@ def defaults(
 
 def _misnamed(name: str, key: str, node: Node, config: Configuration, close: tuple[str, ...]) -> MappingError:
     return MappingError(
-        f"{config.named} has no key {key!r}, and one that may be meant",
+        f"{config.named} has no key {key!r}, but a similar one",
         where=str(node.position),
         expected=f"{key}, for the parameter {name}",
         nearest=close,
-        hint=f"from: {close[0]} in the mapping reads that key; --set {name}=VALUE wins over any",
+        hint=f"from: {close[0]} in the mapping reads that key; --set {name}=VALUE overrides both",
     )
 
 
@@ -155,16 +155,16 @@ def _of_no_use(declared: Node, keys: list[str], config: Configuration) -> Mappin
         f"{config.named} has none of the keys that the mapping reads",
         where=str(declared.position),
         expected=_listed(keys),
-        got=_listed(sorted(map(str, config.values))) or "no key at all",
-        hint="without --config the parameters have their defaults; --set NAME=VALUE sets one",
+        got=_listed(sorted(map(str, config.values))) or "no keys",
+        hint="without --config, parameters take their defaults; --set NAME=VALUE sets one",
     )
 
 
-# -- what a parameter is given ---------------------------------------------------------------------------
+# -- values of parameters ---------------------------------------------------------------------------------
 
 
 def _given(name: str, node: Node, settings: Mapping[str, Any], config: Configuration | None) -> Node | None:
-    """The value of a parameter, other parameters in it not yet written out; ``None`` if it has none."""
+    """The value of a parameter before substitution; ``None`` if it has no value."""
     if name in settings:
         return _from_outside(settings[name], node.position, f"--set {name}=…")
     if not isinstance(node.value, dict):
@@ -204,7 +204,7 @@ def _from_outside(value: Any, position: Position, origin: str) -> Node:
 
 
 def tree_of(value: Any, position: Position, origin: str = "", depth: int = 0) -> Node:
-    """Plain values as a tree; every node of it stands at `position`."""
+    """Plain values as a tree; every node has the same `position`."""
     if depth > limits.MAPPING_DEPTH:
         raise MappingError(f"{origin} is more than {limits.MAPPING_DEPTH} levels deep", where=str(position))
     if isinstance(value, dict):
@@ -241,17 +241,17 @@ def _names_in(node: Node) -> Iterator[str]:
 
 
 def _check_names(root: Node, declared: Node) -> None:
-    """Every `${name}` of the file is one that is declared, used or not, and stands in a value."""
+    """Check that every `${name}` in the file is declared and occurs in a value, not in a key."""
     for leaf in _texts(root):
         for dollars, name, closing in _DOLLARS.findall(leaf.value):
             if len(dollars) % 2 == 0:
                 continue
             if not closing:
                 raise MappingError(
-                    "a ${ without its }",
+                    "${ without a closing }",
                     where=str(leaf.position),
                     got=leaf.value[:80],
-                    hint="$${ means ${ itself",
+                    hint="write $${ for a literal ${",
                 )
             if name not in declared.value:
                 raise MappingError(
@@ -259,12 +259,15 @@ def _check_names(root: Node, declared: Node) -> None:
                     where=str(leaf.position),
                     expected=_listed(declared.value) or "a params: section",
                     nearest=nearest(name, declared.value),
-                    hint=f"$${{{name}}} means ${{{name}}} itself",
+                    hint=f"write $${{{name}}} for a literal ${{{name}}}",
                 )
     for key, position in _keys(root):
         if "${" in key:
             raise MappingError(
-                "a key holds no parameter", where=str(position), expected="${…} in values only", got=key[:80]
+                "a key cannot contain a parameter",
+                where=str(position),
+                expected="${…} in values only",
+                got=key[:80],
             )
 
 
@@ -276,7 +279,7 @@ def _keys(node: Node) -> Iterator[tuple[str, Position]]:
 
 
 def _closure(names: set[str], given: Mapping[str, Node | None]) -> set[str]:
-    """These parameters and all that their values hold."""
+    """These parameters and all that their values depend on."""
     found: set[str] = set()
     open_names = list(names)
     while open_names:
@@ -289,7 +292,7 @@ def _closure(names: set[str], given: Mapping[str, Node | None]) -> set[str]:
 
 
 def _order(given: Mapping[str, Node | None]) -> list[str]:
-    """The parameters, each behind those that its value holds."""
+    """The parameters, each after those that its value uses."""
     graph = {name: () if node is None else tuple(_names_in(node)) for name, node in given.items()}
     try:
         return list(TopologicalSorter(graph).static_order())
@@ -304,11 +307,11 @@ def _order(given: Mapping[str, Node | None]) -> list[str]:
         ) from None
 
 
-# -- writing out ----------------------------------------------------------------------------------------------
+# -- substitution ---------------------------------------------------------------------------------------------
 
 
 class _Writer:
-    """Writes parameters out, and counts what becomes of the mapping."""
+    """Substitutes parameters, and counts the values and characters of the result."""
 
     def __init__(self) -> None:
         self.values: dict[str, Node | None] = {}
@@ -316,7 +319,7 @@ class _Writer:
         self.characters = 0
 
     def write(self, node: Node, position: Position | None = None, depth: int = 0) -> Node:
-        """The node with its parameters written out; `position` is where a parameter's value stands then."""
+        """The node after substitution; `position` is where a parameter's value is inserted."""
         at = position or node.position
         self.count += 1
         if depth > limits.MAPPING_DEPTH:
@@ -332,7 +335,7 @@ class _Writer:
             return Node([self.write(child, position, depth + 1) for child in node.value], at)
         if not isinstance(node.value, str):
             return Node(node.value, at)
-        if position is None and "${" in node.value:  # a value of a parameter is written out already
+        if position is None and "${" in node.value:  # values of parameters are already substituted
             return self._text(node, depth)
         self._add(len(node.value), at)
         return Node(node.value, at)
@@ -361,7 +364,7 @@ class _Writer:
         if isinstance(value.value, bool) or not isinstance(value.value, str | int | float | date):
             kind = "nothing" if value.value is None else type(value.value).__name__
             raise MappingError(
-                f"${{{name}}} stands within text, and is no text or number",
+                f"${{{name}}} is used within text, but is not text or a number",
                 where=str(position),
                 expected="a text, a number or a date",
                 got=f"{kind}, from {value.position}",
@@ -372,7 +375,7 @@ class _Writer:
         self.characters += characters
         if self.characters > limits.MAPPING_CHARACTERS:
             raise MappingError(
-                f"the mapping has more than {limits.MAPPING_CHARACTERS:,} characters, parameters written out",
+                f"the mapping has more than {limits.MAPPING_CHARACTERS:,} characters after substitution",
                 where=str(position),
             )
 

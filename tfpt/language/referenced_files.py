@@ -1,4 +1,4 @@
-"""The files that a mapping names: they lie beside it, so that a stranger's mapping opens nothing else of a person's."""
+"""The files that a mapping names: in its own folder, so that an untrusted mapping cannot open other files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfpt.errors import MappingError
 
 
 def plain_name(name: str) -> bool:
-    """Whether a text is the name of a file, with no folder in it.
+    """Whether a text is a file name without a folder.
 
     Example:
         >>> plain_name("labels.txt"), plain_name("../labels.txt"), plain_name("/etc/passwd")
@@ -19,30 +19,30 @@ def plain_name(name: str) -> bool:
 
 
 def stays_beside(path: Path) -> bool:
-    """Whether a file, links followed, lies in its own folder or below."""
+    """Whether a file, links resolved, is in its own folder or below."""
     try:
         return path.resolve().is_relative_to(path.parent.resolve())
-    except (OSError, RuntimeError):  # links that lead in a circle
+    except (OSError, RuntimeError):  # circular links
         return False
 
 
 def file_beside(folder: Path, name: str, key: str, where: str) -> Path | None:
-    """The file of this name in `folder`; ``None`` if there is none.
+    """The file of this name in `folder`; ``None`` if it does not exist.
 
     Args:
         folder: The folder of the mapping.
-        name: What the mapping says.
-        key: The key under which it says so, for errors.
-        where: The place in the mapping, for errors.
+        name: The name in the mapping.
+        key: The key whose value it is, for errors.
+        where: The position in the mapping, for errors.
 
     Raises:
-        MappingError: `name` is no plain name of a file, or a link that leads out of the folder.
+        MappingError: `name` is not a plain file name, or is a link out of the folder.
     """
     if not plain_name(name):
         raise MappingError(
-            f"{key}: names a file that does not lie beside the mapping",
+            f"{key}: names a file outside the mapping's folder",
             where=where,
-            expected="the name of a file in the same folder, or of one that comes with tfpt",
+            expected="the name of a file in the same folder, or of a bundled one",
             got=name,
             hint="put the file beside the mapping",
         )
@@ -51,7 +51,7 @@ def file_beside(folder: Path, name: str, key: str, where: str) -> Path | None:
         return None
     if not stays_beside(path):
         raise MappingError(
-            f"{key}: names a link that leads out of the mapping's folder",
+            f"{key}: names a link out of the mapping's folder",
             where=where,
             expected="a file in the same folder",
             got=f"{name}, a link to {path.resolve()}",

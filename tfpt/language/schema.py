@@ -1,7 +1,7 @@
 """The structure of a mapping file: every key, its type and its default, as pydantic models.
 
-These classes describe the YAML as it is written (docs/language.md); `compiler` turns them into rows. The operations of
-a row are the classes that carry them out.
+These classes describe the YAML as written (docs/language.md); `compiler` turns them into rows. The operations of a row
+are parsed directly into the classes that implement them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Strict(BaseModel):
 
 
 class RowEntry(_Strict):
-    """One row: what goes where, and how."""
+    """One row: its source, its target and the operations between."""
 
     tf: Names | None = None
     pt: Names
@@ -100,7 +100,7 @@ class RowEntry(_Strict):
 
 
 class LayerEntry(_Strict):
-    """The weights of one layer, and how it behaves."""
+    """The weights of one layer, and its padding and epsilon."""
 
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
@@ -118,7 +118,7 @@ class ScopeEntry(_Strict):
 
 
 class IgnoreEntry(_Strict):
-    """Variables that are left out on purpose, and why: by name, or by what they are for."""
+    """Variables skipped on purpose, by name or by role, and why."""
 
     tf: str | None = None
     role: Role | None = None
@@ -133,7 +133,7 @@ class IgnoreEntry(_Strict):
 
 
 class EmaEntry(_Strict):
-    """How the shadow variables of an exponential moving average are treated."""
+    """How to treat the shadow variables of an exponential moving average."""
 
     tf: str
     use: Literal["prefer", "ignore", "require"]
@@ -141,7 +141,7 @@ class EmaEntry(_Strict):
 
 
 class SourceEntry(_Strict):
-    """What is known of the TensorFlow side."""
+    """The TensorFlow side."""
 
     scope: Names = [""]
     ignore: list[IgnoreEntry] = []
@@ -161,7 +161,7 @@ class SourceEntry(_Strict):
 
 
 class ModelEntry(_Strict):
-    """How the PyTorch model is built: `factory` is `package.module:callable`."""
+    """How to build the PyTorch model: `factory` is `package.module:callable`."""
 
     factory: str | None = None
     kwargs: dict[str, Any] = {}
@@ -169,7 +169,7 @@ class ModelEntry(_Strict):
 
 
 class ModuleEntry(_Strict):
-    """How layers without weights must behave."""
+    """The padding and epsilon of layers without weights."""
 
     pt: str
     padding: Padding | None = None
@@ -177,7 +177,7 @@ class ModuleEntry(_Strict):
 
 
 class EndpointEntry(_Strict):
-    """One activation under both names; `op` is the operation that computes it, where `tf` is not its name."""
+    """One activation under both names; `op` is the operation that computes it, if not `tf`."""
 
     tf: str
     pt: str
@@ -186,7 +186,7 @@ class EndpointEntry(_Strict):
 
 
 class InputEntry(_Strict):
-    """What the network is fed."""
+    """The input of the network."""
 
     layout: str | None = None
     range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
@@ -196,7 +196,7 @@ class InputEntry(_Strict):
 
 
 class MappingEntry(_Strict):
-    """A whole mapping file, after `extends` and `params` have been worked in."""
+    """A whole mapping file, after `extends` and `params` have been applied."""
 
     version: Literal[1]
     summary: str = ""
@@ -213,7 +213,7 @@ class MappingEntry(_Strict):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a mapping file, with which editors complete and check keys.
+    """The JSON schema of a mapping file, for completion and validation in editors.
 
     Example:
         >>> sorted(json_schema()["properties"])[:3]
@@ -225,6 +225,6 @@ def json_schema() -> dict[str, Any]:
         "description": "A mapping to start from: a file beside this one, or a bundled name.",
     }
     schema["properties"] = {"extends": extends, **schema["properties"]}
-    # What a mapping extends may state the version.
+    # The version may be stated in the mapping that it extends.
     schema["required"] = [key for key in schema.get("required", []) if key != "version"]
     return schema

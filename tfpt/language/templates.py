@@ -1,7 +1,7 @@
-"""Templates of names: the two sides of a row, each able to match a name and to write one.
+"""Templates of names: the two sides of a row, each of which can match a name and render one.
 
-A template is literal text with fields in braces (see docs/language.md, "Templates"). `pair` reads both sides
-of a row together, since a field's kind may be written on either side.
+A template is literal text with fields in braces (see docs/language.md, "Templates"). `pair` parses both sides
+of a row together, since either side may state a field's kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Parts = list[str | Field]
 
 @dataclass(frozen=True)
 class Template:
-    """A compiled template of one side.
+    """A compiled template for one side of a row.
 
     Example:
         >>> tf, pt = pair("h{i}/attn/{b:q=query|k=key}", "h.{i:int}.{b}")
@@ -50,7 +50,7 @@ class Template:
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """The names of the fields that carry something."""
+        """The names of the named fields."""
         return frozenset(part.name for part in self.parts if isinstance(part, Field) and part.name)
 
     @property
@@ -59,7 +59,7 @@ class Template:
 
     @property
     def renders(self) -> bool:
-        """Whether a name can be written from field values: not so with ``{_}``, which carries nothing."""
+        """Whether a name can be rendered from field values: not with ``{_}``, which has no value."""
         return not any(isinstance(part, Field) and not part.name for part in self.parts)
 
     @cached_property
@@ -67,12 +67,12 @@ class Template:
         return Cutter(self.parts, self.separator)
 
     def cut(self, name: str) -> list[tuple[Field, str]] | None:
-        """Each field with what it matches of `name`; ``None`` if the name is cut in no way."""
+        """Each field with the piece of `name` that it matches; ``None`` if the name does not match."""
         pieces = self._cutter.cut(name)
         return None if pieces is None else list(zip(self._cutter.fields, pieces, strict=True))
 
     def match(self, name: str) -> dict[str, Value] | None:
-        """The field values with which this template gives `name`; ``None`` if there are none."""
+        """The field values for which this template renders `name`; ``None`` if it does not match."""
         cut = self.cut(name)
         if cut is None:
             return None
@@ -101,7 +101,7 @@ class Template:
         return values
 
     def render(self, values: Mapping[str, Value]) -> str | None:
-        """The name that these field values give; ``None`` if there is none (a negative index, a longer number)."""
+        """The name for these field values; ``None`` if there is none (a negative index, too long a number)."""
         text = []
         for part in self.parts:
             piece = part if isinstance(part, str) else part.encode(values, self.separator)
@@ -118,7 +118,7 @@ def pair(tf: str | Sequence[str], pt: str | Sequence[str]) -> tuple[Template, Te
     """The two sides of a row with one template each, fields reconciled.
 
     Raises:
-        MappingError: A template cannot be read, or the sides do not have the same fields.
+        MappingError: A template is invalid, or the sides disagree on a field.
     """
     tf_side, pt_side = pair_lists([tf] if isinstance(tf, str) else tf, [pt] if isinstance(pt, str) else pt)
     return tf_side[0], pt_side[0]
@@ -127,10 +127,10 @@ def pair(tf: str | Sequence[str], pt: str | Sequence[str]) -> tuple[Template, Te
 def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ...], tuple[Template, ...]]:
     """Both sides of a row, any number of templates on each; either side may be empty.
 
-    What one template says of a field holds for all: a number, a choice of words.
+    The kind that one template states for a field applies to all: a number, a choice of words.
 
     Raises:
-        MappingError: A template cannot be read, or a field is of two kinds.
+        MappingError: A template is invalid, or a field has two kinds.
     """
     tf_parts, pt_parts = [_parse(text) for text in tf], [_parse(text) for text in pt]
     families = _families([*tf_parts, *pt_parts])
@@ -138,7 +138,7 @@ def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ..
     for name in tf_words.keys() & pt_words.keys():
         if {(there, here) for here, there in pt_words[name]} != set(tf_words[name]):
             raise MappingError(
-                f"both sides list words for {{{name}}}, and not the same pairs",
+                f"both sides list words for {{{name}}}, but not the same pairs",
                 expected=_spell_words(name, tf_words[name]),
                 got=_spell_words(name, pt_words[name]),
                 hint="list them on one side and write the bare name on the other",
@@ -151,7 +151,7 @@ def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ..
 
 
 def single(text: str, separator: str = TF_SEPARATOR) -> Template:
-    """A template that stands alone, such as those of `ignore`.
+    """A template without a counterpart, such as those of `ignore`.
 
     Example:
         >>> single("{path...}/Momentum").match("a/b/Momentum")
@@ -162,7 +162,7 @@ def single(text: str, separator: str = TF_SEPARATOR) -> Template:
 
 
 def join(outer: str, inner: str, separator: str) -> str:
-    """The template of `inner` standing below `outer`; either may be empty."""
+    """The template of `inner` below `outer`; either may be empty."""
     return separator.join(part for part in (outer, inner) if part)
 
 
@@ -175,14 +175,14 @@ def _parse(text: str) -> Parts:
     while rest:
         literal, brace, rest = rest.partition("{")
         if "}" in literal:
-            raise MappingError("a } without its {", got=text)
+            raise MappingError("} without an opening {", got=text)
         if literal:
             parts.append(literal)
         if not brace:
             break
         inside, closing, rest = rest.partition("}")
         if not closing or "{" in inside:
-            raise MappingError("a { without its }", got=text)
+            raise MappingError("{ without a closing }", got=text)
         field = parse_field(inside.strip(), text)
         if parts and isinstance(parts[-1], Field):
             raise MappingError("two fields with nothing between them cannot be told apart", got=text)
@@ -201,7 +201,7 @@ def _parse(text: str) -> Parts:
     return parts
 
 
-# -- reconciling what is said of one field in several places ------------------------------------------
+# -- reconciling the uses of one field in several templates -------------------------------------------
 
 
 def _fields(side: Sequence[Parts]) -> list[Field]:
@@ -209,7 +209,7 @@ def _fields(side: Sequence[Parts]) -> list[Field]:
 
 
 def _families(templates: Sequence[Parts]) -> dict[str, str]:
-    """The sort of value of each field; a bare `{name}` takes that of its namesakes, unless they are paths."""
+    """The family of each field; a bare `{name}` takes that of its namesakes, unless they are paths."""
     families: dict[str, str] = {}
     for field in _fields(templates):
         known = families.setdefault(field.name, field.family)
@@ -217,8 +217,8 @@ def _families(templates: Sequence[Parts]) -> dict[str, str]:
             continue
         if "path" in (known, field.family) or "component" not in (known, field.family):
             raise MappingError(
-                f"the field {{{field.name}}} is of two kinds",
-                expected="one kind wherever the name stands in a row",
+                f"the field {{{field.name}}} has two kinds",
+                expected="one kind wherever the name is used in a row",
                 got=" and ".join(sorted({known, field.family})),
             )
         families[field.name] = known if field.family == "component" else field.family
@@ -253,7 +253,7 @@ def _templates(
     def reconciled(part: str | Field) -> str | Field:
         if isinstance(part, str) or part.kind not in ("component", "words"):
             return part
-        # The value of a choice is the word on the side that lists it, TensorFlow's where both do.
+        # The value of a choice is the word on the side that lists it; TensorFlow's if both do.
         if part.name in words:
             return replace(part, kind="words", words=words[part.name])
         if part.name in other_words:

@@ -1,4 +1,4 @@
-"""YAML as a tree that records the position of each value, so that every later error can point at it."""
+"""YAML as a tree that records the position of each value, so that later errors can point to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Position:
-    """A place in a file, counted from 1.
+    """A position in a file, counted from 1.
 
     Example:
         >>> str(Position("i3d_rgb.yaml", 31, 9))
@@ -41,12 +41,12 @@ class Position:
 
     @property
     def row(self) -> str:
-        """File and line, the way people name a row."""
+        """File and line, as a row is usually cited."""
         return f"{self.file}:{self.line}"
 
 
 def row_location(row: Position, scope: Position | None) -> str:
-    """File and line of a row, and of the scope that it belongs to.
+    """File and line of a row, and of its scope.
 
     Example:
         >>> row_location(Position("m.yaml", 5, 3), Position("m.yaml", 8, 3))
@@ -80,7 +80,7 @@ class Node:
         return self.value
 
     def size(self) -> int:
-        """How many values there are, this one included."""
+        """The number of values, including this one."""
         if isinstance(self.value, dict | list):
             children: Iterable[Node] = self.value.values() if isinstance(self.value, dict) else self.value
             return 1 + sum(child.size() for child in children)
@@ -108,13 +108,13 @@ class Node:
 
 
 def display_path(path: Path) -> str:
-    """A path as an error names it: relative to the working folder where it lies inside, else whole."""
+    """A path as shown in errors: relative to the working folder if inside it, otherwise in full."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
 
 def read_at_most(stream: BinaryIO, size: int) -> bytes:
-    """The next `size` bytes of a file, or all that are left. Piece by piece: `read` sets aside room for all of them."""
+    """Up to `size` bytes of a file. Read in pieces, since `read(size)` allocates `size` bytes at once."""
     pieces: list[bytes] = []
     left = size
     while left and (piece := stream.read(min(left, 1 << 16))):
@@ -128,15 +128,15 @@ def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
 
     Args:
         path: The file.
-        room: How many values it may have; fewer where it is read together with others.
+        room: The values it may have; fewer if it is read together with others.
 
     Raises:
-        MappingError: The file cannot be read, is not YAML, repeats a key, or asks for a Python object.
+        MappingError: The file cannot be read, is not YAML, repeats a key, or uses a Python tag.
     """
     try:
         with path.open("rb") as stream:
             content = read_at_most(stream, 4 * limits.MAPPING_CHARACTERS + 1)
-        if len(content) > 4 * limits.MAPPING_CHARACTERS:  # no character has more bytes
+        if len(content) > 4 * limits.MAPPING_CHARACTERS:  # UTF-8 uses at most 4 bytes per character
             raise _too_long(str(path))
         text = content.decode("utf-8")
     except OSError as error:
@@ -147,7 +147,7 @@ def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
 
 
 def parse_document(text: str, file: str, room: int = limits.MAPPING_VALUES) -> Node:
-    """Like `read_document`, from text; `file` names it in positions.
+    """Like `read_document`, from text; positions name `file`.
 
     Example:
         >>> tree = parse_document("layers: {head: {eps: 0.5}}", "m.yaml")
@@ -176,7 +176,7 @@ def parse_document(text: str, file: str, room: int = limits.MAPPING_VALUES) -> N
 
 
 def _check_size(text: str, file: str, room: int) -> None:
-    """Refuse what is too deep or too much before a tree is built of it."""
+    """Refuse documents that are too deep or too large before building a tree."""
     depth = count = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -204,7 +204,7 @@ def _too_long(where: str) -> MappingError:
 
 
 def _position(marked: Any, file: str) -> Position:
-    """Where a node or an event begins; the loaders mark each of them."""
+    """Where a node or an event starts."""
     return Position(file, marked.start_mark.line + 1, marked.start_mark.column + 1)
 
 
@@ -221,7 +221,7 @@ class _Converter:
         self.count += 1
         position = self.position(node)
         if id(node) in self.open:
-            raise MappingError("an alias is inside the value that it repeats", where=str(position))
+            raise MappingError("an alias refers to a value that contains it", where=str(position))
         self.open.add(id(node))
         try:
             return self.value(node, position)
@@ -231,7 +231,7 @@ class _Converter:
     def value(self, node: yaml.Node, position: Position) -> Node:
         if self.count > self.room:
             raise _too_many(position)
-        if len(self.open) > limits.MAPPING_DEPTH:  # an alias may be used deeper than it was written
+        if len(self.open) > limits.MAPPING_DEPTH:  # an alias may be used at a deeper level than its anchor
             raise _too_deep(position)
         if node.tag not in _TAGS:
             raise MappingError(f"the tag {node.tag} is not allowed in a mapping", where=str(position))
@@ -242,15 +242,15 @@ class _Converter:
         self.read(node.value, position)
         try:
             if node.tag in _NUMBERS and len(node.value) > limits.NUMBER_BITS:
-                raise ValueError("a number of too many digits")
+                raise ValueError("too many digits")
             value = self.loader.construct_object(node)
             if isinstance(value, int) and value.bit_length() > limits.NUMBER_BITS:
-                raise ValueError("a number of too many digits")
+                raise ValueError("too many digits")
             if isinstance(value, float) and math.isinf(value) and any(c.isdigit() for c in node.value):
                 raise ValueError("beyond float64")
             return Node(value, position)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # PyYAML's own errors for 2024-13-01, which looks like a date, for an integer of 5,000 digits; and 1.0e+400.
+            # PyYAML's errors, for example for the date 2024-13-01 or an integer of 5,000 digits; and 1.0e+400.
             raise MappingError(
                 "a value cannot be read", where=str(position), got=node.value[:60], hint="quotes make it text"
             ) from error
@@ -273,7 +273,7 @@ class _Converter:
         return Node(children, position, keys)
 
     def read(self, text: str, position: Position) -> None:
-        """Count what is written out, an alias as often as it is used."""
+        """Count characters, those of an alias at each use."""
         self.characters += len(text)
         if self.characters > limits.MAPPING_CHARACTERS:
             raise _too_long(str(position))
