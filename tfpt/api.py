@@ -107,7 +107,7 @@ def plan(
     Args:
         mapping: The name of a bundled mapping, or the path of a mapping file.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. By default, the one at the
-            mapping's `source.url`, of which only the index is downloaded.
+            mapping's `source.url`; of a TensorFlow checkpoint only the index is downloaded.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         dtype: Write floating-point parameters in this dtype instead of the model's.
