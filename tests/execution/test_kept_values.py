@@ -16,7 +16,7 @@ from tfpt.checking.lint import check_mapping
 from tfpt.errors import TfptError
 from tfpt.execution.kept_values import kept_values
 from tfpt.execution.sinks.bundle import write_bundle
-from tfpt.planning import PlanError
+from tfpt.planning import PlanError, Step
 
 MODULE = """
 import numpy, random, torch
@@ -119,6 +119,25 @@ def test_what_is_made_the_same_every_time_is_written_and_the_model_is_built_twic
         written.read("sinusoids"), torch.sin(torch.arange(6.0)).reshape(2, 3).numpy()
     )
     assert tfpt.load(path, network / "m.ckpt", trust=True).positions.tolist() == [*range(7)]
+    assert check_mapping(tfpt.load_mapping(path), trust=True).findings == ()
+
+
+def test_a_row_may_allow_random_values_and_each_conversion_writes_the_same_ones(network: Path) -> None:
+    import drawing_network
+
+    path = mapping(network, ["a.weight_v", *MADE])
+    path.write_text(path.read_text().replace("a.weight_v, keep: true", "a.weight_v, keep: random"))
+    written = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        plan = tfpt.convert(path, network / "m.ckpt", network / f"{number}.safetensors", trust=True).plan
+        step = plan.kept["a.weight_v"]
+        assert (step.work, Step.from_json(step.to_json())) == ("keep random", step)
+        written.append(tfpt.open_source(network / f"{number}.safetensors").read("a.weight_v"))
+    np.testing.assert_array_equal(*written)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        np.testing.assert_array_equal(written[0], drawing_network.Net().a.weight_v.numpy())
     assert check_mapping(tfpt.load_mapping(path), trust=True).findings == ()
 
 

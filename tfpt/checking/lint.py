@@ -132,12 +132,12 @@ def _unknown(mapping: Mapping) -> Finding:
 
 
 def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> list[Finding]:
-    """A finding for each kept parameter that the model initializes at random; builds no model if no row keeps any."""
+    """A finding for each parameter kept by `keep: true` that is random. Builds no model if no row keeps any."""
     names = NameIndex(built, PT_SEPARATOR)
     rows = {
         name: row.where
         for row in mapping.alternatives[0].rows
-        if isinstance(row, Keep)
+        if isinstance(row, Keep) and not row.random
         for template in row.pt
         for name, _ in names.matches(template)
     }

@@ -47,7 +47,7 @@ def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> K
         ['weight']
     """
     wanted = list(names)
-    first = _built(build, wanted, 1)
+    first = _built(build, wanted, 1)  # a fixed seed, so that each conversion writes the same values
     second = _built(build, wanted, 2)
     return Kept(first, frozenset(name for name in first if not _same(first[name], second.get(name))))
 
@@ -73,13 +73,17 @@ def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple
 
 
 def with_random(plan: Plan, drawn: Iterable[str]) -> Plan:
-    """The plan with a finding for each kept parameter that is random."""
+    """The plan with a finding for each kept parameter that is random although its row does not say so."""
     random = set(drawn)
     return replace(
         plan,
         findings=(
             *plan.findings,
-            *(random_finding(name, step.where) for name, step in plan.kept.items() if name in random),
+            *(
+                random_finding(name, step.where)
+                for name, step in plan.kept.items()
+                if name in random and not step.random
+            ),
         ),
     )
 
@@ -98,7 +102,7 @@ def random_finding(name: str, where: str) -> Finding:
         where=where,
         expected="a value that is the same in every model, such as sinusoids or a mask",
         got="different values with a different seed: every run would write a different file",
-        hint="a row that reads it from the checkpoint, or fill:, or a model without it",
+        hint="a row that reads it from the checkpoint, or fill:; or keep: random, for a new layer to be trained",
     )
 
 

@@ -252,7 +252,7 @@ class Compiler:
                 transform = _transform(entry, layout, tf, index)
                 return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
             if entry.keep:
-                return Keep(**common)
+                return Keep(random=entry.keep == "random", **common)
             shape = None if entry.shape is None else tuple(entry.shape)
             assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
             return Fill(value=entry.fill, like=like_template, shape=shape, **common)

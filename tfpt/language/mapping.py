@@ -104,11 +104,17 @@ class Fill(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Keep(Row):
-    """Keeps the model's own initial values of parameters."""
+    """Keeps the model's own initial values of parameters.
+
+    Attributes:
+        random: Whether they may be random.
+    """
+
+    random: bool = False
 
     @property
     def _source(self) -> str:
-        return "keep"
+        return "keep random" if self.random else "keep"
 
 
 def _texts(templates: Sequence[Template]) -> str:

@@ -65,7 +65,7 @@ class RowEntry(_Strict):
     fill: Constant | None = None
     like: str | None = None
     shape: list[Annotated[int, Field(ge=0)]] | None = None
-    keep: bool = False
+    keep: bool | Literal["random"] = False
     optional: bool = False
     overrides: bool = False
     tied: bool = False
@@ -73,7 +73,7 @@ class RowEntry(_Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> RowEntry:
-        kinds = [self.tf is not None, self.fill is not None, self.keep]
+        kinds = [self.tf is not None, self.fill is not None, bool(self.keep)]
         if sum(kinds) != 1:
             raise ValueError("a row has one of tf:, fill: and keep: true")
         if self.fill is None and (self.like is not None or self.shape is not None):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tfpt.formats.source import Quantized
-from tfpt.language.mapping import Copy, Fill, Row
+from tfpt.language.mapping import Copy, Fill, Keep, Row
 from tfpt.operations.layout import LayoutError
 from tfpt.operations.transform import BoundTransform
 from tfpt.planning import steps
@@ -98,7 +98,8 @@ def _constant(
     spec = TensorSpec(name, shape, written)
     if isinstance(row, Fill):
         return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.value), findings
-    return steps.Keep(writes=(spec,), position=row.position, scope=row.scope), findings
+    drawn = isinstance(row, Keep) and row.random
+    return steps.Keep(writes=(spec,), position=row.position, scope=row.scope, random=drawn), findings
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:

@@ -170,11 +170,17 @@ class Fill(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Keep(Step):
-    """The value that the model itself generates, written to the same parameter."""
+    """The value that the model itself generates, written to the same parameter.
+
+    Attributes:
+        random: Whether it may be random.
+    """
+
+    random: bool = False
 
     @property
     def work(self) -> str:
-        return "keep"
+        return "keep random" if self.random else "keep"
 
 
 _KINDS: dict[str, type[Step]] = {"copy": Copy, "fill": Fill, "keep": Keep}
