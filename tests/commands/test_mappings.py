@@ -38,3 +38,15 @@ def test_the_schema_is_a_json_schema_of_a_mapping_file():
     assert schema["type"] == "object"
     assert {"extends", "source", "model", "layers", "scopes", "weights"} <= set(schema["properties"])
     assert schema["additionalProperties"] is False
+
+
+def test_the_layers_that_a_mapping_can_use_are_listed_with_their_rows():
+    lines = run("mappings", "--layers").out.splitlines()
+    assert lines[1].split() == ["keras/dense", "kernel", "weight", "i", "o", "->", "o", "i"]
+    entries = {entry["use"]: entry for entry in run("mappings", "--layers", "--json").json}
+    assert entries["slim/conv2d"]["weights"][0] == {
+        "tf": "weights",
+        "pt": "weight",
+        "layout": "h w i o -> o i h w",
+    }
+    assert set(entries) >= {line.split()[0] for line in lines[1:] if not line.startswith(" ")}

@@ -23,7 +23,7 @@ class Row:
     Attributes:
         pt: Templates of the parameters written.
         position: The position of the row.
-        scope: The position of the scope that the row's layer is used in.
+        scopes: The positions of the scopes that the row's layer is in, outermost first.
         dtype: The dtype to write; ``None`` for the parameter's own.
         optional: Whether the row may match nothing.
         overrides: Whether it overrides other rows that write the same parameter.
@@ -32,7 +32,7 @@ class Row:
 
     pt: tuple[Template, ...]
     position: Position
-    scope: Position | None = None
+    scopes: tuple[Position, ...] = ()
     dtype: str | None = None
     optional: bool = False
     overrides: bool = False
@@ -40,8 +40,8 @@ class Row:
 
     @property
     def where(self) -> str:
-        """File and line of the row, and of its scope."""
-        return row_location(self.position, self.scope)
+        """File and line of the row, and of its scopes."""
+        return row_location(self.position, self.scopes)
 
     def __str__(self) -> str:
         return f"{self._source} → {_texts(self.pt)}"
