@@ -240,11 +240,11 @@ def test_layers_that_no_scope_uses_are_not_added(load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(library_layers()))
-def test_every_layer_of_the_library_compiles_and_is_short(load: Load, name: str) -> None:
+def test_every_layer_of_the_library_compiles(load: Load, name: str) -> None:
     found = (
         load(f'version: 1\nscopes: [{{tf: "l{{i}}", pt: "l.{{i:int}}", use: {name}}}]').alternatives[0].rows
     )
-    assert 0 < len(found) <= 8
+    assert found
 
 
 def test_no_layer_is_written_twice_in_the_library() -> None:

@@ -83,9 +83,11 @@ class Compiler:
             except MappingError as mistake:
                 self._add(mistake, position)
                 continue
-            found += [
-                Behavior(template, placement.padding, placement.eps, position) for template in templates
-            ]
+            for inherited in (False, True):
+                padding = placement.padding if ("padding" in placement.inherited) is inherited else None
+                eps = placement.eps if ("eps" in placement.inherited) is inherited else None
+                if padding is not None or eps is not None:
+                    found += [Behavior(each, padding, eps, position, inherited) for each in templates]
         for index, module in enumerate(self.entry.modules):
             position = self.tree.locate(["modules", index])
             alone = self._single(module.pt, PT_SEPARATOR, position)

@@ -32,6 +32,11 @@ def bundled_mappings() -> dict[str, Path]:
         >>> "i3d_rgb" in bundled_mappings()
         True
     """
+    return {name: path for name, path in _bundled_files().items() if not name.startswith("_")}
+
+
+def _bundled_files() -> dict[str, Path]:
+    """The mappings that come with tfpt, and parts of mappings, whose names start with an underscore."""
     folder = Path(str(resources.files("tfpt.mappings")))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -99,6 +104,7 @@ def load_mapping(
         digest=hashlib.sha256(json.dumps(tree.plain(), sort_keys=True, default=str).encode()).hexdigest()[
             :16
         ],
+        about=entry.about,
         url=entry.source.url,
         labels=compiler.labels(),
         names_are_paths=entry.source.names == "path",
@@ -164,7 +170,7 @@ def _base(base: Node, path: Path) -> Path:
             got=type(base.value).__name__,
         )
     target = file_beside(path.parent, base.value, "extends", str(base.position))
-    bundled = bundled_mappings()
+    bundled = _bundled_files()
     if target is None:
         target = bundled.get(base.value.removesuffix(".yaml"))
     if target is None:

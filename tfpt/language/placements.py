@@ -29,6 +29,7 @@ class Placement:
         active: Whether no scope is switched off by `when`.
         padding, eps: The padding and epsilon of its modules: those of the outermost scope that has one, else the
             layer's, else those of the layer around it.
+        inherited: Which of "padding" and "eps" come from a scope or a layer around this one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Placement:
     active: bool
     padding: Literal["same", "valid", "symmetric"] | None
     eps: float | None
+    inherited: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ def _placed(
             active=inside.active,
             padding=padding if padding is not None else default[0],
             eps=eps if eps is not None else default[1],
+            inherited=frozenset(
+                key
+                for key, imposed, own in (
+                    ("padding", outside.imposed[0], (scope.padding, layer.padding)),
+                    ("eps", outside.imposed[1], (scope.eps, layer.eps)),
+                )
+                if imposed is not None or own == (None, None)
+            ),
         )
         yield from _placed(tree, entry, layer.scopes, ("layers", scope.name, "scopes"), inside, add)
 

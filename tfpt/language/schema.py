@@ -216,11 +216,22 @@ class InputEntry(_Strict):
     kind: Literal["rgb", "flow"] | None = None
 
 
+class AboutEntry(_Strict):
+    """Facts for people: where the weights come from, and how the PyTorch model differs."""
+
+    source: str | None = None
+    target: str | None = None
+    license: str | None = None
+    citation: str | None = None
+    notes: str | None = None
+
+
 class MappingEntry(_Strict):
     """A whole mapping file, after `extends` and `params` have been applied."""
 
     version: Literal[1]
     summary: str = ""
+    about: AboutEntry = AboutEntry()
     params: dict[str, Any] = {}
     source: SourceEntry = SourceEntry()
     model: ModelEntry = ModelEntry()

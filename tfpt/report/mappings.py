@@ -25,6 +25,7 @@ def mappings_to_json() -> list[dict[str, Any]]:
             "path": str(mapping.path),
             "scope": [row_set.scope for row_set in mapping.alternatives],
             "model": mapping.model.factory,
+            "about": mapping.about.model_dump(exclude_none=True),
             "params": mapping.params,
             "parameters": _parameters(mapping),
         }
