@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tfpt.networks.recording import Recording
     from tfpt.networks.recording.inputs import Given
     from tfpt.planning import Plan
+    from tfpt.profiling import Profile
     from tfpt.verification import Verification
     from tfpt.video.prediction import Prediction, Stream
-    from tfpt.video.profiling import Profile
     from tfpt.video.visualization import Drawing
 
 
@@ -789,7 +789,7 @@ def profile(
         >>> only.name, only.flops
         ('forward', 28808687232)
     """
-    from tfpt.video.profiling import profile as implementation
+    from tfpt.profiling import profile as implementation
 
     return implementation(
         mapping,

@@ -102,8 +102,8 @@ def command(
         raise click.UsageError("--forward-only and --train: give one of them, or neither to measure both")
     from contextlib import nullcontext
 
+    from tfpt.profiling import profile
     from tfpt.report.terminal import console, escape, print_json
-    from tfpt.video.profiling import profile
 
     # A large network takes a while: show on a terminal that it is running.
     status = nullcontext() if as_json else console(stderr=True).status(f"measuring {escape(mapping)} …")
@@ -136,7 +136,7 @@ def command(
         print_json({**found.to_json(), "trace": str(trace) if trace else None})
         return
 
-    from tfpt.video.reports.profiles import print_profile
+    from tfpt.report.profiles import print_profile
 
     out = console()
     print_profile(out, found, depth=depth, everything=everything)

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from tfpt.video.profiling.layer_times import LayerTimes, measure_forward, measure_training
-from tfpt.video.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
-from tfpt.video.profiling.timing import Spread, repeated, synchronize, timed
-from tfpt.video.profiling.workload import Training, Workload, running
+from tfpt.profiling.layer_times import LayerTimes, measure_forward, measure_training
+from tfpt.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
+from tfpt.profiling.timing import Spread, repeated, synchronize, timed
+from tfpt.profiling.workload import Training, Workload, running
 
 FORWARD = "forward"
 TRAINING = "forward, backward and step"
@@ -90,7 +90,7 @@ class Options:
     """Options of a measurement.
 
     Attributes:
-        repeats: Measured passes; ``None`` for as many as `tfpt.video.profiling.timing.repeated` chooses.
+        repeats: Measured passes; ``None`` for as many as `tfpt.profiling.timing.repeated` chooses.
         warmup: Passes before them.
         backend: The compiler backend; ``None`` to run the model uncompiled.
         optimize: Whether to run the optimized model.

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import tfpt
-from tests.video.profiling.profiled import CLOCK, NAP, Large, Nap, Net, write_mapping
+from tests.profiling.profiled import CLOCK, NAP, Large, Nap, Net, write_mapping
 from tfpt.errors import MappingError, ModelError, SinkError, TfptError
-from tfpt.video.profiling import layer_marks, timing
-from tfpt.video.profiling.operator_times import kind_of
-from tfpt.video.profiling.passes import FORWARD, TRAINING
+from tfpt.profiling import layer_marks, timing
+from tfpt.profiling.operator_times import kind_of
+from tfpt.profiling.passes import FORWARD, TRAINING
 
 QUICK = {"frames": 7, "batch": 2, "repeats": 2, "warmup": 1}
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tfpt.profiling import Profile
+from tfpt.profiling.layer_times import LayerTime
+from tfpt.profiling.operator_times import OUTSIDE
+from tfpt.profiling.passes import Pass
 from tfpt.report.terminal import escape, size
-from tfpt.video.profiling import Profile
-from tfpt.video.profiling.layer_times import LayerTime
-from tfpt.video.profiling.operator_times import OUTSIDE
-from tfpt.video.profiling.passes import Pass
 
 # The slowest layers, about a screenful.
 SHOWN = 10
