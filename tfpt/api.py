@@ -750,10 +750,11 @@ def profile(
     """Measure the time and memory of a mapping's model: a forward pass, and a training step.
 
     Args:
-        mapping: A bundled name or a path; it defines the network's input.
+        mapping: A bundled name or a path. It defines the network's input, unless the model starts with an embedding:
+            that is fed rows of its table, int64 of (batch, frames).
         weights: Any file that `tfpt.load` reads. By default, random weights, which take the same time.
-        frames: Frames per clip.
-        batch: Clips per pass.
+        frames: Frames per clip; for a model whose input is token ids, tokens per sequence.
+        batch: Clips, pictures or sequences per pass.
         size: Height and width. By default, the mapping's.
         channels: Channels of the input. By default, those of the first convolution.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -779,7 +780,7 @@ def profile(
     Raises:
         TfptError: Unknown device or dtype, not enough memory, or conflicting options.
         ModelError: The model cannot be built, or cannot be run on such an input.
-        MappingError: The mapping does not define the network's input.
+        MappingError: The mapping does not define the network's input, and the model does not start with an embedding.
 
     Example:
         >>> found = profile("i3d_rgb", frames=9, batch=1, size=193, train=False, repeats=1, warmup=0)

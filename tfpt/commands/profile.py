@@ -27,8 +27,12 @@ _positive = click.IntRange(min=1)
 @click.command()
 @click.option("--mapping", required=True, help=mapping_help)
 @click.option("--weights", help="A checkpoint, or a file that `convert` wrote. [default: random weights]")
-@click.option("--frames", type=_positive, default=16, show_default=True, help="Frames per clip.")
-@click.option("--batch", type=_positive, default=2, show_default=True, help="Clips per pass.")
+@click.option(
+    "--frames", type=_positive, default=16, show_default=True, help="Frames per clip, or tokens per sequence."
+)
+@click.option(
+    "--batch", type=_positive, default=2, show_default=True, help="Clips, pictures or sequences per pass."
+)
 @click.option("--size", type=_positive, help="Height and width. [default: the mapping's]")
 @click.option("--channels", type=_positive, help="Channels of the input. [default: the model's]")
 @device_option
