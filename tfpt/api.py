@@ -829,7 +829,7 @@ def draw_filters(
     filters: str | None = None,
     channels: Literal["color", "each", "norm"] | None = None,
     input_channel: int | None = None,
-    scale: Literal["common", "each"] = "common",
+    scale: Literal["common", "each"] | None = None,
     limit: float | None = None,
     zoom: int | None = None,
     fps: float = 4.0,
@@ -843,8 +843,9 @@ def draw_filters(
     """Draw the filters of a convolution: a GIF that animates the kernel over time, a PNG with all steps side by side.
 
     A filter with three input channels is drawn in RGB (gray is 0), one with two as optical flow (Baker's color wheel,
-    white is 0), any other as the norm over its input channels. Colors are scaled by one limit, the largest absolute
-    value of all tiles, symmetric about zero; nothing is normalized or shifted. Kernels are magnified by whole numbers,
+    white is 0), any other as the norm over its input channels. Colors are symmetric about zero, and by default each
+    tile is scaled by itself: full color is its largest absolute value, or its 98th percentile if the largest is more
+    than three times that. Nothing is shifted. Kernels are magnified by whole numbers,
     without smoothing, and never flipped: left, top and early are as in the weight.
 
     Args:
@@ -857,8 +858,9 @@ def draw_filters(
         filters: ``0,5,7-11``, ``top 16`` (by norm), or ``all``. By default, the first 256.
         channels: ``color``, ``each`` (one tile per input channel, blue to red), or ``norm``.
         input_channel: Draw only this input channel, blue to red.
-        scale: ``common`` (one limit for all tiles), or ``each`` (a limit per tile).
-        limit: The value drawn in full color, instead of the largest.
+        scale: ``each`` (a limit per tile), or ``common`` (the largest of all tiles). By default, ``each``; with a
+            limit, ``common``.
+        limit: The value drawn in full color in all tiles, instead of the largest.
         zoom: Pixels per weight. By default, chosen to fit.
         fps: Kernel steps per second in the GIF.
         overwrite: Replace existing files.
