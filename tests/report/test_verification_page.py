@@ -145,7 +145,7 @@ def test_each_endpoint_has_a_row_a_mark_and_words():
     assert len(shapes) == len(marks) == 4
 
 
-def test_the_error_by_depth_stands_on_powers_of_ten():
+def test_the_error_by_depth_has_a_logarithmic_scale():
     text = page(verification())
     chart = text[text.index('<svg class="chart"') : text.index("</svg>")]
     lines = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart)]
@@ -184,7 +184,7 @@ def test_samples_are_shown_as_points():
     assert points[: points.index("/>")].count("M") == 997
 
 
-def test_what_departs_and_why_stand_first():
+def test_the_cause_comes_first():
     text = page(verification())
     assert text.index("<code>b.norm</code>") < text.index("Error by depth")
     heading = re.sub(r"<[^>]+>", "", text[text.index("<h1>") : text.index("</h1>")])
@@ -236,7 +236,7 @@ def test_names_that_look_like_parts_of_the_page_stay_names():
     assert text.count("<h1>") == 1
 
 
-def test_what_no_encoding_holds_is_written_all_the_same(tmp_path):
+def test_text_that_cannot_be_encoded_is_escaped(tmp_path):
     result = dataclasses.replace(verification(), recording="r\ud800.npz")
     write_page(tmp_path / "r.html", result)
     assert "<td>r\\ud800.npz</td>" in (tmp_path / "r.html").read_text("utf-8")

@@ -98,7 +98,7 @@ def test_each_channel_by_itself_is_blue_to_red_and_named(mapping, tmp_path):
     drawing = draw(write_mapping(tmp_path, "flow"), conv(weight), tmp_path, channels="each")
     images, places = animation(drawing)
     assert [place.label for place in places][:4] == ["0 u", "0 v", "1 u", "1 v"]
-    # The two of a filter stand in one row.
+    # Both channels of a filter are in one row.
     assert [place.y for place in places[::2]] == [place.y for place in places[1::2]]
     limit = float(np.abs(weight).max())
     for index, place in enumerate(places):
@@ -199,7 +199,7 @@ def test_convolutions_of_other_kinds_have_filters_too(mapping, tmp_path, layer, 
         assert (cells(images, place, *shape[1:]) == sequential(norm[index], norm.max())).all()
 
 
-def test_a_layer_is_found_by_path_by_what_it_holds_and_by_tensorflow_s_name(tmp_path):
+def test_a_layer_is_found_by_path_by_container_or_by_endpoint(tmp_path):
     def layer(name, file):
         return tfpt.draw_filters("i3d_rgb", None, tmp_path / file, layer=name, filters="0-3").layer
 
@@ -242,7 +242,7 @@ def test_weights_come_from_a_checkpoint(sampled_rgb, tmp_path):
         ({"input_channel": 1, "channels": "each"}, TfptError, "cannot be combined"),
     ],
 )
-def test_choices_that_cannot_be_met_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
+def test_invalid_options_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         draw(mapping, conv(random(11, 4, 2, 3, 3)), tmp_path, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["net.yaml"]
@@ -261,7 +261,7 @@ def test_weights_that_are_not_finite_are_refused(mapping, tmp_path):
         draw(mapping, conv(weight), tmp_path)
 
 
-def test_weights_that_are_not_made_yet_are_refused(mapping, tmp_path):
+def test_lazy_weights_are_refused(mapping, tmp_path):
     with pytest.raises(ModelError, match="LazyConv3d has no weights"):
         draw(mapping, nn.Sequential(nn.LazyConv3d(2, 1)), tmp_path)
 
