@@ -1,14 +1,14 @@
 """Caches of blocks of files that are read in small pieces.
 
 The caches of fsspec are not used: each belongs to one open file and has no limit across files, knows no versions, and
-on
-the web takes a whole file for a part where the server ignores ranges; `cat_ranges` likewise."""
+on the web takes a whole file for a part where the server ignores ranges; `cat_ranges` likewise.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from typing import overload
 
 from tfpt.io.limits import MOST_KEPT_BLOCKS
@@ -84,6 +84,20 @@ class Blocks:
         self._of_file[file].discard(number)
         if not self._of_file[file]:
             del self._of_file[file]
+
+
+def runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Ascending numbers of blocks, as ranges of neighbors.
+
+    Example:
+        >>> list(runs([3, 4, 9]))
+        [range(3, 5), range(9, 10)]
+    """
+    start = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield range(numbers[start], numbers[at - 1] + 1)
+            start = at
 
 
 # A multiple of the block size of `tfpt.io.remote`, aligned with it: no part of a block is fetched twice.

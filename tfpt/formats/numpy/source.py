@@ -18,7 +18,6 @@ from tfpt.formats.source import Role, Source
 from tfpt.io.blobs import Blob, InMemory, Stored
 from tfpt.io.locations import as_location, name_of
 from tfpt.io.storage import Storage, open_storage
-from tfpt.nearest import nearest
 from tfpt.tensors import format_shape
 
 _ZIP = b"PK"
@@ -116,8 +115,7 @@ class NumpySource(Source):
         if self._closed:
             raise SourceError("the file was closed", where=self.location)
         if name not in self._entries:
-            close = nearest(name, self.specs)
-            raise SourceError(f"there is no array {name!r}", where=self.location, nearest=close)
+            raise self.no_such_tensor(name)
         return self._entries[name]
 
     def _fill(self, storage: Storage) -> None:
