@@ -95,5 +95,5 @@ def test_parameters_that_have_their_defaults_all_the_same_are_a_note(tiny):
     tiny.rewrite("model: {factory: 'torch.nn:Linear'}", "model: {factory: 'timm.nonesuch:Net'}")
     notes = check_mapping(load_mapping(tiny.mapping, config={"depth": 5})).notes
     [default] = [note for note in notes if note.kind == "default"]
-    assert default.what == "a parameter has its default, since the configuration has no key for it"
+    assert default.what == "a parameter has its default, since the configuration has no value for it"
     assert (default.name, default.got) == ("m", "m = 4 (width)")
