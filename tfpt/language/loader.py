@@ -17,6 +17,7 @@ from tfpt.language import mapping as rows
 from tfpt.language.compiler import Compiler
 from tfpt.language.configuration import Configuration, read_config
 from tfpt.language.inheritance import extend
+from tfpt.language.model_type import refuse_other_type
 from tfpt.language.parameters import Default, declarations, defaults, substitute
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
@@ -66,6 +67,8 @@ def load_mapping(
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
     document = _with_bases(path)
+    if given is not None:
+        refuse_other_type(document, given)
     tree = substitute(document, settings or {}, given)
     entry = _validate(tree)
     defaulted: list[Default] = []
