@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,13 @@ class Compiler:
     Args:
         tree: The mapping as a tree with positions.
         entry: The same mapping, validated against the schema.
+        mistakes: What the schema refused; the mapping no longer contains it.
     """
 
-    def __init__(self, tree: Node, entry: MappingEntry) -> None:
+    def __init__(self, tree: Node, entry: MappingEntry, mistakes: Sequence[MappingError] = ()) -> None:
         self.tree = tree
         self.entry = entry
-        self.mistakes: dict[str, MappingError] = {}
+        self.mistakes = {f"{mistake.where} {mistake.what}": mistake for mistake in mistakes}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
 
     def finish(self) -> None:
@@ -51,11 +52,8 @@ class Compiler:
         Raises:
             MappingError: One mistake, or all of them as its causes.
         """
-        mistakes = list(self.mistakes.values())
-        if len(mistakes) == 1:
-            raise mistakes[0]
-        if mistakes:
-            raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
+        if self.mistakes:
+            raise together(self.mistakes.values())
 
     def alternatives(self) -> tuple[RowSet, ...]:
         """The rows, once for each possible scope of the source.
@@ -279,6 +277,19 @@ class Compiler:
         # A row in a layer is compiled once per scope; its mistake is reported once.
         mistake.where = str(position)
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
+
+
+def together(mistakes: Iterable[MappingError]) -> MappingError:
+    """One mistake, or all of them as the causes of one error, in the order of the file."""
+    found = sorted(mistakes, key=_place)
+    return (
+        found[0] if len(found) == 1 else MappingError(f"{len(found)} mistakes in the mapping", causes=found)
+    )
+
+
+def _place(mistake: MappingError) -> tuple[str, int, int]:
+    file, line, column = str(mistake.where).rsplit(":", 2)
+    return file, int(line), int(column)
 
 
 def _amount(rows: Sequence[RowEntry]) -> tuple[int, int, int]:
