@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
@@ -174,7 +175,7 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
             name=name,
             where=display_path(mapping.path),
             expected=f"a row for {spec}",
-            nearest=nearest(name, texts),
+            nearest=tuple(map(abbreviated, nearest(name, texts))),
         )
         for name, spec in parameters.items()
         if name not in reached

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.io import limits
+from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
@@ -276,6 +278,8 @@ class Compiler:
     def _add(self, mistake: MappingError, position: Position) -> None:
         # A row in a layer is compiled once per scope; its mistake is reported once.
         mistake.where = str(position)
+        shown = mistake.problem
+        mistake.problem = replace(shown, expected=abbreviated(shown.expected), got=abbreviated(shown.got))
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
 
 

@@ -118,7 +118,7 @@ class Keep(Row):
 
 
 def _texts(templates: Sequence[Template]) -> str:
-    return " ".join(template.text for template in templates)
+    return " ".join(map(str, templates))
 
 
 @dataclass(frozen=True)
