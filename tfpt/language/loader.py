@@ -16,9 +16,10 @@ from tfpt.io import limits
 from tfpt.language import mapping as rows
 from tfpt.language.compiler import Compiler, together
 from tfpt.language.configuration import Configuration, read_config
+from tfpt.language.declarations import Default, declarations, defaults
 from tfpt.language.inheritance import extend
 from tfpt.language.model_type import refuse_other_type
-from tfpt.language.parameters import Default, declarations, defaults, substitute
+from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry

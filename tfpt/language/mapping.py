@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfpt.language.parameters import Default
+from tfpt.language.declarations import Default
 from tfpt.language.schema import InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
