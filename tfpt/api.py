@@ -39,6 +39,7 @@ def convert(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dtype: str | None = None,
     trust: bool = False,
+    use_model: bool = True,
     verify_checksums: bool = True,
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
@@ -56,6 +57,8 @@ def convert(
         config: The model's configuration, as a dict or a JSON file.
         dtype: Write floating-point parameters in this dtype instead of the model's.
         trust: If a model has to be built, import it even from outside the trusted packages.
+        use_model: Whether to compare the rows with the manifest or the model. Otherwise parameters have the names and
+            shapes that the rows give and the dtypes of the variables, and nothing about the PyTorch side is checked.
         verify_checksums: Whether to check each tensor against its checksum when it is read.
         dequantize: Convert quantized weights to the float32 values that they represent.
         progress: Called while a published checkpoint is downloaded, with the file, the bytes so far, and the total
@@ -85,6 +88,7 @@ def convert(
         config=config,
         dtype=dtype,
         trust=trust,
+        use_model=use_model,
         verify_checksums=verify_checksums,
         dequantize=dequantize,
         progress=progress,
@@ -99,6 +103,7 @@ def plan(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dtype: str | None = None,
     trust: bool = False,
+    use_model: bool = True,
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Plan:
@@ -112,6 +117,8 @@ def plan(
         config: The model's configuration, as a dict or a JSON file.
         dtype: Write floating-point parameters in this dtype instead of the model's.
         trust: If a model has to be built, import it even from outside the trusted packages.
+        use_model: Whether to compare the rows with the manifest or the model. Otherwise parameters have the names and
+            shapes that the rows give and the dtypes of the variables, and nothing about the PyTorch side is checked.
         dequantize: Convert quantized weights to the float32 values that they represent.
         progress: Called while a published checkpoint is downloaded, with the file, the bytes so far, and the total
             if known.
@@ -136,6 +143,7 @@ def plan(
         config=config,
         dtype=dtype,
         trust=trust,
+        use_model=use_model,
         dequantize=dequantize,
         progress=progress,
     )
@@ -198,6 +206,7 @@ def diff(
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     trust: bool = False,
+    use_model: bool = True,
 ) -> Diff:
     """Compare two files, through a mapping or name by name.
 
@@ -212,6 +221,8 @@ def diff(
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         trust: If a model has to be built, import it even from outside the trusted packages.
+        use_model: Whether to compare the rows with the manifest or the model. Otherwise parameters have the names and
+            shapes that the rows give and the dtypes of the variables, and nothing about the PyTorch side is checked.
 
     Raises:
         TfptError: A file cannot be read, the two are of different kinds, or a mapping is required and missing.
@@ -237,6 +248,7 @@ def diff(
         settings=settings,
         config=config,
         trust=trust,
+        use_model=use_model,
     )
 
 

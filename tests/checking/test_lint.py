@@ -95,5 +95,33 @@ def test_parameters_that_have_their_defaults_all_the_same_are_a_note(tiny):
     tiny.rewrite("model: {factory: 'torch.nn:Linear'}", "model: {factory: 'timm.nonesuch:Net'}")
     notes = check_mapping(load_mapping(tiny.mapping, config={"depth": 5})).notes
     [default] = [note for note in notes if note.kind == "default"]
-    assert default.what == "a parameter has its default, since the configuration has no key for it"
+    assert default.what == "a parameter has its default, since the configuration has no value for it"
     assert (default.name, default.got) == ("m", "m = 4 (width)")
+
+
+def test_parameters_without_a_model_are_a_note_since_setting_them_needs_no_model(tiny):
+    tiny.mapping.write_text(
+        f'{tiny.mapping.read_text()}params: {{scope: net, n: 3}}\nsummary: "${{n}}"\n'.replace(
+            "summary: a dense layer and a convolution\n", "", 1
+        ).replace('"${n}"', '"n=${n}"')
+    )
+    found = check_mapping(load_mapping(tiny.mapping))
+    assert not found.findings
+    [note] = found.notes
+    assert (note.kind, note.got) == ("unchecked", "no model, and the parameters scope, n")
+    assert "--no-model" in note.what
+    # With a setting, `check` refuses what `convert` refuses, and says that there is a manifest.
+    [finding] = check_mapping(load_mapping(tiny.mapping, {"n": 5})).findings
+    assert (finding.kind, finding.got) == ("unknown-model", "no model, and a manifest for other settings")
+
+
+def test_a_row_that_is_optional_may_write_no_parameter(tiny):
+    rows = tiny.mapping.read_text()
+    tiny.mapping.write_text(f"{rows}  - {{tf: head/w, pt: head.weight, optional: true}}\n")
+    assert check_mapping(load_mapping(tiny.mapping)).notes == ()
+    tiny.mapping.write_text(f"{rows}  - {{tf: head/w, pt: head.weight}}\n")
+    [note] = check_mapping(load_mapping(tiny.mapping)).notes
+    assert note.kind == "dead-row"
+    layer = "layers: {l: {weights: [{tf: w, pt: weight}]}}\nscopes: [{tf: head, pt: head, layer: l, optional: true}]\n"
+    tiny.mapping.write_text(rows + layer)
+    assert check_mapping(load_mapping(tiny.mapping)).notes == ()

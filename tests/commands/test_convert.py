@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -430,3 +432,44 @@ def test_of_a_row_that_fits_nowhere_three_findings_are_shown_and_the_rest_counte
     everything = run(*words, "--all").out
     assert everything.count("/batch_norm/bete is not in the checkpoint") == 57
     assert "more (--all" not in everything
+
+
+def test_without_a_model_it_writes_what_the_rows_give_and_says_so(tiny, tmp_path):
+    manifest = tiny.folder / "tiny.manifest.json"
+    manifest.write_text(manifest.read_text().replace("[5, 3]", "[7, 3]"))  # another size
+    out = tmp_path / "out.safetensors"
+    convert = ("convert", "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint, "--out", out)
+    assert run(*convert).code == 1
+    found = run(*convert, "--no-model")
+    assert found.code == 0, found.out
+    assert "note: unchecked" in found.out
+    assert "names, shapes and dtypes of the PyTorch side were not checked" in found.out
+    written = load_file(out)
+    assert set(written) == set(tiny.parameters)
+    for name, values in tiny.parameters.items():
+        np.testing.assert_array_equal(written[name], values)
+    found = run("diff", "--no-model", "--mapping", tiny.mapping, tiny.checkpoint, out)
+    assert found.code == 0, found.out
+    assert "not checked" in found.out
+
+
+def test_without_a_model_neither_torch_nor_the_model_is_imported(tiny, tmp_path):
+    tiny.mapping.write_text(f"{tiny.mapping.read_text()}model: {{factory: 'timm.nonesuch:Net'}}\n")
+    (tiny.folder / "tiny.manifest.json").unlink()
+    files = ", ".join(repr(str(path)) for path in (tiny.mapping, tiny.checkpoint, tmp_path / "a.safetensors"))
+    code = f"import sys, tfpt; tfpt.convert({files}, use_model=False); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_without_a_model_a_parameter_may_be_set_though_no_model_says_its_shape(tiny, tmp_path):
+    tiny.rewrite("  scope: net", '  scope: "${scope}"\n')
+    tiny.mapping.write_text(f"{tiny.mapping.read_text()}params: {{scope: other}}\n")
+    options = ("--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint, "--set", "scope=net", "--dry-run")
+    found = refused("convert", *options)
+    assert "--no-model takes the names and shapes that the rows give" in found
+    assert run("convert", *options, "--no-model").code == 0
+
+
+def test_without_a_mapping_there_is_no_model_to_leave_out(tiny):
+    assert "--no-model requires a mapping" in refused("diff", "--no-model", tiny.checkpoint, tiny.checkpoint)

@@ -95,6 +95,95 @@ def test_dots_lead_into_tables_unless_the_key_has_them(load: Load) -> None:
     assert rows[0].tf[0].text == "l_5/w"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("block_sizes[0]", 4),
+        ("block_sizes[-1]", 3),
+        ("encoder.stages[1].depth", 7),
+        ("grid[1][0]", 13),
+        ("odd[0]", 5),
+    ],
+)
+def test_brackets_lead_into_lists_unless_the_key_has_them(key: str, value: int) -> None:
+    found = Configuration(
+        {
+            "block_sizes": [4, 2, 3],
+            "encoder": {"stages": [{}, {"depth": 7}]},
+            "grid": [[11], [13, 17]],
+            "odd": [1],
+            "odd[0]": 5,
+        }
+    )
+    assert found.has(key)
+    assert found.get(key) == value
+
+
+@pytest.mark.parametrize(
+    ("config", "got"),
+    [
+        ({"sizes": [4, 2], "width": 1}, "sizes is a list of 2"),
+        ({"sizes": 4, "width": 1}, "sizes is not a list"),
+        ({"sizes": [4, 2, None], "width": 1}, "sizes[2] is null"),
+        ({"width": 1}, "a configuration with width"),
+    ],
+)
+def test_an_index_beyond_a_list_of_the_configuration_says_so(load: Load, config: Any, got: str) -> None:
+    text = 'version: 1\nparams: {n: {from: "sizes[2]"}, w: {from: width}}\nsummary: "n=${n}"'
+    with pytest.raises(MappingError) as caught:
+        load(text, config=config)
+    assert (caught.value.what, caught.value.where) == ("the parameter 'n' has no value", "m.yaml:2:13")
+    assert (caught.value.expected, caught.value.got) == ("'sizes[2]' in the model's configuration", got)
+    (default,) = load(text.replace('2]"', '2]", default: 9'), config=config).defaulted
+    assert (default.key, default.value) == ("sizes[2]", 9)
+
+
+RENAMED = """version: 1
+params: {layers: {from: [num_hidden_layers, n_layer], default: 12}, width: {from: [hidden_size, n_embd]}}
+summary: "${layers} ${width}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "summary"),
+    [
+        ({"num_hidden_layers": 3, "hidden_size": 5}, "3 5"),
+        ({"n_layer": 3, "n_embd": 5}, "3 5"),
+        ({"n_layer": 3, "hidden_size": 5, "n_embd": 7}, "3 5"),
+        ({"num_hidden_layers": None, "n_layer": 3, "hidden_size": 5}, "3 5"),
+        ({"num_hidden_layers": 0, "n_layer": 3, "hidden_size": 5}, "0 5"),
+        ({"hidden_size": 5}, "12 5"),
+    ],
+)
+def test_the_first_of_several_keys_that_has_a_value_counts(load: Load, config: Any, summary: str) -> None:
+    assert load(RENAMED, config=config).summary == summary
+
+
+def test_alternatives_are_named_together(load: Load) -> None:
+    (default,) = load(RENAMED, config={"hidden_size": 5}).defaulted
+    assert default.key == "num_hidden_layers or n_layer"
+    with pytest.raises(MappingError) as caught:
+        load(RENAMED, config={"n_layer": 3})
+    assert caught.value.expected == "'hidden_size' or 'n_embd' in the model's configuration"
+    with pytest.raises(MappingError) as caught:
+        load(RENAMED, config={"n_layers": 3, "hidden_size": 5})
+    assert (
+        caught.value.what == "the configuration has no key 'num_hidden_layers or n_layer', but a similar one"
+    )
+    assert caught.value.nearest == ("n_layers",)
+
+
+def test_null_is_the_default_or_an_error_and_never_a_value(load: Load) -> None:
+    mapping = load(TEXT, config={"num_layers": None, "hidden_size": 3})
+    assert mapping.alternatives[0].rows[0].tf[0].text == "l_12/w"
+    (default,) = mapping.defaulted
+    assert (default.name, default.key, default.value) == ("layers", "num_layers", 12)
+    with pytest.raises(MappingError) as caught:
+        load(TEXT.replace(", default: 12", ""), config={"num_layers": None, "hidden_size": 3})
+    assert caught.value.what == "the parameter 'layers' has no value"
+    assert caught.value.got == "num_layers is null"
+
+
 def test_a_parameter_without_a_value_names_what_is_near(load: Load) -> None:
     with pytest.raises(MappingError) as caught:
         load(TEXT.replace(", default: 12", ""), config={"hidden_size": 3, "model": {"num_layers": 2}})

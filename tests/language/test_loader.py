@@ -351,6 +351,72 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(load: Load) 
     assert "{ without a closing }" in str(error)
 
 
+MISTAKES = """\
+version: 1
+layers:
+  dense:
+    epz: 1
+    weights:
+      - {tf: kernel, pt: weight, layuot: "i o -> o i", concat: i}
+      - {tf: bias, pt: "bias_{n}"}
+scopes:
+  - {tf: a, pt: b, layer: dense}
+  - {tf: a, pt: b, layer: densed}
+  - {tf: a, pt: b}
+weights:
+  - {tf: "x{", pt: b}
+  - {tf: c, pt: [], slice: 3}
+  - {tf: [c, 4], pt: d, layout: "i -> k"}
+  - {tf: c, pt: d, layout: "i -> k"}
+endpoints:
+  - {tf: "a{i}", pt: b}
+  - {tf: a}
+input: {range: [1]}
+labels: none.txt
+"""
+
+
+def test_a_mistake_of_one_row_hides_no_mistake_of_another(load: Load) -> None:
+    error = refused(load, MISTAKES)
+    # The schema's mistakes and the compiler's, in the order of the file; none follows from another.
+    assert [(int(str(cause.where).split(":")[1]), cause.what) for cause in error.causes] == [
+        (4, "unknown key 'epz'"),
+        (6, "unknown key 'layuot'"),
+        (7, "{n} is on one side of the row only"),
+        (10, "there is no layer 'densed'"),
+        (11, "scopes: expected either layer: or use:"),
+        (13, "{ without a closing }"),
+        (14, "weights.pt: Value should have at least 1 item after validation, not 0"),
+        (14, "weights.slice: Input should be a valid dictionary"),
+        (15, "weights.tf: Input should be a valid string"),
+        (16, "the axis 'k' is only on the right and has no size"),
+        (18, "both names of an endpoint need the same fields"),
+        (19, "the key 'pt' is missing"),
+        (20, "input.range: List should have at least 2 items after validation, not 1"),
+        (21, "there is no labels file 'none.txt'"),
+    ]
+    assert error.what == "14 mistakes in the mapping"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("layers: [3]\nscopes:\n  - {tf: a, pt: b, layer: l}", 1),
+        ("layer: {l: {}}\nscopes:\n  - {tf: a, pt: b, layer: l}", 1),
+        ("layers: {l: 3}\nscopes:\n  - {tf: a, pt: b, layer: l}", 1),
+        ("layers: {l: {weights: 3}}\nscopes:\n  - {tf: a, pt: b, layer: l}", 1),
+        ("source: {scope: 3}\nweights: [{tf: 'x{', pt: b}]", 2),
+        ("source: {ema: {use: prefer}}\nweights: [{tf: 'x{', pt: b}]", 2),
+        ("source: 3\nmodel: 4\nweights: [{tf: 'x{', pt: b}, 7]", 3),
+        ("model: {kwargs: [1]}\nweights: [{tf: 'x{', pt: b}]", 2),
+    ],
+)
+def test_a_mistake_is_reported_without_its_consequences(load: Load, text: str, count: int) -> None:
+    error = refused(load, f"version: 1\n{text}")
+    assert (len(error.causes) or 1) == count, error
+    assert (len(refused(load, text).causes) or 1) == count + 1  # and no version
+
+
 def test_a_fraction_of_a_thousand_million_digits_is_not_written_out(load: Load) -> None:
     # Expanded, neither would end.
     assert "expected a number" in refused(load, ROW % "tf: a, pt: b, scale: 1e999999999").what

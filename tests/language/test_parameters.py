@@ -103,7 +103,7 @@ def test_a_parameter_that_nothing_uses_needs_no_value() -> None:
             {},
             "the parameter 'x' cannot be read",
             "m.yaml:2:6",
-            "a value, or {from: KEY_OF_THE_CONFIGURATION, default: VALUE}",
+            "a value, or {from: KEY_OF_THE_CONFIGURATION, default: VALUE}; KEY may be a list of alternatives",
             (),
         ),
         ("params: [x]", {}, "params: must be a table of names and values", "m.yaml:1:9", None, ()),
@@ -234,7 +234,11 @@ def test_a_parameter_within_a_parameter_never_becomes_a_field(load: Load) -> Non
         ('params: {a: 1}\nlayers: {"l${a}": {}}', "a key cannot contain a parameter", "m.yaml:2:10"),
         ('params: {a: 1}\nmodel: {kwargs: {"${a}": {}}}', "a key cannot contain a parameter", "m.yaml:2:18"),
         ('params: {a: {from: "${b}"}, b: 1}', "the parameter 'a' cannot be read", "m.yaml:1:13"),
-        ("params: {a: {from: [b]}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
+        ("params: {a: {from: [[b]]}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
+        ("params: {a: {from: []}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
+        ("params: {a: {from: 3}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
+        ("params: {a: {from: 'b[c]'}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
+        ("params: {a: {default: 3}}", "the parameter 'a' cannot be read", "m.yaml:1:13"),
     ],
 )
 def test_what_names_no_parameter_is_refused_wherever_it_stands(text: str, what: str, where: str) -> None:

@@ -80,6 +80,32 @@ def test_a_trusted_model_may_lie_beside_its_mapping(tmp_path, monkeypatch):
     assert sys.path == before
 
 
+@pytest.mark.parametrize(
+    ("code", "says", "line"),
+    [
+        ("raise RuntimeError('no driver')", "RuntimeError: no driver", 3),
+        ("None.x", "AttributeError: 'NoneType' object has no attribute 'x'", 3),
+        ("open('/nonesuch/libfoo.so')", "FileNotFoundError: [Errno 2] No such file", 3),
+        ("def broken(:", "SyntaxError: invalid syntax", 3),
+        ("raise SystemExit", "SystemExit: without a message", 3),
+        ("raise ValueError", "ValueError: without a message", 3),
+        ("def __getattr__(name):\n    raise OSError('lazily')", "OSError: lazily", 4),
+    ],
+)
+def test_a_module_that_fails_while_it_is_imported_is_one_error(tmp_path, code, says, line):
+    name = f"fails_{len(code)}"
+    (tmp_path / f"{name}.py").write_text(f"import torch\n\n{code}\n")
+    path = tmp_path / "m.yaml"
+    path.write_text(f"version: 1\nmodel: {{factory: '{name}:Net'}}\n")
+    with pytest.raises(ModelError) as caught:
+        build_model(load_mapping(path), trust=True)
+    error = caught.value
+    assert error.what.startswith(f"{name} cannot be imported: {says}")
+    assert (error.where, error.got) == (f"{path}:2:18", f"raised at {tmp_path / name}.py:{line}")
+    assert error.hint == f'the whole traceback: python -c "import {name}"'
+    assert error.__cause__ is not None
+
+
 def test_a_module_of_ones_own_that_is_not_found_is_not_to_be_fetched_from_an_index(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text("version: 1\nmodel: {factory: 'nowhere_to_be_found:Net'}\n")

@@ -133,6 +133,7 @@ def diff(
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     trust: bool = False,
+    use_model: bool = True,
 ) -> Diff:
     """See `tfpt.api.diff`."""
     if mapping is not None:
@@ -142,6 +143,7 @@ def diff(
             settings=settings,
             config=config,
             trust=trust,
+            use_model=use_model,
             verify_checksums=verify_checksums,
             dequantize=dequantize,
         )
@@ -157,9 +159,10 @@ def diff(
                         got=weights.format,
                     )
                 return diff_through(job.plan, job.source, weights, tolerance=tolerance)
-    if settings or config is not None:
+    if settings or config is not None or not use_model:
+        option = "settings require" if settings else "a configuration requires"
         raise TfptError(
-            f"{'settings require' if settings else 'a configuration requires'} a mapping",
+            f"{option if settings or config is not None else '--no-model requires'} a mapping",
             hint=f"tfpt diff --mapping MAPPING {left} {right or ''}".rstrip(),
         )
     if right is None:

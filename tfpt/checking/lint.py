@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
@@ -17,6 +18,9 @@ from tfpt.planning.names import NameIndex
 from tfpt.targets.manifest import read_manifest, write_manifest
 from tfpt.targets.model import build_model, model_specs
 from tfpt.tensors import TensorSpec
+
+# The number of parameters named.
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
         found.append(_unknown(mapping))
     else:
         found += _unreached(mapping, parameters)
+    if mapping.params and mapping.model.factory is None and not mapping.adapted:
+        found.append(_fixed(mapping))
     found += note_defaults(mapping)
     return Check(
         mapping,
@@ -112,11 +118,28 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
     )
 
 
+def _fixed(mapping: Mapping) -> Finding:
+    names = ", ".join(list(mapping.params)[:_NAMED]) + (", …" if len(mapping.params) > _NAMED else "")
+    return Finding(
+        "unchecked",
+        "parameters can be set, but no model says how that changes the shapes: with --set or --config, "
+        "tfpt convert needs --no-model",
+        where=display_path(mapping.path),
+        expected="model: {factory: package.module:Class}",
+        got=f"no model, and the parameters {names}",
+    )
+
+
 def _unknown(mapping: Mapping) -> Finding:
     where = display_path(mapping.path)
     if mapping.model.factory is None:
         hint = f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}"
         got = "no manifest and no model"
+        if mapping.manifest_path.is_file():
+            got = "no model, and a manifest for other settings"
+            hint = (
+                "model: {factory: package.module:Class}; tfpt convert --no-model takes the shapes of the rows"
+            )
     elif mapping.adapted and mapping.manifest_path.is_file():
         got, hint = "a model that cannot be built, and a manifest for other settings", f"tfpt check {where}"
     else:
@@ -156,7 +179,7 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
     for row in mapping.alternatives[0].rows:
         matches = [name for template in row.pt for name, _ in names.matches(template)]
         reached.update(matches)
-        if not matches:
+        if not matches and not row.optional:
             found.append(
                 Finding(
                     "dead-row",
@@ -174,7 +197,7 @@ def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Fin
             name=name,
             where=display_path(mapping.path),
             expected=f"a row for {spec}",
-            nearest=nearest(name, texts),
+            nearest=tuple(map(abbreviated, nearest(name, texts))),
         )
         for name, spec in parameters.items()
         if name not in reached

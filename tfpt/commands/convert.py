@@ -18,6 +18,7 @@ from tfpt.commands.options import (
     dequantize_option,
     json_option,
     mapping_help,
+    model_option,
     name_of,
     parse_settings,
     reports_errors,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @settings_option
 @config_option
 @trust_option
+@model_option
 @checksums_option
 @dequantize_option
 @all_option
@@ -68,6 +70,7 @@ def command(
     settings: Sequence[str],
     config: Path | None,
     trust: bool,
+    use_model: bool,
     verify_checksums: bool,
     dequantize: bool,
     everything: bool,
@@ -96,6 +99,7 @@ def command(
                 config=config,
                 dtype=dtype,
                 trust=trust,
+                use_model=use_model,
                 verify_checksums=verify_checksums,
                 dequantize=dequantize,
                 index_only=dry_run,

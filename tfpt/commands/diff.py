@@ -15,6 +15,7 @@ from tfpt.commands.options import (
     dequantize_option,
     json_option,
     mapping_help,
+    model_option,
     parse_settings,
     reports_errors,
     settings_option,
@@ -33,6 +34,7 @@ from tfpt.commands.options import (
 @settings_option
 @config_option
 @trust_option
+@model_option
 @checksums_option
 @dequantize_option
 @all_option
@@ -46,6 +48,7 @@ def command(
     settings: Sequence[str],
     config: Path | None,
     trust: bool,
+    use_model: bool,
     verify_checksums: bool,
     dequantize: bool,
     everything: bool,
@@ -71,6 +74,7 @@ def command(
         settings=parse_settings(settings),
         config=config,
         trust=trust,
+        use_model=use_model,
     )
     if as_json:
         from tfpt.report.terminal import print_json

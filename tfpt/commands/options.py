@@ -28,6 +28,14 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="The config.json that came with the checkpoint, for parameters declared {from: KEY} and for model.config.",
 )
+model_option = click.option(
+    "--no-model",
+    "use_model",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Use neither a model nor a manifest: parameters have the names and shapes that the rows give.",
+)
 checksums_option = click.option(
     "--no-verify-checksums", "verify_checksums", is_flag=True, flag_value=False, default=True,
     help="Do not check tensors against the checksums in the file.",

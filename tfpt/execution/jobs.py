@@ -79,6 +79,7 @@ def prepare(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dtype: str | None = None,
     trust: bool = False,
+    use_model: bool = True,
     verify_checksums: bool = True,
     dequantize: bool = False,
     index_only: bool = False,
@@ -95,6 +96,8 @@ def prepare(
         config: The model's configuration, as a dict or a JSON file.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         trust: Import a model from outside the trusted packages, where one is needed.
+        use_model: Whether to compare the rows with the manifest or the model. Otherwise parameters have the names and
+            shapes that the rows give and the dtypes of the variables, and nothing about the PyTorch side is checked.
         verify_checksums: Whether to verify each tensor's checksum when it is read.
         dequantize: Read quantized weights as the float32 values that they encode.
         index_only: Download only the index of a published checkpoint; the plan cannot be carried out.
@@ -126,7 +129,7 @@ def prepare(
         plan = make_plan(
             compiled,
             source.specs,
-            target_specs(compiled, trust=trust),
+            target_specs(compiled, trust=trust) if use_model else None,
             source=os.fspath(checkpoint),
             dtype=dtype,
             roles=roles_of(source),
@@ -188,6 +191,7 @@ def convert(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dtype: str | None = None,
     trust: bool = False,
+    use_model: bool = True,
     verify_checksums: bool = True,
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
@@ -201,6 +205,7 @@ def convert(
         config=config,
         dtype=dtype,
         trust=trust,
+        use_model=use_model,
         verify_checksums=verify_checksums,
         dequantize=dequantize,
         progress=progress,
@@ -219,6 +224,7 @@ def plan(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dtype: str | None = None,
     trust: bool = False,
+    use_model: bool = True,
     dequantize: bool = False,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Plan:
@@ -230,6 +236,7 @@ def plan(
         config=config,
         dtype=dtype,
         trust=trust,
+        use_model=use_model,
         dequantize=dequantize,
         index_only=True,
         progress=progress,

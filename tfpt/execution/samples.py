@@ -105,7 +105,7 @@ def _sources(row: Copy, instance: Instance, writes: list[TensorSpec]) -> dict[st
             row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)
         )
     except LayoutError as error:
-        names = " and ".join(template.text for template in row.tf)
+        names = " and ".join(map(str, row.tf))
         raise MappingError(
             f"the row does not determine the size of {names}: {error.what}",
             where=row.where,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tfpt.errors import MappingError
+from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
@@ -38,15 +39,16 @@ class Compiler:
     Args:
         tree: The mapping as a tree with positions.
         entry: The same mapping, validated against the schema.
+        mistakes: What the schema refused; the mapping no longer contains it.
 
     Raises:
         MappingError: A layer contains itself, or layers times scopes times source scopes exceed the limit on rows.
     """
 
-    def __init__(self, tree: Node, entry: MappingEntry) -> None:
+    def __init__(self, tree: Node, entry: MappingEntry, mistakes: Sequence[MappingError] = ()) -> None:
         self.tree = tree
         self.entry = entry
-        self.mistakes: dict[str, MappingError] = {}
+        self.mistakes = {f"{mistake.where} {mistake.what}": mistake for mistake in mistakes}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
         self._placements = placements(tree, entry, self._add)
 
@@ -56,11 +58,8 @@ class Compiler:
         Raises:
             MappingError: One mistake, or all of them as its causes.
         """
-        mistakes = list(self.mistakes.values())
-        if len(mistakes) == 1:
-            raise mistakes[0]
-        if mistakes:
-            raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
+        if self.mistakes:
+            raise together(self.mistakes.values())
 
     def alternatives(self) -> tuple[RowSet, ...]:
         """The rows, once for each possible scope of the source."""
@@ -256,7 +255,22 @@ class Compiler:
     def _add(self, mistake: MappingError, position: Position) -> None:
         # A row in a layer is compiled once per scope; its mistake is reported once.
         mistake.where = str(position)
+        shown = mistake.problem
+        mistake.problem = replace(shown, expected=abbreviated(shown.expected), got=abbreviated(shown.got))
         self.mistakes.setdefault(f"{position} {mistake.what}", mistake)
+
+
+def together(mistakes: Iterable[MappingError]) -> MappingError:
+    """One mistake, or all of them as the causes of one error, in the order of the file."""
+    found = sorted(mistakes, key=_place)
+    return (
+        found[0] if len(found) == 1 else MappingError(f"{len(found)} mistakes in the mapping", causes=found)
+    )
+
+
+def _place(mistake: MappingError) -> tuple[str, int, int]:
+    file, line, column = str(mistake.where).rsplit(":", 2)
+    return file, int(line), int(column)
 
 
 def _absolute(name: str, scope: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ _LEVELS = 8
 _KEYS = 10_000
 # Characters of a key that are compared.
 _LONG = 256
+
+# One step of a key: a name, and the indices of entries in nested lists.
+_STEP = re.compile(r"([^.\[\]]+)((?:\[-?[0-9]{1,9}\])*)")
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,24 @@ class Configuration:
         return self._find(key)[0]
 
     def get(self, key: str) -> Any:
-        """The value of a key; dots lead into nested tables, unless the dotted name itself is a key."""
+        """The value of a key, None if there is none.
+
+        Dots lead into nested tables and `[0]` into lists, unless the whole name itself is a key.
+        """
         return self._find(key)[1]
+
+    def fault(self, key: str) -> str:
+        """Why a key has no value, although it or the list that it leads into is there; empty if it is not."""
+        if self.has(key):
+            return f"{key} is null" if self.get(key) is None else ""
+        holder = key
+        while holder.endswith("]"):
+            holder = holder.rpartition("[")[0]
+            if self.has(holder):
+                value = self.get(holder)
+                kind = f"a list of {len(value)}" if isinstance(value, list | tuple) else "not a list"
+                return f"{holder} is {kind}"
+        return ""
 
     def close_to(self, key: str, taken: Collection[str] = ()) -> tuple[str, ...]:
         """Keys that may be meant: the same name in another table, or a similar one at the top.
@@ -46,10 +66,10 @@ class Configuration:
             key: The key that is missing.
             taken: Keys already used for something else.
         """
-        name = _plain(key.rpartition(".")[2])
+        name = _plain(key.rpartition(".")[2].partition("[")[0])
         found = []
         for path, last in self._paths():
-            if path in taken:
+            if path in taken or key.startswith(f"{path}["):  # the list itself, which is too short
                 continue
             if _plain(last) == name or ("." not in path and _is_slip(name, _plain(last))):
                 found.append(path)
@@ -77,9 +97,15 @@ class Configuration:
             return True, self.values[key]
         table: Any = self.values
         for step in key.split("."):
-            if not isinstance(table, Mapping) or step not in table:
+            found = _STEP.fullmatch(step)
+            name, indices = found.groups() if found else (step, "")
+            if not isinstance(table, Mapping) or name not in table:
                 return False, None
-            table = table[step]
+            table = table[name]
+            for index in map(int, re.findall(r"-?[0-9]+", indices)):
+                if not isinstance(table, list | tuple) or not -len(table) <= index < len(table):
+                    return False, None
+                table = table[index]
         return True, table
 
     def _paths(self) -> Iterator[tuple[str, str]]:
@@ -97,6 +123,16 @@ class Configuration:
                     if isinstance(value, Mapping):
                         below.append((f"{prefix}{key}.", value))
             level = below
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can name a key: `hidden_size`, `text_config.hidden_size`, `block_sizes[0]`.
+
+    Example:
+        >>> is_key("a.b[1].c"), is_key("a[b]"), is_key("${a}")
+        (True, False, False)
+    """
+    return "${" not in text and all(_STEP.fullmatch(step) for step in text.split("."))
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

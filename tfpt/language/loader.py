@@ -14,11 +14,14 @@ from pydantic import BaseModel, ValidationError
 from tfpt.errors import MappingError
 from tfpt.io import limits
 from tfpt.language import mapping as rows
-from tfpt.language.compiler import Compiler
+from tfpt.language.compiler import Compiler, together
 from tfpt.language.configuration import Configuration, read_config
+from tfpt.language.declarations import Default, declarations, defaults
 from tfpt.language.inheritance import drop, extend
 from tfpt.language.library import with_used_layers
-from tfpt.language.parameters import Default, declarations, defaults, substitute
+from tfpt.language.model_type import refuse_other_type
+from tfpt.language.parameters import substitute
+from tfpt.language.pruning import without
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
 from tfpt.language.tree import Node, display_path, read_document
@@ -72,10 +75,12 @@ def load_mapping(
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
     document = _Files().merged(path)
-    tree = with_used_layers(substitute(document, settings or {}, given))
-    entry = _validate(tree)
-    defaulted: list[Default] = []
     if given is not None:
+        refuse_other_type(document, given)
+    tree = with_used_layers(substitute(document, settings or {}, given))
+    tree, entry, mistakes = _validate(tree)
+    defaulted: list[Default] = []
+    if given is not None and not mistakes:
         if entry.model.config is None and not any(
             isinstance(node.value, dict) for node in declarations(document).value.values()
         ):
@@ -87,7 +92,7 @@ def load_mapping(
                 hint="--set NAME=VALUE sets a parameter",
             )
         defaulted = defaults(document, settings or {}, given, shared=entry.model.config is not None)
-    compiler = Compiler(tree, entry)
+    compiler = Compiler(tree, entry, mistakes)
     compiled = rows.Mapping(
         name=path.stem,
         path=path,
@@ -182,21 +187,23 @@ def _base(base: Node, path: Path) -> Path:
     return target
 
 
-def _validate(tree: Node) -> MappingEntry:
+def _validate(tree: Node) -> tuple[Node, MappingEntry, list[MappingError]]:
+    """The mapping, or what is left of it without the mistakes found, and the mistakes.
+
+    Raises:
+        MappingError: Too little is left.
+    """
     try:
-        return MappingEntry.model_validate(tree.plain())
+        return tree, MappingEntry.model_validate(tree.plain()), []
     except ValidationError as error:
-        # For a value of several possible types, pydantic reports a mistake for each of them.
-        mistakes = list({_standing(tree, d): _mistake(tree, d) for d in error.errors()}.values())
-    if len(mistakes) == 1:
-        raise mistakes[0]
-    mistakes.sort(key=_place)
-    raise MappingError(f"{len(mistakes)} mistakes in the mapping", causes=mistakes)
-
-
-def _place(mistake: MappingError) -> tuple[str, int, int]:
-    file, line, column = str(mistake.where).rsplit(":", 2)
-    return file, int(line), int(column)
+        details = error.errors()
+    # For a value of several possible types, pydantic reports a mistake for each of them.
+    mistakes = list({_standing(tree, d): _mistake(tree, d) for d in details}.values())
+    sound = without(tree, [(_standing(tree, d), d["type"] == "missing") for d in details])
+    try:
+        return sound, MappingEntry.model_validate(sound.plain()), mistakes
+    except ValidationError:
+        raise together(mistakes) from None
 
 
 def _standing(tree: Node, details: Any) -> tuple[int | str, ...]:

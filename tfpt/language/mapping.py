@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfpt.language.parameters import Default
+from tfpt.language.declarations import Default
 from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
@@ -118,7 +118,7 @@ class Keep(Row):
 
 
 def _texts(templates: Sequence[Template]) -> str:
-    return " ".join(template.text for template in templates)
+    return " ".join(map(str, templates))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class Placement:
         active: Whether no scope is switched off by `when`.
         padding, eps: The padding and epsilon of its modules: those of the outermost scope that has one, else the
             layer's, else those of the layer around it.
-        inherited: Which of "padding" and "eps" come from a scope or a layer around this one.
+        inherited: Which of "padding" and "eps" are stated for several layers: by a scope or a layer around this one,
+            or by the scope of a layer that contains others.
     """
 
     name: str
@@ -132,7 +133,7 @@ def _placed(
                     ("padding", outside.imposed[0], (scope.padding, layer.padding)),
                     ("eps", outside.imposed[1], (scope.eps, layer.eps)),
                 )
-                if imposed is not None or own == (None, None)
+                if imposed is not None or own == (None, None) or (layer.scopes and own[0] is not None)
             ),
         )
         yield from _placed(tree, entry, layer.scopes, ("layers", scope.name, "scopes"), inside, add)

@@ -182,11 +182,12 @@ class SourceEntry(_Strict):
 
 
 class ModelEntry(_Strict):
-    """How to build the PyTorch model: `factory` is `package.module:callable`."""
+    """How to build the PyTorch model: `factory` is `package.module:callable`; `type` is that of its configurations."""
 
     factory: str | None = None
     kwargs: dict[str, Any] = {}
     config: str | None = None
+    type: Names | None = None
 
 
 class ModuleEntry(_Strict):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tfpt.errors import MappingError
+from tfpt.language.abbreviation import abbreviated
 from tfpt.language.fields import Field, Value, parse_field
 from tfpt.language.name_matching import Cutter
 
@@ -111,7 +112,8 @@ class Template:
         return "".join(text)
 
     def __str__(self) -> str:
-        return self.text
+        """The template as messages show it."""
+        return abbreviated(self.text)
 
 
 def pair(tf: str | Sequence[str], pt: str | Sequence[str]) -> tuple[Template, Template]:

@@ -67,7 +67,7 @@ def require_averages(used: list[str], variables: Variables, ema: Ema) -> list[Fi
             f"the moving average of {name}, which the mapping requires",
             name=name,
             where=ema.position.row,
-            expected=f"a variable as in {ema.tf.text}",
+            expected=f"a variable as in {ema.tf}",
             hint="use: prefer takes the variable itself where it has no average; except: [...] names those without one",
         )
         for name in used

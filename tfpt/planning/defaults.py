@@ -22,7 +22,7 @@ def note_defaults(mapping: Mapping) -> list[Finding]:
     return [
         Finding(
             "default",
-            f"{which}, since the configuration has no key for {'it' if len(found) == 1 else 'them'}",
+            f"{which}, since the configuration has no value for {'it' if len(found) == 1 else 'them'}",
             name=found[0].name,
             where=found[0].position.row,
             got=", ".join(listed) + more,

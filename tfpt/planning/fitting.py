@@ -129,7 +129,7 @@ def _dtype_findings(
         hint = f"dtype: {written} on the row, if the loss is acceptable"
         if held is None or held.kind == "O":
             expected, hint = "a variable of numbers", ""
-        elif _stands_for_another(spec, how) and _is_real(written):
+        elif encodes_numbers(spec, how) and _is_real(written):
             found.append(_quantized(instance, name, spec, written, how))
             continue
         elif isinstance(row, Copy) and row.transform.computes and not _is_real(spec.dtype):
@@ -154,7 +154,8 @@ def _dtype_findings(
     return found
 
 
-def _stands_for_another(spec: TensorSpec, how: Quantized | None) -> bool:
+def encodes_numbers(spec: TensorSpec, how: Quantized | None) -> bool:
+    """Whether the integers of a variable encode real numbers."""
     # TensorFlow's own quantized dtypes do not include the scale, which is in other tensors of the graph.
     return spec.dtype.startswith(("qint", "quint")) or (how is not None and is_integer(spec.dtype))
 

@@ -27,6 +27,7 @@ from tfpt.planning.plan import Plan
 from tfpt.planning.scopes import choose_scope
 from tfpt.planning.steps import Copy, Step
 from tfpt.planning.unreadable import unreadable
+from tfpt.planning.without_model import note_unchecked, stated_parameters
 from tfpt.tensors import Role, TensorSpec, format_shape
 
 # The number of sets of equal axes named in the note of one row.
@@ -36,7 +37,7 @@ _SETS = 4
 def make_plan(
     mapping: TfptMapping,
     specs: Mapping[str, TensorSpec],
-    targets: Mapping[str, TensorSpec],
+    targets: Mapping[str, TensorSpec] | None,
     *,
     source: str = "",
     dtype: str | None = None,
@@ -49,7 +50,8 @@ def make_plan(
     Args:
         mapping: The compiled mapping.
         specs: The checkpoint's variables.
-        targets: The model's parameters and buffers, in its order.
+        targets: The model's parameters and buffers, in its order. None if the model is not known: they are then what
+            the rows state, and the plan has a note that they were not checked.
         source: How reports name the checkpoint.
         dtype: The dtype in which floating-point parameters are written, if not the model's.
         roles: The roles of variables that are not weights; derived from their names by default.
@@ -76,7 +78,7 @@ class _Planner:
         mapping: TfptMapping,
         row_set: RowSet,
         specs: Mapping[str, TensorSpec],
-        targets: Mapping[str, TensorSpec],
+        targets: Mapping[str, TensorSpec] | None,
         source: str,
         dtype: str | None,
         quantized: Mapping[str, Quantized],
@@ -85,7 +87,8 @@ class _Planner:
         self.mapping = mapping
         self.row_set = row_set
         self.specs = specs
-        self.targets = targets
+        self.has_model = targets is not None
+        self.targets = targets or {}
         self.source = source
         self.dtype = dtype
         self.quantized = quantized
@@ -98,7 +101,13 @@ class _Planner:
         where = display_path(self.mapping.path)
         variables = resolve_averages(self.specs, self.row_set.ema, self.row_set.ignore, where)
         self.findings += variables.findings
-        names, parameters = NameIndex(variables.specs, TF_SEPARATOR), NameIndex(self.targets, PT_SEPARATOR)
+        names = NameIndex(variables.specs, TF_SEPARATOR)
+        if not self.has_model:
+            found = self._instances(names, variables, NameIndex((), PT_SEPARATOR))
+            self.targets, refused = stated_parameters(found, self.row_set.ignore, variables, self.quantized)
+            self.findings += refused
+            self.notes.append(note_unchecked(where))
+        parameters = NameIndex(self.targets, PT_SEPARATOR)
         by_row = self._instances(names, variables, parameters)
         place_constants(by_row)
         instances = [instance for _, found in by_row for instance in found]
@@ -168,7 +177,8 @@ class _Planner:
         steps = []
         for instance in claims.active:
             extra = [name for name in instance.writes if name not in self.targets]
-            self.findings += [self._extra(instance, name) for name in extra]
+            if self.has_model:
+                self.findings += [self._extra(instance, name) for name in extra]
             if instance.absent:
                 self.findings += [self._absent(instance, name, variables.specs) for name in instance.absent]
                 continue

@@ -43,7 +43,7 @@ def choose_scope(mapping: TfptMapping, specs: Mapping[str, TensorSpec]) -> tuple
         "scope",
         f"the checkpoint has no variable under the scope of the mapping: {' or '.join(scopes)}",
         where=where,
-        expected=f"names such as {next((template.text for template in _templates(first)), '')}",
+        expected=f"names such as {next((str(template) for template in _templates(first)), '')}",
         got=f"names such as {next(iter(specs), 'no names at all')}",
         nearest=tuple(nearest(first.scope, folders)) if first.scope else (),
         hint="tfpt mappings lists other mappings",

@@ -39,6 +39,7 @@ def target_specs(mapping: Mapping, *, trust: bool = False) -> dict[str, TensorSp
             f"the mapping {mapping.name} {what} and names no model, so its parameters are unknown",
             where=display_path(mapping.path),
             expected=f"{mapping.manifest_path.name} beside it, or model: {{factory: package.module:Class}}",
+            hint="--no-model takes the names and shapes that the rows give",
         )
     return model_specs(build_model(mapping, trust=trust))
 

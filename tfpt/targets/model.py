@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +142,13 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
             where=where,
             hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else own,
         ) from error
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
+        raise ModelError(
+            f"{module_name} cannot be imported: {type(error).__name__}: {str(error) or 'without a message'}",
+            where=where,
+            got=f"raised at {_origin(error)}",
+            hint=f'the whole traceback: python -c "import {module_name}"',
+        ) from error
     if not callable(found):
         raise ModelError(f"{module_name} has no callable {name}", where=where, got=reference)
     # An object that a trusted module imported from elsewhere is not trusted.
@@ -153,6 +161,14 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
             hint="--trust, if you know that code",
         )
     return found  # type: ignore[no-any-return]
+
+
+def _origin(error: BaseException) -> str:
+    """The file and line that raised an error, or that is not Python."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
 
 
 @contextmanager
