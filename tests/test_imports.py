@@ -98,6 +98,7 @@ LAYERS = (
     ("planning",),
     ("execution",),
     ("networks",),
+    ("profiling",),
     ("checking",),
     ("verification",),
     ("report",),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tfpt.networks.recording import Recording
     from tfpt.networks.recording.inputs import Given
     from tfpt.planning import Plan
+    from tfpt.profiling import Profile
     from tfpt.verification import Verification
     from tfpt.video.prediction import Prediction, Stream
-    from tfpt.video.profiling import Profile
     from tfpt.video.visualization import Drawing
 
 
@@ -762,10 +762,11 @@ def profile(
     """Measure the time and memory of a mapping's model: a forward pass, and a training step.
 
     Args:
-        mapping: A bundled name or a path; it defines the network's input.
+        mapping: A bundled name or a path. It defines the network's input, unless the model starts with an embedding:
+            that is fed rows of its table, int64 of (batch, frames).
         weights: Any file that `tfpt.load` reads. By default, random weights, which take the same time.
-        frames: Frames per clip.
-        batch: Clips per pass.
+        frames: Frames per clip; for a model whose input is token ids, tokens per sequence.
+        batch: Clips, pictures or sequences per pass.
         size: Height and width. By default, the mapping's.
         channels: Channels of the input. By default, those of the first convolution.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -791,7 +792,7 @@ def profile(
     Raises:
         TfptError: Unknown device or dtype, not enough memory, or conflicting options.
         ModelError: The model cannot be built, or cannot be run on such an input.
-        MappingError: The mapping does not define the network's input.
+        MappingError: The mapping does not define the network's input, and the model does not start with an embedding.
 
     Example:
         >>> found = profile("i3d_rgb", frames=9, batch=1, size=193, train=False, repeats=1, warmup=0)
@@ -801,7 +802,7 @@ def profile(
         >>> only.name, only.flops
         ('forward', 28808687232)
     """
-    from tfpt.video.profiling import profile as implementation
+    from tfpt.profiling import profile as implementation
 
     return implementation(
         mapping,
@@ -840,7 +841,7 @@ def draw_filters(
     filters: str | None = None,
     channels: Literal["color", "each", "norm"] | None = None,
     input_channel: int | None = None,
-    scale: Literal["common", "each"] = "common",
+    scale: Literal["common", "each"] | None = None,
     limit: float | None = None,
     zoom: int | None = None,
     fps: float = 4.0,
@@ -854,8 +855,9 @@ def draw_filters(
     """Draw the filters of a convolution: a GIF that animates the kernel over time, a PNG with all steps side by side.
 
     A filter with three input channels is drawn in RGB (gray is 0), one with two as optical flow (Baker's color wheel,
-    white is 0), any other as the norm over its input channels. Colors are scaled by one limit, the largest absolute
-    value of all tiles, symmetric about zero; nothing is normalized or shifted. Kernels are magnified by whole numbers,
+    white is 0), any other as the norm over its input channels. Colors are symmetric about zero, and by default each
+    tile is scaled by itself: full color is its largest absolute value, or its 98th percentile if the largest is more
+    than three times that. Nothing is shifted. Kernels are magnified by whole numbers,
     without smoothing, and never flipped: left, top and early are as in the weight.
 
     Args:
@@ -868,8 +870,9 @@ def draw_filters(
         filters: ``0,5,7-11``, ``top 16`` (by norm), or ``all``. By default, the first 256.
         channels: ``color``, ``each`` (one tile per input channel, blue to red), or ``norm``.
         input_channel: Draw only this input channel, blue to red.
-        scale: ``common`` (one limit for all tiles), or ``each`` (a limit per tile).
-        limit: The value drawn in full color, instead of the largest.
+        scale: ``each`` (a limit per tile), or ``common`` (the largest of all tiles). By default, ``each``; with a
+            limit, ``common``.
+        limit: The value drawn in full color in all tiles, instead of the largest.
         zoom: Pixels per weight. By default, chosen to fit.
         fps: Kernel steps per second in the GIF.
         overwrite: Replace existing files.

@@ -26,6 +26,7 @@ def test_everything_is_json_too():
         "path": str(bundled_mappings()["i3d_flow"]),
         "scope": ["Flow/inception_i3d"],
         "model": "tfpt.models.i3d:I3D",
+        "about": {},
         "params": {"num_classes": 400},
         "parameters": 344,
     }
@@ -38,3 +39,15 @@ def test_the_schema_is_a_json_schema_of_a_mapping_file():
     assert schema["type"] == "object"
     assert {"extends", "source", "model", "layers", "scopes", "weights"} <= set(schema["properties"])
     assert schema["additionalProperties"] is False
+
+
+def test_the_layers_that_a_mapping_can_use_are_listed_with_their_rows():
+    lines = run("mappings", "--layers").out.splitlines()
+    assert ["keras/dense", "kernel", "weight", "i", "o", "->", "o", "i"] in map(str.split, lines)
+    entries = {entry["use"]: entry for entry in run("mappings", "--layers", "--json").json}
+    assert entries["slim/conv2d"]["weights"][0] == {
+        "tf": "weights",
+        "pt": "weight",
+        "layout": "h w i o -> o i h w",
+    }
+    assert set(entries) >= {line.split()[0] for line in lines[1:] if not line.startswith(" ")}

@@ -87,7 +87,6 @@ def test_compiled_code_has_no_layers_and_the_report_says_so():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--mapping", "bert"), "does not describe the network's input"),
         (("--mapping", "i3d_rgb", "--frames", 8), "at least 9 frames"),
         (("--mapping", "i3d_rbg"), "i3d_rgb"),
         (("--mapping", "i3d_rgb", "--device", "tpu"), "no such device"),

@@ -21,7 +21,8 @@ from safetensors.numpy import save
 import tfpt
 from tests.serving import Answer, etag, serving
 from tfpt.errors import SourceError, TfptError
-from tfpt.formats.published import cache_folder, cache_path, fetch
+from tfpt.formats.cache import cache_folder, cache_path
+from tfpt.formats.published import fetch
 from tfpt.io import downloading, http, limits, stores
 
 CONTENT = bytes(np.random.default_rng(13).integers(0, 256, 3_000_017, dtype=np.uint8))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tfpt.errors import MappingError
-from tfpt.io.limits import MAPPING_CHAIN
+from tfpt.io.limits import MAPPING_FILES
 from tfpt.language.configuration import read_config
 from tfpt.language.loader import bundled_mappings, find_mapping, load_mapping
 from tfpt.language.mapping import Copy, Fill, Keep, Mapping
@@ -115,7 +115,7 @@ def test_a_bundled_mapping_may_be_extended_by_name(load: Load) -> None:
             "a.yaml:2:10",
         ),
         ("extends: i3d_rbg", {}, "there is no mapping 'i3d_rbg' to extend", "m.yaml:1:10"),
-        ("extends: [a]", {}, "extends: takes one file", "m.yaml:1:10"),
+        ("extends: [3]", {}, "extends: takes a file, or a list of files", "m.yaml:1:11"),
         ("extends: a.yaml", {"a.yaml": "- 1"}, "a mapping is a table of keys and values", "a.yaml:1:1"),
         (
             "extends: a.yaml",
@@ -138,13 +138,13 @@ def chain(count: int) -> tuple[str, dict[str, str]]:
 
 
 def test_a_chain_of_files_is_followed_so_far_and_no_farther(load: Load) -> None:
-    text, files = chain(MAPPING_CHAIN)
+    text, files = chain(MAPPING_FILES)
     assert load(text, files).summary == "s"
-    for count in (MAPPING_CHAIN + 1, 1200):
+    for count in (MAPPING_FILES + 1, 1200):
         text, files = chain(count)
         error = refused(load, text, other=files)
-        assert error.what == f"more than {MAPPING_CHAIN} mappings extend one another"
-        assert error.where == f"f{MAPPING_CHAIN - 2}.yaml:1:10"
+        assert error.what == f"more than {MAPPING_FILES} mappings extend one another"
+        assert error.where == f"f{MAPPING_FILES - 2}.yaml:1:10"
 
 
 def test_files_that_extend_one_another_have_room_for_one_mapping_together(load: Load) -> None:
@@ -302,7 +302,7 @@ def test_an_unknown_key_names_the_nearest_and_all_that_are_known(load: Load) -> 
     error = refused(load, "version: 1\nlayers:\n  layers:\n    pading: same")
     assert error.where == "m.yaml:4:5"
     assert error.nearest == ("padding",)
-    assert error.expected == "padding, eps, weights"
+    assert error.expected == "padding, eps, weights, scopes"
     error = refused(load, "version: 1\nextend: x")
     assert error.nearest[0] == "extends"
 

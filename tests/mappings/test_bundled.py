@@ -218,7 +218,7 @@ class TestBert:
         assert done.plan.findings == ()
         assert done.plan.variables == 139
         assert len(done.plan.used) == 46
-        assert done.plan.ignored_by_reason == {"optimizer slot": 92, "the training step": 1}
+        assert done.plan.ignored_by_reason == {"optimizer slot": 92, "training step": 1}
         assert len(done.plan.writes) == 48
         model = transformers.BertForPreTraining(transformers.BertConfig.from_json_file(config))
         state = torch.load(done.path, weights_only=True)

@@ -181,15 +181,15 @@ def test_a_random_step_is_read_back_equal(step: Copy) -> None:
 @given(st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False))
 def test_a_constant_keeps_its_type_and_every_digit(value: float) -> None:
     dtype = "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else "float64"
-    scope = Position("base.yaml", 7, 1)
+    scopes = (Position("base.yaml", 7, 1), Position("m.yaml", 2, 3))
     step = Fill(
-        writes=(TensorSpec("c", (2,), dtype),), position=Position("m.yaml", 4, 5), scope=scope, value=value
+        writes=(TensorSpec("c", (2,), dtype),), position=Position("m.yaml", 4, 5), scopes=scopes, value=value
     )
     found = Step.from_json(json.loads(json.dumps(step.to_json(), allow_nan=False)))
     assert isinstance(found, Fill)
     assert found == step
     assert type(found.value) is type(value)
-    assert found.where == "m.yaml:4 (in the scope at base.yaml:7)"
+    assert found.where == "m.yaml:4 (in the scopes at base.yaml:7, line 2)"
 
 
 def test_a_step_that_keeps_has_its_position_and_no_operation() -> None:

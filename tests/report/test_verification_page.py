@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import html
 import io
 import re
 import sys
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.test_docs import code, section, table
+from tests.test_docs import read as read_document
 from tfpt.errors import SinkError, TfptError
 from tfpt.networks.recording.recordings import RecordedEndpoint
 from tfpt.report.colors import Scale, data_uri
@@ -142,7 +145,7 @@ def test_each_endpoint_has_a_row_a_mark_and_words():
     assert len(shapes) == len(marks) == 4
 
 
-def test_the_error_by_depth_stands_on_powers_of_ten():
+def test_the_error_by_depth_has_a_logarithmic_scale():
     text = page(verification())
     chart = text[text.index('<svg class="chart"') : text.index("</svg>")]
     lines = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart)]
@@ -181,7 +184,7 @@ def test_samples_are_shown_as_points():
     assert points[: points.index("/>")].count("M") == 997
 
 
-def test_what_departs_and_why_stand_first():
+def test_the_cause_comes_first():
     text = page(verification())
     assert text.index("<code>b.norm</code>") < text.index("Error by depth")
     heading = re.sub(r"<[^>]+>", "", text[text.index("<h1>") : text.index("</h1>")])
@@ -233,7 +236,7 @@ def test_names_that_look_like_parts_of_the_page_stay_names():
     assert text.count("<h1>") == 1
 
 
-def test_what_no_encoding_holds_is_written_all_the_same(tmp_path):
+def test_text_that_cannot_be_encoded_is_escaped(tmp_path):
     result = dataclasses.replace(verification(), recording="r\ud800.npz")
     write_page(tmp_path / "r.html", result)
     assert "<td>r\\ud800.npz</td>" in (tmp_path / "r.html").read_text("utf-8")
@@ -268,3 +271,38 @@ def test_of_a_batch_the_one_that_differs_is_shown():
     endpoints = with_verdicts([ComparedEndpoint("x", "x", truth.shape, truth.shape, far)], 1e-5)
     text = page(dataclasses.replace(verification(), endpoints=endpoints, closeup=closeup))
     assert "in element 1 of the batch of 3" in text
+
+
+def test_every_column_and_every_fact_is_named_and_explained():
+    text = page(verification())
+    documented = table(section(read_document("verify.md"), "The columns"), "column")
+    meanings = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text))
+    for row in documented:
+        (name,) = code(row["column"])
+        shown = html.unescape(meanings[name.replace("\\|", "|")])
+        assert shown.split(",")[0] == row["meaning"].split(",")[0], name
+    text = text[text.index("<h2>Both sides") :]
+    assert "<th></th>" not in text
+    assert re.findall(r"<tr><th>(\w+)</th>", text) == [
+        "weights", "recording", "input", "versions", "tolerance", "network", "tfpt", "python"
+    ]  # fmt: skip
+
+
+def test_it_says_what_was_compared():
+    text = re.sub(r"<wbr>", "", page(verification()))
+    assert '<p class="sides">net: w.pth against r.npz</p>' in text
+
+
+def test_a_cause_without_a_row_of_the_mapping_has_no_empty_column():
+    result = verification()
+    [why] = result.explanation.diagnoses
+    assert "<small>net.yaml:7</small>" in page(result)
+    why = dataclasses.replace(why, places=(dataclasses.replace(why.places[0], row=""),))
+    text = page(dataclasses.replace(result, explanation=Explanation((why,), True)))
+    text = text[text.index('<section class="why">') : text.index("</section>")]
+    assert "<small>" not in text
+    assert text.count("<th>") == text.count("<td>") == 3
+
+
+def test_a_number_is_not_broken_at_its_minus():
+    assert '<span class="figure">1e-05</span>' in page(verification())

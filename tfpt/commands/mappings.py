@@ -10,10 +10,11 @@ from tfpt.commands.options import json_option, reports_errors
 @click.command()
 @json_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of mapping files, for editors.")
+@click.option("--layers", is_flag=True, help="List the layers that a mapping can place with use:.")
 @reports_errors
-def command(as_json: bool, schema: bool) -> None:
+def command(as_json: bool, schema: bool, layers: bool) -> None:
     """List the mappings that come with tfpt."""
-    from tfpt.report.mappings import mapping_table, mappings_to_json
+    from tfpt.report.mappings import layer_table, layers_to_json, mapping_table, mappings_to_json
     from tfpt.report.terminal import console, print_json
 
     if schema:
@@ -21,6 +22,6 @@ def command(as_json: bool, schema: bool) -> None:
 
         print_json(json_schema())
     elif as_json:
-        print_json(mappings_to_json())
+        print_json(layers_to_json() if layers else mappings_to_json())
     else:
-        console().print(mapping_table())
+        console().print(layer_table() if layers else mapping_table())

@@ -27,8 +27,12 @@ _positive = click.IntRange(min=1)
 @click.command()
 @click.option("--mapping", required=True, help=mapping_help)
 @click.option("--weights", help="A checkpoint, or a file that `convert` wrote. [default: random weights]")
-@click.option("--frames", type=_positive, default=16, show_default=True, help="Frames per clip.")
-@click.option("--batch", type=_positive, default=2, show_default=True, help="Clips per pass.")
+@click.option(
+    "--frames", type=_positive, default=16, show_default=True, help="Frames per clip, or tokens per sequence."
+)
+@click.option(
+    "--batch", type=_positive, default=2, show_default=True, help="Clips, pictures or sequences per pass."
+)
 @click.option("--size", type=_positive, help="Height and width. [default: the mapping's]")
 @click.option("--channels", type=_positive, help="Channels of the input. [default: the model's]")
 @device_option
@@ -102,8 +106,8 @@ def command(
         raise click.UsageError("--forward-only and --train: give one of them, or neither to measure both")
     from contextlib import nullcontext
 
+    from tfpt.profiling import profile
     from tfpt.report.terminal import console, escape, print_json
-    from tfpt.video.profiling import profile
 
     # A large network takes a while: show on a terminal that it is running.
     status = nullcontext() if as_json else console(stderr=True).status(f"measuring {escape(mapping)} …")
@@ -136,7 +140,7 @@ def command(
         print_json({**found.to_json(), "trace": str(trace) if trace else None})
         return
 
-    from tfpt.video.reports.profiles import print_profile
+    from tfpt.report.profiles import print_profile
 
     out = console()
     print_profile(out, found, depth=depth, everything=everything)

@@ -30,10 +30,6 @@ def _drawing_options(function: F) -> F:
     """The options of both subcommands that come last in their help."""
     options: list[Callable[[Any], Any]] = [
         click.option(
-            "--scale", type=click.Choice(["common", "each"]), default="common", show_default=True,
-            help="Scale colors to the largest value of all tiles, or of each.",
-        ),
-        click.option(
             "--limit", type=click.FloatRange(min=0, min_open=True),
             help="Value drawn in full color, instead of the largest.",
         ),
@@ -76,6 +72,10 @@ def command() -> None:
     "--fps", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True,
     help="Kernel steps per second.",
 )  # fmt: skip
+@click.option(
+    "--scale", type=click.Choice(["common", "each"]),
+    help="Scale colors to the largest value of all tiles, or of each. [default: each; common with --limit]",
+)  # fmt: skip
 @_drawing_options
 @reports_errors
 def filters(
@@ -101,8 +101,8 @@ def filters(
     """Draw the filters of a convolution, animated over the time axis of the kernel.
 
     One tile per filter. Three input channels are drawn in RGB, gray being 0; two as optical flow,
-    white being 0 and the hue the direction. Full color is the largest absolute weight of all tiles,
-    symmetric about 0; see --scale and --limit.
+    white being 0 and the hue the direction. Full color is the largest absolute weight of each tile,
+    symmetric about 0, without outliers; --scale common or --limit make tiles comparable.
     """
     from tfpt.video.visualization import draw_filters
 
@@ -150,6 +150,10 @@ def filters(
 )
 @device_option
 @check_option
+@click.option(
+    "--scale", type=click.Choice(["common", "each"]), default="common", show_default=True,
+    help="Scale colors to the largest value of all tiles, or of each.",
+)  # fmt: skip
 @_drawing_options
 @reports_errors
 def activations(

@@ -26,7 +26,7 @@ from tfpt.targets.model import build_model
 from tfpt.tensors import DTYPES
 
 if TYPE_CHECKING:
-    from tfpt.formats.published import Fetched
+    from tfpt.formats.cache import Fetched
 
 # Valid values of --dtype: PyTorch's floating-point types.
 _FLOATS = tuple(name for name, held in DTYPES.items() if held.torch and name.startswith(("float", "bfloat")))

@@ -140,7 +140,7 @@ def _model_in(folder: Path) -> str:
         raise SourceError(
             "the file is of torch before 0.1.10, which cannot be read without running code",
             where=str(folder),
-            hint="where you trust it: load it with torch.load(…, weights_only=False), and save its state_dict()",
+            hint="where you trust it: load it with torch.load(…, weights_only=False), and save it with torch.save",
         )
     if not names:
         raise SourceError("the archive is empty", where=str(folder))

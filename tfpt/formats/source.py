@@ -127,8 +127,15 @@ class Source(ABC):
     def close(self) -> None:
         """Close the files. Arrays that were read stay valid."""
 
-    def no_such_tensor(self, name: str) -> SourceError:
-        """The error to raise when there is no tensor of this name; says which names come near."""
+    def no_such_tensor(self, name: str, skipped: str | None = None) -> SourceError:
+        """The error to raise when there is no tensor of this name: which names come near, or why it was skipped.
+
+        Args:
+            name: The name that was asked for.
+            skipped: Its name in `skipped`, if that is another.
+        """
+        if (reason := self.skipped.get(skipped or name)) is not None:
+            return SourceError(f"tensor {name!r} cannot be read: {reason}", where=self.location)
         return SourceError(
             f"there is no tensor called {name!r} here",
             where=self.location,

@@ -1,14 +1,14 @@
 """Caches of blocks of files that are read in small pieces.
 
 The caches of fsspec are not used: each belongs to one open file and has no limit across files, knows no versions, and
-on
-the web takes a whole file for a part where the server ignores ranges; `cat_ranges` likewise."""
+on the web takes a whole file for a part where the server ignores ranges; `cat_ranges` likewise.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from typing import overload
 
 from tfpt.io.limits import MOST_KEPT_BLOCKS
@@ -86,6 +86,20 @@ class Blocks:
             del self._of_file[file]
 
 
+def runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Ascending numbers of blocks, as ranges of neighbors.
+
+    Example:
+        >>> list(runs([3, 4, 9]))
+        [range(3, 5), range(9, 10)]
+    """
+    start = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield range(numbers[start], numbers[at - 1] + 1)
+            start = at
+
+
 # A multiple of the block size of `tfpt.io.remote`, aligned with it: no part of a block is fetched twice.
 BLOCK = 256 << 10
 
@@ -93,8 +107,13 @@ BLOCK = 256 << 10
 class KeptBytes:
     """The bytes of a file with the interface of a `memoryview`: single bytes as numbers, slices of step 1 as bytes.
 
-    For messages whose structure is interleaved with large values: small slices are cached, those longer than a block
+    For files whose structure is interleaved with large values: small slices are cached, those longer than a block
     are not.
+
+    Args:
+        storage: The file.
+        block: The size of a block in bytes.
+        most: The maximum number of cached blocks; the oldest are dropped.
 
     Example:
         >>> import tempfile
@@ -107,9 +126,10 @@ class KeptBytes:
         (10, 51, b'234')
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, block: int = BLOCK, most: int = MOST_KEPT_BLOCKS) -> None:
         self._storage = storage
         self._size = len(storage.data)
+        self._block, self._most = block, most
         self._blocks: dict[int, memoryview] = {}
         self._latest = (-1, memoryview(b""))
 
@@ -126,16 +146,17 @@ class KeptBytes:
         if isinstance(key, int):
             if not 0 <= key < self._size:
                 raise IndexError("a byte outside the file")
-            return self._at(key // BLOCK)[key % BLOCK]
+            return self._at(key // self._block)[key % self._block]
         start, stop, _ = key.indices(self._size)
         if stop <= start:
             return memoryview(b"")
-        first, last = start // BLOCK, (stop - 1) // BLOCK
+        size = self._block
+        first, last = start // size, (stop - 1) // size
         if first == last:
-            return self._at(first)[start - first * BLOCK : stop - first * BLOCK]
-        if stop - start > BLOCK:
+            return self._at(first)[start - first * size : stop - first * size]
+        if stop - start > size:
             return memoryview(self._storage.data[start:stop].data)
-        both = bytes(self._at(first)[start - first * BLOCK :]) + bytes(self._at(last)[: stop - last * BLOCK])
+        both = bytes(self._at(first)[start - first * size :]) + bytes(self._at(last)[: stop - last * size])
         return memoryview(both)
 
     def _at(self, number: int) -> memoryview:
@@ -145,8 +166,8 @@ class KeptBytes:
             return block
         found = self._blocks.get(number)
         if found is None:
-            found = memoryview(self._storage.data[number * BLOCK : (number + 1) * BLOCK].data)
-            while len(self._blocks) >= MOST_KEPT_BLOCKS:
+            found = memoryview(self._storage.data[number * self._block : (number + 1) * self._block].data)
+            while len(self._blocks) >= self._most:
                 self._blocks.pop(next(iter(self._blocks), -1), None)
             self._blocks[number] = found
         self._latest = (number, found)

@@ -63,8 +63,8 @@ MAPPING_VALUES = 200_000
 MAPPING_CHARACTERS = 32_000_000
 # A mapping has seven levels. PyYAML's composer recurses in C: some ten thousand brackets would overflow its stack.
 MAPPING_DEPTH = 100
-# Length of a chain of `extends`; known mappings have two files.
-MAPPING_CHAIN = 50
+# Files that extend one another; known mappings have a handful.
+MAPPING_FILES = 50
 # Rows, counted once per scope of a layer and of the source.
 MAPPING_ROWS = 200_000
 # Python refuses to print numbers of more than 4,300 digits; no size or seed has more than 64 bits.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.io import limits, stores
 from tfpt.io import remote_errors as failures
-from tfpt.io.cached_blocks import Blocks
+from tfpt.io.cached_blocks import Blocks, runs
 from tfpt.io.http import NoRangesError, WebFile
 from tfpt.io.storage import FileBytes, file_over
 
@@ -165,14 +165,14 @@ class RemoteFile:
                 mine = self._with_ahead(mine)
             for number in mine:
                 found[number] = self._coming[number] = Future()
-        for run in _runs(mine):
+        for run in runs(mine):
             self._fetch_run(run, mine)
         taken = (found[number] for number in range(first, last))
         return [block.result() if isinstance(block, Future) else block for block in taken]
 
     def _with_ahead(self, wanted: list[int]) -> list[int]:
         """`wanted`, and the following blocks if the last requests were sequential."""
-        run = list(_runs(wanted))[-1]
+        run = list(runs(wanted))[-1]
         window = self._ahead.pop(run.start, 0)
         stop = run.stop
         while (
@@ -317,15 +317,6 @@ class RemoteFile:
             ) from None
         except Exception as error:
             raise failures.explained(error, self.location) from error
-
-
-def _runs(numbers: Sequence[int]) -> Iterator[range]:
-    """Ascending numbers as ranges of neighbors."""
-    start = 0
-    for at in range(1, len(numbers) + 1):
-        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
-            yield range(numbers[start], numbers[at - 1] + 1)
-            start = at
 
 
 def _cut(start: int, stop: int) -> Iterator[tuple[int, int, None]]:

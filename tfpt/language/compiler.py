@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tfpt.errors import MappingError
-from tfpt.io import limits
 from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
+from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
-from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
+from tfpt.language.schema import MappingEntry, RowEntry
 from tfpt.language.templates import (
     PT_SEPARATOR,
     TF_SEPARATOR,
@@ -40,6 +40,9 @@ class Compiler:
         tree: The mapping as a tree with positions.
         entry: The same mapping, validated against the schema.
         mistakes: What the schema refused; the mapping no longer contains it.
+
+    Raises:
+        MappingError: A layer contains itself, or layers times scopes times source scopes exceed the limit on rows.
     """
 
     def __init__(self, tree: Node, entry: MappingEntry, mistakes: Sequence[MappingError] = ()) -> None:
@@ -47,6 +50,7 @@ class Compiler:
         self.entry = entry
         self.mistakes = {f"{mistake.where} {mistake.what}": mistake for mistake in mistakes}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
+        self._placements = placements(tree, entry, self._add)
 
     def finish(self) -> None:
         """Raise the mistakes found.
@@ -58,32 +62,31 @@ class Compiler:
             raise together(self.mistakes.values())
 
     def alternatives(self) -> tuple[RowSet, ...]:
-        """The rows, once for each possible scope of the source.
-
-        Raises:
-            MappingError: Layers times scopes times source scopes exceed the limit on rows.
-        """
-        self._check_amount()
+        """The rows, once for each possible scope of the source."""
         return tuple(self._row_set(scope) for scope in self.entry.source.scope)
 
     def behaviors(self) -> tuple[Behavior, ...]:
         """Padding and epsilon, for modules with a layer's weights and for those without weights."""
         found = []
-        for index, scope in enumerate(self.entry.scopes):
-            layer = self.entry.layers.get(scope.layer)
-            if layer is None or (layer.padding is None and layer.eps is None):
+        for placement in self._placements:
+            if not placement.active or (placement.padding is None and placement.eps is None):
                 continue
-            position = self.tree.locate(["scopes", index])
-            parents = {name.rpartition(PT_SEPARATOR)[0] for row in layer.weights for name in row.pt}
+            position = placement.scopes[-1]
+            names = [name for row in placement.layer.weights if row.when for name in row.pt]
+            parents = sorted({name.rpartition(PT_SEPARATOR)[0] for name in names})
             try:
                 # The kind of a field on the other side of the scope applies here too.
                 _, templates = pair_lists(
-                    [scope.tf], [join(scope.pt, parent, PT_SEPARATOR) for parent in sorted(parents)]
+                    [placement.tf], [join(placement.pt, parent, PT_SEPARATOR) for parent in parents]
                 )
             except MappingError as mistake:
                 self._add(mistake, position)
                 continue
-            found += [Behavior(template, layer.padding, layer.eps, position) for template in templates]
+            for inherited in (False, True):
+                padding = placement.padding if ("padding" in placement.inherited) is inherited else None
+                eps = placement.eps if ("eps" in placement.inherited) is inherited else None
+                if padding is not None or eps is not None:
+                    found += [Behavior(each, padding, eps, position, inherited) for each in templates]
         for index, module in enumerate(self.entry.modules):
             position = self.tree.locate(["modules", index])
             alone = self._single(module.pt, PT_SEPARATOR, position)
@@ -136,31 +139,6 @@ class Compiler:
             )
         return found
 
-    def _check_amount(self) -> None:
-        """Refuse too many rows or too long names before compiling any."""
-        amounts = {name: _amount(layer.weights) for name, layer in self.entry.layers.items()}
-        sources = self.entry.source.scope
-        prefixes = sum(map(len, sources))
-        count, names, letters = _amount(self.entry.weights)
-        rows, characters = count * len(sources), letters * len(sources) + names * prefixes
-        for index, scope in enumerate(self.entry.scopes):
-            count, names, letters = amounts.get(scope.layer, (0, 0, 0))
-            rows += count * len(sources)
-            characters += (letters + names * (len(scope.tf) + len(scope.pt))) * len(
-                sources
-            ) + names * prefixes
-            self._check(rows, characters, self.tree.locate(["scopes", index]))
-        self._check(rows, characters, self.tree.locate(["weights"]))
-
-    @staticmethod
-    def _check(rows: int, characters: int, position: Position) -> None:
-        if rows > limits.MAPPING_ROWS or characters > 2 * limits.MAPPING_CHARACTERS:
-            raise MappingError(
-                f"the mapping has more than {limits.MAPPING_ROWS:,} rows across all scopes, or names of more than "
-                f"{2 * limits.MAPPING_CHARACTERS:,} characters",
-                where=str(position),
-            )
-
     def _row_set(self, scope: str) -> RowSet:
         scope = scope.strip(TF_SEPARATOR)
         rows = list(self._all_rows(scope))
@@ -192,75 +170,74 @@ class Compiler:
         return Ema(template, entry.use, kept, "" if entry.tf.startswith("/") else scope, position)
 
     def _all_rows(self, source_scope: str) -> list[Row]:
-        rows: list[Row | None] = []
-        for index, scope in enumerate(self.entry.scopes):
-            scope_position = self.tree.locate(["scopes", index])
-            layer = self._layer(scope, index)
-            for number, entry in enumerate(layer.weights):
-                position = self.tree.locate(["layers", scope.layer, "weights", number])
-                rows.append(self._row(entry, position, source_scope, scope, scope_position))
-        used = {scope.layer for scope in self.entry.scopes}
+        rows: list[Row] = []
+        for placement in self._placements:
+            for number, entry in enumerate(placement.layer.weights):
+                position = self.tree.locate(["layers", placement.name, "weights", number])
+                found = self._rows(entry, position, source_scope, placement)
+                rows += found if placement.active and entry.when else ()
+        used = {placement.name for placement in self._placements}
         for name, layer in self.entry.layers.items():
             if name not in used:  # compiled only to find its mistakes
                 for number, entry in enumerate(layer.weights):
-                    self._row(entry, self.tree.locate(["layers", name, "weights", number]), "", None, None)
+                    self._rows(entry, self.tree.locate(["layers", name, "weights", number]), "", None)
         for index, entry in enumerate(self.entry.weights):
-            rows.append(self._row(entry, self.tree.locate(["weights", index]), source_scope, None, None))
-        return [row for row in rows if row is not None]
+            found = self._rows(entry, self.tree.locate(["weights", index]), source_scope, None)
+            rows += found if entry.when else ()
+        return rows
 
-    def _layer(self, scope: ScopeEntry, index: int) -> LayerEntry:
-        if scope.layer in self.entry.layers:
-            return self.entry.layers[scope.layer]
-        mistake = MappingError(
-            f"there is no layer {scope.layer!r}",
-            expected=", ".join(self.entry.layers) or "a layers: section",
-            nearest=nearest(scope.layer, self.entry.layers),
-        )
-        self._add(mistake, self.tree.locate(["scopes", index, "layer"]))
-        return LayerEntry()
+    def _rows(
+        self, entry: RowEntry, position: Position, source_scope: str, placement: Placement | None
+    ) -> list[Row]:
+        """The row, and another one for each name under `also`."""
+        try:
+            row = self._row(entry, entry.pt, position, source_scope, placement)
+            copies = [
+                self._row(entry, [name], position, source_scope, placement) for name in entry.also or ()
+            ]
+        except MappingError as mistake:
+            if placement is not None and mistake.hint is None:
+                mistake.hint = f"the row is in the scope at {placement.scopes[-1].row}"
+            self._add(mistake, position)
+            return []
+        return [row, *(replace(copy, tied=True) if isinstance(copy, Copy) else copy for copy in copies)]
 
     def _row(
         self,
         entry: RowEntry,
+        parameters: Sequence[str],
         position: Position,
         source_scope: str,
-        scope: ScopeEntry | None,
-        scope_position: Position | None,
-    ) -> Row | None:
-        outer_tf, outer_pt = (scope.tf, scope.pt) if scope else ("", "")
+        placement: Placement | None,
+    ) -> Row:
+        outer_tf, outer_pt = (placement.tf, placement.pt) if placement else ("", "")
         outer_tf = _absolute(outer_tf, source_scope)
-        try:
-            names = [_absolute(name, outer_tf) for name in entry.tf or []]
-            targets = [join(outer_pt, name, PT_SEPARATOR) for name in entry.pt]
-            like = [join(outer_pt, entry.like, PT_SEPARATOR)] if entry.like else []
-            # A constant has no variable, but its scope has one: the kinds of its fields apply here too.
-            tf, pt = pair_lists(names or [outer_tf], [*targets, *like])
-            tf = tf if names else ()
-            pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
-            index = _index_field(tf, pt, like_template)
-            layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
-            common: dict[str, Any] = {
-                "pt": pt,
-                "position": position,
-                "scope": scope_position,
-                "dtype": entry.dtype,
-                "optional": entry.optional or (scope is not None and scope.optional),
-                "overrides": entry.overrides or (scope is not None and scope.overrides),
-                "fallback": entry.fallback,
-            }
-            if tf:
-                transform = _transform(entry, layout, tf, index)
-                return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
-            if entry.keep:
-                return Keep(random=entry.keep == "random", **common)
-            shape = None if entry.shape is None else tuple(entry.shape)
-            assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
-            return Fill(value=entry.fill, like=like_template, shape=shape, **common)
-        except MappingError as mistake:
-            if scope_position is not None and mistake.hint is None:
-                mistake.hint = f"the row is in the scope at {scope_position.row}"
-            self._add(mistake, position)
-            return None
+        names = [_absolute(name, outer_tf) for name in entry.tf or []]
+        targets = [join(outer_pt, name, PT_SEPARATOR) for name in parameters]
+        like = [join(outer_pt, entry.like, PT_SEPARATOR)] if entry.like else []
+        # A constant has no variable, but its scope has one: the kinds of its fields apply here too.
+        tf, pt = pair_lists(names or [outer_tf], [*targets, *like])
+        tf = tf if names else ()
+        pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
+        index = _index_field(tf, pt, like_template)
+        layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
+        common: dict[str, Any] = {
+            "pt": pt,
+            "position": position,
+            "scopes": placement.scopes if placement else (),
+            "dtype": entry.dtype,
+            "optional": entry.optional or (placement is not None and placement.optional),
+            "overrides": entry.overrides or (placement is not None and placement.overrides),
+            "fallback": entry.fallback,
+        }
+        if tf:
+            transform = _transform(entry, layout, tf, index)
+            return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
+        if entry.keep:
+            return Keep(random=entry.keep == "random", **common)
+        shape = None if entry.shape is None else tuple(entry.shape)
+        assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
+        return Fill(value=entry.fill, like=like_template, shape=shape, **common)
 
     def _layout(self, pattern: str, axes: dict[str, int]) -> Layout:
         key = (pattern, tuple(sorted(axes.items())))
@@ -296,15 +273,9 @@ def _place(mistake: MappingError) -> tuple[str, int, int]:
     return file, int(line), int(column)
 
 
-def _amount(rows: Sequence[RowEntry]) -> tuple[int, int, int]:
-    """The number of rows, of their names, and of the characters in those names."""
-    names = [name for row in rows for name in (*(row.tf or ()), *row.pt)]
-    return len(rows), len(names), sum(map(len, names))
-
-
 def _absolute(name: str, scope: str) -> str:
     """A name relative to the scope or, if it starts with a slash, to the root of the checkpoint."""
-    return name[1:] if name.startswith(TF_SEPARATOR) else join(scope, name, TF_SEPARATOR)
+    return below(scope, name).removeprefix(TF_SEPARATOR)
 
 
 def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template | None) -> str:

@@ -17,7 +17,8 @@ from tfpt.language import mapping as rows
 from tfpt.language.compiler import Compiler, together
 from tfpt.language.configuration import Configuration, read_config
 from tfpt.language.declarations import Default, declarations, defaults
-from tfpt.language.inheritance import extend
+from tfpt.language.inheritance import drop, extend
+from tfpt.language.library import with_used_layers
 from tfpt.language.model_type import refuse_other_type
 from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
@@ -34,6 +35,11 @@ def bundled_mappings() -> dict[str, Path]:
         >>> "i3d_rgb" in bundled_mappings()
         True
     """
+    return {name: path for name, path in _bundled_files().items() if not name.startswith("_")}
+
+
+def _bundled_files() -> dict[str, Path]:
+    """The mappings that come with tfpt, and parts of mappings, whose names start with an underscore."""
     folder = Path(str(resources.files("tfpt.mappings")))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -68,10 +74,10 @@ def load_mapping(
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
-    document = _with_bases(path)
+    document = _Files().merged(path)
     if given is not None:
         refuse_other_type(document, given)
-    tree = substitute(document, settings or {}, given)
+    tree = with_used_layers(substitute(document, settings or {}, given))
     tree, entry, mistakes = _validate(tree)
     defaulted: list[Default] = []
     if given is not None and not mistakes:
@@ -103,6 +109,7 @@ def load_mapping(
         digest=hashlib.sha256(json.dumps(tree.plain(), sort_keys=True, default=str).encode()).hexdigest()[
             :16
         ],
+        about=entry.about,
         url=entry.source.url,
         labels=compiler.labels(),
         names_are_paths=entry.source.names == "path",
@@ -118,22 +125,58 @@ def _config_name(config: Mapping[str, Any] | str | Path | None) -> str:
     return Path(config).name if isinstance(config, str | Path) else "the configuration"
 
 
-def _with_bases(path: Path, chain: tuple[Path, ...] = (), room: int = limits.MAPPING_VALUES) -> Node:
-    tree = read_document(path, room)
-    if not isinstance(tree.value, dict):
-        raise MappingError(
-            "a mapping is a table of keys and values", where=str(tree.position), expected="version: 1"
-        )
-    children = dict(tree.value)
-    base = children.pop("extends", None)
-    child = Node(children, tree.position, tree.keys)
-    if base is None:
-        return child
+class _Files:
+    """Reads a mapping and those that it extends, each file once."""
+
+    def __init__(self) -> None:
+        self.room = limits.MAPPING_VALUES
+        self.read: set[Path] = set()
+
+    def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
+        """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
+        tree = read_document(path, self.room)
+        self.room -= tree.size()
+        self.read.add(path.resolve())
+        if not isinstance(tree.value, dict):
+            raise MappingError(
+                "a mapping is a table of keys and values", where=str(tree.position), expected="version: 1"
+            )
+        children = dict(tree.value)
+        bases, dropped = children.pop("extends", None), children.pop("drop", None)
+        child = Node(children, tree.position, tree.keys)
+        if bases is None:
+            if dropped is not None:
+                raise MappingError("drop: needs extends:", where=str(dropped.position))
+            return child
+        merged: Node | None = None
+        for base in bases.value if isinstance(bases.value, list) else [bases]:
+            target = _base(base, path)
+            if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
+                raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
+            if target.resolve() in self.read:
+                continue  # two mappings that this one extends have it in common
+            if len(self.read) >= limits.MAPPING_FILES:
+                raise MappingError(
+                    f"more than {limits.MAPPING_FILES} mappings extend one another",
+                    where=str(base.position),
+                )
+            tree = self.merged(target, (*chain, path))
+            merged = tree if merged is None else extend(merged, tree)
+        merged = merged or Node({}, child.position)
+        return extend(merged if dropped is None else drop(merged, dropped), child)
+
+
+def _base(base: Node, path: Path) -> Path:
+    """The file of one mapping that the mapping at `path` extends."""
     if not isinstance(base.value, str):
-        raise MappingError("extends: takes one file", where=str(base.position), got=type(base.value).__name__)
+        raise MappingError(
+            "extends: takes a file, or a list of files",
+            where=str(base.position),
+            got=type(base.value).__name__,
+        )
     target = file_beside(path.parent, base.value, "extends", str(base.position))
+    bundled = _bundled_files()
     if target is None:
-        bundled = bundled_mappings()
         target = bundled.get(base.value.removesuffix(".yaml"))
     if target is None:
         raise MappingError(
@@ -141,13 +184,7 @@ def _with_bases(path: Path, chain: tuple[Path, ...] = (), room: int = limits.MAP
             where=str(base.position),
             nearest=nearest(base.value.removesuffix(".yaml"), bundled),
         )
-    if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
-        raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
-    if len(chain) + 2 > limits.MAPPING_CHAIN:
-        raise MappingError(
-            f"more than {limits.MAPPING_CHAIN} mappings extend one another", where=str(base.position)
-        )
-    return extend(_with_bases(target, (*chain, path), room - tree.size()), child)
+    return target
 
 
 def _validate(tree: Node) -> tuple[Node, MappingEntry, list[MappingError]]:
@@ -221,7 +258,7 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
         if get_origin(annotation) is dict:
             next(steps, None)  # a name chosen by the mapping, such as a layer's
     known = [info.alias or name for name, info in model.model_fields.items()]
-    return ["extends", *known] if model is MappingEntry else known
+    return ["extends", "drop", *known] if model is MappingEntry else known
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

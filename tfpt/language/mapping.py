@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfpt.language.declarations import Default
-from tfpt.language.schema import InputEntry
+from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
 from tfpt.operations.layout import Layout
@@ -23,7 +23,7 @@ class Row:
     Attributes:
         pt: Templates of the parameters written.
         position: The position of the row.
-        scope: The position of the scope that the row's layer is used in.
+        scopes: The positions of the scopes that the row's layer is in, outermost first.
         dtype: The dtype to write; ``None`` for the parameter's own.
         optional: Whether the row may match nothing.
         overrides: Whether it overrides other rows that write the same parameter.
@@ -32,7 +32,7 @@ class Row:
 
     pt: tuple[Template, ...]
     position: Position
-    scope: Position | None = None
+    scopes: tuple[Position, ...] = ()
     dtype: str | None = None
     optional: bool = False
     overrides: bool = False
@@ -40,8 +40,8 @@ class Row:
 
     @property
     def where(self) -> str:
-        """File and line of the row, and of its scope."""
-        return row_location(self.position, self.scope)
+        """File and line of the row, and of its scopes."""
+        return row_location(self.position, self.scopes)
 
     def __str__(self) -> str:
         return f"{self._source} → {_texts(self.pt)}"
@@ -146,12 +146,18 @@ class Ema:
 
 @dataclass(frozen=True)
 class Behavior:
-    """The padding and epsilon that the modules at a path need to match TensorFlow."""
+    """The padding and epsilon that the modules at a path need to match TensorFlow.
+
+    Attributes:
+        inherited: Whether they are stated for everything in a scope, so that they concern only those of its modules
+            that pad or normalize.
+    """
 
     pt: Template
     padding: str | None
     eps: float | None
     position: Position
+    inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,7 @@ class Mapping:
         name: The file's name without its extension.
         path: The file.
         named: Its name in messages: that of a bundled mapping, the path of any other.
+        about: Where the weights come from, and other facts for people.
         alternatives: One set of rows for each scope in `source.scope`; exactly one must match a checkpoint.
         behaviors: The stated padding and epsilon of modules.
         labels: The file with the class names, one per line, in the order of the logits.
@@ -218,6 +225,7 @@ class Mapping:
     input: InputEntry
     params: dict[str, Any]
     digest: str
+    about: AboutEntry = field(default_factory=AboutEntry)
     url: str | None = None
     labels: Path | None = None
     names_are_paths: bool = False

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -51,6 +52,8 @@ class RowEntry(_Strict):
 
     tf: Names | None = None
     pt: Names
+    also: Names | None = None
+    when: StrictBool = True
     layout: str | None = None
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     slice: Slices = {}
@@ -80,6 +83,8 @@ class RowEntry(_Strict):
             raise ValueError("like: and shape: go with fill:")
         if self.like is not None and self.shape is not None:
             raise ValueError("expected either like: or shape:")
+        if self.also is not None and len(self.pt) > 1:
+            raise ValueError("also: goes with one name under pt:")
         if self.tf is None:
             for key in (
                 "layout",
@@ -99,22 +104,38 @@ class RowEntry(_Strict):
         return self
 
 
+class ScopeEntry(_Strict):
+    """Where a layer is used, on both sides; everything else applies to all of the layer."""
+
+    tf: str
+    pt: str
+    layer: str | None = None
+    use: str | None = None
+    optional: bool = False
+    overrides: bool = False
+    when: StrictBool = True
+    padding: Padding | None = None
+    eps: Annotated[float | None, Field(gt=0)] = None
+
+    @property
+    def name(self) -> str:
+        """The name of the layer."""
+        return self.layer or self.use or ""
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> ScopeEntry:
+        if (self.layer is None) == (self.use is None):
+            raise ValueError("expected either layer: or use:")
+        return self
+
+
 class LayerEntry(_Strict):
-    """The weights of one layer, and its padding and epsilon."""
+    """The weights of one layer, the layers inside it, and its padding and epsilon."""
 
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
     weights: list[RowEntry] = []
-
-
-class ScopeEntry(_Strict):
-    """Where a layer is used, on both sides; `optional` and `overrides` apply to all its rows."""
-
-    tf: str
-    pt: str
-    layer: str
-    optional: bool = False
-    overrides: bool = False
+    scopes: list[ScopeEntry] = []
 
 
 class IgnoreEntry(_Strict):
@@ -196,11 +217,22 @@ class InputEntry(_Strict):
     kind: Literal["rgb", "flow"] | None = None
 
 
+class AboutEntry(_Strict):
+    """Facts for people: where the weights come from, and how the PyTorch model differs."""
+
+    source: str | None = None
+    target: str | None = None
+    license: str | None = None
+    citation: str | None = None
+    notes: str | None = None
+
+
 class MappingEntry(_Strict):
     """A whole mapping file, after `extends` and `params` have been applied."""
 
     version: Literal[1]
     summary: str = ""
+    about: AboutEntry = AboutEntry()
     params: dict[str, Any] = {}
     source: SourceEntry = SourceEntry()
     model: ModelEntry = ModelEntry()
@@ -218,14 +250,15 @@ def json_schema() -> dict[str, Any]:
 
     Example:
         >>> sorted(json_schema()["properties"])[:3]
-        ['endpoints', 'extends', 'input']
+        ['drop', 'endpoints', 'extends']
     """
     schema = MappingEntry.model_json_schema(by_alias=True)
     extends = {
-        "type": "string",
-        "description": "A mapping to start from: a file beside this one, or a bundled name.",
+        **_ONE_OR_MORE,
+        "description": "Mappings to start from: files beside this one, or bundled names.",
     }
-    schema["properties"] = {"extends": extends, **schema["properties"]}
+    drop = {**_ONE_OR_MORE, "description": "Inherited rows, scopes and modules to leave out, by their pt."}
+    schema["properties"] = {"extends": extends, "drop": drop, **schema["properties"]}
     # The version may be stated in the mapping that it extends.
     schema["required"] = [key for key in schema.get("required", []) if key != "version"]
     return schema

@@ -45,16 +45,23 @@ class Position:
         return f"{self.file}:{self.line}"
 
 
-def row_location(row: Position, scope: Position | None) -> str:
-    """File and line of a row, and of its scope.
+def row_location(row: Position, scopes: Sequence[Position]) -> str:
+    """File and line of a row, and of its scopes.
+
+    Args:
+        row: The position of the row.
+        scopes: Those of the scopes, outermost first.
 
     Example:
-        >>> row_location(Position("m.yaml", 5, 3), Position("m.yaml", 8, 3))
+        >>> row_location(Position("m.yaml", 5, 3), [Position("m.yaml", 8, 3)])
         'm.yaml:5 (in the scope at line 8)'
+        >>> row_location(Position("m.yaml", 5, 3), [Position("n.yaml", 8, 3), Position("m.yaml", 7, 3)])
+        'm.yaml:5 (in the scopes at n.yaml:8, line 7)'
     """
-    if scope is None:
+    if not scopes:
         return row.row
-    return f"{row.row} (in the scope at {f'line {scope.line}' if scope.file == row.file else scope.row})"
+    places = ", ".join(f"line {scope.line}" if scope.file == row.file else scope.row for scope in scopes)
+    return f"{row.row} (in the scope{'s' * (len(scopes) > 1)} at {places})"
 
 
 @dataclass(frozen=True)

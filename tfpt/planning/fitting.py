@@ -64,7 +64,7 @@ def fit(
         writes=tuple(writes),
         transform=row.transform,
         position=row.position,
-        scope=row.scope,
+        scopes=row.scopes,
     )
     return step, findings
 
@@ -97,9 +97,9 @@ def _constant(
         findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, written)
     if isinstance(row, Fill):
-        return steps.Fill(writes=(spec,), position=row.position, scope=row.scope, value=row.value), findings
+        return steps.Fill(writes=(spec,), position=row.position, scopes=row.scopes, value=row.value), findings
     drawn = isinstance(row, Keep) and row.random
-    return steps.Keep(writes=(spec,), position=row.position, scope=row.scope, random=drawn), findings
+    return steps.Keep(writes=(spec,), position=row.position, scopes=row.scopes, random=drawn), findings
 
 
 def _written_dtype(row: Row, target: str, dtype: str | None) -> str:

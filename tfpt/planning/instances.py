@@ -72,25 +72,47 @@ def instances_of(
 def place_constants(by_row: Sequence[tuple[Row, list[Instance]]]) -> None:
     """Fill the constants of a layer only where the layer exists: where a variable matched another row of its scope.
 
-    Otherwise a scope would fill parameters of another scope's layer.
+    Rows of layers inside the layer count too, and for a layer without variables those of the layer around it. Without
+    this a scope would fill parameters of another scope's layer.
     """
-    by_scope: dict[Position, list[Instance]] = {}
+    needed = {
+        row.scopes[:depth]
+        for row, _ in by_row
+        if not isinstance(row, Copy)
+        for depth in range(1, len(row.scopes) + 1)
+    }
+    by_scope: dict[tuple[Position, ...], list[Instance]] = {}
     for row, instances in by_row:
-        if row.scope is not None and isinstance(row, Copy):
-            by_scope.setdefault(row.scope, []).extend(instances)
+        for depth in range(1, len(row.scopes) + 1) if isinstance(row, Copy) else ():
+            if row.scopes[:depth] in needed:
+                by_scope.setdefault(row.scopes[:depth], []).extend(instances)
+    present: dict[tuple[tuple[Position, ...], frozenset[str]], dict[frozenset[str], set[Key]]] = {}
     for row, instances in by_row:
-        if isinstance(row, Copy) or row.scope not in by_scope:
+        if isinstance(row, Copy):
             continue
-        # An index that splits a sibling's variable does not identify the layer: only shared fields count.
-        stands: dict[frozenset[str], set[Key]] = {}
-        for sibling in by_scope[row.scope]:
-            if sibling.found:
-                shared = row.pt[0].fields.intersection(sibling.values)
-                stands.setdefault(shared, set()).add(_restricted(sibling.values, shared))
+        prefixes = (row.scopes[:depth] for depth in range(len(row.scopes), 0, -1))
+        scopes = next((prefix for prefix in prefixes if prefix in by_scope), None)
+        if scopes is None:
+            continue
+        fields = row.pt[0].fields
+        if (scopes, fields) not in present:
+            present[scopes, fields] = _present(by_scope[scopes], fields)
         for instance in instances:
             instance.found = any(
-                _restricted(instance.values, shared) in keys for shared, keys in stands.items()
+                _restricted(instance.values, shared) in keys
+                for shared, keys in present[scopes, fields].items()
             )
+
+
+def _present(siblings: Sequence[Instance], fields: frozenset[str]) -> dict[frozenset[str], set[Key]]:
+    """The field values for which variables were found, by the fields that they share with a constant."""
+    present: dict[frozenset[str], set[Key]] = {}
+    for sibling in siblings:
+        if sibling.found:
+            # An index that splits a sibling's variable does not identify the layer: only shared fields count.
+            shared = fields.intersection(sibling.values)
+            present.setdefault(shared, set()).add(_restricted(sibling.values, shared))
+    return present
 
 
 def _restricted(values: Mapping[str, Value], names: frozenset[str]) -> Key:
@@ -101,7 +123,7 @@ def _constants(row: Row, parameters: NameIndex) -> list[Instance]:
     instances = []
     for template in row.pt:
         matches = parameters.matches(template)
-        if template.is_literal and not matches:
+        if template.is_literal and not matches and not row.optional:
             matches = [(template.text, {})]
         instances += [Instance(row, values, writes=[name], found=True) for name, values in matches]
     return instances

@@ -26,18 +26,18 @@ class Step(ABC):
         reads: The variables, in the order in which they are joined; only `Copy` has any.
         writes: The parameters, with the shapes and dtypes that they have in the output.
         position: The position of the row.
-        scope: The position of the scope that the row belongs to.
+        scopes: The positions of the scopes that the row is in, outermost first.
     """
 
     reads: tuple[TensorSpec, ...] = field(default=(), init=False)
     writes: tuple[TensorSpec, ...]
     position: Position
-    scope: Position | None = None
+    scopes: tuple[Position, ...] = ()
 
     @property
     def where(self) -> str:
-        """File and line of the row, and of its scope."""
-        return row_location(self.position, self.scope)
+        """File and line of the row, and of its scopes."""
+        return row_location(self.position, self.scopes)
 
     @property
     @abstractmethod

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tfpt.formats.source import Quantized
 from tfpt.language.mapping import Copy, Fill, Ignore, Keep, Row
+from tfpt.language.templates import Value
+from tfpt.language.tree import Position
 from tfpt.operations.casting import carrier
 from tfpt.operations.layout import LayoutError
 from tfpt.planning.averages import Variables
@@ -99,21 +101,23 @@ class _Constants:
         self.known = known
         self.findings: list[Finding] = []
         self._waiting: dict[str, tuple[Fill, str]] = {}
-        self._layers: dict[object, list[Instance]] = {}
+        self._layers: dict[tuple[Position, ...], list[Instance]] = {}
+        self._values: dict[tuple[tuple[Position, ...], frozenset[str]], list[dict[str, Value]]] = {}
         for row, instances in copies:
-            if row.scope is not None:
-                self._layers.setdefault(row.scope, []).extend(each for each in instances if each.found)
+            for depth in range(1, len(row.scopes) + 1):
+                layer = self._layers.setdefault(row.scopes[:depth], [])
+                layer += (each for each in instances if each.found)
 
     def add(self, row: Row) -> None:
         """Add what a row of constants writes, where its layer occurs; a finding if its names are not known."""
-        places = self._layers.get(row.scope) if row.scope is not None else None
-        if places is not None and not places:
+        prefixes = (row.scopes[:depth] for depth in range(len(row.scopes), 0, -1))
+        scopes = next((prefix for prefix in prefixes if prefix in self._layers), ())
+        if scopes and not self._layers[scopes]:
             return  # the layer does not occur in the checkpoint
-        missing = [
-            template
-            for template in row.pt
-            if not template.fields <= (places[0].values.keys() if places else set())
-        ]
+        places = {template: self._places(scopes, template.fields) for template in row.pt}
+        missing = [template for template, values in places.items() if not values]
+        if row.optional and not scopes:
+            return
         if missing and (row.optional or row.fallback):
             return
         if isinstance(row, Keep) or missing:
@@ -133,12 +137,25 @@ class _Constants:
             )
             return
         assert isinstance(row, Fill)
-        for instance in places or [Instance(row, {})]:
-            for template in row.pt:
-                name = template.render(instance.values)
+        for template, found in places.items():
+            for values in found:
+                name = template.render(values)
                 if name is not None and name not in self.known:
-                    like = row.like.render(instance.values) if row.like is not None else None
+                    like = row.like.render(values) if row.like is not None else None
                     self._waiting.setdefault(name, (row, like or ""))
+
+    def _places(self, scopes: tuple[Position, ...], fields: frozenset[str]) -> list[dict[str, Value]]:
+        """The values of some fields wherever a layer occurs; empty if its variables do not have these fields."""
+        if not scopes:
+            return [] if fields else [{}]
+        if (scopes, fields) not in self._values:
+            distinct: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}
+            for instance in self._layers[scopes]:
+                if fields <= instance.values.keys():
+                    values = {name: instance.values[name] for name in fields}
+                    distinct.setdefault(frozenset(values.items()), values)
+            self._values[scopes, fields] = list(distinct.values())
+        return self._values[scopes, fields]
 
     def settle(self) -> None:
         """Give each constant its shape and dtype; a finding for each that has none."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfpt.checking.lint import Check
+from tfpt.language.library import library_layers
 from tfpt.language.loader import bundled_mappings, load_mapping
 from tfpt.language.mapping import Mapping
 from tfpt.report.plans import print_findings
@@ -24,6 +25,7 @@ def mappings_to_json() -> list[dict[str, Any]]:
             "path": str(mapping.path),
             "scope": [row_set.scope for row_set in mapping.alternatives],
             "model": mapping.model.factory,
+            "about": mapping.about.model_dump(exclude_none=True),
             "params": mapping.params,
             "parameters": _parameters(mapping),
         }
@@ -43,6 +45,30 @@ def mapping_table() -> Table:
         number = "--config" if entry["parameters"] is None else str(entry["parameters"])
         table.add_row(escape(entry["name"]), escape(entry["summary"]), number, escape(params))
     return table
+
+
+def layers_to_json() -> list[dict[str, Any]]:
+    """The layers that come with tfpt, as written in their files, as JSON values."""
+    return [{"use": name, **node.plain()} for name, node in library_layers().items()]
+
+
+def layer_table() -> Table:
+    """The layers that come with tfpt: a line for each row, and for each layer inside."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("use:", "variable", "parameter", "layout"):
+        table.add_column(title, no_wrap=title == "use:")
+    for layer in layers_to_json():
+        name = layer["use"]
+        for entry in (*layer.get("weights", ()), *layer.get("scopes", ())):
+            source = entry.get("tf", f"fill {entry.get('fill')}")
+            cells = [_listed(source), _listed(entry["pt"]), entry.get("layout") or entry.get("use") or ""]
+            table.add_row(name, *map(escape, cells))
+            name = ""
+    return table
+
+
+def _listed(names: str | list[str]) -> str:
+    return names if isinstance(names, str) else " ".join(names)
 
 
 def print_check(out: Console, check: Check) -> None:

@@ -27,7 +27,18 @@ from tfpt.report.verifications import (
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
 from tfpt.verification.agreement import VERDICTS, ComparedEndpoint
-from tfpt.verification.diagnosis import Diagnosis
+from tfpt.verification.diagnosis import Diagnosis, Place
+
+# As in docs/verify.md.
+_COLUMNS = {
+    "rel": "the norm of the difference divided by the recorded norm, in a normal run of the model",
+    "own": "the same with all earlier endpoints replaced by the recorded ones: the error of the endpoint's own layers",
+    "max rel": "the largest difference divided by the largest recorded value",
+    "max abs": "the largest difference",
+    "cosine": "the cosine of the angle between the two, as vectors",
+    "mean |x|": "the mean absolute value of the whole activation, computed by PyTorch",
+    "TensorFlow's": "the same, recorded from TensorFlow",
+}
 
 
 def check_page(path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -63,7 +74,7 @@ def page(result: Verification) -> str:
     kind, mark = ("good", MARKS["agrees"]) if result.agrees else ("bad", MARKS["departs"])
     body = "\n".join(
         [
-            f'<header class="{kind}"><p class="sides">{escape(result.mapping)}</p>',
+            f'<header class="{kind}"><p class="sides">{_soft(_sides(result))}</p>',
             f"<h1><b>{mark} {verdict}</b>{_soft(rest)}</h1></header>",
             *(_diagnosis(diagnosis) for diagnosis in result.explanation.diagnoses),
             _repaired(result),
@@ -76,7 +87,7 @@ def page(result: Verification) -> str:
             *_closeup(result),
             "<h2>Endpoints</h2>",
             _table(result),
-            f"<dl class='legend'>{''.join(_legend(result))}</dl>",
+            f'<dl class="legend">{"".join(_legend(result))}</dl>',
             "<h2>Both sides</h2>",
             _facts(result),
         ]
@@ -84,6 +95,10 @@ def page(result: Verification) -> str:
     title = escape(f"{result.mapping} {verdict}")
     parts = {"title": title, "style": _STYLE, "body": body}
     return re.sub(r"\{(title|style|body)\}", lambda found: parts[found[1]], _PAGE)
+
+
+def _sides(result: Verification) -> str:
+    return f"{result.mapping}: {result.weights} against {result.recording}"
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:
@@ -97,15 +112,11 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
             + (f"<p>The difference shows:</p><ul>{seen}</ul>" if seen else "")
             + f"<p>Usual causes, likeliest first:</p><ol>{usual}</ol></section>"
         )
-    rows = "".join(
-        f"<tr><td><code>{escape(place.path or 'the model')}</code></td><td>{escape(place.actual)}</td>"
-        f"<td>{escape(place.expected)}</td><td><code>{escape(place.row)}</code></td></tr>"
-        for place in diagnosis.places
-    )
+    rows = "".join(_place(place) for place in diagnosis.places)
     where = " everywhere" if diagnosis.everywhere else ""
-    shown = "".join(f"<p>{escape(line)}</p>" for line in explained(diagnosis))
+    shown = "".join(f"<p>{escape(_sentence(line))}</p>" for line in explained(diagnosis))
     advice = "".join(f"<p><b>Next:</b> {escape(text)}</p>" for text in diagnosis.advice)
-    head = "<tr><th>module</th><th>PyTorch</th><th>TensorFlow</th><th>row</th></tr>"
+    head = "<tr><th>module</th><th>PyTorch</th><th>TensorFlow</th></tr>"
     return (
         f'<section class="why"><h2>Why {name} departs</h2>'
         f"<p>Proven by trial: {escape(diagnosis.cause)}{where}.</p>"
@@ -113,10 +124,19 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
     )
 
 
+def _place(place: Place) -> str:
+    # The mapping's row that writes the weights involved, if there are any.
+    row = f"<br><small>{escape(place.row)}</small>" if place.row else ""
+    return (
+        f"<tr><td><code>{escape(place.path or 'the model')}</code>{row}</td><td>{escape(place.actual)}</td>"
+        f"<td>{escape(place.expected)}</td></tr>"
+    )
+
+
 def _repaired(result: Verification) -> str:
     if not result.explanation.repaired:
         return ""
-    return f"<p>{repaired_text(result).capitalize()}.</p>"
+    return f"<p>{_sentence(repaired_text(result))}</p>"
 
 
 def _closeup(result: Verification) -> Iterator[str]:
@@ -128,25 +148,13 @@ def _closeup(result: Verification) -> Iterator[str]:
         if result.closeup.recorded.whole
         else f" Shown: the {result.closeup.recorded.values.size} recorded samples."
     )
-    yield f"<h2>{escape(first.name)} in detail</h2><p>{escape(by_how_much(first)).capitalize()}.{sampled}</p>"
+    yield f"<h2>{escape(first.name)} in detail</h2><p>{escape(_sentence(by_how_much(first)))}{sampled}</p>"
     yield closeup(result.closeup)
 
 
 def _table(result: Verification) -> str:
-    heads = (
-        "",
-        "endpoint",
-        "shape",
-        "rel",
-        "own",
-        "max rel",
-        "max abs",
-        "cosine",
-        "mean |x|",
-        "TensorFlow's",
-        "verdict",
-    )
-    head = "".join(f"<th>{name}</th>" for name in heads)
+    heads = ("", "endpoint", "shape", *_COLUMNS, "verdict")
+    head = "".join(f'<th title="{escape(_COLUMNS.get(name, ""))}">{name}</th>' for name in heads)
     return (
         f'<div class="wide"><table class="figures"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(_row(one) for one in result.endpoints)}</tbody></table></div>"
@@ -183,12 +191,18 @@ def _legend(result: Verification) -> Iterator[str]:
     for verdict, meaning in VERDICTS.items():
         if any(one.verdict == verdict for one in result.endpoints):
             yield f"<dt>{MARKS[verdict]} {verdict}</dt><dd>{escape(meaning)}</dd>"
+    for name, meaning in _COLUMNS.items():
+        yield f"<dt>{name}</dt><dd>{escape(meaning)}</dd>"
 
 
 def _facts(result: Verification) -> str:
     theirs = result.facts["tensorflow"]
     rows = [("weights", result.weights), ("recording", result.recording)]
-    rows += [("", line) for line in facts_in_words(result)]
+    labels = ("input", "versions", "tolerance")
+    rows += [
+        (name, line.removeprefix(f"{name} "))
+        for name, line in zip(labels, facts_in_words(result), strict=True)
+    ]
     rows += [(name, str(theirs[name])) for name in ("network", "format") if theirs.get(name)]
     rows += [
         ("tfpt", str(result.facts["pytorch"]["tfpt"])),
@@ -198,9 +212,14 @@ def _facts(result: Verification) -> str:
     return f'<div class="wide"><table>{cells}</table></div>'
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _soft(text: str) -> str:
-    """Escaped, with break opportunities in long paths."""
-    return re.sub(r"(?<=\w)([._])(?=[A-Za-z])", r"\1<wbr>", escape(text))
+    """Escaped, with break opportunities in long paths, and none in numbers."""
+    text = re.sub(r"(?<=\w)([._/])(?=[A-Za-z])", r"\1<wbr>", escape(text))
+    return re.sub(r"\b\d[\d.]*e-\d+", r'<span class="figure">\g<0></span>', text)
 
 
 _PAGE = """<!doctype html>
@@ -235,7 +254,9 @@ h1 { font-size: 1.45rem; line-height: 1.3; margin: 0; font-weight: 500; overflow
 h2 { font-size: 1.15rem; margin: 34px 0 8px; }
 section.why { background: var(--soft); border-radius: 8px; padding: 2px 18px 8px; margin: 16px 0; }
 section.why h2 { margin-top: 14px; }
-section.why td code { white-space: nowrap; }
+section.why td code { white-space: nowrap; } section.why td { min-width: 7rem; }
+section.why small { color: var(--dim); overflow-wrap: anywhere; }
+.figure { white-space: nowrap; } .sides { overflow-wrap: anywhere; }
 .note { color: var(--dim); }
 code { font: 0.9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
@@ -271,8 +292,10 @@ figure { margin: 0 0 12px; } figcaption { font-size: 0.85rem; color: var(--dim);
 .mark.departs, .mark.shape, .mark.not-finite { stroke: var(--bad); }
 .points { stroke: var(--accent); stroke-width: 3; stroke-linecap: round; opacity: 0.55; fill: none; }
 .bars { stroke: var(--bad); fill: none; }
-.tiles th, .tiles td { border: 0; padding: 2px 6px 2px 0; font-size: 0.8rem; vertical-align: middle; }
-.tiles img { width: 128px; image-rendering: pixelated; display: block; border: 1px solid var(--rule); }
+.tiles th, .tiles td { border: 0; padding: 2px 6px 2px 0; font-size: 0.8rem; vertical-align: middle;
+  white-space: normal; }
+.tiles img { width: clamp(56px, 12vw, 128px); image-rendering: pixelated; display: block;
+  border: 1px solid var(--rule); }
 .bar { display: inline-block; width: min(300px, 44%); margin: 8px 16px 6px 0; font-size: 0.8rem; color: var(--dim); }
 .bar > div:nth-child(2) { height: 12px; border: 1px solid var(--rule); }
 .bar > div:last-child { display: flex; justify-content: space-between; }

@@ -118,8 +118,8 @@ def _grid(depth: _Depth, tolerance: float) -> Iterator[str]:
             yield f'<text class="tick" x="{depth.left - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
     y = depth.y(tolerance)
     yield f'<line class="tolerance" x1="{depth.left}" x2="{right:.0f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    text = f"tolerance {tolerance:g}"
-    yield f'<text class="tolerance-text" x="{right:.0f}" y="{y - 5:.1f}" text-anchor="end">{text}</text>'
+    # At the left, where it is visible on a narrow screen too.
+    yield f'<text class="tolerance-text" x="{depth.left + 4}" y="{y - 5:.1f}">tolerance {tolerance:g}</text>'
 
 
 def _lines(depth: _Depth, endpoints: Sequence[ComparedEndpoint]) -> Iterator[str]:

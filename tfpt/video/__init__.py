@@ -1,1 +1,1 @@
-"""Applications of video networks: reading clips, classifying them, profiling models, drawing pictures."""
+"""Applications of video networks: reading clips, classifying them, drawing pictures."""

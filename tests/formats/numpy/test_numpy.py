@@ -207,7 +207,7 @@ def test_names_that_come_twice_are_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_name_gets_the_nearest(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **{"conv/kernel": np.ones(1), "conv/bias": np.ones(1)})
-    with pytest.raises(SourceError, match="no array 'conv/kernle'") as caught:
+    with pytest.raises(SourceError, match="no tensor called 'conv/kernle'") as caught:
         open_numpy(str(tmp_path / "w.npz")).read("conv/kernle")
     assert caught.value.nearest[0] == "conv/kernel"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from pathlib import Path
 
@@ -60,6 +61,65 @@ def test_what_joblib_dumped(name: str) -> None:
     for key, values in expected.items():
         assert_same(source.read(key), np.asarray(values))
     assert set(source.specs) == {*expected, "objects/1"}
+
+
+# pickle.dumps(…, 4) of what these versions of dm-haiku make of HAIKU_VALUES: to_immutable_dict of them as arrays of
+# numpy 2 or JAX 0.10, and {"a": FrozenList([bias])}. base64.
+HAIKU = {
+    "0.0.1, frozendict": (
+        "gASVegEAAAAAAACMGmhhaWt1Ll9zcmMuZGF0YV9zdHJ1Y3R1cmVzlIwKZnJvemVuZGljdJSTlH2UKIwGbGluZWFylGgCfZQo"
+        "jAF3lIwWbnVtcHkuX2NvcmUubXVsdGlhcnJheZSMDF9yZWNvbnN0cnVjdJSTlIwFbnVtcHmUjAduZGFycmF5lJOUSwCFlEMB"
+        "YpSHlFKUKEsBSwJLA4aUaAqMBWR0eXBllJOUjAJmNJSJiIeUUpQoSwOMATyUTk5OSv////9K/////0sAdJRiiUMYAAAAAAAA"
+        "gD4AAAA/AABAPwAAgD8AAKA/lHSUYowBYpRoCWgMSwCFlGgOh5RSlChLAUsDhZRoFolDDAAAgD8AAADAAAAAP5R0lGJ1hZRS"
+        "lIwKbGluZWFyL34vbpRoAn2UjAFzlGgJaAxLAIWUaA6HlFKUKEsBSwGFlGgTjAJpNJSJiIeUUpQoSwNoF05OTkr/////Sv//"
+        "//9LAHSUYolDBAcAAACUdJRic4WUUpR1hZRSlC4="
+    ),
+    "0.0.1, FrozenList": (
+        "gASVzwAAAAAAAAB9lIwBYZSMGmhhaWt1Ll9zcmMuZGF0YV9zdHJ1Y3R1cmVzlIwKRnJvemVuTGlzdJSTlF2UjBZudW1weS5f"
+        "Y29yZS5tdWx0aWFycmF5lIwMX3JlY29uc3RydWN0lJOUjAVudW1weZSMB25kYXJyYXmUk5RLAIWUQwFilIeUUpQoSwFLA4WU"
+        "aAmMBWR0eXBllJOUjAJmNJSJiIeUUpQoSwOMATyUTk5OSv////9K/////0sAdJRiiUMMAACAPwAAAMAAAAA/lHSUYmGFlFKU"
+        "cy4="
+    ),
+    "0.0.9, FlatMap": (
+        "gASVewEAAAAAAACMGmhhaWt1Ll9zcmMuZGF0YV9zdHJ1Y3R1cmVzlIwLRmxhdE1hcHBpbmeUk5R9lCiMBmxpbmVhcpRoAn2U"
+        "KIwBd5SMFm51bXB5Ll9jb3JlLm11bHRpYXJyYXmUjAxfcmVjb25zdHJ1Y3SUk5SMBW51bXB5lIwHbmRhcnJheZSTlEsAhZRD"
+        "AWKUh5RSlChLAUsCSwOGlGgKjAVkdHlwZZSTlIwCZjSUiYiHlFKUKEsDjAE8lE5OTkr/////Sv////9LAHSUYolDGAAAAAAA"
+        "AIA+AAAAPwAAQD8AAIA/AACgP5R0lGKMAWKUaAloDEsAhZRoDoeUUpQoSwFLA4WUaBaJQwwAAIA/AAAAwAAAAD+UdJRidYWU"
+        "UpSMCmxpbmVhci9+L26UaAJ9lIwBc5RoCWgMSwCFlGgOh5RSlChLAUsBhZRoE4wCaTSUiYiHlFKUKEsDaBdOTk5K/////0r/"
+        "////SwB0lGKJQwQHAAAAlHSUYnOFlFKUdYWUUpQu"
+    ),
+    "0.0.16, FlatMap of JAX arrays": (
+        "gASVyQEAAAAAAACMGmhhaWt1Ll9zcmMuZGF0YV9zdHJ1Y3R1cmVzlIwLRmxhdE1hcHBpbmeUk5R9lCiMBmxpbmVhcpRoAn2U"
+        "KIwBYpSMDmpheC5fc3JjLmFycmF5lIwSX3JlY29uc3RydWN0X2FycmF5lJOUKIwWbnVtcHkuX2NvcmUubXVsdGlhcnJheZSM"
+        "DF9yZWNvbnN0cnVjdJSTlIwFbnVtcHmUjAduZGFycmF5lJOUSwCFlEMBYpSHlChLAUsDhZRoDYwFZHR5cGWUk5SMAmY0lImI"
+        "h5RSlChLA4wBPJROTk5K/////0r/////SwB0lGKJQwwAAIA/AAAAwAAAAD+UdJR9lIwJd2Vha190eXBllIlzdJRSlIwBd5Ro"
+        "CShoDGgPSwCFlGgRh5QoSwFLAksDhpRoGIlDGAAAAAAAAIA+AAAAPwAAQD8AAIA/AACgP5R0lH2UaB6Jc3SUUpR1hZRSlIwK"
+        "bGluZWFyL34vbpRoAn2UjAFzlGgJKGgMaA9LAIWUaBGHlChLAUsBhZRoFYwCaTSUiYiHlFKUKEsDaBlOTk5K/////0r/////"
+        "SwB0lGKJQwQHAAAAlHSUfZRoHolzdJRSlHOFlFKUdYWUUpQu"
+    ),
+}
+HAIKU_VALUES = {
+    "linear/w": np.arange(6, dtype=np.float32).reshape(2, 3) / 4,
+    "linear/b": np.array([1, -2, 0.5], np.float32),
+    "linear/~/n/s": np.array([7], np.int32),
+}
+
+
+@pytest.mark.parametrize("version", HAIKU)
+def test_pickled_parameters_of_haiku(tmp_path: Path, version: str) -> None:
+    (tmp_path / "w.pkl").write_bytes(base64.b64decode(HAIKU[version]))
+    source = open_source(tmp_path / "w.pkl")
+    expected = {"a/0": HAIKU_VALUES["linear/b"]} if "List" in version else HAIKU_VALUES
+    assert set(source.specs) == set(expected)
+    for name, values in expected.items():
+        assert_same(source.read(name), values)
+
+
+def test_haikus_other_names_are_refused(tmp_path: Path) -> None:
+    raw = base64.b64decode(HAIKU["0.0.1, frozendict"]).replace(b"\x8c\x0afrozendict", b"\x8c\x0aotherthing")
+    (tmp_path / "w.pkl").write_bytes(raw)
+    with pytest.raises(SourceError, match=r"would run code: haiku\._src\.data_structures\.otherthing"):
+        open_source(tmp_path / "w.pkl")
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -180,6 +180,35 @@ def test_a_legacy_file_that_begins_as_a_tar_archive(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+def test_a_file_of_torch_before_0_1_10_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Made as torch.load reads it (torch/serialization.py, legacy_load), which needs weights_only=False."""
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, thing: object) -> str | None:
+            return "2" if thing == "the tensor" else None
+
+    values, content = torch.arange(6.0).reshape(2, 3), io.BytesIO()
+    Pickler(content, 2).dump({"w": "the tensor"})
+    storage = pickle.dumps(1, 2) + pickle.dumps((1, "cpu", torch.FloatStorage), 2) + struct.pack("<q", 6)
+    tensor = pickle.dumps(1, 2) + pickle.dumps((2, 1, torch.FloatTensor), 2)
+    members = {
+        "sys_info": pickle.dumps({"little_endian": True}, 2),
+        "pickle": content.getvalue(),
+        "storages": storage + values.numpy().tobytes() + pickle.dumps([], 2),
+        "tensors": tensor + struct.pack("<ii2q2qq", 2, 0, 2, 3, 3, 1, 0),
+    }
+    with tarfile.open(tmp_path / "w.pth", "w") as archive:
+        for name, raw in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(raw)
+            archive.addfile(info, io.BytesIO(raw))
+    assert torch.equal(torch.load(tmp_path / "w.pth", weights_only=False)["w"], values)
+    with pytest.raises(SourceError, match=r"torch before 0\.1\.10") as caught:
+        open_source(tmp_path / "w.pth")
+    assert "weights_only=False" in str(caught.value.hint)
+    assert str(tmp_path / "w.pth") in str(caught.value.where)
+
+
 def test_pickles_that_are_none_of_torch_go_to_the_reader_of_pickles(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(pickle.dumps({"w": np.arange(3)}))
     assert open_source(tmp_path / "w.pth").format == "pickle"

@@ -95,7 +95,7 @@ def test_data_that_is_not_aligned_is_copied(tmp_path: Path) -> None:
 
 def test_an_unknown_name_gets_the_nearest(tmp_path: Path) -> None:
     save_file({"conv.weight": torch.zeros(1), "conv.bias": torch.zeros(1)}, tmp_path / "w")
-    with pytest.raises(SourceError, match=r"no tensor 'conv\.wieght'") as caught:
+    with pytest.raises(SourceError, match=r"no tensor called 'conv\.wieght'") as caught:
         SafetensorsSource(tmp_path / "w").read("conv.wieght")
     assert caught.value.nearest[0] == "conv.weight"
 

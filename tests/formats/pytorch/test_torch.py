@@ -195,7 +195,7 @@ def test_arrays_outlive_the_source_and_the_source_says_it_is_closed(save) -> Non
 
 
 def test_an_unknown_name_gets_the_nearest(save) -> None:
-    with pytest.raises(SourceError, match=r"no tensor 'conv\.wieght'") as caught:
+    with pytest.raises(SourceError, match=r"no tensor called 'conv\.wieght'") as caught:
         TorchSource(save({"conv.weight": torch.zeros(1)})).read("conv.wieght")
     assert caught.value.nearest == ("conv.weight",)
 

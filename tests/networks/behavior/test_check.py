@@ -187,3 +187,23 @@ class TestAdapted:
 
         with pytest.raises(ModelError, match="a Odd cannot be given TensorFlow's same padding"):
             adapt_model(nn.ModuleDict({"layer": Odd(3, 5, 3)}), mapping(tiny, "{pt: layer, padding: same}"))
+
+
+def test_an_epsilon_of_a_scope_concerns_only_the_norms_inside(tiny):
+    """Of the layers in a scope, some normalize and some do not; only a contradiction is worth a word."""
+    rows = "weights: [{tf: w, pt: weight}]"
+    tiny.mapping.write_text(
+        "version: 1\n"
+        f"layers: {{a: {{{rows}}}, b: {{scopes: [{{tf: x, pt: linear, layer: a}}, {{tf: y, pt: norm, layer: a}},"
+        " {tf: z, pt: own, layer: a}]}}\n"
+        "scopes: [{tf: s, pt: net, layer: b, eps: 1.0e-3}]\n"
+    )
+
+    def found(norm: nn.Module, own: nn.Module) -> list[tuple[str, str]]:
+        net = nn.ModuleDict({"linear": nn.Linear(3, 3), "norm": norm, "own": own})
+        model = nn.ModuleDict({"net": net})
+        model.forward = lambda x: net["own"](net["norm"](net["linear"](x)))
+        return [(one.kind, one.name) for one in check_behavior(model, load_mapping(tiny.mapping))]
+
+    assert found(nn.LayerNorm(3, eps=1e-3), nn.Identity()) == []
+    assert found(nn.LayerNorm(3, eps=1e-5), nn.Identity()) == [("behavior", "net.norm")]

@@ -267,7 +267,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def test_archives_that_unpack_without_measure_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfpt.formats.numpy.archive._UNPACKED_FREELY", 1 << 24)
+    monkeypatch.setattr("tfpt.formats.numpy.source._UNPACKED_FREELY", 1 << 24)
     zeros = npy(np.zeros(1 << 20))
     read_recording(packed(tmp_path / "one.npz", {"a.npy": zeros}))
     path = packed(tmp_path / "bomb.npz", {f"a{index}.npy": zeros for index in range(3)})

@@ -96,7 +96,7 @@ def test_the_sheet_has_a_strip_for_the_clip_and_one_for_each_channel(mapping, tm
     assert lead.width == places[0].width
 
 
-def test_beside_a_step_stands_the_frame_in_the_middle_of_its_span(mapping, tmp_path):
+def test_each_step_is_shown_with_the_frame_in_the_middle_of_its_span(mapping, tmp_path):
     values = np.zeros((1, 7, 13, 13, 3), np.float32)
     for frame in range(7):
         values[:, frame] = (frame + 1) / 10
@@ -200,7 +200,7 @@ def test_the_default_layer_is_the_first_endpoint(tmp_path):
         ({"layer": "conv", "device": "tpu"}, TfptError, "no such device"),
     ],
 )
-def test_choices_that_cannot_be_met_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
+def test_invalid_options_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -256,7 +256,7 @@ def test_what_a_model_raises_is_one_error_with_its_input(mapping, tmp_path):
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_a_clip_may_have_a_name_that_no_line_holds(mapping, tmp_path):
+def test_a_long_clip_name_is_shortened(mapping, tmp_path):
     _, values = write_clip(tmp_path)
     clip = tmp_path / f"a\nb{'x' * 200}.npy"
     np.save(clip, values)
@@ -264,7 +264,7 @@ def test_a_clip_may_have_a_name_that_no_line_holds(mapping, tmp_path):
     assert drawing.pictures[0].width < 1000
 
 
-def test_many_strips_stand_beside_each_other_too(mapping, tmp_path):
+def test_many_strips_are_arranged_in_columns(mapping, tmp_path):
     clip, _ = write_clip(tmp_path, frames=2)
     drawing = draw(mapping, nn.Conv3d(3, 600, 1), tmp_path, clip, layer=None, channels="all", zoom=1)
     picture = drawing.pictures[1]

@@ -32,6 +32,8 @@ def random(*shape: int) -> np.ndarray:
 
 
 def draw(mapping, model, tmp_path, **options):
+    """On a common scale, unless `scale` says otherwise."""
+    options.setdefault("scale", "common")
     return tfpt.draw_filters(
         mapping, None, tmp_path / "f.gif", sheet=tmp_path / "f.png", model=model, **options
     )
@@ -96,7 +98,7 @@ def test_each_channel_by_itself_is_blue_to_red_and_named(mapping, tmp_path):
     drawing = draw(write_mapping(tmp_path, "flow"), conv(weight), tmp_path, channels="each")
     images, places = animation(drawing)
     assert [place.label for place in places][:4] == ["0 u", "0 v", "1 u", "1 v"]
-    # The two of a filter stand in one row.
+    # Both channels of a filter are in one row.
     assert [place.y for place in places[::2]] == [place.y for place in places[1::2]]
     limit = float(np.abs(weight).max())
     for index, place in enumerate(places):
@@ -124,6 +126,49 @@ def test_with_a_scale_for_each_every_tile_reaches_full_color(mapping, tmp_path):
     for index, place in enumerate(places):
         one = weight[index, 0].astype(float)
         assert (cells(images, place, 3, 3) == diverging(one, np.abs(one).max())).all()
+
+
+def test_by_default_filters_of_any_magnitude_are_equally_visible(mapping, tmp_path):
+    factors = np.logspace(-3, 0, 7)
+    kernel = random(1, 3, 2, 3, 3)
+    weight = kernel * factors[:, None, None, None, None]
+    drawing = draw(mapping, conv(weight), tmp_path, scale=None)
+    assert (drawing.scale.each, drawing.scale.clipped) == (True, 0)
+    assert drawing.scale.limit == pytest.approx(np.abs(kernel).max())
+    picture, places = sheet(drawing)
+    expected = rgb(np.moveaxis(kernel[0], 0, -1).astype(float), float(np.abs(kernel).max()))
+    for place in places:
+        assert np.abs(strip_cells(picture, place, 2, 3, 3).astype(int) - expected).max() <= 1
+
+
+def test_one_outlier_does_not_flatten_its_filter(mapping, tmp_path):
+    weight = random(2, 1, 2, 5, 5)
+    weight[1, 0, 1, 2, 2] = 1000
+    drawing = draw(mapping, conv(weight), tmp_path, scale=None)
+    assert drawing.scale.clipped == 1
+    assert "max of each tile without outliers (in 1 tile)" in drawing.scale.text
+    images, places = animation(drawing)
+    magnitudes = np.sort(np.abs(weight[1].astype(float)), None)
+    limits = (
+        np.abs(weight[0]).max(),
+        magnitudes[-2],
+    )  # of 50 values, the second largest is the 98th percentile
+    for index, place in enumerate(places):
+        expected = diverging(weight[index, 0].astype(float), limits[index])
+        assert (cells(images, place, 5, 5) == expected).all()
+
+
+def test_a_filter_of_few_taps_keeps_its_largest(mapping, tmp_path):
+    """What is not zero in a sparse kernel is not an outlier."""
+    weight = np.zeros((1, 1, 3, 5, 5))
+    weight[0, 0, 1, 2, 2] = 0.7
+    drawing = draw(mapping, conv(weight), tmp_path, scale=None)
+    assert (drawing.scale.clipped, drawing.scale.limit) == (0, pytest.approx(0.7))
+
+
+def test_a_limit_makes_the_scale_common(mapping, tmp_path):
+    drawing = draw(mapping, conv(random(3, 1, 2, 3, 3)), tmp_path, scale=None, limit=0.5)
+    assert (drawing.scale.each, drawing.scale.limit) == (False, 0.5)
 
 
 def test_filters_can_be_chosen_and_keep_their_numbers(mapping, tmp_path):
@@ -154,7 +199,7 @@ def test_convolutions_of_other_kinds_have_filters_too(mapping, tmp_path, layer, 
         assert (cells(images, place, *shape[1:]) == sequential(norm[index], norm.max())).all()
 
 
-def test_a_layer_is_found_by_path_by_what_it_holds_and_by_tensorflow_s_name(tmp_path):
+def test_a_layer_is_found_by_path_by_container_or_by_endpoint(tmp_path):
     def layer(name, file):
         return tfpt.draw_filters("i3d_rgb", None, tmp_path / file, layer=name, filters="0-3").layer
 
@@ -164,7 +209,9 @@ def test_a_layer_is_found_by_path_by_what_it_holds_and_by_tensorflow_s_name(tmp_
 
 
 def test_weights_come_from_a_checkpoint(sampled_rgb, tmp_path):
-    drawing = tfpt.draw_filters("i3d_rgb", sampled_rgb, sheet=tmp_path / "f.png", filters="0-8")
+    drawing = tfpt.draw_filters(
+        "i3d_rgb", sampled_rgb, sheet=tmp_path / "f.png", filters="0-8", scale="common"
+    )
     weight = tfpt.load("i3d_rgb", sampled_rgb).conv3d_1a_7x7.conv3d.weight.detach().double().numpy()
     picture, places = sheet(drawing)
     limit = np.abs(weight[:9]).max()
@@ -195,7 +242,7 @@ def test_weights_come_from_a_checkpoint(sampled_rgb, tmp_path):
         ({"input_channel": 1, "channels": "each"}, TfptError, "cannot be combined"),
     ],
 )
-def test_choices_that_cannot_be_met_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
+def test_invalid_options_are_refused_and_leave_nothing(mapping, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         draw(mapping, conv(random(11, 4, 2, 3, 3)), tmp_path, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["net.yaml"]
@@ -214,7 +261,7 @@ def test_weights_that_are_not_finite_are_refused(mapping, tmp_path):
         draw(mapping, conv(weight), tmp_path)
 
 
-def test_weights_that_are_not_made_yet_are_refused(mapping, tmp_path):
+def test_lazy_weights_are_refused(mapping, tmp_path):
     with pytest.raises(ModelError, match="LazyConv3d has no weights"):
         draw(mapping, nn.Sequential(nn.LazyConv3d(2, 1)), tmp_path)
 

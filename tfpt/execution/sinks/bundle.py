@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from tfpt.errors import SinkError
 from tfpt.execution.sinks.sstable import write_table
+from tfpt.formats.tensorflow.bundle import encode_strings
 from tfpt.formats.tensorflow.location import Location
 from tfpt.formats.tensorflow.slices import KEY_PREFIX
 from tfpt.formats.tensorflow.sstable import crc32c, masked
-from tfpt.formats.tensorflow.strings import encode_strings
 from tfpt.formats.tensorflow.tensorflow_pb2 import BundleEntryProto, BundleHeaderProto
 from tfpt.io.output_file import AtomicFile
 from tfpt.io.publishing import publish

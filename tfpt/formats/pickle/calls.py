@@ -22,8 +22,10 @@ _FROM_BUFFER = "numpy._core.numeric._frombuffer"
 _JAX = ("jax._src.array._reconstruct_array", "jax._src.device_array.reconstruct_device_array")
 _JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
 _DICTS = ("builtins.dict", "collections.OrderedDict", "collections.defaultdict", "collections.Counter")
-_FROZEN = "flax.core.frozen_dict.FrozenDict"
-_LISTS = ("builtins.list", "builtins.set", "builtins.frozenset")
+_HAIKU = "haiku._src.data_structures."
+# Immutable dicts, each called with the dict of its items.
+_FROZEN = ("flax.core.frozen_dict.FrozenDict", f"{_HAIKU}FlatMapping", f"{_HAIKU}frozendict")
+_LISTS = ("builtins.list", "builtins.set", "builtins.frozenset", f"{_HAIKU}FrozenList")
 _OTHERS = ("numpy.ndarray", "numpy.dtype", "builtins.complex", "builtins.bytearray", "builtins.bytes")
 _ENCODE = "_codecs.encode"
 # Factories of a defaultdict, subclasses of arrays, and ml_dtypes' elements inside numpy.dtype.
@@ -37,7 +39,7 @@ KNOWN = frozenset(
         _ENCODE,
         *_JAX,
         _JOBLIB,
-        _FROZEN,
+        *_FROZEN,
         *_DICTS,
         *_LISTS,
         *_OTHERS,
@@ -205,7 +207,7 @@ def made(name: str, arguments: tuple[object, ...]) -> object:
         return array_of(shape, elements, bool(fortran), content)
     if name == _JOBLIB:
         return Appended()
-    if name == _FROZEN and arguments and isinstance(arguments[0], dict):
+    if name in _FROZEN and arguments and isinstance(arguments[0], dict):
         return arguments[0]
     if name == _SCALAR:
         elements, content = arguments

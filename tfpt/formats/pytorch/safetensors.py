@@ -18,7 +18,6 @@ from tfpt.io.fingerprints import middle_of, sample_hash
 from tfpt.io.limits import SAFETENSORS_HEADER
 from tfpt.io.locations import as_location
 from tfpt.io.storage import Bytes, Storage, open_storage, samples
-from tfpt.nearest import nearest
 from tfpt.tensors import BY_SAFETENSORS, TensorSpec, dtype, format_shape
 
 _METADATA = "__metadata__"
@@ -105,12 +104,7 @@ class SafetensorsSource(Source):
         if self._file is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self.specs:
-            reason = self.skipped.get(name)
-            raise SourceError(
-                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
-                where=self.location,
-                nearest=() if reason else nearest(name, self.specs),
-            )
+            raise self.no_such_tensor(name)
         return self.specs[name], self._file
 
 

@@ -144,12 +144,7 @@ class ShardedSource(Source):
     def _shard(self, name: str) -> Source:
         table = self._table()
         if name not in self.specs:
-            reason = self.skipped.get(name)
-            raise SourceError(
-                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
-                where=self.location,
-                nearest=() if reason else nearest(name, self.specs),
-            )
+            raise self.no_such_tensor(name)
         return self._shards[table[name]]
 
 

@@ -16,7 +16,6 @@ from tfpt.formats.source import Quantized, Source
 from tfpt.io import limits
 from tfpt.io.locations import as_location
 from tfpt.io.storage import open_storage
-from tfpt.nearest import nearest
 from tfpt.tensors import TensorSpec
 
 _AFFINE = ("per_tensor_affine", "per_channel_affine")
@@ -132,12 +131,7 @@ class TorchSource(Source):
         if self._contents is None:
             raise SourceError("the file was closed", where=self.location)
         if name not in self._tensors:
-            reason = self.skipped.get(f"{self.inside}.{name}" if self.inside else name)
-            raise SourceError(
-                f"tensor {name!r} cannot be read: {reason}" if reason else f"there is no tensor {name!r}",
-                where=self.location,
-                nearest=() if reason else nearest(name, self.specs),
-            )
+            raise self.no_such_tensor(name, f"{self.inside}.{name}" if self.inside else name)
         return self._tensors[name], self._contents
 
 

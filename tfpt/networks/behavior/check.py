@@ -67,11 +67,13 @@ def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
         found = [(path, module) for each in reached for path, module in layers_in(*each)]
         for path, module in found:
             findings += check.findings(path, module, behavior)
-        if not reached:
+        if not reached and not behavior.inherited:
             what = f"no module matches {behavior.pt}"
             findings.append(Finding("dead-row", what, str(behavior.pt), behavior.position.row))
         for path, module in reached if not found else ():
-            findings += check.unknown_module(path, module, behavior)
+            # A Linear in a scope that states an epsilon for the norms inside.
+            if not (behavior.inherited and type(module).__module__.startswith("torch.nn.modules.")):
+                findings += check.unknown_module(path, module, behavior)
     return findings
 
 
@@ -130,7 +132,7 @@ class Check:
             others = [eps for eps in epsilons if not same_eps(eps, behavior.eps)]
             if others:
                 yield _finding(path, module, behavior, f"eps: {behavior.eps:g}", f"{others[0]:g}")
-        if not calls and not epsilons:
+        if not calls and not epsilons and not behavior.inherited:
             pair = (("padding", behavior.padding), ("eps", behavior.eps))
             stated = [f"{key}: {value}" for key, value in pair if value is not None]
             why = "no layer that pads or normalizes was observed in it"

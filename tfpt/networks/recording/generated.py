@@ -118,6 +118,25 @@ def is_lengths(name: str, shape: Sequence[int]) -> bool:
     return len(shape) < 2 and _LENGTHS.search(name) is not None
 
 
+def row_limits(rows: int | None, stated: Sequence[float] | None) -> tuple[int, int]:
+    """The smallest and the largest number that indexes a table.
+
+    Args:
+        rows: The table's number of rows; ``None`` if it is unknown.
+        stated: The mapping's range, used as far as the table has such rows.
+
+    Example:
+        >>> row_limits(101, None), row_limits(101, (-1.5, 50.5)), row_limits(101, (-1, 0.5)), row_limits(None, (3, 9))
+        ((0, 100), (0, 50), (0, 100), (3, 9))
+    """
+    low, high = (0, 0) if stated is None else (math.ceil(stated[0]), math.floor(stated[1]))
+    if rows is None:
+        return low, high
+    if stated is not None:
+        low, high = max(low, 0), min(high, rows - 1)
+    return (low, high) if high > low else (0, rows - 1)
+
+
 def random_integers(
     kind: str, shape: tuple[int, ...], dtype: Any, seed: int, limits: Sequence[float]
 ) -> np.ndarray:

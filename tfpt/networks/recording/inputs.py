@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tfpt.networks.recording.generated import (
     is_mask,
     is_segments,
     random_integers,
+    row_limits,
     shape_from_mapping,
     shape_from_network,
 )
@@ -254,13 +254,7 @@ def _integer_kind(
         # It has the shape of an input of ids but indexes no table: a mask over the ids.
         return "mask", (0, 1)
     most = np.iinfo(spec.dtype).max
-    low, high = (0, 0)
-    if stated is not None:
-        low, high = math.ceil(stated[0]), math.floor(stated[1])
-        if table is not None:
-            low, high = max(low, 0), min(high, table.rows - 1)
-    if high <= low and table is not None:
-        low, high = 0, table.rows - 1
+    low, high = row_limits(None if table is None else table.rows, stated)
     if stated is None and table is None and spec.dtype == "uint8" and len(shape) > 2:
         high = 255  # an image
     return ("rows", (low, min(high, int(most)))) if high > low else ("bits", (0, 1))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfpt.errors import SinkError, SourceError, TfptError
-from tfpt.formats.numpy.archive import plain_arrays
+from tfpt.formats.numpy.source import plain_arrays
 from tfpt.formats.recognition import NUMPY, recognize
 from tfpt.io.locations import as_location, is_file
 from tfpt.io.output_file import AtomicFile

@@ -17,6 +17,7 @@ from tfpt.language import mapping as rows
 from tfpt.networks.devices import device_of, enough_memory
 from tfpt.networks.endpoints import activations
 from tfpt.networks.inputs import rearrange
+from tfpt.networks.model_inputs import takes_sequences
 from tfpt.packages import package
 from tfpt.tensors import format_shape
 from tfpt.video.visualization.board import (
@@ -87,6 +88,13 @@ def draw_activations(
             device=device,
             check=check,
         )
+        if takes_sequences(network, compiled):
+            raise ModelError(
+                "activations are drawn of networks that take pictures or clips",
+                where=str(compiled.path),
+                expected='input: with axes for pictures, such as {layout: "b h w c -> b c h w", size: 224}',
+                got=f"{type(network).__name__}, which takes sequences of ids",
+            )
         path = _layer(network, compiled, layer)
         footage = read_footage(compiled, clip, frames, start, network)
         values, shape = _activation(network, compiled, footage, path, target)

@@ -47,7 +47,7 @@ def draw_filters(
     filters: str | None = None,
     channels: Channels | None = None,
     input_channel: int | None = None,
-    scale: Literal["common", "each"] = "common",
+    scale: Literal["common", "each"] | None = None,
     limit: float | None = None,
     zoom: int | None = None,
     fps: float = 4.0,
@@ -61,6 +61,9 @@ def draw_filters(
     """See `tfpt.api.draw_filters`."""
     if channels is not None and channels not in _CHANNELS:
         raise TfptError("no such way to draw channels", expected=", ".join(_CHANNELS), got=str(channels))
+    if scale is None:
+        # Filters of one layer may differ in magnitude by orders, so that a common scale shows only the largest.
+        scale = "each" if limit is None else "common"
     check_choices(scale=scale, zoom=zoom, fps=fps)
     with outputs(out, sheet, overwrite, inputs=(weights,)) as files:
         # The check is not needed: padding does not change the filters.
@@ -87,6 +90,7 @@ def draw_filters(
             each=scale == "each",
             what=f"the weights of {path}",
             limit=limit,
+            outliers=True,
         )
         shape = _weight(module).shape
         title = f"{compiled.name}: filters of {path or 'the model'}"

@@ -28,6 +28,12 @@ _SAID = {
 }
 
 
+# The percentile that stands for the usual large values of a tile, and the multiple of it beyond which is an outlier.
+_PERCENTILE = 98
+_OUTLIER = 3
+_FEWEST = 9
+
+
 @dataclass(frozen=True)
 class Scale:
     """How values become colors.
@@ -37,15 +43,21 @@ class Scale:
             about zero. ``flow``: two channels, by direction and magnitude.
         limit: The absolute value (for flow, the magnitude) of full color; with `each`, the largest of the limits.
         each: Whether each tile has its own limit.
+        outliers: Whether outliers are ignored in finding a tile's own limit; see `limit_of`.
+        clipped: The number of tiles whose outliers are beyond their limit.
     """
 
     kind: Kind
     limit: float
     each: bool = False
+    outliers: bool = False
+    clipped: int = 0
 
     def color(self, values: np.ndarray) -> np.ndarray:
         """A tile in colors, uint8 (…, 3); for ``rgb`` and ``flow``, the last axis of `values` is the channels."""
-        limit = largest(values, self.kind) if self.each else self.limit
+        limit = self.limit
+        if self.each:
+            limit = (limit_of if self.outliers else largest)(values, self.kind)
         with np.errstate(over="ignore"):  # an overflow is clipped to the limit anyway
             return _MAPS[self.kind](values, limit or 1.0)
 
@@ -67,7 +79,10 @@ class Scale:
             ('0 … 0.123', 'blue −max … 0 … +max red, max of each tile')
         """
         said = _SAID[self.kind].format(limit=self.shown_limit)
-        return f"{said}, max of each tile" if self.each else said
+        if not self.each:
+            return said
+        tiles = f"{self.clipped} tile{'s' * (self.clipped != 1)}"
+        return f"{said}, max of each tile" + (f" without outliers (in {tiles})" if self.clipped else "")
 
     @property
     def shown_limit(self) -> str:
@@ -75,18 +90,51 @@ class Scale:
         return "max" if self.each else f"{self.limit:.3g}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "limit": self.limit, "each": self.each, "text": self.text}
+        return {
+            "kind": self.kind,
+            "limit": self.limit,
+            "each": self.each,
+            "clipped": self.clipped,
+            "text": self.text,
+        }
 
 
 def largest(values: np.ndarray, kind: Kind) -> float:
-    """The value drawn in full color in a tile with its own limit."""
-    if kind == "flow":
-        return float(np.hypot(values[..., 0], values[..., 1]).max(initial=0.0))
-    return float(np.abs(values).max(initial=0.0))
+    """The largest magnitude in a tile."""
+    return float(_magnitudes(values, kind).max(initial=0.0))
+
+
+def limit_of(values: np.ndarray, kind: Kind) -> float:
+    """The value drawn in full color in a tile with its own limit: the largest, unless it is an outlier.
+
+    The largest is an outlier if it exceeds three times the 98th percentile (of few values, the second largest), which
+    is then the limit. A tile of fewer than 9 values has no outliers.
+
+    Example:
+        >>> limit_of(np.array([0.1, -0.2, 0.3] * 3 + [-5.0]), "diverging"), limit_of(np.array([0.1, -5.0]), "diverging")
+        (0.3, 5.0)
+    """
+    found = np.sort(_magnitudes(values, kind), None)
+    most = float(found[-1]) if found.size else 0.0
+    if found.size < _FEWEST:
+        return most
+    usual = float(np.percentile(found, _PERCENTILE, method="lower"))
+    return usual if 0 < usual < most / _OUTLIER else most
+
+
+def _magnitudes(values: np.ndarray, kind: Kind) -> np.ndarray:
+    found: np.ndarray = np.hypot(values[..., 0], values[..., 1]) if kind == "flow" else np.abs(values)
+    return found
 
 
 def fit_scale(
-    tiles: Sequence[np.ndarray], kind: Kind, *, each: bool, what: str, limit: float | None = None
+    tiles: Sequence[np.ndarray],
+    kind: Kind,
+    *,
+    each: bool,
+    what: str,
+    limit: float | None = None,
+    outliers: bool = False,
 ) -> Scale:
     """The scale on which the largest value of all tiles, or `limit`, has full color.
 
@@ -96,6 +144,7 @@ def fit_scale(
         each: Whether each tile has its own limit.
         what: What the values are, for errors.
         limit: The value drawn in full color, instead of the largest.
+        outliers: Ignore outliers where each tile has its own limit; see `limit_of`.
 
     Raises:
         TfptError: The limit is not positive, or is given although each tile has its own.
@@ -119,7 +168,12 @@ def fit_scale(
             expected="finite values",
             got=f"{wrong:,} NaN or infinite",
         )
-    return Scale(kind, limit or max(limits, default=0.0) or 1.0, each)
+    clipped = 0
+    if each and outliers:
+        own = [limit_of(values, kind) for values in tiles]
+        clipped = sum(less < most for less, most in zip(own, limits, strict=True))
+        limits = own
+    return Scale(kind, limit or max(limits, default=0.0) or 1.0, each, each and outliers, clipped)
 
 
 _SIZE = 11

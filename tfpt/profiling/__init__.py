@@ -4,6 +4,6 @@
 and `operator_times` break down the time.
 """
 
-from tfpt.video.profiling.measurement import Profile, profile
+from tfpt.profiling.measurement import Profile, profile
 
 __all__ = ["Profile", "profile"]

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch._C._autograd import DeviceType
 
-from tfpt.video.profiling.layer_marks import path_of_call, places
-from tfpt.video.profiling.timing import synchronize
+from tfpt.profiling.layer_marks import path_of_call, places
+from tfpt.profiling.timing import synchronize
 
 # If kineto was compiled with bpftrace probes, it reports each use of them on standard error.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

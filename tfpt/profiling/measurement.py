@@ -17,9 +17,10 @@ import torch
 from tfpt.errors import TfptError
 from tfpt.io import interruption
 from tfpt.io.output_file import AtomicFile, refuse_input
-from tfpt.video.profiling.operator_times import TracedRun, write_trace
-from tfpt.video.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
-from tfpt.video.profiling.workload import make_workload
+from tfpt.networks.model_inputs import Sample
+from tfpt.profiling.operator_times import TracedRun, write_trace
+from tfpt.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
+from tfpt.profiling.workload import make_workload
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +39,8 @@ class Profile:
         parameters: The number of its parameters.
         parameter_bytes: Their size.
         shape: The shape of the input, in PyTorch's layout.
-        dtype: See `tfpt.video.profiling.workload.DTYPES`.
+        sample: What one element of the batch is: ``picture``, ``clip`` or ``sequence`` (of token ids).
+        dtype: See `tfpt.profiling.workload.DTYPES`.
         device: The device that the model ran on.
         machine: The name of the CPU, or of the GPU if the model ran there.
         threads: The number of torch threads on the host.
@@ -51,6 +53,7 @@ class Profile:
     parameters: int
     parameter_bytes: int
     shape: tuple[int, ...]
+    sample: Sample
     dtype: str
     device: str
     machine: str
@@ -137,6 +140,7 @@ def profile(
             parameters=sum(p.numel() for p in workload.model.parameters()),
             parameter_bytes=sum(p.nbytes for p in workload.model.parameters()),
             shape=tuple(workload.inputs.shape),
+            sample=workload.sample,
             dtype=dtype,
             device=str(workload.device),
             machine=machine(workload.device),

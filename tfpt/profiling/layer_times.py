@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.video.profiling.layer_marks import Clock, Marks, hooked, watch_nodes
-from tfpt.video.profiling.timing import synchronize
+from tfpt.profiling.layer_marks import Clock, Marks, hooked, watch_nodes
+from tfpt.profiling.timing import synchronize
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import tfpt
-from tests.video.profiling.profiled import CLOCK, NAP, Large, Nap, Net, write_mapping
+from tests.profiling.profiled import CLOCK, NAP, Large, Nap, Net, write_mapping
 from tfpt.errors import MappingError, ModelError, SinkError, TfptError
-from tfpt.video.profiling import layer_marks, timing
-from tfpt.video.profiling.operator_times import kind_of
-from tfpt.video.profiling.passes import FORWARD, TRAINING
+from tfpt.profiling import layer_marks, timing
+from tfpt.profiling.operator_times import kind_of
+from tfpt.profiling.passes import FORWARD, TRAINING
 
 QUICK = {"frames": 7, "batch": 2, "repeats": 2, "warmup": 1}
 
@@ -258,7 +258,7 @@ def test_memory_is_the_weights_the_input_and_the_most_that_lives_at_once(mapping
     assert given <= few < given + 1000
 
 
-def test_training_holds_activations_that_inference_lets_go(mapping):
+def test_training_keeps_activations_that_inference_frees(mapping):
     model = nn.Sequential(nn.PReLU(), *(nn.Sigmoid() for _ in range(10)))
     forward, training = tfpt.profile(mapping, model=model, **QUICK).passes
     one = 4 * 2 * 3 * 7 * 11 * 11
@@ -419,14 +419,14 @@ def test_a_model_that_cannot_be_copied_is_an_error(mapping):
         tfpt.profile(mapping, model=model, train=False, **QUICK)
 
 
-def test_threads_are_set_for_the_time_being(mapping):
+def test_the_number_of_threads_is_restored(mapping):
     before = torch.get_num_threads()
     found = tfpt.profile(mapping, model=Net(), threads=before + 1, train=False, **QUICK)
     assert found.threads == before + 1
     assert torch.get_num_threads() == before
 
 
-def test_more_threads_than_a_system_bears_are_refused(mapping):
+def test_too_many_threads_are_refused(mapping):
     before = torch.get_num_threads()
     with pytest.raises(TfptError, match="too many threads"):
         tfpt.profile(mapping, model=Net(), threads=100_000, **QUICK)
@@ -491,7 +491,7 @@ def test_a_pass_that_fails_leaves_no_trace(mapping, tmp_path):
         ({"batch": 10**9, "frames": 10**5}, "not enough memory"),
     ],
 )
-def test_choices_that_cannot_be_met_are_refused(mapping, options, message):
+def test_invalid_options_are_refused(mapping, options, message):
     with pytest.raises(TfptError, match=message):
         tfpt.profile(mapping, model=Net(), **{**QUICK, **options})
 
@@ -513,7 +513,7 @@ def test_without_cuda_a_model_cannot_run_there(mapping):
         (ValueError("expected 4D input"), "expected 4D input", None),
     ],
 )
-def test_what_a_model_raises_is_told_with_its_input_and_what_to_do(mapping, error, message, hint):
+def test_an_error_of_the_model_is_reported_with_its_input_and_a_hint(mapping, error, message, hint):
     class Failing(nn.Module):
         def forward(self, x):
             raise error
@@ -529,7 +529,7 @@ def test_too_small_a_clip_is_the_model_s_own_error():
         tfpt.profile("i3d_rgb", frames=8, size=193)
 
 
-def test_a_mapping_that_says_nothing_of_its_input_is_refused(tmp_path):
+def test_a_mapping_without_an_input_is_refused(tmp_path):
     path = write_mapping(tmp_path, "version: 1\nweights: [{pt: n, fill: 0, shape: []}]\n")
     with pytest.raises(MappingError, match="does not describe the network's input"):
         tfpt.profile(path, model=Net())

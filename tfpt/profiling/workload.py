@@ -17,8 +17,8 @@ from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
 from tfpt.networks.devices import device_of, enough_memory
 from tfpt.networks.endpoints import first_tensor
-from tfpt.networks.inputs import channels_of, input_axes, input_shape, rearrange, seeded_input
 from tfpt.networks.loading import load
+from tfpt.networks.model_inputs import Sample, model_input, sample_of
 from tfpt.targets.model import build_model
 from tfpt.tensors import format_shape
 
@@ -36,10 +36,11 @@ class Workload:
     Attributes:
         mapping: The mapping that the model was built for.
         model: In evaluation mode.
-        inputs: On the model's device, in its dtype and PyTorch's axis order.
+        inputs: On the model's device and in PyTorch's axis order, in the model's dtype or, for ids, int64.
         device: Where both are.
         dtype: One of `DTYPES`; ``autocast`` keeps float32 weights and lets torch choose bfloat16 for each operator.
-        frames: The frames of a clip; ``None`` for a network that takes single images.
+        sample: What one element of the batch is: ``picture``, ``clip`` or ``sequence`` (of token ids).
+        frames: The frames of a clip or the length of a sequence; ``None`` for a network that takes single images.
     """
 
     mapping: rows.Mapping
@@ -47,11 +48,12 @@ class Workload:
     inputs: Tensor
     device: torch.device
     dtype: str
+    sample: Sample
     frames: int | None
 
     @property
     def batch(self) -> int:
-        """The number of clips in one pass."""
+        """The number of pictures, clips or sequences in one pass."""
         return int(self.inputs.shape[0])
 
     @property
@@ -148,7 +150,8 @@ def make_workload(
 
     Raises:
         TfptError: An unknown device or dtype, a size below 1, or not enough memory.
-        MappingError: The mapping does not describe the network's input.
+        MappingError: The mapping does not describe the network's input, which is not a sequence of ids.
+        ModelError: A size or channels were given for a sequence of ids.
 
     Example:
         >>> workload = make_workload("i3d_flow", frames=9, batch=1, size=193)
@@ -162,7 +165,6 @@ def make_workload(
         raise TfptError("unknown dtype for a model", expected=", ".join(DTYPES), got=str(dtype))
     place = device_of(device)
     compiled = load_mapping(mapping, settings, config)
-    axes = input_axes(compiled)
     with enough_memory(hint=_LOWER):
         if model is not None:
             made = _copied(model).eval()
@@ -181,16 +183,17 @@ def make_workload(
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 made = build_model(compiled, device="cpu", trust=trust)
-        channels = channels_of(made) if channels is None else channels
-        shape = input_shape(compiled, batch=batch, frames=frames, size=size, channels=channels)
-        values = rearrange(torch.from_numpy(seeded_input(shape, compiled)), compiled.input.layout)
+        sample = sample_of(made, compiled)
+        values = model_input(made, compiled, batch=batch, frames=frames, size=size, channels=channels)
         numbers = torch.float32 if dtype == "autocast" else getattr(torch, dtype)
-        made, values = made.to(place, numbers), values.contiguous().to(place, numbers)
+        made, values = made.to(place, numbers), values.contiguous().to(place)
+        if values.is_floating_point():
+            values = values.to(numbers)
     if channels_last:
         values = _last(values)
         for parameter in made.parameters():
             parameter.data = _last(parameter.data)
-    return Workload(compiled, made, values, place, dtype, frames if "t" in axes else None)
+    return Workload(compiled, made, values, place, dtype, sample, None if sample == "picture" else frames)
 
 
 @contextmanager
@@ -204,13 +207,22 @@ def running(workload: Workload, doing: str = "run") -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        given = f"{workload.dtype} of {format_shape(shape)} on {workload.device}"
-        missing = "not implemented for" in lines[0]
+        given = f"{_dtype(workload)} of {format_shape(shape)} on {workload.device}"
+        hint = None
+        if "not implemented for" in lines[0]:
+            hint = "--dtype autocast, or another dtype"
+        elif workload.sample == "sequence":
+            hint = "lower --frames, the length of the sequences, if the model only takes shorter ones"
         raise ModelError(
             f"the model cannot be {doing} on this input: {lines[0]}",
             got=given,
-            hint="--dtype autocast, or another dtype" if missing else None,
+            hint=hint,
         ) from error
+
+
+def _dtype(workload: Workload) -> str:
+    ids = not workload.inputs.is_floating_point()
+    return "int64" if ids else workload.dtype
 
 
 def _copied(model: nn.Module) -> nn.Module:

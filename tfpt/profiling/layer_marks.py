@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._autograd import _get_sequence_nr
 
-from tfpt.video.profiling.timing import synchronize
+from tfpt.profiling.timing import synchronize
 
 # The sequence number of autograd nodes that only accumulate a parameter's gradient.
 _ACCUMULATES = 2**64 - 1

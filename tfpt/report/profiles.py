@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tfpt.report.terminal import escape, size
-from tfpt.video.profiling import Profile
-from tfpt.video.profiling.layer_times import LayerTime
-from tfpt.video.profiling.operator_times import OUTSIDE
-from tfpt.video.profiling.passes import Pass
+from tfpt.profiling import Profile
+from tfpt.profiling.layer_times import LayerTime
+from tfpt.profiling.operator_times import OUTSIDE
+from tfpt.profiling.passes import Pass
+from tfpt.report.terminal import count, escape, size
 
 # The slowest layers, about a screenful.
 SHOWN = 10
@@ -82,16 +82,19 @@ def _headline(out: Console, profile: Profile) -> None:
         f"  on {escape(profile.machine)} ({profile.device}{threads}), torch {profile.facts['torch']}",
         soft_wrap=True,
     )
-    frames = profile.passes[0].frames
-    clip = "" if frames is None else f" of {frames} frame{'s' * (frames != 1)}"
-    batch = profile.passes[0].batch
-    noun = ("picture" if frames is None else "clip") + "s" * (batch != 1)
+    frames, batch = profile.passes[0].frames, profile.passes[0].batch
+    parts = "" if frames is None else f" of {count(frames, _parts(profile))}"
     chosen = [_NAMES[profile.dtype]]
     chosen += ["channels last"] if profile.facts["channels_last"] else []
     chosen += ["optimized"] if profile.facts["optimize"] else []
     chosen += [f"compiled by {profile.facts['compile']}"] if profile.facts["compile"] else []
     shape = " × ".join(map(str, profile.shape))
-    out.print(f"  input {shape}: {batch} {noun}{clip}; {', '.join(chosen)}", soft_wrap=True)
+    out.print(f"  input {shape}: {count(batch, profile.sample)}{parts}; {', '.join(chosen)}", soft_wrap=True)
+
+
+def _parts(profile: Profile) -> str:
+    """What a sample consists of over time."""
+    return "token" if profile.sample == "sequence" else "frame"
 
 
 def _table(first: str, *others: str) -> Table:
@@ -102,9 +105,22 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
+def _gflop(value: float) -> str:
+    """Two decimals, or two digits of a small network's count."""
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
+
+
 def _totals(profile: Profile) -> Table:
-    noun = "picture" if profile.passes[0].frames is None else "clip"
-    columns = ["median", "min … max", "passes", f"{noun}s/s", "frames/s", f"GFLOP/{noun}", "GFLOP/s"]
+    noun = profile.sample
+    columns = [
+        "median",
+        "min … max",
+        "passes",
+        f"{noun}s/s",
+        f"{_parts(profile)}s/s",
+        f"GFLOP/{noun}",
+        "GFLOP/s",
+    ]
     if noun == "picture":
         columns.remove("frames/s")
     table = _table("pass", *columns, "peak memory")
@@ -118,7 +134,7 @@ def _totals(profile: Profile) -> Table:
             str(len(spread.seconds)),
             f"{each.clips_per_second:.2f}",
             *frames,
-            f"{each.flops / each.batch / 1e9:.2f}",
+            _gflop(each.flops / each.batch / 1e9),
             f"{each.flops_per_second / 1e9:.1f}",
             "—" if each.memory is None else size(each.memory),
         )

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from tfpt.video.profiling.layer_times import LayerTimes, measure_forward, measure_training
-from tfpt.video.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
-from tfpt.video.profiling.timing import Spread, repeated, synchronize, timed
-from tfpt.video.profiling.workload import Training, Workload, running
+from tfpt.profiling.layer_times import LayerTimes, measure_forward, measure_training
+from tfpt.profiling.operator_times import KindTime, OperatorTimes, ResidentMemory, measure_operators
+from tfpt.profiling.timing import Spread, repeated, synchronize, timed
+from tfpt.profiling.workload import Training, Workload, running
 
 FORWARD = "forward"
 TRAINING = "forward, backward and step"
@@ -33,8 +33,8 @@ class Pass:
     Attributes:
         name: `FORWARD`, in evaluation mode without gradients; or `TRAINING`, with a backward pass and a step of SGD.
         seconds: The durations, measured without hooks on the model.
-        batch: Clips in a pass.
-        frames: Frames in a clip; ``None`` for single images.
+        batch: Clips, pictures or sequences in a pass.
+        frames: Frames in a clip, or tokens in a sequence; ``None`` for single images.
         flops: Floating-point operations of one pass; a multiply-add counts as two.
         memory: The peak size of all tensors in bytes, weights and input included; ``None`` if unknown. The weights are
             counted; what the pass allocates is measured, by torch's profiler on the host and by torch's allocator on a
@@ -58,10 +58,12 @@ class Pass:
 
     @property
     def clips_per_second(self) -> float:
+        """Clips, pictures or sequences per second."""
         return self.batch / self.seconds.median
 
     @property
     def frames_per_second(self) -> float | None:
+        """Frames or tokens per second; ``None`` for single images."""
         return None if self.frames is None else self.clips_per_second * self.frames
 
     @property
@@ -90,7 +92,7 @@ class Options:
     """Options of a measurement.
 
     Attributes:
-        repeats: Measured passes; ``None`` for as many as `tfpt.video.profiling.timing.repeated` chooses.
+        repeats: Measured passes; ``None`` for as many as `tfpt.profiling.timing.repeated` chooses.
         warmup: Passes before them.
         backend: The compiler backend; ``None`` to run the model uncompiled.
         optimize: Whether to run the optimized model.
