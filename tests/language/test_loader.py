@@ -384,7 +384,7 @@ def test_a_mistake_of_one_row_hides_no_mistake_of_another(load: Load) -> None:
         (6, "unknown key 'layuot'"),
         (7, "{n} is on one side of the row only"),
         (10, "there is no layer 'densed'"),
-        (11, "the key 'layer' is missing"),
+        (11, "scopes: expected either layer: or use:"),
         (13, "{ without a closing }"),
         (14, "weights.pt: Value should have at least 1 item after validation, not 0"),
         (14, "weights.slice: Input should be a valid dictionary"),

@@ -159,18 +159,21 @@ class _Constants:
 
     def settle(self) -> None:
         """Give each constant its shape and dtype; a finding for each that has none."""
-        waiting = self._waiting
-        while True:
-            ready = {
-                name: spec
-                for name, (row, like) in waiting.items()
-                if (spec := self._spec(name, row, self.known.get(like))) is not None
-            }
-            if not ready:
-                break
-            self.known.update(ready)
-            waiting = {name: entry for name, entry in waiting.items() if name not in ready}
-        for name, (row, like) in waiting.items():
+        tried: set[str] = set()
+        for name in self._waiting:
+            chain: list[str] = []  # constants that are like one another
+            while name in self._waiting and name not in tried:
+                tried.add(name)
+                chain.append(name)
+                name = self._waiting[name][1]
+            for each in reversed(chain):
+                row, like = self._waiting[each]
+                spec = self._spec(each, row, self.known.get(like))
+                if spec is not None:
+                    self.known[each] = spec
+        for name, (row, like) in self._waiting.items():
+            if name in self.known:
+                continue
             shape = "shape" if row.shape is None else "dtype"
             other = f"like: {like}, which no row writes" if like else f"no {shape}:"
             self.findings.append(
