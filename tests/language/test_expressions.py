@@ -257,7 +257,9 @@ def test_a_declared_name_is_a_parameter_whatever_it_looks_like() -> None:
 
 
 def test_truth_is_not_text() -> None:
-    with pytest.raises(MappingError, match="is used within text, but is not text or a number"):
+    with pytest.raises(
+        MappingError, match="is used within text, but is not text, a number or a list of integers"
+    ):
         substitute(parse_document('params: {a: 1}\nsummary: "x${a == 1}"', "m.yaml"), {}, None)
 
 
