@@ -257,7 +257,9 @@ def test_a_declared_name_is_a_parameter_whatever_it_looks_like() -> None:
 
 
 def test_truth_is_not_text() -> None:
-    with pytest.raises(MappingError, match="is used within text, but is not text or a number"):
+    with pytest.raises(
+        MappingError, match="is used within text, but is not text, a number or a list of integers"
+    ):
         substitute(parse_document('params: {a: 1}\nsummary: "x${a == 1}"', "m.yaml"), {}, None)
 
 
@@ -283,3 +285,28 @@ def test_expressions_together_read_only_so_much() -> None:
     text = f"params: {{x: [{numbers}]}}\nmodel: {{kwargs: {{a: [{used}]}}}}"
     with cpu_budget(20), pytest.raises(MappingError, match="read more than 2,000,000 entries of lists"):
         substitute(parse_document(text, "m.yaml"), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [
+        ({"model_type": "bert", "tie_word_embeddings": True}, ["tied", "pooled"]),
+        ({"model_type": "bert", "tie_word_embeddings": False}, ["pooled"]),
+        ({"model_type": "roberta"}, ["tied"]),
+    ],
+)
+def test_conditions_switch_rows_and_scopes(load: Load, config: dict[str, Any], rows: list[str]) -> None:
+    text = """\
+version: 1
+params:
+  tied: {from: tie_word_embeddings, default: true}
+  type: {from: model_type}
+layers: {pooler: {weights: [{tf: w, pt: w}]}}
+scopes:
+  - {tf: pooled, pt: pooled, layer: pooler, when: "${type == 'bert' or type == 'electra'}"}
+weights:
+  - {tf: tied, pt: tied, when: "${tied}"}
+  - {tf: separate, pt: separate, when: "${not tied and type != 'bert'}"}
+"""
+    found = [str(row.pt[0]).partition(".")[0] for row in load(text, config=config).alternatives[0].rows]
+    assert sorted(found) == sorted(rows)

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 import tfpt
 from tests.conftest import Tiny
+from tests.growth import assert_linear
 from tests.planning.conftest import specs
 from tfpt.errors import MappingError
 from tfpt.execution.sinks.bundle import write_bundle
@@ -204,6 +205,49 @@ weights:
     }
 
 
+def test_a_chain_of_constants_is_followed_once(plan: Planned) -> None:
+    def planned(count: int) -> None:
+        rows = "".join(f"  - {{pt: p{place}, fill: 0, like: p{place + 1}}}\n" for place in range(count))
+        end = f"  - {{pt: p{count}, fill: 0, shape: [3], dtype: int8}}\n"
+        found = plan(f"weights:\n  - {{tf: w, pt: w}}\n{rows}{end}", {"w": (2,)})
+        assert len(found.writes) == count + 2
+        broken = plan(f"weights:\n  - {{tf: w, pt: w}}\n{rows}", {"w": (2,)})
+        assert len(broken.findings) == count
+
+    assert_linear(lambda: planned(200), lambda: planned(800))
+
+
+NESTED = """\
+layers:
+  norm:
+    weights:
+      - {tf: gamma, pt: weight}
+      - {pt: bias, fill: 0, like: weight}
+  counter:
+    weights: [{pt: count, fill: 0, shape: [], dtype: int64}]
+  block:
+    scopes:
+      - {tf: norm, pt: norm, layer: norm}
+      - {tf: "", pt: counter, layer: counter}
+scopes:
+  - {tf: "block_{i:int}", pt: "blocks.{i}", layer: block}
+  - {tf: other, pt: other, layer: block}
+"""
+
+
+def test_constants_of_layers_in_layers_are_written_where_these_occur(plan: Planned) -> None:
+    found = plan(NESTED, {"block_2/norm/gamma": (3,), "block_5/norm/gamma": (5,)})
+    assert found.findings == ()
+    assert {name: spec.shape for name, spec in found.writes.items()} == {
+        "blocks.2.counter.count": (),
+        "blocks.2.norm.bias": (3,),
+        "blocks.2.norm.weight": (3,),
+        "blocks.5.counter.count": (),
+        "blocks.5.norm.bias": (5,),
+        "blocks.5.norm.weight": (5,),
+    }
+
+
 @pytest.mark.parametrize(
     ("row", "what", "got"),
     [
@@ -241,6 +285,7 @@ weights:
   - {tf: w, pt: w}
   - {pt: "head.{part}", fill: 0, shape: [3], dtype: int32, fallback: true}
   - {pt: "tail.{part}", fill: 0, shape: [3], dtype: int32, optional: true}
+  - {pt: tail.bias, fill: 0, shape: [3], dtype: int32, optional: true}
 """
     found = plan(text, {"w": (2,)})
     assert found.findings == ()

@@ -219,9 +219,7 @@ class _Writer:
 
     def _value(self, name: str) -> Node:
         value = self.values[name]
-        assert (
-            value is not None
-        )  # parameters without a value are refused before one that uses them is written
+        assert value is not None  # those without a value are refused before one that uses them is written
         return value
 
     def _inside(self, inside: str, position: Position) -> Node:
@@ -235,12 +233,14 @@ class _Writer:
 
     def _spelled(self, inside: str, position: Position) -> str:
         value = self._inside(inside, position)
+        if isinstance(value.value, list) and all(type(child.value) is int for child in value.value):
+            return str([child.value for child in value.value])
         if isinstance(value.value, bool) or not isinstance(value.value, str | int | float | date):
             kind = "nothing" if value.value is None else type(value.value).__name__
             raise MappingError(
-                f"${{{inside}}} is used within text, but is not text or a number",
+                f"${{{inside}}} is used within text, but is not text, a number or a list of integers",
                 where=str(position),
-                expected="a text, a number or a date",
+                expected="a text, a number, a date or a list of integers",
                 got=f"{kind}, from {value.position}",
             )
         return str(value.value)

@@ -250,7 +250,7 @@ def json_schema() -> dict[str, Any]:
 
     Example:
         >>> sorted(json_schema()["properties"])[:3]
-        ['drop', 'endpoints', 'extends']
+        ['about', 'drop', 'endpoints']
     """
     schema = MappingEntry.model_json_schema(by_alias=True)
     extends = {

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tfpt.formats.source import Quantized
 from tfpt.language.mapping import Copy, Fill, Ignore, Keep, Row
+from tfpt.language.templates import Value
 from tfpt.language.tree import Position
 from tfpt.operations.casting import carrier
 from tfpt.operations.layout import LayoutError
@@ -101,23 +102,22 @@ class _Constants:
         self.findings: list[Finding] = []
         self._waiting: dict[str, tuple[Fill, str]] = {}
         self._layers: dict[tuple[Position, ...], list[Instance]] = {}
+        self._values: dict[tuple[tuple[Position, ...], frozenset[str]], list[dict[str, Value]]] = {}
         for row, instances in copies:
             for depth in range(1, len(row.scopes) + 1):
-                self._layers.setdefault(row.scopes[:depth], []).extend(
-                    each for each in instances if each.found
-                )
+                layer = self._layers.setdefault(row.scopes[:depth], [])
+                layer += (each for each in instances if each.found)
 
     def add(self, row: Row) -> None:
         """Add what a row of constants writes, where its layer occurs; a finding if its names are not known."""
-        around = (row.scopes[:depth] for depth in range(len(row.scopes), 0, -1))
-        places = next((self._layers[scopes] for scopes in around if scopes in self._layers), None)
-        if places is not None and not places:
+        prefixes = (row.scopes[:depth] for depth in range(len(row.scopes), 0, -1))
+        scopes = next((prefix for prefix in prefixes if prefix in self._layers), ())
+        if scopes and not self._layers[scopes]:
             return  # the layer does not occur in the checkpoint
-        missing = [
-            template
-            for template in row.pt
-            if not template.fields <= (places[0].values.keys() if places else set())
-        ]
+        places = {template: self._places(scopes, template.fields) for template in row.pt}
+        missing = [template for template, values in places.items() if not values]
+        if row.optional and not scopes:
+            return
         if missing and (row.optional or row.fallback):
             return
         if isinstance(row, Keep) or missing:
@@ -137,27 +137,43 @@ class _Constants:
             )
             return
         assert isinstance(row, Fill)
-        for instance in places or [Instance(row, {})]:
-            for template in row.pt:
-                name = template.render(instance.values)
+        for template, found in places.items():
+            for values in found:
+                name = template.render(values)
                 if name is not None and name not in self.known:
-                    like = row.like.render(instance.values) if row.like is not None else None
+                    like = row.like.render(values) if row.like is not None else None
                     self._waiting.setdefault(name, (row, like or ""))
+
+    def _places(self, scopes: tuple[Position, ...], fields: frozenset[str]) -> list[dict[str, Value]]:
+        """The values of some fields wherever a layer occurs; empty if its variables do not have these fields."""
+        if not scopes:
+            return [] if fields else [{}]
+        if (scopes, fields) not in self._values:
+            distinct: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}
+            for instance in self._layers[scopes]:
+                if fields <= instance.values.keys():
+                    values = {name: instance.values[name] for name in fields}
+                    distinct.setdefault(frozenset(values.items()), values)
+            self._values[scopes, fields] = list(distinct.values())
+        return self._values[scopes, fields]
 
     def settle(self) -> None:
         """Give each constant its shape and dtype; a finding for each that has none."""
-        waiting = self._waiting
-        while True:
-            ready = {
-                name: spec
-                for name, (row, like) in waiting.items()
-                if (spec := self._spec(name, row, self.known.get(like))) is not None
-            }
-            if not ready:
-                break
-            self.known.update(ready)
-            waiting = {name: entry for name, entry in waiting.items() if name not in ready}
-        for name, (row, like) in waiting.items():
+        tried: set[str] = set()
+        for name in self._waiting:
+            chain: list[str] = []  # constants that are like one another
+            while name in self._waiting and name not in tried:
+                tried.add(name)
+                chain.append(name)
+                name = self._waiting[name][1]
+            for each in reversed(chain):
+                row, like = self._waiting[each]
+                spec = self._spec(each, row, self.known.get(like))
+                if spec is not None:
+                    self.known[each] = spec
+        for name, (row, like) in self._waiting.items():
+            if name in self.known:
+                continue
             shape = "shape" if row.shape is None else "dtype"
             other = f"like: {like}, which no row writes" if like else f"no {shape}:"
             self.findings.append(
