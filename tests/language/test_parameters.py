@@ -151,7 +151,7 @@ def refused(text: str, settings: dict[str, Any] | None = None, config: Any = Non
         ('{m: "${n}", n: 3}', "${m}", 3),
         ('{n: 3, m: "${n}"}', "${m}", 3),
         ('{a: "${b}_${c}", b: "x${c}", c: 7}', "${a}!", "x7_7!"),
-        ('{a: ["${b}", {k: "${b}0"}], b: [1, 2]}', "${a}", None),
+        ('{a: ["${b}", {k: "${b}0"}], b: [1, x]}', "${a}", None),
         ('{a: ["${b}", {k: "${c}0"}], b: [1, 2], c: z}', "${a}", [[1, 2], {"k": "z0"}]),
         ('{a: {from: width, default: "${b}"}, b: 5}', "${a}", 5),
         ('{a: "${n}", n: true}', "${a}", True),
@@ -161,7 +161,7 @@ def test_a_parameter_may_hold_others_in_any_order(params: str, used: str, result
     text = f'params: {params}\nsummary: "{used}"'
     if result is None:
         error = refused(text)
-        assert error.what == "${b} is used within text, but is not text or a number"
+        assert error.what == "${b} is used within text, but is not text, a number or a list of integers"
         assert error.where == "m.yaml:1:26"
     else:
         assert substituted(text)["summary"] == result
@@ -268,15 +268,16 @@ def test_what_comes_from_outside_holds_no_parameters(value: Any) -> None:
     assert "'key'" in str(refused(text, config={"key": value}).got)
 
 
-@pytest.mark.parametrize("value", ["true", "null", "[1]", "{from: k, default: [1]}"])
+@pytest.mark.parametrize("value", ["true", "null", "[1, x]", "{from: k, default: [true]}"])
 def test_within_text_stand_texts_numbers_and_dates_alone(value: str) -> None:
     error = refused(f'params: {{x: {value}}}\nsummary: "a${{x}}"')
     assert (error.what, error.where) == (
-        "${x} is used within text, but is not text or a number",
+        "${x} is used within text, but is not text, a number or a list of integers",
         "m.yaml:2:10",
     )
     assert substituted('params: {x: 2024-01-13}\nsummary: "a_${x}"')["summary"] == "a_2024-01-13"
     assert substituted('params: {x: 0.5}\nsummary: "a_${x}"')["summary"] == "a_0.5"
+    assert substituted('params: {x: [3, 4]}\nsummary: "{i//${x}}"')["summary"] == "{i//[3, 4]}"
 
 
 # -- limits ---------------------------------------------------------------------------------------------

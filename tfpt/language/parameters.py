@@ -361,12 +361,14 @@ class _Writer:
     def _spelled(self, name: str, position: Position) -> str:
         value = self.values[name]
         assert value is not None
+        if isinstance(value.value, list) and all(type(child.value) is int for child in value.value):
+            return str([child.value for child in value.value])
         if isinstance(value.value, bool) or not isinstance(value.value, str | int | float | date):
             kind = "nothing" if value.value is None else type(value.value).__name__
             raise MappingError(
-                f"${{{name}}} is used within text, but is not text or a number",
+                f"${{{name}}} is used within text, but is not text, a number or a list of integers",
                 where=str(position),
-                expected="a text, a number or a date",
+                expected="a text, a number, a date or a list of integers",
                 got=f"{kind}, from {value.position}",
             )
         return str(value.value)
