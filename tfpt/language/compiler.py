@@ -21,6 +21,7 @@ from tfpt.language.templates import (
     join,
     pair,
     pair_lists,
+    parent,
     single,
 )
 from tfpt.language.tree import Node, Position
@@ -74,7 +75,7 @@ class Compiler:
             if layer is None or (layer.padding is None and layer.eps is None):
                 continue
             position = self.tree.locate(["scopes", index])
-            parents = {name.rpartition(PT_SEPARATOR)[0] for row in layer.weights for name in row.pt}
+            parents = {parent(name, PT_SEPARATOR) for row in layer.weights for name in row.pt}
             try:
                 # The kind of a field on the other side of the scope applies here too.
                 _, templates = pair_lists(

@@ -1,0 +1,150 @@
+"""Fields with nothing between them: whether a text can be split among them in more than one way."""
+
+from __future__ import annotations
+
+import string
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+
+from tfpt.errors import MappingError
+from tfpt.language.fields import Field
+
+# Pairs of readings to compare: words of some thousand characters. Beyond, the mapping is refused.
+_MOST_PAIRS = 100_000
+_MOST_FIELDS = 8
+
+# What one field matches, as an automaton: for each state the next states by character, and whether it may end there.
+_Automaton = tuple[list[dict[str, list[int]]], list[bool]]
+# A state of the whole: the field, and the state in it.
+_State = tuple[int, int]
+
+
+def check_adjacent(parts: Sequence[str | Field], text: str) -> None:
+    """Check that each run of adjacent fields in a template can be read in one way only.
+
+    Raises:
+        MappingError: It cannot.
+
+    Example:
+        >>> check_adjacent([Field("i", "number"), Field("b", "words", words=(("a", "a"), ("b", "b")))], "{i}{b:a|b}")
+    """
+    run: list[Field] = []
+    for part in (*parts, ""):
+        if isinstance(part, Field):
+            run.append(part)
+            continue
+        if len(run) > 1:
+            _check_run(run, text)
+        run = []
+
+
+def _check_run(run: Sequence[Field], text: str) -> None:
+    example: str | None = ""
+    if len(run) <= _MOST_FIELDS and not any(field.is_open for field in run):
+        example = _read_in_two_ways(tuple((field.spelled, _spelling(field)) for field in run))
+    if example is not None:
+        raise MappingError(
+            "two fields with nothing between them cannot be told apart",
+            expected="text between them, or fields that leave one reading, such as a number and words without digits",
+            got=f"{text}, which reads {example!r} in two ways" if example else text,
+        )
+
+
+def _spelling(field: Field) -> str:
+    """How the field writes numbers: ``counter``, ``digits``, a number of digits; empty if not at all."""
+    if not field.is_number or not field.digits:
+        return ""
+    return "counter" if field.counter else str(field.width or "digits")
+
+
+@lru_cache(maxsize=4096)
+def _read_in_two_ways(run: tuple[tuple[tuple[str, ...], str], ...]) -> str | None:
+    """A text with two readings; empty if the search was given up; ``None`` if there is none.
+
+    Two readings of a text are followed side by side. They differ if a character belongs to different fields.
+    """
+    fields = [_automaton(words, spelling) for words, spelling in run]
+    begin = (0, 0)
+    texts: dict[tuple[_State, _State, bool], str] = {}
+    waiting: deque[tuple[_State, _State, bool]] = deque()
+
+    def reach(pair: tuple[_State, _State, bool], text: str) -> None:
+        if pair not in texts:
+            texts[pair] = text
+            waiting.append(pair)
+
+    reach((begin, begin, False), "")
+    while waiting:
+        if len(texts) > _MOST_PAIRS:
+            return ""
+        one, other, differ = pair = waiting.popleft()
+        text = texts[pair]
+        ends = [_at_end(fields, state) for state in (one, other)]
+        if differ and all(ends):
+            return text
+        for first in _entered(fields, one):
+            for second in _entered(fields, other):
+                steps, others = fields[first[0]][0][first[1]], fields[second[0]][0][second[1]]
+                apart = differ or first[0] != second[0]
+                for character in sorted(steps.keys() & others.keys()):
+                    for after, after_other in product(steps[character], others[character]):
+                        reach(((first[0], after), (second[0], after_other), apart), text + character)
+    return None
+
+
+def _entered(fields: Sequence[_Automaton], state: _State) -> list[_State]:
+    """This state and the beginnings of the fields that may follow without a character."""
+    field, place = state
+    found = [state]
+    while fields[field][1][place] and field + 1 < len(fields):
+        field, place = field + 1, 0
+        found.append((field, place))
+    return found
+
+
+def _at_end(fields: Sequence[_Automaton], state: _State) -> bool:
+    field, place = _entered(fields, state)[-1]
+    return field == len(fields) - 1 and fields[field][1][place]
+
+
+def _automaton(words: Sequence[str], spelling: str) -> _Automaton:
+    steps: list[dict[str, list[int]]] = [{}]
+    ends = [False]
+
+    def new(*, end: bool = False) -> int:
+        steps.append({})
+        ends.append(end)
+        return len(steps) - 1
+
+    for word in words:
+        at = 0
+        for character in word:
+            if character not in steps[at]:
+                steps[at][character] = [new()]
+            at = steps[at][character][0]
+        ends[at] = True
+
+    def step(at: int, characters: str, to: int) -> None:
+        for character in characters:
+            steps[at].setdefault(character, []).append(to)
+
+    if spelling == "counter":
+        ends[0] = True
+        start, digits = new(), new(end=True)
+        step(0, "_", start)
+        step(start, "123456789", digits)
+        step(digits, string.digits, digits)
+    elif spelling == "digits":
+        digits = new(end=True)
+        step(0, string.digits, digits)
+        step(digits, string.digits, digits)
+    elif spelling:
+        at = 0
+        for _ in range(int(spelling)):
+            following = new()
+            step(at, string.digits, following)
+            at = following
+        ends[at] = True
+    return steps, ends
