@@ -179,3 +179,59 @@ def test_the_average_of_a_variable_with_a_dot_belongs_to_it(plan: Planned) -> No
     found = plan(text, vectors("l.0/a/w", "l.0/a/w/EMA"), vectors("l.0.a.w"))
     assert found.shadows == {"l.0/a/w": "l.0/a/w/EMA"}
     assert written(found) == {"l.0.a.w": ["l.0/a/w/EMA"]}
+
+
+# -- names as the libraries give them -----------------------------------------------------------------------
+
+
+def test_pytorchs_names_of_a_bidirectional_lstm(plan: Planned) -> None:
+    from torch import nn
+
+    model = nn.LSTM(3, 5, num_layers=12, bidirectional=True).state_dict()
+    text = row(
+        "l{i}/{d:forward=|backward=_reverse}/{b:kernel=weight_ih|recurrent=weight_hh|bias=bias_ih|bias_2=bias_hh}",
+        "{b}_l{i:int}{d}",
+    )
+    names = {
+        f"l{i}/{d}/{b}": tuple(model[name.format(i)].shape)
+        for i in range(12)
+        for d, end in (("forward", ""), ("backward", "_reverse"))
+        for b, name in (
+            ("kernel", f"weight_ih_l{{}}{end}"),
+            ("recurrent", f"weight_hh_l{{}}{end}"),
+            ("bias", f"bias_ih_l{{}}{end}"),
+            ("bias_2", f"bias_hh_l{{}}{end}"),
+        )
+    }
+    found = plan(text, names, {name: tuple(value.shape) for name, value in model.items()})
+    assert found.ok
+    assert len(found.steps) == 96
+    reads = {step.writes[0].name: step.reads[0].name for step in found.steps}
+    assert reads["weight_ih_l11_reverse"] == "l11/backward/kernel"
+    assert reads["bias_hh_l1"] == "l1/forward/bias_2"
+
+
+def test_kerass_own_counters(plan: Planned) -> None:
+    keras = pytest.importorskip("keras")
+    keras.backend.clear_session()
+    names = [f"{keras.layers.Dense(3).name}/kernel" for _ in range(12)]
+    assert len(set(names)) == 12
+    found = plan(
+        row("dense{i:counter}/kernel", "{i}.w"), vectors(*names), vectors(*(f"{i}.w" for i in range(12)))
+    )
+    assert written(found) == {f"{i}.w": [name] for i, name in enumerate(names)}
+
+
+def test_the_stages_of_a_published_resnet(plan: Planned) -> None:
+    import torch
+
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        model = transformers.ResNetModel(transformers.ResNetConfig())
+    names = [name for name, _ in model.named_parameters() if name.endswith("layer.1.convolution.weight")]
+    assert len(names) == 16
+    text = row(
+        "unit_{i:02}/w", "encoder.stages.{i//[3,4,6,3]}.layers.{i%[3,4,6,3]}.layer.1.convolution.weight"
+    )
+    found = plan(text, vectors(*(f"unit_{i:02}/w" for i in range(16))), vectors(*names))
+    assert written(found) == {name: [f"unit_{i:02}/w"] for i, name in enumerate(names)}
