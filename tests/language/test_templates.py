@@ -260,13 +260,52 @@ def test_templates_join_with_one_separator(outer: str, inner: str, whole: str) -
 WORD = st.text("abAB_-5", min_size=1, max_size=4)
 
 
+# Names of both sides, the template of the pt side and of the tf side, and a regular expression of the tf side.
+NEWER: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
+    "counter": (
+        [("", "0"), ("_1", "1"), ("_10", "10"), ("_77", "77")],
+        "{i}",
+        "{i:counter}",
+        "(?:_[1-9][0-9]{0,17})?",
+    ),
+    "counter from 1": (
+        [("", "1"), ("_1", "2"), ("_9", "10")],
+        "{i}",
+        "{i-1:counter}",
+        "(?:_[1-9][0-9]{0,17})?",
+    ),
+    "empty word": ([("a", "w"), ("b", "w_r")], "w{i}", "{i:a=|b=_r}", "(?:a|b)"),
+    "empty word here": ([("", "a"), ("_r", "b")], "{i:a=|b=_r}", "{i}", "(?:_r)?"),
+    "letters": ([("0a", "0"), ("0b", "1"), ("7a", "14")], "{i}", "{i//2}{i%2:a=0|b=1}", "[0-9]{1,18}[ab]"),
+    "stages": (
+        [("1-0", "0"), ("1-2", "2"), ("2-0", "3"), ("2-1", "4")],
+        "{i}",
+        "{i//[3,2]+1}-{i%[3,2]}",
+        "(?:0*1-0*[0-2]|0*2-0*[01])",
+    ),
+    "stem": (
+        [("m", "5"), ("7", "12"), ("70", "75")],
+        "{i+5}",
+        "{i:m=0|int}",
+        "(?:m|(?!0+(?:/|$))[0-9]{1,18})",
+    ),
+    "numbers": ([("b", "8"), ("a", "7")], "{i+7}", "{i:a=0|b=1}", "(?:a|b)"),
+}
+
+
 @st.composite
 def pieces(draw: st.DrawFn, name: str) -> tuple[str, str, str, str, str]:
     """(tf text, pt text, a tf name, its pt name, a regular expression of the tf side) of one component."""
     literal = draw(st.text("xyz.+*(", min_size=1, max_size=3).map(lambda t: t.replace(".", "")))
-    kind = draw(st.sampled_from(["literal", "component", "int", "padded", "linear", "words", "path"]))
+    kinds = ["literal", "component", "int", "padded", "linear", "words", "path", *NEWER]
+    kind = draw(st.sampled_from(kinds))
     number = draw(st.integers(0, 99))
     escaped = re.escape(literal)
+    if kind in NEWER:
+        texts, pt, tf, expression = NEWER[kind]
+        text, parameter = draw(st.sampled_from(texts))
+        pt, tf = (re.sub(r"\bi\b", name, side) for side in (pt, tf))
+        return literal + tf, pt, literal + text, parameter, escaped + expression
     if kind == "literal":
         return literal, literal, literal, literal, escaped
     if kind == "component":

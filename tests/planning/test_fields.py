@@ -100,6 +100,14 @@ def test_an_alternative_constant_without_fields_that_the_model_does_not_have_is_
     assert plan(text, vectors("a"), vectors("a", "c")).ok
 
 
+def test_alternatives_of_constants_are_chosen_in_every_module(plan: Planned) -> None:
+    text = 'weights: [{tf: a, pt: a}, {pt: "{_...}.{_:count|steps}", fill: 0}]'
+    model = {"a": (3,), "x.steps": (), "y.z.count": (), "v.steps": (), "v.count": ()}
+    found = plan(text, vectors("a"), model)
+    assert (only(found.findings).kind, only(found.findings).name) == ("missing", "v.steps")
+    assert found.filled == 3
+
+
 # -- numbers ------------------------------------------------------------------------------------------------
 
 

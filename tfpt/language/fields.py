@@ -76,12 +76,12 @@ class Field:
         """The words of a choice as spelled on this side; empty for other kinds."""
         return tuple(there if self.kind == "translated" else here for here, there in self.words)
 
-    @cached_property
+    @property
     def own_domain(self) -> Domain:
         """The values that this field can write, if these are limited."""
         if isinstance(self.divisor, tuple):
             return (range(sum(self.divisor)),)
-        if self.is_number and not self.digits and not self.divisor:
+        if not self.digits and not self.divisor:
             values = (self._value(number) for number in self._numbers.values())
             return (frozenset(value for value in values if value is not None),)
         return ()

@@ -149,20 +149,14 @@ class Template:
         found = list(matches)
         if len(self.variants) == 1:
             return found
-        ranks: dict[frozenset[tuple[str, Value]], list[tuple[int, ...]]] = {}
-        for name, values in found:
-            ranks.setdefault(frozenset(values.items()), []).append(self._rank(name))
-        return [
-            (name, values)
-            for name, values in found
-            if self._rank(name) == min(ranks[frozenset(values.items())])
-        ]
-
-    def _rank(self, name: str) -> tuple[int, ...]:
-        """The places of the alternatives that occur in a name that this template matches."""
-        return tuple(
-            field.spelled.index(text) for field, text in self.cut(name) or () if field.kind == "alternative"
-        )
+        best: dict[tuple[str, ...], tuple[tuple[int, ...], str]] = {}
+        for name, _ in found:
+            cut = self.cut(name) or ()
+            rest = tuple(text for field, text in cut if field.kind != "alternative")
+            rank = tuple(field.spelled.index(text) for field, text in cut if field.kind == "alternative")
+            best[rest] = min(best.get(rest, (rank, name)), (rank, name))
+        chosen = {name for _, name in best.values()}
+        return [(name, values) for name, values in found if name in chosen]
 
     def __str__(self) -> str:
         return self.text
@@ -298,12 +292,14 @@ def _templates(
 ) -> tuple[Template, ...]:
     templates = []
     for text, parts in zip(texts, side, strict=True):
-        finished = tuple(
-            replace(part, domain=domains[part.name])
-            if isinstance(part, Field) and part.is_number and part.name in domains
-            else part
-            for part in parts
-        )
+        finished = tuple(parts)
+        if domains:
+            finished = tuple(
+                replace(part, domain=domains[part.name])
+                if isinstance(part, Field) and part.is_number and part.name in domains
+                else part
+                for part in parts
+            )
         check_adjacent(finished, text)
         templates.append(Template(text, separator, finished))
     return tuple(templates)
