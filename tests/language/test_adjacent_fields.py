@@ -95,6 +95,9 @@ def test_long_lists_of_words_are_compared_within_a_budget() -> None:
     words = [f"{index:b}".replace("0", "a").replace("1", "ab") for index in range(4000)]
     with cpu_budget(30):
         assert is_refused([words_field(words)[1]] * 8) is not None
-    letters = [f"{'a' * index}b" for index in range(400)]
+    with cpu_budget(30):
+        assert is_refused([words_field(["a" * 40_000])[1]] * 2) is None
+        assert is_refused([words_field(["a" * 60_000])[1]] * 2) is not None  # not compared
+    letters = [f"{'a' * index}b" for index in range(200)]
     with cpu_budget(30):
         assert is_refused([words_field(letters)[1], words_field(letters)[1]]) is None

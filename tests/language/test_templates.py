@@ -202,6 +202,8 @@ def test_what_one_template_says_of_a_field_holds_for_its_siblings(
         ("{i+1:a=x|b=0}", "a computed number is written with words that are not mapped to numbers"),
         ("{_:a=b|c=d}", "{_} has no value, so its words are not mapped to others"),
         ("{_:a}", "unknown kind of field"),
+        ("{_+1}", "a field cannot be read"),
+        ("{_//3}/{_%3}", "a field cannot be read"),
         ("{i//[]}{i%[]}", "a field cannot be read"),
         ("{i//[3,0]}{i%[3,0]}", "a field cannot be read"),
         ("{i//[3,j]}{i%[3,j]}", "a field cannot be read"),

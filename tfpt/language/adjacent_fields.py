@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import string
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
 from tfpt.errors import MappingError
 from tfpt.language.fields import Field
 
-# Pairs of readings to compare: words of some thousand characters. Beyond, the mapping is refused.
+# Beyond these a run is refused: pairs of states to compare, characters of all words, fields.
 _MOST_PAIRS = 100_000
+_MOST_CHARACTERS = 100_000
 _MOST_FIELDS = 8
+# Characters of a text shown in a message.
+_SHOWN = 60
 
 # What one field matches, as an automaton: for each state the next states by character, and whether it may end there.
 _Automaton = tuple[list[dict[str, list[int]]], list[bool]]
 # A state of the whole: the field, and the state in it.
 _State = tuple[int, int]
+# The states of two readings of one text, and whether they differ so far.
+_Pair = tuple[_State, _State, bool]
 
 
 def check_adjacent(parts: Sequence[str | Field], text: str) -> None:
@@ -42,13 +47,14 @@ def check_adjacent(parts: Sequence[str | Field], text: str) -> None:
 
 def _check_run(run: Sequence[Field], text: str) -> None:
     example: str | None = ""
-    if len(run) <= _MOST_FIELDS and not any(field.is_open for field in run):
+    short = sum(len(word) for field in run for word in field.spelled) <= _MOST_CHARACTERS
+    if short and len(run) <= _MOST_FIELDS and not any(field.is_open for field in run):
         example = _read_in_two_ways(tuple((field.spelled, _spelling(field)) for field in run))
     if example is not None:
         raise MappingError(
             "two fields with nothing between them cannot be told apart",
             expected="text between them, or fields that leave one reading, such as a number and words without digits",
-            got=f"{text}, which reads {example!r} in two ways" if example else text,
+            got=f"{text}, which reads {example[:_SHOWN]!r} in two ways" if example else text,
         )
 
 
@@ -66,32 +72,35 @@ def _read_in_two_ways(run: tuple[tuple[tuple[str, ...], str], ...]) -> str | Non
     Two readings of a text are followed side by side. They differ if a character belongs to different fields.
     """
     fields = [_automaton(words, spelling) for words, spelling in run]
-    begin = (0, 0)
-    texts: dict[tuple[_State, _State, bool], str] = {}
-    waiting: deque[tuple[_State, _State, bool]] = deque()
-
-    def reach(pair: tuple[_State, _State, bool], text: str) -> None:
-        if pair not in texts:
-            texts[pair] = text
-            waiting.append(pair)
-
-    reach((begin, begin, False), "")
+    begin: _Pair = (0, 0), (0, 0), False
+    # Each pair reached, with the one before it and the character between; the first has none.
+    reached: dict[_Pair, tuple[_Pair, str] | None] = {begin: None}
+    waiting = deque([begin])
     while waiting:
-        if len(texts) > _MOST_PAIRS:
+        if len(reached) > _MOST_PAIRS:
             return ""
         one, other, differ = pair = waiting.popleft()
-        text = texts[pair]
-        ends = [_at_end(fields, state) for state in (one, other)]
-        if differ and all(ends):
-            return text
-        for first in _entered(fields, one):
-            for second in _entered(fields, other):
-                steps, others = fields[first[0]][0][first[1]], fields[second[0]][0][second[1]]
-                apart = differ or first[0] != second[0]
-                for character in sorted(steps.keys() & others.keys()):
-                    for after, after_other in product(steps[character], others[character]):
-                        reach(((first[0], after), (second[0], after_other), apart), text + character)
+        if differ and _at_end(fields, one) and _at_end(fields, other):
+            return _text_to(pair, reached)
+        for first, second in product(_entered(fields, one), _entered(fields, other)):
+            steps, others = fields[first[0]][0][first[1]], fields[second[0]][0][second[1]]
+            apart = differ or first[0] != second[0]
+            for character in sorted(steps.keys() & others.keys()):
+                for after, after_other in product(steps[character], others[character]):
+                    following = (first[0], after), (second[0], after_other), apart
+                    if following not in reached:
+                        reached[following] = pair, character
+                        waiting.append(following)
     return None
+
+
+def _text_to(pair: _Pair, reached: Mapping[_Pair, tuple[_Pair, str] | None]) -> str:
+    characters = []
+    before = reached[pair]
+    while before is not None:
+        characters.append(before[1])
+        before = reached[before[0]]
+    return "".join(reversed(characters))
 
 
 def _entered(fields: Sequence[_Automaton], state: _State) -> list[_State]:

@@ -135,6 +135,8 @@ def _parse_form(inside: str, text: str) -> Field:
         if atom is None or factor == 0 or max(abs(factor), abs(offset)) >= 10**MAX_DIGITS:
             raise ValueError
         name, kind, divisor = atom
+        if name == "_":
+            raise ValueError
         return Field(name, kind, factor=factor, offset=offset, divisor=divisor)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise MappingError(
