@@ -106,6 +106,11 @@ class Compiler:
                         "op: of an endpoint must have the fields of its names", got=f"{op} and {pt}"
                     )
                 layout = None if entry.layout is None else Layout.parse(entry.layout)
+                if layout is not None and layout.merges:
+                    raise MappingError(
+                        "the layout of an endpoint is used in both directions, so it cannot have ... in parentheses",
+                        got=layout.pattern,
+                    )
                 found.append(Endpoint(tf, pt, op, layout, position))
             except MappingError as mistake:
                 self._add(mistake, position)

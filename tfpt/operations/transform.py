@@ -16,14 +16,8 @@ from tfpt.operations.add import Add
 from tfpt.operations.cast import Cast, CastError
 from tfpt.operations.casting import carrier, cast, computing
 from tfpt.operations.concat import Concat, Split
-from tfpt.operations.layout import (
-    BoundLayout,
-    Layout,
-    LayoutError,
-    grouped_axes,
-    grouped_box,
-    ungrouped_box,
-)
+from tfpt.operations.groups import grouped_axes, grouped_box, ungrouped_box
+from tfpt.operations.layout import BoundLayout, Layout, LayoutError
 from tfpt.operations.operation import Axes, Box, Operation, Shape, numbered, shape_of
 from tfpt.operations.pad import Pad
 from tfpt.operations.reorder import Reorder

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from tfpt.operations.layout import Groups
+from tfpt.operations.groups import Groups
 from tfpt.operations.operation import ELLIPSIS
 from tfpt.operations.transform import BoundTransform
 
