@@ -85,7 +85,7 @@ def test_integers_are_neither_scaled_nor_added_to(plan: Planned, key: str) -> No
     text = f"weights: [{{tf: a, pt: a, {key}, dtype: int64}}]"
     found = only(plan(text, {"a": ((2,), "int64")}, {"a": ((2,), "int64")}).findings)
     assert found.kind == "dtype"
-    assert found.expected == "a floating-point variable, since the row scales or adds"
+    assert found.expected == "a floating-point variable, since the row computes with it"
 
 
 @pytest.mark.parametrize(

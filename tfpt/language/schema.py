@@ -22,7 +22,10 @@ from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.operations.add import Add
 from tfpt.operations.cast import DtypeName
+from tfpt.operations.combine import Combine
 from tfpt.operations.concat import Concat, Split
+from tfpt.operations.fold import Fold
+from tfpt.operations.function import Apply
 from tfpt.operations.numbers import Constant
 from tfpt.operations.pad import Pad
 from tfpt.operations.reorder import Reorder
@@ -51,12 +54,16 @@ class RowEntry(_Strict):
 
     tf: Names | None = None
     pt: Names
-    layout: str | None = None
+    layout: Names | None = None
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     slice: Slices = {}
     concat: Concat | None = None
+    combine: Combine | None = None
+    product: str | None = None
+    fold: Fold | None = None
     split: Split | None = None
     reorder: Reorder | None = None
+    apply: Apply | None = None
     scale: ScaleNumber | None = None
     add: Add | None = None
     pad: Pad | None = None
@@ -86,8 +93,12 @@ class RowEntry(_Strict):
                 "axes",
                 "slice",
                 "concat",
+                "combine",
+                "product",
+                "fold",
                 "split",
                 "reorder",
+                "apply",
                 "scale",
                 "add",
                 "pad",

@@ -85,3 +85,16 @@ def spelled(groups: Groups, sizes: Mapping[str, int]) -> Groups:
         else:
             found.append(tuple(one for name in group for one in (run if name == MERGED else (name,))))
     return tuple(found)
+
+
+def axis_name(text: str) -> str:
+    """The name of an axis as `group_name` spells it, however many spaces it was written with.
+
+    Example:
+        >>> axis_name("( g  i)"), axis_name("o")
+        ('(g i)', 'o')
+    """
+    text = text.strip()
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    return f"({' '.join(text[1:-1].split())})"
