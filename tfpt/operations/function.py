@@ -109,7 +109,10 @@ class Apply(Operation):
         return Apply(functions=tuple(inverses))
 
     def argument(self, results: np.ndarray) -> np.ndarray:
-        """Values that the functions turn into these results, all above 0, as far as they have inverses.
+        """Values that the functions are defined for and turn into these results, as far as they have inverses.
+
+        Args:
+            results: Values above 0.
 
         Example:
             >>> Apply(functions=("log", "square")).argument(np.array([4.0])).round(6).tolist()
