@@ -238,7 +238,8 @@ def boxes(draw: st.DrawFn, shape: tuple[int, ...]) -> Box:
 
 def needed(operation: Operation, inputs: Sequence[Axes], output: int, wanted: Box) -> list[Box | None]:
     """The smallest boxes, by changing one value after another and looking at the result."""
-    arrays = [array + 1 for array in arrays_of(inputs)]  # a factor of 0 would hide what it is multiplied by
+    # A factor of 0 would hide what it is multiplied by.
+    arrays = [np.asarray(array + 1) for array in arrays_of(inputs)]
     before = applied(operation, arrays, inputs)[output][wanted]
     found: list[Box | None] = []
     for number, array in enumerate(arrays):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,15 +121,22 @@ def _read_again(
 ) -> None:
     """Make variables fit a further row that reads them: long enough for its slices, and in its functions' domain."""
     signs = _signs(row)
-    if not (row.transform.slices or any(signs)) or not all(name in targets for name in instance.writes):
+    if row.stacks or not (row.transform.slices or any(signs)):
         return
-    for place, (name, shape) in enumerate(_sources(row, instance, targets).items()):
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    if row.transform.slices and all(name in targets for name in instance.writes):
+        with suppress(MappingError):  # the row that claims the variable determines its size
+            shapes = _sources(row, instance, targets)
+    for place, template in enumerate(row.tf):
+        name = _name(template, instance)
         variable = found.get(name)
-        if variable is not None and row.transform.slices and len(variable.spec.shape) == len(shape):
-            longest = tuple(map(max, variable.spec.shape, shape))
-            variable = replace(variable, spec=replace(variable.spec, shape=longest))
-        if variable is not None:
-            found[name] = replace(variable, sign=variable.sign or signs[place % len(signs)])
+        if variable is None:
+            continue
+        shape = variable.spec.shape
+        if len(shapes.get(name, ())) == len(shape):
+            shape = tuple(map(max, shape, shapes[name]))
+        sign = variable.sign or signs[place % len(signs)]
+        found[name] = replace(variable, spec=replace(variable.spec, shape=shape), sign=sign)
 
 
 def _signs(row: Copy) -> list[int]:
@@ -136,7 +144,7 @@ def _signs(row: Copy) -> list[int]:
     transform = row.transform
     if transform.fold is not None:
         return [int(part == "variance") for part in transform.fold.batch_norm]
-    if transform.functions is None:
+    if transform.functions is None or not transform.functions.partial:
         return [0]
     if isinstance(transform.join, Combine):
         return [1 if number > 0 else -1 for number in transform.join.numbers]

@@ -77,6 +77,11 @@ class Apply(Operation):
         """Whether every result depends on every value."""
         return "normalize" in self.functions
 
+    @property
+    def partial(self) -> bool:
+        """Whether one of them is not defined for all real numbers of moderate size."""
+        return not {"sqrt", "reciprocal", "log"}.isdisjoint(self.functions)
+
     def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
         return list(inputs)
 

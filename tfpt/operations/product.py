@@ -42,6 +42,11 @@ class Product(Operation):
         return _parse(pattern, tuple(sorted((axes or {}).items())))
 
     def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
+        if [tuple(name for name, _ in axes) for axes in inputs] != list(self.factors):
+            raise LayoutError(
+                "the variables do not have the axes of the product",
+                expected=", ".join(map(" ".join, self.factors)),
+            )
         sizes: dict[str, int] = {}
         for name, size in (pair for axes in inputs for pair in axes):
             if sizes.setdefault(name, size) != size:
