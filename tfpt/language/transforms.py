@@ -41,8 +41,8 @@ def transform_of(entry: RowEntry, tf: Sequence[Template], index: str, parse: Par
     if entry.fold is not None:
         transform = _folded(entry, entry.fold, index, parse)
     else:
-        join = _join(entry, index, len(tf), gathers=gathers)
-        layouts, join, layout = _layouts(entry, join, parse)
+        stated = _join(entry, index, len(tf), gathers=gathers)
+        layouts, join, layout = _layouts(entry, stated, parse)
         transform = Transform(
             layouts=layouts,
             join=join,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 
 from tfpt.operations.domain import require_results
@@ -18,7 +19,7 @@ FunctionName = Literal["sqrt", "square", "reciprocal", "exp", "log", "normalize"
 NORMALIZE_EPS = 1e-12
 
 
-def normalized(values: np.ndarray) -> np.ndarray:
+def normalized(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The values divided by the square root of the sum of their squares, or by 1e-12 if that is larger.
 
     Example:
@@ -26,11 +27,11 @@ def normalized(values: np.ndarray) -> np.ndarray:
         [0.6, -0.8]
     """
     largest = float(np.max(np.abs(values), initial=0.0))
-    if not largest:
+    if largest == 0:
         return values.copy()
     # Scaled first, so that no square overflows.
     norm = largest * float(np.sqrt(np.sum(np.square(values / largest))))
-    result: np.ndarray = values / max(norm, NORMALIZE_EPS)
+    result: npt.NDArray[np.float64] = values / max(norm, NORMALIZE_EPS)
     return result
 
 
