@@ -113,13 +113,13 @@ def test_functions_followed_by_their_inverse_give_every_float32_again(names: lis
     ],
 )
 def test_functions_without_an_inverse_say_why(names: tuple[str, ...], reason: str) -> None:
-    operation = Apply.model_validate(list(names))
+    operation = Apply(functions=names)
     assert operation.inverse([numbered((3,))]) == Irreversible(reason)
 
 
 @given(st.lists(st.sampled_from([*FUNCTIONS, "normalize"]), min_size=1, max_size=4))
 def test_an_argument_is_in_the_domain(names: list[str]) -> None:
-    operation = Apply.model_validate(names)
+    operation = Apply(functions=tuple(names))
     results = np.random.default_rng(0).uniform(0.5, 1.5, 101)
     with np.errstate(all="ignore"):
         argument = operation.argument(results)

@@ -438,10 +438,13 @@ def test_keys_that_do_not_go_together_are_refused(row: str, what: str) -> None:
     ("row", "what"),
     [
         ("tf: [a, b], pt: c, combine: [1, 0]", "expected numbers other than 0"),
-        ("tf: [a, b], pt: c, combine: [1]", "at least 2 items"),
-        ("tf: [a, b], pt: c, combine: 1", "dictionary or instance of Combine"),
-        ("tf: a, pt: c, apply: cosine", "Input should be 'sqrt'"),
-        ("tf: a, pt: c, apply: []", "at least 1 item"),
+        ("tf: [a, b], pt: c, combine: [1]", "expected a list of numbers"),
+        ("tf: [a, b], pt: c, combine: [1, x]", "expected a number or a fraction"),
+        ("tf: [a, b], pt: c, combine: 1", "expected a list of numbers"),
+        ("tf: a, pt: c, apply: cosine", "expected one of sqrt, square"),
+        ("tf: [a, b], pt: c, combine: {numbers: [1, 1]}", "expected a list of numbers"),
+        ("tf: a, pt: c, apply: []", "expected one of sqrt, square"),
+        ("tf: a, pt: c, apply: {functions: [exp]}", "expected one of sqrt, square"),
         ("tf: a, pt: [b, c], fold: {batch_norm: [kernel, mean], eps: 1, axis: o}", "needs a variance"),
         (
             "tf: a, pt: b, fold: {batch_norm: [kernel, mean, variance, mean], eps: 1, axis: o}",

@@ -22,10 +22,10 @@ from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.operations.add import Add
 from tfpt.operations.cast import DtypeName
-from tfpt.operations.combine import Combine
+from tfpt.operations.combine import CombineNumbers
 from tfpt.operations.concat import Concat, Split
 from tfpt.operations.fold import Fold
-from tfpt.operations.function import Apply
+from tfpt.operations.function import Functions
 from tfpt.operations.numbers import Constant
 from tfpt.operations.pad import Pad
 from tfpt.operations.reorder import Reorder
@@ -58,12 +58,12 @@ class RowEntry(_Strict):
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     slice: Slices = {}
     concat: Concat | None = None
-    combine: Combine | None = None
+    combine: CombineNumbers | None = None
     product: str | None = None
     fold: Fold | None = None
     split: Split | None = None
     reorder: Reorder | None = None
-    apply: Apply | None = None
+    apply: Functions | None = None
     scale: ScaleNumber | None = None
     add: Add | None = None
     pad: Pad | None = None

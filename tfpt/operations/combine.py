@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tfpt.operations.layout import LayoutError
-from tfpt.operations.numbers import Number, number_text
+from tfpt.operations.numbers import Number, number_text, read_number
 from tfpt.operations.operation import Axes, Box, Irreversible, Operation, shape_of
 from tfpt.tensors import format_shape
 
@@ -19,20 +19,11 @@ class Combine(Operation):
 
     numbers: Annotated[tuple[Number, ...], Field(min_length=2)]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _list_alone(cls, value: Any) -> Any:
-        return {"numbers": value} if isinstance(value, list | tuple) else value
-
     @model_validator(mode="after")
     def _no_zero(self) -> Combine:
         if 0 in self.numbers:
             raise ValueError("expected numbers other than 0; leave the variable out instead")
         return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": ["number", "string"]}, "minItems": 2}
 
     def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
         shapes = list(map(shape_of, inputs))
@@ -66,6 +57,20 @@ class Combine(Operation):
 
     def describe(self) -> str:
         return f"combine {', '.join(map(number_text, self.numbers))}"
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError("expected a list of numbers, one for each variable, such as [1, -1]")
+    return {"numbers": tuple(map(read_number, value))}
+
+
+# `combine:` of a row.
+CombineNumbers = Annotated[
+    Combine,
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": "array", "items": {"type": ["number", "string"]}, "minItems": 2}),
+]
 
 
 def _add_product(total: np.ndarray, values: np.ndarray, number: float, *, first: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from tfpt.operations.domain import require_results
 from tfpt.operations.operation import Axes, Box, Irreversible, Operation, shape_of
@@ -27,10 +27,8 @@ def normalized(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         [0.6, -0.8]
     """
     largest = float(np.max(np.abs(values), initial=0.0))
-    if largest == 0:
-        return values.copy()
     # Scaled first, so that no square overflows.
-    norm = largest * float(np.sqrt(np.sum(np.square(values / largest))))
+    norm = largest * float(np.sqrt(np.sum(np.square(values / (largest or 1.0)))))
     result: npt.NDArray[np.float64] = values / max(norm, NORMALIZE_EPS)
     return result
 
@@ -60,18 +58,6 @@ class Apply(Operation):
     """`exp`, or `[reciprocal, square]`: one function after the other, on every value."""
 
     functions: Annotated[tuple[FunctionName, ...], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _names_alone(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [value]
-        return {"functions": value} if isinstance(value, list | tuple) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        name = {"enum": list(_FUNCTIONS)}
-        return {"anyOf": [name, {"type": "array", "items": name, "minItems": 1}]}
 
     @property
     def _whole(self) -> bool:
@@ -135,3 +121,19 @@ class Apply(Operation):
 
     def describe(self) -> str:
         return f"apply {' '.join(self.functions)}"
+
+
+def _named(value: Any) -> Any:
+    names = value if isinstance(value, list) else [value]
+    if not names or any(name not in _FUNCTIONS for name in map(str, names)):
+        raise ValueError(f"expected one of {', '.join(_FUNCTIONS)}, or a list of them")
+    return {"functions": names}
+
+
+_NAME = {"enum": list(_FUNCTIONS)}
+# `apply:` of a row.
+Functions = Annotated[
+    Apply,
+    BeforeValidator(_named),
+    WithJsonSchema({"anyOf": [_NAME, {"type": "array", "items": _NAME, "minItems": 1}]}),
+]
