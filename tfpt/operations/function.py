@@ -101,7 +101,9 @@ class Apply(Operation):
         return Apply(functions=tuple(inverses))
 
     def argument(self, results: np.ndarray) -> np.ndarray:
-        """Values that the functions are defined for and turn into these results, as far as they have inverses.
+        """Values that the functions turn into these results, as far as they have inverses.
+
+        They are in the domain of one or two functions; chains of more, such as sqrt and exp twice, may overflow.
 
         Args:
             results: Values above 0.
