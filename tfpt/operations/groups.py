@@ -1,11 +1,15 @@
-"""Elementary axes and the groups that a pattern makes of them: sizes, names and boxes."""
+"""Elementary axes and the groups that a pattern makes of them: parsing, sizes, names and boxes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from tfpt.operations.operation import ELLIPSIS, MERGED, Axes, Box, Shape
+from einops import EinopsError
+from einops.parsing import ParsedExpression
+
+from tfpt.errors import MappingError
+from tfpt.operations.operation import ELLIPSIS, MERGED, Axes, Box, Shape, numbered
 
 # The axes of one side of a layout, each a group of elementary axes. ``...`` outside parentheses is a group of its own.
 Groups = tuple[tuple[str, ...], ...]
@@ -98,3 +102,66 @@ def axis_name(text: str) -> str:
     if not (text.startswith("(") and text.endswith(")")):
         return text
     return f"({' '.join(text[1:-1].split())})"
+
+
+def named_axes(groups: Groups, shape: Sequence[int]) -> Axes:
+    """The axes of a tensor, named as its groups as far as its rank fits; the others are numbered."""
+    run = groups.index((ELLIPSIS,)) if (ELLIPSIS,) in groups else len(groups)
+    axes = list(numbered(shape))
+    for index, group in enumerate(groups):
+        axis = index if index < run else len(shape) - len(groups) + index
+        if index != run and 0 <= axis < len(shape):
+            axes[axis] = (group_name(group), shape[axis])
+    return tuple(axes)
+
+
+def pattern_side(groups: Groups) -> str:
+    """The groups as a pattern writes them."""
+    return " ".join(map(group_name, groups))
+
+
+def unused(name: str, names: Iterable[str]) -> str:
+    """A beginning that none of the names has."""
+    while any(other.startswith(name) for other in names):
+        name += "x"
+    return name
+
+
+def renamed(groups: Groups, run: str) -> Groups:
+    """The groups, with names for the axes of ``...`` that a pattern can spell."""
+    return tuple(tuple(name.replace(ELLIPSIS, run) for name in group) for group in groups)
+
+
+def parse_side(side: str, pattern: str, *, merges: bool = False) -> Groups:
+    """The groups of one side of a pattern.
+
+    Args:
+        side: The side.
+        pattern: The whole pattern, for errors.
+        merges: Whether ``...`` may be in parentheses.
+
+    Raises:
+        MappingError: It is invalid.
+    """
+    try:
+        parsed = ParsedExpression(side.strip())
+    except EinopsError as error:
+        raise MappingError(f"cannot parse the layout: {error}", got=pattern) from error
+    if parsed.has_non_unitary_anonymous_axes:
+        raise MappingError(
+            "a size in a layout needs a name", expected="a letter, with its size in axes:", got=pattern
+        )
+    if parsed.has_ellipsis_parenthesized and not merges:
+        raise MappingError(
+            "... is not allowed in parentheses on the left side", expected="letters there", got=pattern
+        )
+    # einops returns the ellipsis as a bare "…" if it is not in parentheses, groups as lists.
+    return tuple(
+        (ELLIPSIS,) if isinstance(group, str) else tuple(MERGED if name == "…" else name for name in group)
+        for group in parsed.composition
+    )
+
+
+def elementary(groups: Groups) -> list[str]:
+    """The names in the groups, one after the other."""
+    return [name for group in groups for name in group]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tfpt.errors import MappingError
+from tfpt.operations.groups import unused
 from tfpt.operations.layout import Layout
 from tfpt.operations.operation import ELLIPSIS, MERGED
 
@@ -51,10 +52,7 @@ def joined_layout(layouts: tuple[Layout, ...], *, stacked: bool) -> Layout:
     letters: dict[int, str] = {}
     for name, place in places.items():
         letters.setdefault(place, name)
-    taken = {name for layout in layouts for group in layout.right for name in group}
-    other = "axis"
-    while any(name.startswith(other) for name in taken):
-        other += "x"
+    other = unused("axis", {name for layout in layouts for group in layout.right for name in group})
     names = [letters.get(place, f"{other}{place}") for place in range(len(layouts[0].right))]
     side = " ".join([*([f"{other}s"] if stacked else []), *names])
     return Layout.parse(f"{side} -> {side}")

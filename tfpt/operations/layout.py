@@ -7,23 +7,26 @@ every axis and returns the result as a strided view: values move only when that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from einops import EinopsError
-from einops.parsing import ParsedExpression
 
 from tfpt.errors import MappingError, TfptError
 from tfpt.operations.groups import (
     Groups,
-    group_name,
+    elementary,
     grouped_axes,
     grouped_box,
     grouped_shape,
+    named_axes,
+    parse_side,
+    pattern_side,
+    renamed,
     spelled,
     ungrouped_box,
+    unused,
 )
 from tfpt.operations.operation import (
     ELLIPSIS,
@@ -32,7 +35,6 @@ from tfpt.operations.operation import (
     Box,
     Irreversible,
     Operation,
-    numbered,
     resized,
     shape_of,
 )
@@ -73,8 +75,8 @@ class Layout(Operation):
         sides = pattern.split("->")
         if len(sides) != 2:
             raise MappingError("a layout has two sides", expected="i o -> o i", got=pattern)
-        left = _parse_side(sides[0], pattern)
-        right = _parse_side(sides[1], pattern, merges=True)
+        left = parse_side(sides[0], pattern)
+        right = parse_side(sides[1], pattern, merges=True)
         layout = cls(pattern=pattern, sizes=tuple(sorted((axes or {}).items())), left=left, right=right)
         layout.check(layout)
         return layout
@@ -82,11 +84,11 @@ class Layout(Operation):
     @property
     def merges(self) -> bool:
         """Whether the right side has ``...`` in parentheses."""
-        return MERGED in _names(self.right)
+        return MERGED in elementary(self.right)
 
     def check(self, layout: Layout | None) -> None:
-        left, axes = _names(self.left), dict(self.sizes)
-        right = [ELLIPSIS if name == MERGED else name for name in _names(self.right)]
+        left, axes = elementary(self.left), dict(self.sizes)
+        right = [ELLIPSIS if name == MERGED else name for name in elementary(self.right)]
         unknown = [name for name in right if name not in left and name not in axes]
         if ELLIPSIS in unknown:
             raise MappingError("the right side has ... but the left side does not", got=self.pattern)
@@ -134,8 +136,8 @@ class Layout(Operation):
             return Irreversible(f"the layout repeats the values along {' and '.join(repeated)}")
         groups = (self.right, self.left)
         if self.merges:  # the run is in parentheses, where a left side may not have it
-            run = _unused("run", dict.fromkeys((*sizes, *kept)))
-            groups = (_renamed(bound.groups, run), _renamed(bound.left_groups, run))
+            run = unused("run", dict.fromkeys((*sizes, *kept)))
+            groups = (renamed(bound.groups, run), renamed(bound.left_groups, run))
             sizes, kept = (
                 {name.replace(ELLIPSIS, run): size for name, size in each.items()} for each in (sizes, kept)
             )
@@ -149,7 +151,7 @@ class Layout(Operation):
                 new for group in right for new in ([()] * run_length if group == (ELLIPSIS,) else [group])
             )
         grouped = {name: sizes[name] for group in left if len(group) > 1 for name in group}
-        return Layout.parse(f"{_text(left)} -> {_text(right)}", grouped)
+        return Layout.parse(f"{pattern_side(left)} -> {pattern_side(right)}", grouped)
 
     def describe(self) -> str:
         return f"layout {self.pattern}"
@@ -161,11 +163,11 @@ class Layout(Operation):
             >>> Layout.parse("... (h w) o -> o ... h w", {"h": 2}).variable_axes((7, 5, 6, 3))
             (('0', 7), ('1', 5), ('(h w)', 6), ('o', 3))
         """
-        return _named(self.left, shape)
+        return named_axes(self.left, shape)
 
     def parameter_axes(self, shape: Sequence[int]) -> Axes:
         """The same for the right side."""
-        return _named(self.right, shape)
+        return named_axes(self.right, shape)
 
     def bind(self, shape: Sequence[int]) -> BoundLayout:
         """The layout for a tensor of this shape.
@@ -273,71 +275,21 @@ def check_groups(axes: Axes, axis: str, groups: int) -> None:
         raise LayoutError(f"axis {axis} does not divide into {groups} groups", got=f"size {size}")
 
 
-def _named(groups: Groups, shape: Sequence[int]) -> Axes:
-    run = groups.index((ELLIPSIS,)) if (ELLIPSIS,) in groups else len(groups)
-    axes = list(numbered(shape))
-    for index, group in enumerate(groups):
-        axis = index if index < run else len(shape) - len(groups) + index
-        if index != run and 0 <= axis < len(shape):
-            axes[axis] = (group_name(group), shape[axis])
-    return tuple(axes)
-
-
-def _text(groups: Groups) -> str:
-    return " ".join(map(group_name, groups))
-
-
-def _unused(name: str, names: Iterable[str]) -> str:
-    """A beginning that none of the names has."""
-    while any(other.startswith(name) for other in names):
-        name += "x"
-    return name
-
-
-def _renamed(groups: Groups, run: str) -> Groups:
-    """The groups, with names for the axes of ``...`` that a pattern can spell."""
-    return tuple(tuple(name.replace(ELLIPSIS, run) for name in group) for group in groups)
-
-
-def _parse_side(side: str, pattern: str, *, merges: bool = False) -> Groups:
-    try:
-        parsed = ParsedExpression(side.strip())
-    except EinopsError as error:
-        raise MappingError(f"cannot parse the layout: {error}", got=pattern) from error
-    if parsed.has_non_unitary_anonymous_axes:
-        raise MappingError(
-            "a size in a layout needs a name", expected="a letter, with its size in axes:", got=pattern
-        )
-    if parsed.has_ellipsis_parenthesized and not merges:
-        raise MappingError(
-            "... is not allowed in parentheses on the left side", expected="letters there", got=pattern
-        )
-    # einops returns the ellipsis as a bare "…" if it is not in parentheses, groups as lists.
-    return tuple(
-        (ELLIPSIS,) if isinstance(group, str) else tuple(MERGED if name == "…" else name for name in group)
-        for group in parsed.composition
-    )
-
-
-def _names(groups: Groups) -> list[str]:
-    return [name for group in groups for name in group]
-
-
 @lru_cache(maxsize=4096)
 def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
     known = dict(layout.sizes)
     sizes = _solve(layout.left, shape, known, layout.pattern, "left")
-    keeps_run = not {ELLIPSIS, MERGED}.isdisjoint(_names(layout.right))
+    keeps_run = not {ELLIPSIS, MERGED}.isdisjoint(elementary(layout.right))
     if not keeps_run and any(size != 1 for name, size in sizes.items() if name.startswith(ELLIPSIS)):
         raise LayoutError(
             "the axes that ... drops must all have size 1", expected=layout.pattern, got=format_shape(shape)
         )
     left, right = spelled(layout.left, sizes), spelled(layout.right, sizes)
-    sizes.update({name: known[name] for name in _names(right) if name not in sizes})
+    sizes.update({name: known[name] for name in elementary(right) if name not in sizes})
     return BoundLayout(
         layout,
-        tuple((name, sizes[name]) for name in _names(left)),
-        tuple((name, sizes[name]) for name in _names(right)),
+        tuple((name, sizes[name]) for name in elementary(left)),
+        tuple((name, sizes[name]) for name in elementary(right)),
         right,
         left,
     )
