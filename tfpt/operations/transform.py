@@ -15,9 +15,9 @@ from tfpt.operations.combine import Combine
 from tfpt.operations.concat import Concat, Split
 from tfpt.operations.fold import Fold
 from tfpt.operations.function import Apply
-from tfpt.operations.groups import ELLIPSIS, grouped_axes
+from tfpt.operations.groups import grouped_axes
 from tfpt.operations.layout import BoundLayout, Layout, LayoutError
-from tfpt.operations.operation import Axes, Operation, Shape, numbered, shape_of
+from tfpt.operations.operation import ELLIPSIS, Axes, Operation, Shape, numbered, shape_of
 from tfpt.operations.pad import Pad
 from tfpt.operations.product import Product
 from tfpt.operations.reorder import Reorder
