@@ -4,6 +4,16 @@
 operation), found by comparing the values that the official converter wrote with those that it read; then one line for
 each variable that the converter does not use (no parameter; its dtype instead of an operation). `NAME.json` is the
 configuration. tests/data/zoo/README.md says which converters these are.
+
+`NAME.variants.yaml`, if there is one, describes other models of the family, and the form of the file::
+
+    form: bundle                                # a key of FORMS, the default
+    variants:
+      five layers of another width:
+        repeat: {variable: 'layer_(\\d+)/', parameter: 'layer\\.(\\d+)\\.', more: 3}
+        sizes: {32: 48}                         # wherever an axis had 32
+        without: /adam_                         # unused variables
+        config: {num_hidden_layers: 5, hidden_size: 48}
 """
 
 from __future__ import annotations
@@ -11,15 +21,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
 from tests.conftest import DATA
+from tests.mappings.checkpoint_forms import FORMS
 
 FOLDER = DATA / "zoo"
 
@@ -30,51 +42,65 @@ _STEPS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
     "take0": lambda array, index: array[index[0]],
     "zero_row": lambda array, index: _without_row(array, index[0]),
 }
+_CONSTANTS = {"all zero": 0, "all one": 1}
 
 
-@dataclass(frozen=True)
+class Line(NamedTuple):
+    """A line of a table; without a variable, the shape is that of the parameter."""
+
+    parameter: str
+    variable: str
+    shape: tuple[int, ...]
+    operation: str
+
+
+@dataclass(frozen=True, eq=False)
 class Recorded:
     """A conversion by an official converter.
 
     Attributes:
         name: The mapping that should do the same.
+        lines: The table.
+        config: The model's configuration.
+        form: How the variables are stored, a key of `FORMS`.
+        variant: What differs from the recorded model.
+        repeated: Whether the variant has more layers than the recorded model.
     """
 
     name: str
+    lines: tuple[Line, ...] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+    form: str = "bundle"
+    variant: str = ""
+    repeated: bool = False
 
-    @cached_property
-    def _lines(self) -> list[dict[str, str]]:
-        with (FOLDER / f"{self.name}.tsv").open() as file:
-            return list(csv.DictReader(file, delimiter="\t"))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The model's configuration."""
-        return json.loads((FOLDER / f"{self.name}.json").read_text())
+    def __str__(self) -> str:
+        return f"{self.name}: {self.variant}" if self.variant else self.name
 
     @cached_property
     def parameters(self) -> dict[str, tuple[str, str]]:
         """For each parameter of the model its variable and the operation; or no variable, and a constant in words."""
-        return {
-            line["parameter"]: (line["variable"], line["operation"])
-            for line in self._lines
-            if line["parameter"]
-        }
+        return {line.parameter: (line.variable, line.operation) for line in self.lines if line.parameter}
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each variable."""
-        return {line["variable"]: _shape(line["shape"]) for line in self._lines if line["variable"]}
+        return {line.variable: line.shape for line in self.lines if line.variable}
 
     @cached_property
     def unused(self) -> frozenset[str]:
         """The variables that the converter does not use."""
-        return frozenset(line["variable"] for line in self._lines if not line["parameter"])
+        return frozenset(line.variable for line in self.lines if not line.parameter)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The variables that the converter uses, in the order of the parameters."""
+        return tuple(dict.fromkeys(variable for variable, _ in self.parameters.values() if variable))
 
     def variables(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Random values for every variable, no two equal."""
         random = np.random.default_rng(seed)
-        dtypes = {line["variable"]: line["operation"] for line in self._lines if not line["parameter"]}
+        dtypes = {line.variable: line.operation for line in self.lines if not line.parameter}
         return {
             name: random.normal(size=shape).astype(np.float32)
             if dtypes.get(name, "float32") == "float32"
@@ -82,19 +108,73 @@ class Recorded:
             for name, shape in self.shapes.items()
         }
 
+    def write(self, folder: Path, variables: Mapping[str, np.ndarray]) -> Path:
+        """The checkpoint of these variables, in the form of the recorded one."""
+        return FORMS[self.form](folder, variables)
+
     def expected(self, variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | None]:
         """What the official converter makes of them; None for what the model itself computes."""
+        shapes = {line.parameter: line.shape for line in self.lines if line.parameter}
         return {
             parameter: carried_out(operation, variables[variable])
             if variable
-            else self._constant(parameter, operation)
+            else np.full(shapes[parameter], _CONSTANTS[operation])
+            if operation in _CONSTANTS
+            else None
             for parameter, (variable, operation) in self.parameters.items()
         }
 
-    def _constant(self, parameter: str, words: str) -> np.ndarray | None:
-        shape = next(_shape(line["shape"]) for line in self._lines if line["parameter"] == parameter)
-        values = {"all zero": 0, "all one": 1}
-        return np.full(shape, values[words]) if words in values else None
+    def with_more_layers(self, variable: str, parameter: str, more: int) -> Recorded:
+        """The same with the last layer repeated: `more` layers of the same variables, numbered on.
+
+        Args:
+            variable: An expression whose group is a layer's number in the name of a variable. Variables with a higher
+                number than the last layer's are renumbered, as those of a decoder that counts on.
+            parameter: The same for the name of a parameter. The last layer is that of the variables of these.
+            more: The number of layers to add.
+        """
+        numbers = [_number(variable, line.variable) for line in self.lines]
+        of_layers = [
+            number
+            for line, number in zip(self.lines, numbers, strict=True)
+            if number is not None and re.search(parameter, line.parameter)
+        ]
+        last = max(of_layers)
+        lines: list[Line] = []
+        for line, number in zip(self.lines, numbers, strict=True):
+            if number == last:
+                lines += [_renumbered(line, variable, parameter, by) for by in range(more + 1)]
+            elif number is not None and number > last:
+                lines.append(line._replace(variable=_numbered(variable, line.variable, more)))
+            else:
+                lines.append(line)
+        return replace(self, lines=tuple(lines), repeated=True)
+
+    def with_sizes(self, sizes: Mapping[int, int]) -> Recorded:
+        """The same with other sizes, wherever an axis had one of those given."""
+
+        def resized(numbers: re.Match[str]) -> str:
+            return ",".join(str(sizes.get(int(number), int(number))) for number in numbers[0].split(","))
+
+        return replace(
+            self,
+            lines=tuple(
+                line._replace(
+                    shape=tuple(sizes.get(size, size) for size in line.shape),
+                    operation=re.sub(r"(?<=reshape\[)[\d,]+", resized, line.operation),
+                )
+                for line in self.lines
+            ),
+        )
+
+    def without(self, pattern: str) -> Recorded:
+        """The same without those of the unused variables whose names contain the expression."""
+        return replace(
+            self,
+            lines=tuple(
+                line for line in self.lines if line.parameter or not re.search(pattern, line.variable)
+            ),
+        )
 
 
 def carried_out(operation: str, array: np.ndarray) -> np.ndarray:
@@ -113,19 +193,62 @@ def carried_out(operation: str, array: np.ndarray) -> np.ndarray:
 
 def recorded() -> list[Recorded]:
     """Every recorded conversion."""
-    return [Recorded(path.stem) for path in sorted(FOLDER.glob("*.tsv"))]
+    return [read(path.stem) for path in sorted(FOLDER.glob("*.tsv"))]
 
 
-def write_npz(path: Path, variables: Mapping[str, np.ndarray]) -> Path:
-    np.savez(path, **variables)  # type: ignore[arg-type]
-    return path
+def variants() -> list[Recorded]:
+    """Every variant of the recorded conversions."""
+    return [variant for case in recorded() for variant in _variants(case)]
+
+
+def read(name: str) -> Recorded:
+    """The recorded conversion of that name."""
+    with (FOLDER / f"{name}.tsv").open() as file:
+        lines = tuple(
+            Line(row["parameter"], row["variable"], tuple(json.loads(row["shape"])), row["operation"])
+            for row in csv.DictReader(file, delimiter="\t")
+        )
+    config = json.loads((FOLDER / f"{name}.json").read_text())
+    return Recorded(name, lines, config, _facts(name).get("form", "bundle"))
+
+
+def _facts(name: str) -> dict[str, Any]:
+    path = FOLDER / f"{name}.variants.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def _variants(case: Recorded) -> Iterator[Recorded]:
+    for title, facts in _facts(case.name).get("variants", {}).items():
+        unknown = facts.keys() - {"repeat", "sizes", "without", "config"}
+        assert not unknown, f"{case.name}: {title}: {unknown}"
+        variant = replace(case, variant=title, config=case.config | facts.get("config", {}))
+        repeats = facts.get("repeat", [])
+        for repeat in repeats if isinstance(repeats, list) else [repeats]:
+            variant = variant.with_more_layers(**repeat)
+        variant = variant.with_sizes(facts.get("sizes", {}))
+        yield variant.without(facts["without"]) if "without" in facts else variant
+
+
+def _number(pattern: str, name: str) -> int | None:
+    found = re.search(pattern, name)
+    return int(found[1]) if found else None
+
+
+def _numbered(pattern: str, name: str, by: int) -> str:
+    """The name with the number in it raised, in as many digits."""
+    found = re.search(pattern, name)
+    if not found:
+        return name
+    return f"{name[: found.start(1)]}{int(found[1]) + by:0{len(found[1])}}{name[found.end(1) :]}"
+
+
+def _renumbered(line: Line, variable: str, parameter: str, by: int) -> Line:
+    return line._replace(
+        variable=_numbered(variable, line.variable, by), parameter=_numbered(parameter, line.parameter, by)
+    )
 
 
 def _without_row(array: np.ndarray, row: int) -> np.ndarray:
     changed = array.copy()
     changed[row] = 0
     return changed
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(json.loads(text))
