@@ -27,6 +27,7 @@ def test_a_bundled_mapping_is_valid(validator: Draft202012Validator, name: str) 
         "{tf: a, pt: b}",
         "{tf: [a, b], pt: [c, d]}",
         "{tf: a, pt: b, concat: v}",
+        "{tf: a, pt: b, layout: h i -> (h i), axes: {h: '${heads}'}, when: '${not tied}'}",
         "{tf: a, pt: b, split: {axis: v, sizes: [1, 2]}}",
         "{tf: a, pt: b, scale: 1/7, add: 0.5}",
         "{tf: a, pt: b, add: {axis: o, groups: [i, f], values: {f: 1}}}",

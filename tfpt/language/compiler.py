@@ -11,6 +11,7 @@ from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.language.abbreviation import abbreviated
+from tfpt.language.endpoint_steps import steps_of
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
@@ -107,13 +108,13 @@ class Compiler:
                     raise MappingError(
                         "op: of an endpoint must have the fields of its names", got=f"{op} and {pt}"
                     )
-                layout = None if entry.layout is None else Layout.parse(entry.layout)
+                layout, steps = steps_of(entry.layout, entry.select, entry.slice, entry.apply)
                 if layout is not None and layout.merges:
                     raise MappingError(
                         "the layout of an endpoint is used in both directions, so it cannot have ... in parentheses",
                         got=layout.pattern,
                     )
-                found.append(Endpoint(tf, pt, op, layout, position))
+                found.append(Endpoint(tf, pt, op, layout, position, steps))
             except MappingError as mistake:
                 self._add(mistake, position)
         return tuple(found)

@@ -21,6 +21,7 @@ from pydantic import (
 
 from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
+from tfpt.language.endpoint_steps import Function
 from tfpt.operations.add import Add
 from tfpt.operations.cast import DtypeName
 from tfpt.operations.combine import CombineNumbers
@@ -225,6 +226,16 @@ class EndpointEntry(_Strict):
     pt: str
     op: str | None = None
     layout: str | None = None
+    select: dict[str, int] = {}
+    slice: dict[str, str] = {}
+    apply: Function | dict[Literal["softmax"], str] | None = None
+
+    @field_validator("apply")
+    @classmethod
+    def _softmax_has_an_axis(cls, apply: Any) -> Any:
+        if apply == "softmax" or apply == {}:
+            raise ValueError("softmax needs its axis: {softmax: c}")
+        return apply
 
 
 class InputEntry(_Strict):
@@ -287,7 +298,7 @@ def json_schema() -> dict[str, Any]:
         >>> sorted(json_schema()["properties"])[:3]
         ['about', 'drop', 'endpoints']
     """
-    schema = MappingEntry.model_json_schema(by_alias=True)
+    schema: dict[str, Any] = _with_parameters(MappingEntry.model_json_schema(by_alias=True))
     extends = {
         **_ONE_OR_MORE,
         "description": "Mappings to start from: files beside this one, or bundled names.",
@@ -297,3 +308,20 @@ def json_schema() -> dict[str, Any]:
     # The version may be stated in the mapping that it extends.
     schema["required"] = [key for key in schema.get("required", []) if key != "version"]
     return schema
+
+
+# What an editor sees where a number or a choice will be: a parameter or an expression.
+_PARAMETER = {"type": "string", "pattern": r"\$\{"}
+
+
+def _with_parameters(schema: Any) -> Any:
+    """The schema with `${…}` allowed wherever a value other than free text is expected."""
+    if isinstance(schema, list):
+        return [_with_parameters(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {key: _with_parameters(value) for key, value in schema.items()}
+    if schema.get("type") in ("integer", "number", "boolean", "array") or "enum" in schema:
+        kept = {key: inside.pop(key) for key in ("title", "description", "default") if key in inside}
+        return {**kept, "anyOf": [inside, _PARAMETER]}
+    return inside
