@@ -8,6 +8,7 @@ configuration. tests/data/zoo/README.md says which converters these are.
 `NAME.variants.yaml`, if there is one, describes other models of the family, and the form of the file::
 
     form: bundle                                # a key of FORMS, the default
+    lost: {decoder.bias: output/bias}           # parameters and their variables that the converter forgets
     variants:
       five layers of another width:
         repeat: {variable: 'layer_(\\d+)/', parameter: 'layer\\.(\\d+)\\.', more: 3}
@@ -209,7 +210,17 @@ def read(name: str) -> Recorded:
             for row in csv.DictReader(file, delimiter="\t")
         )
     config = json.loads((FOLDER / f"{name}.json").read_text())
-    return Recorded(name, lines, config, _facts(name).get("form", "bundle"))
+    facts = _facts(name)
+    lost = facts.get("lost", {})
+    shapes = {line.variable: line.shape for line in lines}
+    lines = tuple(
+        Line(line.parameter, lost[line.parameter], shapes[lost[line.parameter]], "id")
+        if line.parameter in lost
+        else line
+        for line in lines
+        if line.parameter or line.variable not in lost.values()
+    )
+    return Recorded(name, lines, config, facts.get("form", "bundle"))
 
 
 def _facts(name: str) -> dict[str, Any]:
