@@ -21,6 +21,12 @@ def write_v2_bundle(folder: Path, variables: Variables) -> Path:
     return folder / "model.ckpt"
 
 
+def write_shards(folder: Path, variables: Variables) -> Path:
+    """The same in several data files, as of models trained on TPUs."""
+    write_bundle(folder / "model.ckpt", variables, num_shards=3, write_state=False)
+    return folder / "model.ckpt"
+
+
 def write_npz(folder: Path, variables: Variables) -> Path:
     np.savez(folder / "model.npz", **variables)  # type: ignore[arg-type]
     return folder / "model.npz"
@@ -65,5 +71,6 @@ def write_objects(folder: Path, variables: Variables) -> Path:
 FORMS: dict[str, Callable[[Path, Variables], Path]] = {
     "bundle": write_v2_bundle,
     "objects": write_objects,
+    "shards": write_shards,
     "npz": write_npz,
 }

@@ -710,3 +710,73 @@ def test_nothing_is_proven_by_a_recording_of_zeros(tmp_path):
     (diagnosis,) = result.explanation.diagnoses
     assert not diagnosis.proven
     assert diagnosis.signs[0].shows == "every recorded value is 0"
+
+
+class TestInputsThatDiffer:
+    """TensorFlow's input has another scale, other names, or both."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "scaled_net.py").write_text(
+            "import torch\n"
+            "class One(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.conv = torch.nn.Conv2d(3, 5, 1)\n"
+            "    def forward(self, x): return self.conv(x)\n"
+            "class Two(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.table = torch.nn.Embedding(11, 5)\n"
+            "        self.out = torch.nn.Identity()\n"
+            "    def forward(self, input_ids, scale): return self.out(self.table(input_ids) * scale[..., None])\n"
+        )
+        return tmp_path
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    def test_an_input_is_scaled_to_the_range_of_the_model(self, folder: Path, dtype: str) -> None:
+        random = np.random.default_rng(3)
+        kernel = random.normal(size=(1, 1, 3, 5)).astype(np.float32)
+        bias = random.normal(size=5).astype(np.float32)
+        np.savez(folder / "w.npz", **{"conv/kernel": kernel, "conv/bias": bias})
+        image = random.integers(0, 256, (1, 7, 11, 3)).astype(dtype)
+        # The TensorFlow network scales the image itself.
+        truth = (image.astype(np.float64) / 127.5 - 1) @ kernel[0, 0].astype(np.float64) + bias
+        text = (
+            "version: 1\nmodel: {factory: 'scaled_net:One'}\nscopes: [{tf: conv, pt: conv, use: keras/conv2d}]\n"
+            "endpoints: [{tf: out, pt: conv, layout: 'b h w c -> b c h w'}]\n"
+            "input: {layout: 'b h w c -> b c h w', range: [-1, 1]%s}\n"
+        )
+        recording = Recording({"out": RecordedEndpoint.of("out", truth.astype(np.float32))}, {"input": image})
+        (folder / "m.yaml").write_text(text % ", tf_range: [0, 255]")
+        assert tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False).agrees
+        if dtype == "float32":
+            (folder / "m.yaml").write_text(text % "")
+            assert not tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False).agrees
+        (folder / "m.yaml").write_text(text.replace("range: [-1, 1]%s", "tf_range: [0, 255]"))
+        with pytest.raises(TfptError, match="tf_range: needs range:"):
+            tfpt.load_mapping("m.yaml")
+
+    def test_inputs_go_to_the_arguments_that_the_mapping_names(self, folder: Path) -> None:
+        random = np.random.default_rng(5)
+        table = random.normal(size=(11, 5)).astype(np.float32)
+        np.savez(folder / "w.npz", table=table)
+        ids, scale = (
+            random.integers(0, 11, (2, 7)).astype(np.int32),
+            random.normal(size=(2, 7)).astype(np.float32),
+        )
+        truth = table[ids] * scale[..., None]
+        text = (
+            "version: 1\nmodel: {factory: 'scaled_net:Two'}\nweights: [{tf: table, pt: table.weight}]\n"
+            "endpoints: [{tf: out, pt: out}]\ninput: {names: {token_ids: input_ids}}\n"
+        )
+        (folder / "m.yaml").write_text(text)
+        inputs = {"token_ids": ids, "scale": scale}
+        recording = Recording({"out": RecordedEndpoint.of("out", truth)}, inputs)
+        found = tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False)
+        assert found.agrees
+        (folder / "m.yaml").write_text(text.replace("input: {names: {token_ids: input_ids}}\n", ""))
+        with pytest.raises(ModelError, match="token_ids"):
+            tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False)

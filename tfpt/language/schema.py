@@ -181,6 +181,15 @@ class SourceEntry(_Strict):
     ema: EmaEntry | None = None
     names: Literal["readable", "path"] = "readable"
     url: str | None = None
+    files: dict[str, str] = {}
+
+    @field_validator("files")
+    @classmethod
+    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if not name.isidentifier():
+                raise ValueError(f"the name of a file is a word, not {name!r}")
+        return files
 
     @field_validator("url")
     @classmethod
@@ -224,9 +233,24 @@ class InputEntry(_Strict):
 
     layout: str | None = None
     range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
+    tf_range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
+    names: dict[str, str] = {}
     size: Annotated[int | None, Field(gt=0)] = None
     fps: Annotated[float | None, Field(gt=0)] = None
     kind: Literal["rgb", "flow"] | None = None
+
+    @field_validator("range", "tf_range")
+    @classmethod
+    def _low_to_high(cls, limits: list[float] | None) -> list[float] | None:
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError("the first number must be less than the second")
+        return limits
+
+    @model_validator(mode="after")
+    def _both_ranges(self) -> InputEntry:
+        if self.tf_range is not None and self.range is None:
+            raise ValueError("tf_range: needs range:, that of the PyTorch model")
+        return self
 
 
 class AboutEntry(_Strict):
