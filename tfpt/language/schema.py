@@ -288,7 +288,7 @@ def json_schema() -> dict[str, Any]:
         >>> sorted(json_schema()["properties"])[:3]
         ['about', 'drop', 'endpoints']
     """
-    schema = MappingEntry.model_json_schema(by_alias=True)
+    schema = _or_expressions(MappingEntry.model_json_schema(by_alias=True))
     extends = {
         **_ONE_OR_MORE,
         "description": "Mappings to start from: files beside this one, or bundled names.",
@@ -298,3 +298,16 @@ def json_schema() -> dict[str, Any]:
     # The version may be stated in the mapping that it extends.
     schema["required"] = [key for key in schema.get("required", []) if key != "version"]
     return schema
+
+
+def _or_expressions(schema: Any) -> Any:
+    """The schema with expressions allowed wherever a number, or true or false, is."""
+    if isinstance(schema, list):
+        return [_or_expressions(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {key: _or_expressions(value) for key, value in schema.items()}
+    if schema.get("type") not in ("integer", "number", "boolean"):
+        return changed
+    described = {key: changed.pop(key) for key in ("default", "description", "title") if key in changed}
+    return {**described, "anyOf": [changed, {"type": "string", "pattern": r"\$\{"}]}
