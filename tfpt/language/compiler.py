@@ -15,6 +15,7 @@ from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, K
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry, RowEntry
+from tfpt.language.scope_axes import axes_inside, sized
 from tfpt.language.templates import (
     PT_SEPARATOR,
     TF_SEPARATOR,
@@ -178,8 +179,11 @@ class Compiler:
         for placement in self._placements:
             for number, entry in enumerate(placement.layer.weights):
                 position = self.tree.locate(["layers", placement.name, "weights", number])
-                found = self._rows(entry, position, source_scope, placement)
+                found = self._rows(sized(entry, placement.axes), position, source_scope, placement)
                 rows += found if placement.active and entry.when else ()
+            for letter in placement.own_axes.keys() - axes_inside(placement, self._placements):
+                mistake = MappingError(f"axes: names {letter!r}, which no layout in the scope has")
+                self._add(mistake, placement.scopes[-1])
         used = {placement.name for placement in self._placements}
         for name, layer in self.entry.layers.items():
             if name not in used:  # compiled only to find its mistakes

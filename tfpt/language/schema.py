@@ -125,6 +125,7 @@ class ScopeEntry(_Strict):
     optional: bool = False
     overrides: bool = False
     when: StrictBool = True
+    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
 
