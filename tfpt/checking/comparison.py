@@ -172,7 +172,7 @@ def diff(
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
-    opened = {"verify_checksums": verify_checksums, "dequantize": dequantize}
+    opened: dict[str, Any] = {"verify_checksums": verify_checksums, "dequantize": dequantize}
     with closing(open_source(left, **opened)) as first, closing(open_source(right, **opened)) as second:
         if first.side != second.side:
             raise TfptError(

@@ -123,7 +123,7 @@ def prepare(
         fetched,
         verify_checksums=verify_checksums,
         dequantize=dequantize,
-        by_path=compiled.names_are_paths,
+        names=compiled.names,
     )
     try:
         plan = make_plan(
@@ -264,7 +264,7 @@ def sample(
     )
 
 
-def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **options: bool) -> Source:
+def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **options: Any) -> Source:
     try:
         return open_source(checkpoint, **options)
     except SourceError as error:

@@ -112,7 +112,7 @@ def load_mapping(
         about=entry.about,
         url=entry.source.url,
         labels=compiler.labels(),
-        names_are_paths=entry.source.names == "path",
+        names=entry.source.names,
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),
         defaulted=tuple(defaulted),

@@ -45,7 +45,7 @@ def load(
 
     torch_device = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    with closing(open_source(path, dequantize=dequantize, by_path=compiled.names_are_paths)) as source:
+    with closing(open_source(path, dequantize=dequantize, names=compiled.names)) as source:
         model = _filled(compiled, source, str(path), adapt=adapt, trust=trust, check=check)
     model = model.to(torch_device)
     if optimize:
