@@ -25,7 +25,6 @@ sys.path.insert(0, str(ROOT))
 
 import tfpt  # noqa: E402
 from tests.mappings.recorded import Recorded, recorded  # noqa: E402
-from tfpt.execution.sinks.bundle import write_bundle  # noqa: E402
 from tfpt.language.library import libraries  # noqa: E402
 from tfpt.language.loader import bundled_mappings, load_mapping  # noqa: E402
 from tfpt.language.mapping import Mapping  # noqa: E402
@@ -66,8 +65,8 @@ def measured(mapping: Mapping, case: Recorded | None, folder: Path) -> Line:
         options = {"checkpoint": folder / mapping.name}
     else:
         variables = case.variables()
-        write_bundle(folder / mapping.name, variables, write_state=False)
-        options = {"checkpoint": folder / mapping.name, "config": case.config}
+        (folder / mapping.name).mkdir()
+        options = {"checkpoint": case.write(folder / mapping.name, variables), "config": case.config}
     tfpt.convert(mapping.name, out=out, **options)  # imports the model's package
     start = time.perf_counter()
     done = tfpt.convert(mapping.name, out=out, overwrite=True, **options)

@@ -255,7 +255,12 @@ def diff(
 
 
 def inspect(
-    path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantize: bool = False
+    path: str | os.PathLike[str],
+    *,
+    grep: str | None = None,
+    stats: bool = False,
+    dequantize: bool = False,
+    names: Literal["readable", "path", "keras"] = "readable",
 ) -> Inspection:
     """List what a file contains. Values are only read if `stats` is set.
 
@@ -264,6 +269,7 @@ def inspect(
         grep: Only list tensors whose name matches this regular expression (anywhere in the name).
         stats: Also read the values and compute statistics.
         dequantize: Convert quantized weights to the float32 values that they represent.
+        names: What tensors are called, as in `open_source`.
 
     Example:
         >>> import tempfile
@@ -279,6 +285,7 @@ def inspect(
         grep=grep,
         stats=stats,
         dequantize=dequantize,
+        names=names,
     )
 
 
@@ -377,6 +384,7 @@ def open_source(
     verify_checksums: bool = True,
     dequantize: bool = False,
     by_path: bool = False,
+    names: Literal["readable", "path", "keras"] = "readable",
 ) -> Source:
     """Open a checkpoint or weights file. The format is detected from the content, not the name.
 
@@ -385,7 +393,9 @@ def open_source(
             SavedModel; a graph; a Keras, TensorFlow Lite, numpy, JAX or PyTorch file, or a folder or archive with one.
         verify_checksums: Whether to check each tensor against the checksum in the file, if there is one.
         dequantize: Convert quantized weights to the float32 values that they represent, if the file has their scales.
-        by_path: Name tensors by their path in the file instead of their readable name; see `tfpt.formats.by_path`.
+        by_path: The same as ``names="path"``.
+        names: What tensors are called: by their readable name, by their path in the file, or by layer and weight, the
+            same for every file of a Keras model; see `tfpt.formats.renamed`.
 
     Raises:
         SourceError: The file does not exist, has an unknown format, or is damaged. The returned source raises no other
@@ -406,6 +416,7 @@ def open_source(
         verify_checksums=verify_checksums,
         dequantize=dequantize,
         by_path=by_path,
+        names=names,
     )
 
 

@@ -172,7 +172,7 @@ def diff(
             got=str(left),
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
-    opened = {"verify_checksums": verify_checksums, "dequantize": dequantize}
+    opened: dict[str, Any] = {"verify_checksums": verify_checksums, "dequantize": dequantize}
     if isinstance(left, Mapping):
         raise TfptError(
             "several files are compared through the mapping that declares them", expected="mapping="

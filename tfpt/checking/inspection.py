@@ -15,6 +15,7 @@ import numpy as np
 
 from tfpt.errors import SourceError, TfptError
 from tfpt.formats import Source, open_source
+from tfpt.formats.renamed import Names
 from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Quantized, Role
 from tfpt.tensors import DTYPES, TensorSpec
@@ -141,10 +142,15 @@ def _quantized(how: Quantized) -> dict[str, Any]:
 
 
 def inspect(
-    path: str | os.PathLike[str], *, grep: str | None = None, stats: bool = False, dequantize: bool = False
+    path: str | os.PathLike[str],
+    *,
+    grep: str | None = None,
+    stats: bool = False,
+    dequantize: bool = False,
+    names: Names = "readable",
 ) -> Inspection:
     """See `tfpt.api.inspect`."""
-    source = open_source(path, dequantize=dequantize)
+    source = open_source(path, dequantize=dequantize, names=names)
     try:
         return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfpt.formats import open_source
-from tfpt.formats.by_path import ByPath
+from tfpt.formats.renamed import Names, renamed
 from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Source
 from tfpt.language.loader import bundled_mappings, load_mapping
@@ -69,10 +69,12 @@ def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None)
     """
     found = []
     with closing(open_source(checkpoint)) as source:
-        readable, by_path = _Names(source), _Names(ByPath(source)) if source.paths else None
+        by_kind: dict[Names, _Names] = {}
         for name in bundled_mappings() if names is None else names:
             mapping = load_mapping(name)
-            checked = by_path if mapping.names_are_paths and by_path is not None else readable
+            if mapping.names not in by_kind:
+                by_kind[mapping.names] = _Names(renamed(source, mapping.names))
+            checked = by_kind[mapping.names]
             best = max(
                 (checked.candidate(mapping, row_set) for row_set in mapping.alternatives),
                 key=lambda candidate: candidate.score,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tfpt.commands.options import dequantize_option, json_option, reports_errors
+
+if TYPE_CHECKING:
+    from tfpt.formats.renamed import Names
 
 
 @click.command()
@@ -15,10 +20,18 @@ from tfpt.commands.options import dequantize_option, json_option, reports_errors
     is_flag=True,
     help="Also read the values: minimum, maximum, mean, standard deviation, NaN, infinity.",
 )
+@click.option(
+    "--names",
+    type=click.Choice(["readable", "path", "keras"]),
+    default="readable",
+    show_default=True,
+    help="What tensors are called, as in source.names of a mapping: keras is LAYER/WEIGHT, the same "
+    "for all files of a Keras model.",
+)
 @dequantize_option
 @json_option
 @reports_errors
-def command(path: str, grep: str | None, stats: bool, dequantize: bool, as_json: bool) -> None:
+def command(path: str, grep: str | None, stats: bool, names: Names, dequantize: bool, as_json: bool) -> None:
     """List what a file contains: names, shapes, dtypes, totals.
 
     CHECKPOINT is the path or URL of any file that tfpt reads: a checkpoint (without --stats, its
@@ -27,7 +40,7 @@ def command(path: str, grep: str | None, stats: bool, dequantize: bool, as_json:
     """
     from tfpt.checking.inspection import inspect
 
-    found = inspect(path, grep=grep, stats=stats, dequantize=dequantize)
+    found = inspect(path, grep=grep, stats=stats, dequantize=dequantize, names=names)
     if as_json:
         from tfpt.report.terminal import print_json
 

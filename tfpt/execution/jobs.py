@@ -125,7 +125,7 @@ def prepare(
         fetched,
         verify_checksums=verify_checksums,
         dequantize=dequantize,
-        by_path=compiled.names_are_paths,
+        names=compiled.names,
     )
     try:
         plan = make_plan(
@@ -270,7 +270,7 @@ def _opened(
     mapping: TfptMapping,
     checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     fetched: Fetched | None,
-    **options: bool,
+    **options: Any,
 ) -> Source:
     try:
         return open_for(mapping.files, checkpoint, **options)

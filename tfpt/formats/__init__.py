@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from tfpt.errors import SourceError
-from tfpt.formats.by_path import ByPath
 from tfpt.formats.guard import Guarded, reading
 from tfpt.formats.recognition import recognize, weights_in
+from tfpt.formats.renamed import Names, renamed
 from tfpt.formats.source import Source
 from tfpt.io.locations import as_location
 
@@ -18,6 +18,7 @@ def open_source(
     verify_checksums: bool = True,
     dequantize: bool = False,
     by_path: bool = False,
+    names: Names = "readable",
 ) -> Source:
     """See `tfpt.api.open_source`."""
     location = as_location(path)
@@ -25,7 +26,7 @@ def open_source(
         location = weights_in(location)
         found = recognize(location)
         source = found.open(location, verify_checksums=verify_checksums, dequantize=dequantize)
-        return Guarded(ByPath(source) if by_path else source)
+        return Guarded(renamed(source, "path" if by_path else names))
 
 
 __all__ = ["Source", "SourceError", "open_source"]

@@ -70,6 +70,12 @@ class Guarded(Source):
             return self.reader.details
 
     @property
+    def layer_names(self) -> Mapping[str, str]:
+        """The source's own."""
+        with reading(self.location, "the file"):
+            return self.reader.layer_names
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """The source's own."""
         with reading(self.location, "the file"):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ SEPARATOR = ":"
 def open_for(
     files: Mapping[str, str],
     checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
-    **options: bool,
+    **options: Any,
 ) -> Source:
     """The checkpoint of a mapping: one source, or those of several files as one.
 

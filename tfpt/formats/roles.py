@@ -16,7 +16,11 @@ _BELOW = re.compile(r"(?P<base>.+)/[^/]+")
 _JOINED = re.compile(r"(?P<base>.+)_slot_(v|vr|vc|m)")
 # Adam's variables that are shared by all weights.
 _POWERS = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
-_COUNTERS = re.compile(r"(.*/)?(global_step|save_counter|iterations?|iter|num_batches_tracked|local_step)")
+_COUNTERS = re.compile(
+    r"(.*/)?(global_step|save_counter|iterations?|iter|num_batches_tracked|local_step)"
+    # Keras' random generators: keras/src/random/seed_generator.py.
+    r"|(.*/)?seed_generator_state(_\d+)?"
+)
 
 # Optimizers of TensorFlow 1, Keras and TensorFlow Addons by their default names.
 _OPTIMIZER = re.compile(

@@ -101,6 +101,11 @@ class Source(ABC):
         return ()
 
     @property
+    def layer_names(self) -> Mapping[str, str]:
+        """The names by layer and weight that a file of Keras implies, by name: see `tfpt.formats.keras.by_layer`."""
+        return {}
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """Tensors of `specs` that cannot be read, by name, each with the reason, as far as known without reading."""
         return {}

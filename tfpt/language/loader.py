@@ -113,7 +113,7 @@ def load_mapping(
         url=entry.source.url,
         files=entry.source.files,
         labels=compiler.labels(),
-        names_are_paths=entry.source.names == "path",
+        names=entry.source.names,
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),
         defaulted=tuple(defaulted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfpt.language.declarations import Default
 from tfpt.language.endpoint_steps import OutputSteps
@@ -212,7 +212,7 @@ class Mapping:
         behaviors: The stated padding and epsilon of modules.
         labels: The file with the class names, one per line, in the order of the logits.
         params: The parameters with their values.
-        names_are_paths: Whether rows use the stored paths of variables instead of their readable names.
+        names: The names of variables that rows use: readable, stored paths, or layer and weight as Keras calls them.
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
         digest: A hash of the mapping's content.
         defaulted: The parameters that take their defaults because the configuration lacks their keys.
@@ -233,7 +233,7 @@ class Mapping:
     about: AboutEntry = field(default_factory=AboutEntry)
     url: str | None = None
     labels: Path | None = None
-    names_are_paths: bool = False
+    names: Literal["readable", "path", "keras"] = "readable"
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)
     defaulted: tuple[Default, ...] = ()

@@ -180,7 +180,7 @@ class SourceEntry(_Strict):
     scope: Names = [""]
     ignore: list[IgnoreEntry] = []
     ema: EmaEntry | None = None
-    names: Literal["readable", "path"] = "readable"
+    names: Literal["readable", "path", "keras"] = "readable"
     url: str | None = None
     files: dict[str, str] = {}
 

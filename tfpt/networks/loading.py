@@ -46,9 +46,7 @@ def load(
 
     torch_device = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    with closing(
-        open_for(compiled.files, path, dequantize=dequantize, by_path=compiled.names_are_paths)
-    ) as source:
+    with closing(open_for(compiled.files, path, dequantize=dequantize, names=compiled.names)) as source:
         model = _filled(
             compiled,
             source,

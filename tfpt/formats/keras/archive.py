@@ -13,7 +13,7 @@ from tfpt.errors import SourceError
 from tfpt.formats.hdf5.open_file import HDF5File
 from tfpt.formats.keras.layer_names import LayerNames
 from tfpt.formats.keras.source import HDF5Source, text_of
-from tfpt.formats.keras.weights import role_of, weight_tensors
+from tfpt.formats.keras.weights import names_of_weights, role_of, weight_tensors
 from tfpt.io.limits import KERAS_CONFIG
 from tfpt.io.storage import Storage, open_storage
 from tfpt.io.zips import Member, directory, open_member, read_member
@@ -56,17 +56,19 @@ class ArchiveSource(HDF5Source):
         version = version if isinstance(version, str) else None
         file5 = HDF5File(weights)
         try:
-            layers = _names(file5, config, version)
+            plain = _plain_paths(file5)
+            labels = _labels(file5, plain)
+            layers = LayerNames(config, list(plain), labels, version)
+            names = {plain[path]: name for path, name in layers.names.items()}
             # Weights with a name first, in the model's order.
-            super().__init__(
-                location, weight_tensors(file5, layers.names), {**layers.shorter, **layers.names}, [file5]
-            )
+            super().__init__(location, weight_tensors(file5, names), {**layers.shorter, **names}, [file5])
         except BaseException:
             file5.close()
             raise
         self._member = weights if verify_checksums and isinstance(weights, Member) else None
         self._checksum = checksum
-        self.paths: Mapping[str, str] = {name: path for path, name in layers.names.items()}
+        self.paths: Mapping[str, str] = {name: path for path, name in names.items()}
+        self.find_layer_names = lambda: _by_layer(file5, plain, names, config, version)
         self.config = config
         self.keras_version = version
 
@@ -82,21 +84,44 @@ class ArchiveSource(HDF5Source):
         return self._hashed(lambda _: self._checksum.to_bytes(4, "little"))
 
 
-def _names(file: HDF5File, config: object, version: str | None) -> LayerNames:
-    # TensorFlow 2.12 has another name for the group of layers: keras/src/saving/saving_lib.py, H5IOStore.get.
-    old = "_layer_checkpoint_dependencies"
-    plain = {
-        path.replace(old, "layers"): path for path in file.datasets if role_of(path) in (None, "counter")
+# TensorFlow 2.12 has another name for the group of layers: keras/src/saving/saving_lib.py, H5IOStore.get.
+_OLD_LAYERS = "_layer_checkpoint_dependencies"
+
+
+def _plain_paths(file: HDF5File) -> dict[str, str]:
+    """The paths of the model's variables, by the path that today's Keras would give each."""
+    return {
+        path.replace(_OLD_LAYERS, "layers"): path
+        for path in file.datasets
+        if role_of(path) in (None, "counter") and not path.startswith("optimizer/")
     }
-    plain = {path: raw for path, raw in plain.items() if not raw.startswith("optimizer/")}
+
+
+def _labels(file: HDF5File, plain: Mapping[str, str]) -> dict[str, str]:
+    """The file's own names of objects that have variables, by the object's path."""
     labels: dict[str, str] = {}
     for owner in {path.rpartition("/")[0] for path in plain.values()}:
         label = text_of(file, owner, "name") if owner.endswith("vars") else None
         if label is not None:
-            labels[owner.removesuffix("vars").rstrip("/").replace(old, "layers")] = label
-    layers = LayerNames(config, list(plain), labels, version)
-    layers.names = {plain[path]: name for path, name in layers.names.items()}
-    return layers
+            labels[owner.removesuffix("vars").rstrip("/").replace(_OLD_LAYERS, "layers")] = label
+    return labels
+
+
+def _by_layer(
+    file: HDF5File, plain: Mapping[str, str], names: Mapping[str, str], config: object, version: str | None
+) -> dict[str, str]:
+    """The names by layer of `tfpt.formats.keras.by_layer`, by the names of the source."""
+    known = LayerNames(config, list(plain), _labels(file, plain), version, by_layer=True).names
+    labeled = names_of_weights(file)
+    found: dict[str, str] = {}
+    for path, raw in plain.items():
+        name = known.get(path)
+        # The file names layers that the configuration does not know.
+        if name is None or "/vars/" in name:
+            name = labeled.get(raw, name)
+        if name is not None:
+            found[names.get(raw, raw)] = name
+    return found
 
 
 def _json(storage: Storage, members: Mapping[str, zipfile.ZipInfo], name: str) -> Any:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Tree
 from tfpt.formats.hdf5.open_file import HDF5File
+from tfpt.formats.keras.by_layer import in_layer
 from tfpt.formats.keras.source import HDF5Source, Tensor, text_of
-from tfpt.formats.keras.weights import is_keras3, weight_tensors
+from tfpt.formats.keras.weights import is_keras3, names_of_weights, weight_tensors
 from tfpt.formats.source import Role
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.limits import KERAS_CONFIG
@@ -48,6 +49,8 @@ def open_hdf5(location: str) -> HDF5Source:
             else [Tensor(path, each, file) for path, each in file.datasets.items()]
         )
         source = HDF5Source(location, tensors, files=[file])
+        if keras3:
+            source.find_layer_names = lambda: names_of_weights(file)
         source.format = "Keras 3 weights (HDF5)" if keras3 else "HDF5"
         return source
     except BaseException:
@@ -89,10 +92,30 @@ def legacy_source(location: str, file: Tree, root: str) -> HDF5Source:
     source = HDF5Source(location, list(tensors.values()), files=[file])
     source.skipped = {path.removeprefix(prefix): reason for path, reason in file.skipped.items()}
     source.format = "Keras model (HDF5)" if root else "Keras weights (HDF5)"
+    source.find_layer_names = lambda: _by_layer(file, root, source.specs)
     source.config = _json_of(file, "", "model_config")
     source.keras_version = text_of(file, root, "keras_version") or text_of(file, "", "keras_version")
     source.backend = text_of(file, root, "backend") or text_of(file, "", "backend")
     return source
+
+
+def _by_layer(file: Tree, root: str, names: Iterable[str]) -> dict[str, str]:
+    """The names by layer of `tfpt.formats.keras.by_layer`, by the names of the source."""
+    # Names of layers may have slashes; the longest comes first.
+    layers = sorted(
+        {_plain(layer) for layer in _names_of(file, root, "layer_names") or []}, key=len, reverse=True
+    )
+    several = [layer for layer in layers if "/" in layer]
+    single = frozenset(layers)
+    found: dict[str, str] = {}
+    for name in names:
+        first = name.partition("/")[0]
+        layer = next(
+            (each for each in several if name.startswith(f"{each}/")), first if first in single else None
+        )
+        if layer and len(name) > len(layer):
+            found[name] = in_layer(layer, name[len(layer) + 1 :])
+    return found
 
 
 def _listed(file: Tree, root: str, prefix: str) -> Iterator[str]:

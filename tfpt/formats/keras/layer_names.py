@@ -21,7 +21,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfpt.formats.keras.layer_variables import ATTENTIONS, CELLS, PROJECTIONS, variable_names
+from tfpt.formats.keras.layer_variables import (
+    ATTENTIONS,
+    CELLS,
+    PROJECTIONS,
+    known_classes,
+    variable_names,
+)
 
 Node = Mapping[str, Any]
 _DEEPEST = 60
@@ -40,6 +46,8 @@ class LayerNames:
         labels: The file's own name for the object with variables at ``<path>/vars``, by the object's path.
             Keras writes it since 3.8; if it contradicts the configuration, the configuration is ignored.
         keras_version: The version of Keras that saved the archive.
+        by_layer: Name variables after all layers that they are in, however those were built: nested models too, but not
+            the model itself (`tfpt.formats.keras.by_layer`).
 
     Attributes:
         names: Path to name, for each path whose name is known; names are unique.
@@ -54,8 +62,15 @@ class LayerNames:
     """
 
     def __init__(
-        self, config: object, paths: list[str], labels: Mapping[str, str], keras_version: str | None = None
+        self,
+        config: object,
+        paths: list[str],
+        labels: Mapping[str, str],
+        keras_version: str | None = None,
+        *,
+        by_layer: bool = False,
     ) -> None:
+        self._by_layer = by_layer
         self._labels = labels
         self._version = keras_version
         self._below: dict[str, list[str]] = {}
@@ -86,10 +101,11 @@ class LayerNames:
             return
         own = (*scope, name)
         layers = config.get("layers")
+        inside = own if not self._by_layer or path else ()
         if isinstance(layers, list) and ("input_layers" in config or _is_keras(node, _FUNCTIONAL)):
-            yield from self._several(layers, _under(path, "layers"), (), depth)
+            yield from self._several(layers, _under(path, "layers"), inside if self._by_layer else (), depth)
         elif isinstance(layers, list) and _is_keras(node, ("Sequential",)):
-            yield from self._several(layers, _under(path, "layers"), own, depth)
+            yield from self._several(layers, _under(path, "layers"), inside, depth)
         elif path and not _is_keras(node):
             self._unknown[path] = "/".join(own)
         elif path:
@@ -176,6 +192,9 @@ def snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+CLASSES_BY_SNAKE_CASE: Mapping[str, str] = {snake_case(name): name for name in known_classes()}
 
 
 def _under(path: str, name: str) -> str:

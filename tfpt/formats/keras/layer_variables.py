@@ -81,7 +81,7 @@ _TABLE: dict[str, Callable[[Config], _Names]] = {
 }
 
 # Recurrent layers that create their own cell, and its class and name (keras/src/layers/rnn).
-CELLS = {
+CELLS: Mapping[str, tuple[str, str]] = {
     "LSTM": ("LSTMCell", "lstm_cell"),
     "GRU": ("GRUCell", "gru_cell"),
     "SimpleRNN": ("SimpleRNNCell", "simple_rnn_cell"),
@@ -97,6 +97,40 @@ PROJECTIONS = {
     "gate_dense": "gate",
     "output_dense": "attention_output",
 }
+
+
+# Configurations that differ in the variables that a layer has.
+_VARIANTS: tuple[Config, ...] = (
+    *({"use_bias": bias, "bias_axes": "" if bias else None} for bias in (True, False)),
+    *({"scale": scale, "center": center} for scale in (True, False) for center in (True, False)),
+    {"rms_scaling": True},
+    {"renorm": True},
+    *({"use_scale": scale, "score_mode": mode} for scale in (True, False) for mode in ("dot", "concat")),
+    {"tie_weights": False},
+)
+
+
+def possible_names(class_name: str, count: int) -> _Names | None:
+    """The names of the variables of a layer whose configuration is unknown.
+
+    Returns:
+        A name for each variable, `None` where configurations differ in it; `None` if no configuration has so many.
+
+    Example:
+        >>> possible_names("Conv2D", 1), possible_names("BatchNormalization", 3)
+        (['kernel'], [None, 'moving_mean', 'moving_variance'])
+    """
+    if class_name not in _TABLE:
+        return None
+    found = {tuple(names) for each in _VARIANTS if len(names := _TABLE[class_name](each)) == count}
+    if not found:
+        return None
+    return [names[0] if len(set(names)) == 1 else None for names in zip(*found, strict=True)]
+
+
+def known_classes() -> Sequence[str]:
+    """The classes whose variables are known, and recurrent layers."""
+    return (*_TABLE, *CELLS)
 
 
 def variable_names(

@@ -45,6 +45,7 @@ class HDF5Source(Source):
         config: The model's configuration as Keras saved it, parsed JSON; `None` if there is none.
         keras_version: The version of Keras that saved it, if the file says so.
         backend: The backend that Keras ran on, if the file says so.
+        find_layer_names: Called for `layer_names`.
     """
 
     format = "HDF5"
@@ -70,6 +71,12 @@ class HDF5Source(Source):
         self._files = list(files)
         self._locations = [file.location for file in files]
         self._closed = False
+        self.find_layer_names: Callable[[], Mapping[str, str]] = dict
+
+    @property
+    def layer_names(self) -> Mapping[str, str]:
+        """As `find_layer_names`, if this is a file of Keras."""
+        return self.find_layer_names()
 
     @property
     def files(self) -> Sequence[str]:

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping
 from tfpt.errors import SourceError
 from tfpt.formats.hdf5.dataset import Tree
 from tfpt.formats.hdf5.open_file import HDF5File
-from tfpt.formats.keras.source import HDF5Source, Tensor
+from tfpt.formats.keras.by_layer import by_labels
+from tfpt.formats.keras.source import HDF5Source, Tensor, text_of
 from tfpt.formats.source import Role
 from tfpt.io.damage import DOWNLOAD_AGAIN
 from tfpt.io.locations import folder_of, inside, is_file, name_of
@@ -66,6 +67,30 @@ def weight_tensors(file: Tree, names: Mapping[str, str] | None = None) -> list[T
     return [Tensor(known.get(path, path), file.datasets[path], file, role_of(path)) for path in order]
 
 
+def names_of_weights(*files: Tree) -> dict[str, str]:
+    """The names by layer of `tfpt.formats.keras.by_layer`, by path, as far as the files have names of layers.
+
+    Args:
+        files: The file of the weights, or all its shards.
+    """
+    labels: dict[str, str | None] = {}
+
+    def label(path: str) -> str | None:
+        if path not in labels:
+            group = f"{path}/vars"
+            found = (text_of(file, group, "name") for file in files if group in file.groups)
+            labels[path] = next((text for text in found if text is not None), None)
+        return labels[path]
+
+    shapes = {
+        path: dataset.spec.shape
+        for file in files
+        for path, dataset in file.datasets.items()
+        if role_of(path) is None
+    }
+    return by_labels(shapes, label)
+
+
 # The index has one line for each layer.
 _LARGEST_INDEX = 64 << 20
 
@@ -102,6 +127,7 @@ class ShardedWeightsSource(HDF5Source):
                 shard.close()
             raise
         super().__init__(location, list(tensors.values()), files=files)
+        self.find_layer_names = lambda: names_of_weights(*files)
 
 
 def shard_names(location: str) -> list[str]:
