@@ -109,3 +109,61 @@ def test_a_sample_of_slices_pads_and_joins_converts(tmp_path):
     assert {name: spec.shape for name, spec in written.specs.items()} == SHAPES
     np.testing.assert_array_equal(written.read("b"), source.read("b")[1:-1].T)
     np.testing.assert_array_equal(written.read("a"), source.read("a")[5:])
+
+
+def sampled(tmp_path, rows: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The variables of a sample, after it has been converted without findings."""
+    (tmp_path / "m.yaml").write_text(f"version: 1\nweights:\n{rows}")
+    manifest = {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
+    (tmp_path / "m.manifest.json").write_text(json.dumps(manifest))
+    tfpt.sample(tmp_path / "m.yaml", tmp_path / "s")
+    done = tfpt.convert(tmp_path / "m.yaml", tmp_path / "s", tmp_path / "w.safetensors")
+    assert done.plan.findings == ()
+    assert tfpt.diff(tmp_path / "s", tmp_path / "w.safetensors", mapping=tmp_path / "m.yaml").same
+    return {name: spec.shape for name, spec in tfpt.open_source(tmp_path / "s").specs.items()}
+
+
+def test_a_sample_takes_a_row_that_fits_in_shape_and_not_just_by_name(tmp_path):
+    rows = """\
+  - {tf: "{x}/depthwise", pt: "{x}.weight", layout: "h w i m -> (i m) 1 h w", axes: {m: 1}, optional: true}
+  - {tf: "{x}/kernel", pt: "{x}.weight", layout: "i o -> o i", optional: true}
+"""
+    assert sampled(tmp_path, rows, {"a.weight": (5, 1, 3, 2), "b.weight": (7, 5)}) == {
+        "a/depthwise": (3, 2, 5, 1),
+        "b/kernel": (5, 7),
+    }
+
+
+FIELDS = """\
+  - {tf: "lstm{i:counter}/{d:fw=|bw=_reverse}/{_:kernel|w}", pt: "lstm.{i}.w_l0{d}"}
+  - {tf: "res{i//[2,1]+2}{i%[2,1]:a=0|b=1}{_:counter}", pt: "units.{i}.{_:weight|w}"}
+  - {tf: "{path...}/dense_{_}/{_:03}", pt: "{path...}.dense"}
+  - {tf: "{j:q=0|k=1}", pt: qk, layout: "n c -> n c"}
+  - {tf: "n{i:stem=0|int}", pt: "n.{i+1}"}
+"""
+
+
+def test_a_sample_of_every_kind_of_field_converts(tmp_path):
+    shapes: dict[str, tuple[int, ...]] = {
+        "lstm.0.w_l0": (2,),
+        "lstm.1.w_l0_reverse": (3,),
+        "units.0.w": (5,),
+        "units.1.weight": (7,),
+        "units.2.w": (11,),
+        "a.0.dense": (13,),
+        "qk": (2, 17),
+        "n.1": (19,),
+        "n.3": (23,),
+    }
+    assert sampled(tmp_path, FIELDS, shapes) == {
+        "lstm/fw/kernel": (2,),
+        "lstm_1/bw/kernel": (3,),
+        "res2a": (5,),
+        "res2b": (7,),
+        "res3a": (11,),
+        "a/0/dense_0/000": (13,),
+        "q": (17,),
+        "k": (17,),
+        "nstem": (19,),
+        "n2": (23,),
+    }

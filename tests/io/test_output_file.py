@@ -243,3 +243,26 @@ def test_a_full_disk_leaves_nothing(small_disk: Path, step: str) -> None:
     with AtomicFile(small_disk / "out") as file, pytest.raises(SinkError, match="disk is full"):
         steps[step](file)
     assert os.listdir(small_disk) == []
+
+
+def test_an_error_of_the_system_names_the_output_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "ftruncate", full)
+    with AtomicFile(tmp_path / "out") as file, pytest.raises(SinkError, match="disk is full") as error:
+        file.truncate(3)
+    assert error.value.where == str(tmp_path / "out")
+    assert error.value.hint == "choose another location for the output"
+
+
+def test_a_target_is_another_file_until_it_is_this_one(tmp_path: Path) -> None:
+    with AtomicFile(tmp_path / "out") as file:
+        assert not file.is_at_target()  # nothing there
+        (tmp_path / "out").write_bytes(b"another")
+        assert not file.is_at_target()
+        os.unlink(tmp_path / "out")
+        os.link(file.temporary, tmp_path / "out")
+        assert file.is_at_target()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tfpt.errors import MappingError
 from tfpt.language.fields import MAX_DIGITS
-from tfpt.language.templates import PT_SEPARATOR, join, pair, pair_lists, single
+from tfpt.language.templates import PT_SEPARATOR, join, pair, pair_lists, parent, single
 
 # (tf template, pt template, a variable, its parameter): read from left to right and back.
 BOTH_WAYS = [
@@ -35,6 +35,35 @@ BOTH_WAYS = [
     ("top/{path...}", "{path...}.x", "top/a", "a.x"),
     ("{i}/{i}/w", "{i:int}.w", "7/7/w", "7.w"),
     ("{x}/block_{x}/w", "{x}.w", "a/block_a/w", "a.w"),
+    ("lstm{i:counter}/w", "lstms.{i}.w", "lstm/w", "lstms.0.w"),
+    ("lstm{i:counter}/w", "lstms.{i}.w", "lstm_12/w", "lstms.12.w"),
+    ("lstm{i:counter}/lstm{i:counter}/w", "lstms.{i}.w", "lstm_1/lstm_1/w", "lstms.1.w"),
+    ("expanded_conv{i-1:counter}/w", "blocks.{i}.w", "expanded_conv/w", "blocks.1.w"),
+    ("expanded_conv{i-1:counter}/w", "blocks.{i}.w", "expanded_conv_16/w", "blocks.17.w"),
+    ("lstm/{d:forward=|backward=_reverse}/w", "lstm.w_l0{d}", "lstm/backward/w", "lstm.w_l0_reverse"),
+    ("lstm/{d:forward=|backward=_reverse}/w", "lstm.w_l0{d}", "lstm/forward/w", "lstm.w_l0"),
+    ("lstm{d}/w", "lstm.{d:forward=|backward=_reverse}", "lstm_reverse/w", "lstm.backward"),
+    ("lstm{d}/w", "lstm.{d:forward=|backward=_reverse}", "lstm/w", "lstm.forward"),
+    ("l{d:=|_r=.r}/w", "l{d}.w", "l/w", "l.w"),
+    ("block{s+1}{j:a=0|b=1}/w", "s.{s}.{j}.w", "block2b/w", "s.1.1.w"),
+    ("block{s+1}{j:a=0|b=1}/w", "s.{s}.{j+7}.w", "block2b/w", "s.1.8.w"),
+    ("l{i}/{d:f=|b=_r}/w", "w_l{i:int}{d}", "l3/b/w", "w_l3_r"),
+    ("l{i:02}{j:03}/w", "l.{i}.{j}", "l07123/w", "l.7.123"),
+    ("b{i}{j:counter}/w", "b.{i:int}.{j}", "b7_3/w", "b.7.3"),
+    ("{i:stem=0|int}/w", "layers.{i}.w", "stem/w", "layers.0.w"),
+    ("{i:stem=0|int}/w", "layers.{i+1}.w", "12/w", "layers.13.w"),
+    ("conv{i:=0|int}/w", "convs.{i}.w", "conv/w", "convs.0.w"),
+    ("{i-2:stem=0|head=1|int}/w", "layers.{i}.w", "head/w", "layers.3.w"),
+    ("layers_{i}/w", "s.{i//[3,4,6,3]}.{i%[3,4,6,3]}.w", "layers_7/w", "s.2.0.w"),
+    ("layers_{i}/w", "s.{i//[3, 4, 6, 3]+1}.{i%[3, 4, 6, 3]+1:02}.w", "layers_15/w", "s.4.03.w"),
+    ("l{i//3+1}/{i%3+1}/w", "l.{i}", "l2/3/w", "l.5"),
+    (
+        "res{i//[3,4,6,3]+2}{i%[3,4,6,3]:a=0|b=1|c=2|d=3|e=4|f=5}/w",
+        "l.{i}.w",
+        "res4f/w",
+        "l.12.w",
+    ),
+    ("{path...}/w", "{path...}.w", "layers/0/dense/w", "layers.0.dense.w"),
     ("a.b[c]+/{x}", "a-b.{x}", "a.b[c]+/w", "a-b.w"),
 ]
 
@@ -68,6 +97,17 @@ def test_a_variable_becomes_its_parameter_and_back(
         ("{i:int}/{i}", ["1/2"]),
         ("{x}_{x}", ["a_b"]),
         ("a.c", ["abc"]),
+        ("l{i:counter}", ["l_0", "l_01", "l_", "l1", "l_1_1", "l_x", "l_" + "9" * 19]),
+        ("l{i+1:counter}", ["l"]),
+        ("l{i:counter}/l{i:counter}", ["l/l_1", "l_1/l"]),
+        ("l{d:f=|b=_r}", ["l", "l_r", "lf_r"]),
+        ("{i:stem=0|int}", ["0", "00", "stem1", "Stem", ""]),
+        ("s{i//[3,1]}/{i%[3,1]}", ["s0/3", "s1/1", "s2/0"]),
+        ("s{i//[3,1]+1}/{i%[3,1]+1}", ["s0/1", "s1/0", "s3/1"]),
+        ("{i:int}{b:a|b}", ["1", "a", "1c"]),
+        ("n{_:a|b}", ["n", "nc", "nab"]),
+        ("n{_:counter}", ["n_0", "n1"]),
+        ("n{_:int}", ["n", "na"]),
     ],
 )
 def test_a_template_matches_no_other_name(text: str, names: list[str]) -> None:
@@ -156,7 +196,27 @@ def test_what_one_template_says_of_a_field_holds_for_its_siblings(
         ("{x:3}", "unknown kind of field"),
         ("{x:}", "a word of a choice is empty"),
         ("{x:a||b}", "a word of a choice is empty"),
-        ("{x:a=|b=c}", "a word of a choice is empty"),
+        ("{x:a=|b=}", "a word of a choice is repeated"),
+        ("{i:a=0|1=2|int}", "a word beside int is a number itself"),
+        ("{i+1:a|b}", "a computed number is written with words that are not mapped to numbers"),
+        ("{i+1:a=x|b=0}", "a computed number is written with words that are not mapped to numbers"),
+        ("{_:a=b|c=d}", "{_} has no value, so its words are not mapped to others"),
+        ("{_:a}", "unknown kind of field"),
+        ("{_+1}", "a field cannot be read"),
+        ("{_//3}/{_%3}", "a field cannot be read"),
+        ("{i//[]}{i%[]}", "a field cannot be read"),
+        ("{i//[3,0]}{i%[3,0]}", "a field cannot be read"),
+        ("{i//[3,j]}{i%[3,j]}", "a field cannot be read"),
+        ("{i//[3,4]}/{i%[3,5]}", "a quotient needs its remainder in the same template, by the same number"),
+        ("{i//3+i%3}", "a field cannot be read"),
+        ("{a}{b:x|y}", "two fields with nothing between them cannot be told apart"),
+        ("{a...}{i:int}", "two fields with nothing between them cannot be told apart"),
+        ("{i:int}{j:int}", "two fields with nothing between them cannot be told apart"),
+        ("{i//3}{i%3}", "two fields with nothing between them cannot be told apart"),
+        ("{i:int}{b:1|11}", "two fields with nothing between them cannot be told apart"),
+        ("{b:a|ab}{c:c|bc}", "two fields with nothing between them cannot be told apart"),
+        ("{d:=|a=x}{e:=|a=x}", "two fields with nothing between them cannot be told apart"),
+        ("{i:counter}{j:counter}", "two fields with nothing between them cannot be told apart"),
         ("{x:a|a}", "a word of a choice is repeated"),
         ("{x:a=c|b=c}", "a word of a choice is repeated"),
     ],
@@ -171,7 +231,8 @@ def test_a_template_that_cannot_be_read_says_what_and_shows_itself(text: str, wh
 @pytest.mark.parametrize(
     ("tf", "pt", "what", "got"),
     [
-        ("{b:1|2}", "{b:int}", "the field {b} has two kinds", "number and words"),
+        ("{b:x|y}", "{b:int}", "the field {b} has two kinds", "number and words"),
+        ("{b:x=0|y=01}", "{b+1}", "the field {b} has two kinds", "number and words"),
         ("{x...}", "{x}", "the field {x} has two kinds", "component and path"),
         ("{i:int}", "{i...}", "the field {i} has two kinds", "number and path"),
         (
@@ -201,13 +262,52 @@ def test_templates_join_with_one_separator(outer: str, inner: str, whole: str) -
 WORD = st.text("abAB_-5", min_size=1, max_size=4)
 
 
+# Names of both sides, the template of the pt side and of the tf side, and a regular expression of the tf side.
+NEWER: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
+    "counter": (
+        [("", "0"), ("_1", "1"), ("_10", "10"), ("_77", "77")],
+        "{i}",
+        "{i:counter}",
+        "(?:_[1-9][0-9]{0,17})?",
+    ),
+    "counter from 1": (
+        [("", "1"), ("_1", "2"), ("_9", "10")],
+        "{i}",
+        "{i-1:counter}",
+        "(?:_[1-9][0-9]{0,17})?",
+    ),
+    "empty word": ([("a", "w"), ("b", "w_r")], "w{i}", "{i:a=|b=_r}", "(?:a|b)"),
+    "empty word here": ([("", "a"), ("_r", "b")], "{i:a=|b=_r}", "{i}", "(?:_r)?"),
+    "letters": ([("0a", "0"), ("0b", "1"), ("7a", "14")], "{i}", "{i//2}{i%2:a=0|b=1}", "[0-9]{1,18}[ab]"),
+    "stages": (
+        [("1-0", "0"), ("1-2", "2"), ("2-0", "3"), ("2-1", "4")],
+        "{i}",
+        "{i//[3,2]+1}-{i%[3,2]}",
+        "(?:0*1-0*[0-2]|0*2-0*[01])",
+    ),
+    "stem": (
+        [("m", "5"), ("7", "12"), ("70", "75")],
+        "{i+5}",
+        "{i:m=0|int}",
+        "(?:m|(?!0+(?:/|$))[0-9]{1,18})",
+    ),
+    "numbers": ([("b", "8"), ("a", "7")], "{i+7}", "{i:a=0|b=1}", "(?:a|b)"),
+}
+
+
 @st.composite
 def pieces(draw: st.DrawFn, name: str) -> tuple[str, str, str, str, str]:
     """(tf text, pt text, a tf name, its pt name, a regular expression of the tf side) of one component."""
     literal = draw(st.text("xyz.+*(", min_size=1, max_size=3).map(lambda t: t.replace(".", "")))
-    kind = draw(st.sampled_from(["literal", "component", "int", "padded", "linear", "words", "path"]))
+    kinds = ["literal", "component", "int", "padded", "linear", "words", "path", *NEWER]
+    kind = draw(st.sampled_from(kinds))
     number = draw(st.integers(0, 99))
     escaped = re.escape(literal)
+    if kind in NEWER:
+        texts, pt, tf, expression = NEWER[kind]
+        text, parameter = draw(st.sampled_from(texts))
+        pt, tf = (re.sub(r"\bi\b", name, side) for side in (pt, tf))
+        return literal + tf, pt, literal + text, parameter, escaped + expression
     if kind == "literal":
         return literal, literal, literal, literal, escaped
     if kind == "component":
@@ -346,3 +446,81 @@ def test_numbers_in_a_form_have_at_most_so_many_digits() -> None:
     assert single(f"u{{i+{largest}}}").match(f"u{largest}") == {"i": 0}
     with pytest.raises(MappingError, match="cannot be read"):
         single(f"u{{i+{largest + 1}}}")
+
+
+def test_words_mapped_to_numbers_are_the_only_values_of_the_number() -> None:
+    tf, pt = pair("{j:a=0|b=1}/w", "{j+1}.w")
+    assert pt.match("2.w") == {"j": 1}
+    assert pt.match("3.w") is None
+    assert pt.render({"j": 2}) is None
+    assert tf.render({"j": 2}) is None
+
+
+def test_words_may_restrict_a_number() -> None:
+    tf, pt = pair("{b:1|2}/w", "{b:int}.w")
+    assert tf.match("2/w") == pt.match("2.w") == {"b": 2}
+    assert pt.match("3.w") is None
+
+
+def test_words_that_are_not_used_as_numbers_are_text() -> None:
+    tf, pt = pair("{b:a=0|b=1}/w", "{b}.w")
+    assert tf.match("b/w") == pt.match("1.w") == {"b": "b"}
+    assert pt.match("01.w") is None
+
+
+@pytest.mark.parametrize("flat", ["{i}", "{i+1}"])
+def test_numbers_beyond_the_last_stage_do_not_match(flat: str) -> None:
+    tf, pt = pair("{i//[2,1]}/{i%[2,1]}/w", f"{flat}.w")
+    offset = int(flat == "{i+1}")
+    for index, name in enumerate(["0/0/w", "0/1/w", "1/0/w"]):
+        assert tf.match(name) == pt.match(f"{index + offset}.w") == {"i": index}
+        assert tf.render({"i": index}) == name
+    assert pt.match(f"{3 + offset}.w") is None
+    assert pt.render({"i": 3}) is None
+    assert tf.render({"i": 3}) is None
+
+
+def test_the_components_of_a_path_are_the_same_on_both_sides() -> None:
+    tf, pt = pair("{path...}/kernel", "{path...}.weight")
+    assert tf.match("layers.0/dense/kernel") == pt.match("layers.0.dense.weight")
+    assert pt.render(tf.match("layers.0/dense/kernel") or {}) == "layers.0.dense.weight"
+    assert pt.render(tf.match("layers./dense/kernel") or {}) is None
+
+
+def test_a_discarded_word_is_one_of_those_listed() -> None:
+    tf, pt = pair("{_:layer_norm|rms_norm}/scale", "norm.weight")
+    assert tf.match("layer_norm/scale") == tf.match("rms_norm/scale") == {}
+    assert tf.match("group_norm/scale") is None
+    assert not tf.renders
+    assert pt.renders
+
+
+def test_alternatives_are_chosen_by_the_names_that_there_are() -> None:
+    _, pt = pair("{i:int}/scale", "{_:attn|self.attn}.{i}.{_:weight|gamma}")
+    assert pt.renders
+    assert pt.render({"i": 3}) == "attn.3.weight"
+    assert pt.match("self.attn.3.gamma") == pt.match("attn.3.weight") == {"i": 3}
+    assert pt.render_in({"i": 3}, {"attn.3.gamma", "self.attn.3.weight"}) == "attn.3.gamma"
+    assert pt.render_in({"i": 3}, {"self.attn.3.gamma"}) == "self.attn.3.gamma"
+    assert pt.render_in({"i": 3}, set()) == "attn.3.weight"
+    matches = [(name, {"i": 3}) for name in ("self.attn.3.gamma", "self.attn.3.weight")]
+    assert pt.first_alternatives(matches) == [("self.attn.3.weight", {"i": 3})]
+
+
+def test_a_name_with_too_many_alternatives_is_refused() -> None:
+    with pytest.raises(MappingError, match="too many alternatives"):
+        pair("a", ".".join(["{_:a|b}"] * 7))
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("a.b.c", "a.b"),
+        ("a", ""),
+        ("a.{b:x=y|z=p.q}", "a"),
+        ("{path...}", ""),
+        ("a.{_:attn|self.attn}.w", "a.{_:attn|self.attn}"),
+    ],
+)
+def test_the_parent_of_a_template_is_it_without_its_last_component(text: str, last: str) -> None:
+    assert parent(text, ".") == last

@@ -164,6 +164,18 @@ def test_templates_are_filled_in_from_the_models_paths(tmp_path):
     assert str(found[0].layout) == "b h w c -> b c h w"
 
 
+def test_of_alternative_modules_the_first_that_the_model_has_is_the_endpoint(tmp_path):
+    text = 'endpoints: [{tf: "norm{i:counter}", pt: "{i}.{_:rms_norm|layer_norm|norm}"}]'
+    names = (["norm"], ["layer_norm"], ["norm", "layer_norm"])
+    model = nn.Sequential(*(nn.ModuleDict({name: nn.ReLU() for name in each}) for each in names))
+    found = endpoints_in(model, mapping_with(tmp_path, text))
+    assert [(end.tf, end.pt) for end in found] == [
+        ("norm", "0.norm"),
+        ("norm_1", "1.layer_norm"),
+        ("norm_2", "2.layer_norm"),
+    ]
+
+
 def test_an_endpoint_without_a_module_is_refused(tmp_path):
     mapping = mapping_with(tmp_path, "endpoints:\n  - {tf: a, pt: lyer}\n")
     model = nn.Sequential()

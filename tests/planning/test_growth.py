@@ -56,6 +56,30 @@ def components_between_fields(n: int) -> Case:
     return text, [f"net/l{i}/w" for i in range(n)], [f"net.l{i}.w" for i in range(n)]
 
 
+def counters_beside_words(n: int) -> Case:
+    text = rows('tf: "l{i:counter}{d:a=_x|b=}/w", pt: "l.{i}{d}.w"')
+    names = [f"l{f'_{i}' if i else ''}{d}/w" for i in range(n // 2) for d in "ab"]
+    return text, names, [f"l.{i}{d}.w" for i in range(n // 2) for d in ("_x", "")]
+
+
+def alternatives(n: int) -> Case:
+    text = rows('tf: "l{i:int}/w", pt: "{_:a|b}.{i}.{_:w|v|u}"')
+    return text, [f"l{i}/w" for i in range(n)], [f"b.{i}.{leaf}" for i in range(n // 2) for leaf in "uv"]
+
+
+def stages(n: int) -> Case:
+    sizes = [4] * (n // 4)
+    divisor = ",".join(map(str, sizes))
+    text = rows(f'tf: "s{{i//[{divisor}]}}/{{i%[{divisor}]}}", pt: "l.{{i}}"')
+    names = [f"s{s}/{u}" for s, size in enumerate(sizes) for u in range(size)]
+    return text, names, [f"l.{i}" for i in range(n)]
+
+
+def paths_with_dots(n: int) -> Case:
+    text = rows('tf: "{p...}/w", pt: "{p...}.w"')
+    return text, [f"a/l.{i}/w" for i in range(n)], [f"a.l.{i}.w" for i in range(n)]
+
+
 AVERAGE = "ExponentialMovingAverage"
 
 
@@ -165,6 +189,10 @@ CONSTRUCTS = [
     literal_rows,
     rows_of_absent_variables,
     one_field,
+    counters_beside_words,
+    alternatives,
+    stages,
+    paths_with_dots,
     layers_at_many_scopes,
     scopes_with_fields_behind,
     components_between_fields,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,20 +74,50 @@ def _invert(
 ) -> dict[str, tuple[TensorSpec, TensorSpec]]:
     """Variable name → the variable, and the first parameter that it feeds."""
     parameters, nothing = NameIndex(targets, PT_SEPARATOR), NameIndex((), TF_SEPARATOR)
-    chosen: dict[str, tuple[Copy, Instance]] = {}
+    candidates: dict[str, list[_Candidate]] = {}
     for row in mapping.alternatives[0].rows:
         if not isinstance(row, Copy) or row.tied or row.fallback:
             continue
         for instance in instances_of(row, nothing, {}, parameters):
+            candidate = _Candidate(row, instance, [targets[name] for name in instance.writes])
             for name in instance.writes:
-                if name not in chosen or _openness(row) < _openness(chosen[name][0]):
-                    chosen[name] = row, instance
+                candidates.setdefault(name, []).append(candidate)
+    chosen = {id(each): each for each in map(_best, candidates.values())}
     found: dict[str, tuple[TensorSpec, TensorSpec]] = {}
-    for row, instance in {id(pair[1]): pair for pair in chosen.values()}.values():
-        first = targets[instance.writes[0]]
-        for name, shape in _sources(row, instance, [targets[name] for name in instance.writes]).items():
-            found.setdefault(name, (TensorSpec(name, shape, _dtype(row, first)), first))
+    for candidate in chosen.values():
+        first = candidate.writes[0]
+        for name, shape in candidate.sources().items():
+            found.setdefault(name, (TensorSpec(name, shape, _dtype(candidate.row, first)), first))
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A row that would write these parameters, by their names."""
+
+    row: Copy
+    instance: Instance
+    writes: list[TensorSpec]
+
+    @cached_property
+    def fits(self) -> bool:
+        """Whether variables of some shape become parameters of these shapes."""
+        try:
+            shapes = list(self.sources().values())
+            return self.row.transform.bind(shapes, len(self.writes)).shapes == tuple(
+                spec.shape for spec in self.writes
+            )
+        except (LayoutError, MappingError):
+            return False
+
+    def sources(self) -> dict[str, tuple[int, ...]]:
+        return _sources(self.row, self.instance, self.writes)
+
+
+def _best(candidates: list[_Candidate]) -> _Candidate:
+    """Of the rows that write one parameter, the most literal one whose shapes fit."""
+    ordered = sorted(candidates, key=lambda candidate: _openness(candidate.row))
+    return next((candidate for candidate in ordered if candidate.fits), ordered[0])
 
 
 def _openness(row: Row) -> int:
@@ -120,12 +152,18 @@ def _sources(row: Copy, instance: Instance, writes: list[TensorSpec]) -> dict[st
 
 
 def _name(template: Template, instance: Instance) -> str:
-    """The variable's name, with 0 for unnamed fields."""
+    """The variable's name; discarded text is the first word of a choice, otherwise 0."""
     known = template.render(instance.values)
     if known is not None:
         return known
-    parts = [part if isinstance(part, str) or part.name else "0" for part in template.parts]
+    parts = [part if isinstance(part, str) or part.name else _discarded(part) for part in template.parts]
     return Template(template.text, template.separator, tuple(parts)).render(instance.values) or template.text
+
+
+def _discarded(field: Field) -> str:
+    if field.spelled:
+        return field.spelled[0]
+    return "" if field.counter else "0" * max(1, field.width)
 
 
 def _values(spec: TensorSpec, parameter: TensorSpec, seed: int) -> np.ndarray:

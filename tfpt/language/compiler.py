@@ -23,6 +23,7 @@ from tfpt.language.templates import (
     join,
     pair,
     pair_lists,
+    parent,
     single,
 )
 from tfpt.language.tree import Node, Position
@@ -73,11 +74,11 @@ class Compiler:
                 continue
             position = placement.scopes[-1]
             names = [name for row in placement.layer.weights if row.when for name in row.pt]
-            parents = sorted({name.rpartition(PT_SEPARATOR)[0] for name in names})
+            parents = sorted({parent(name, PT_SEPARATOR) for name in names})
             try:
                 # The kind of a field on the other side of the scope applies here too.
                 _, templates = pair_lists(
-                    [placement.tf], [join(placement.pt, parent, PT_SEPARATOR) for parent in parents]
+                    [placement.tf], [join(placement.pt, path, PT_SEPARATOR) for path in parents]
                 )
             except MappingError as mistake:
                 self._add(mistake, position)

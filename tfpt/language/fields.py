@@ -1,34 +1,47 @@
-"""Fields of templates: the grammar in braces, and how each kind decodes and encodes its value."""
+"""Fields of templates: how each kind decodes and encodes its value."""
 
 from __future__ import annotations
 
-import ast
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-from tfpt.errors import MappingError
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
 
 Value = int | str | tuple[str, ...]
+Divisor = int | tuple[int, ...]
+Domain = tuple[range | frozenset[int], ...]
 
 # More than any count of layers or steps needs; Python itself refuses to parse more than 4300.
 MAX_DIGITS = 18
-# A form is an expression with a few numbers; Python's parser is slow on long ones.
-_LONGEST_FORM = 1000
+
+_SEPARATORS = re.compile("[/.]")
 
 
 @dataclass(frozen=True)
 class Field:
     """One field of a template.
 
+    A number is written in two steps: its form computes a number from the value (``{2*i+1}``, ``{i//3}``), its kind
+    writes that number (``:int``, ``:03``, ``:counter``, or words mapped to numbers).
+
     Attributes:
-        name: The field's name; empty for the fields without a value, ``{_}`` and ``{_...}``.
-        kind: ``component``, ``path``, ``skip``, ``skip-path``, ``words``, ``number``, ``linear``,
-            ``quotient`` or ``remainder``.
+        name: The field's name; empty for discarded text and for alternatives.
+        kind: ``component``, ``path``, ``skip``, ``skip-path``, ``words``, ``translated`` (words listed on the other
+            side), ``alternative``, ``number``, ``linear``, ``quotient`` or ``remainder``.
         width: Digits of a zero-padded number; 0 for plain ones.
-        words: Pairs (word on this side, word on the other side) of a choice.
-        factor, offset: The linear form ``factor * name + offset``.
-        divisor: The ``n`` of ``{i//n}`` and ``{i%n}``.
+        words: Pairs (word on this side, word on the other side) of a choice. Of a number: pairs (word, number).
+        factor, offset: The linear form ``factor * name + offset``, or that of the quotient or remainder.
+        divisor: The ``n`` of ``{i//n}`` and ``{i%n}``, or the sizes of consecutive stages.
+        counter: Whether 0 is written as nothing and any other number as ``_n``.
+        digits: Whether numbers other than those of `words` are written as digits.
+        domain: What the value must be in, according to all templates of the row.
+
+    Example:
+        >>> field = Field("i", "remainder", divisor=(3, 4), words=(("a", "0"), ("b", "1")), digits=False)
+        >>> field.encode({"i": 4}, "/")
+        'b'
     """
 
     name: str
@@ -37,11 +50,19 @@ class Field:
     words: tuple[tuple[str, str], ...] = ()
     factor: int = 1
     offset: int = 0
-    divisor: int = 0
+    divisor: Divisor = 0
+    counter: bool = False
+    digits: bool = True
+    domain: Domain = ()
 
     @property
     def is_number(self) -> bool:
         return self.kind in ("number", "linear", "quotient", "remainder")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it matches any text, within one component or several."""
+        return self.kind in ("component", "path", "skip", "skip-path")
 
     @property
     def family(self) -> str:
@@ -50,137 +71,139 @@ class Field:
             return "number"
         return "words" if self.kind in ("words", "translated") else self.kind
 
-    @property
+    @cached_property
     def spelled(self) -> tuple[str, ...]:
         """The words of a choice as spelled on this side; empty for other kinds."""
         return tuple(there if self.kind == "translated" else here for here, there in self.words)
 
+    @property
+    def own_domain(self) -> Domain:
+        """The values that this field can write, if these are limited."""
+        if isinstance(self.divisor, tuple):
+            return (range(sum(self.divisor)),)
+        if not self.digits and not self.divisor:
+            values = (self._value(number) for number in self._numbers.values())
+            return (frozenset(value for value in values if value is not None),)
+        return ()
+
+    def holds(self, value: int) -> bool:
+        """Whether the value is in the field's domain."""
+        return all(value in values for values in self.domain)
+
     def decode(self, text: str, separator: str) -> Value | None:
         """The value of `text`; ``None`` if it has no value. Quotients and remainders are returned as they are."""
         if self.kind == "path":
-            return tuple(text.split(separator))
-        if self.kind in ("number", "quotient", "remainder"):
-            return int(text)
-        if self.kind == "linear":
-            value, rest = divmod(int(text) - self.offset, self.factor)
-            return value if rest == 0 and value >= 0 else None
-        if self.kind == "translated":
-            return next(here for here, there in self.words if there == text)
-        return text
+            # Of both sides, so that a/b.c and a.b.c have the same value.
+            return tuple(_SEPARATORS.split(text))
+        if self.is_number:
+            number = self._number(text)
+            value = None if number is None else self._value(number)
+            return value if value is None or self.divisor or self.holds(value) else None
+        return self._by_text[text] if self.kind == "translated" else text
 
     def encode(self, values: Mapping[str, Value], separator: str) -> str | None:
         """The text for the value; ``None`` if this side has no name for it."""
+        if self.kind == "alternative":
+            return self.words[0][0]
         if not self.name or self.name not in values:
             return None
         value = values[self.name]
         if isinstance(value, int):
             return self._encode_number(value)
         if self.family == "words":
-            return next(
-                (there if self.kind == "translated" else here for here, there in self.words if here == value),
-                None,
-            )
-        components = (value,) if isinstance(value, str) else value
-        # A component that contains a separator would be parsed as two.
-        return None if any(separator in component for component in components) else separator.join(components)
+            return self._by_value.get(value)
+        if isinstance(value, str):
+            # A component that contains a separator would be parsed as two.
+            return None if separator in value else value
+        whole = separator.join(value)
+        return whole if all(value) and tuple(_SEPARATORS.split(whole)) == value else None
+
+    # -- choices ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _by_text(self) -> dict[str, str]:
+        return {there: here for here, there in self.words}
+
+    @cached_property
+    def _by_value(self) -> dict[Value, str]:
+        return {here: there if self.kind == "translated" else here for here, there in self.words}
+
+    # -- numbers ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {word: int(number) for word, number in self.words}
+
+    @cached_property
+    def _words(self) -> dict[int, str]:
+        return {number: word for word, number in self._numbers.items()}
+
+    def _number(self, text: str) -> int | None:
+        """The number that the text spells."""
+        if self.counter:
+            return int(text[1:] or 0)
+        if text in self._numbers:
+            return self._numbers[text]
+        number = int(text)
+        return None if number in self._words else number
+
+    def _value(self, number: int) -> int | None:
+        """The value (or quotient, or remainder) for which the form gives this number."""
+        value, rest = divmod(number - self.offset, self.factor)
+        return value if rest == 0 and value >= 0 else None
 
     def _encode_number(self, value: int) -> str | None:
-        number = {
-            "linear": self.factor * value + self.offset,
-            "quotient": value // self.divisor if self.divisor else 0,
-            "remainder": value % self.divisor if self.divisor else 0,
-        }.get(self.kind, value)
+        if not self.holds(value):
+            return None
+        if self.divisor:
+            parts = divide(value, self.divisor)
+            if parts is None:
+                return None
+            value = parts[self.kind == "remainder"]
+        number = self.factor * value + self.offset
+        if number < 0:
+            return None
+        if number in self._words:
+            return self._words[number]
+        if not self.digits:
+            return None
         digits = str(number).zfill(self.width)
-        return None if number < 0 or (self.width and len(digits) > self.width) else digits
+        if len(digits) > (self.width or MAX_DIGITS):
+            return None
+        return digits if not self.counter else f"_{digits}" if number else ""
 
 
-def parse_field(inside: str, text: str) -> Field:
-    if inside == "_":
-        return Field("", "skip")
-    if inside == "_...":
-        return Field("", "skip-path")
-    name, colon, spec = inside.partition(":")
-    if inside.endswith("...") and inside[:-3].isidentifier():
-        return Field(inside[:-3], "path")
-    if not colon:
-        return Field(name, "component") if name.isidentifier() else _parse_form(inside, text)
-    width = int(spec) if re.fullmatch(r"0[1-9][0-9]?", spec) else 0
-    if not name.isidentifier():
-        if width:
-            return replace(_parse_form(name, text), width=width)
-        raise MappingError(
-            "a field needs a name before its colon", expected="{name:…}", got=f"{{{inside}}} in {text}"
-        )
-    if spec == "int":
-        return Field(name, "number")
-    if width:
-        return Field(name, "number", width=width)
-    words = tuple(_parse_word(word, text) for word in spec.split("|"))
-    if len(words) == 1 and words[0][0] == words[0][1]:
-        raise MappingError(
-            "unknown kind of field",
-            expected="int, 03 (three digits), or words as in {b:1|2} or {b:q=query|k=key}",
-            got=f"{{{inside}}} in {text}",
-        )
-    for side in (0, 1):
-        if len({word[side] for word in words}) < len(words):
-            raise MappingError("a word of a choice is repeated", got=f"{{{inside}}} in {text}")
-    return Field(name, "words", words=words)
+def divide(value: int, divisor: Divisor) -> tuple[int, int] | None:
+    """Quotient and remainder; with sizes of stages, the stage and the place in it, ``None`` beyond the last.
+
+    Example:
+        >>> divide(14, 3), divide(4, (3, 4, 6)), divide(13, (3, 4, 6))
+        ((4, 2), (1, 1), None)
+    """
+    if isinstance(divisor, int):
+        return divmod(value, divisor)
+    ends = _ends(divisor)
+    stage = bisect_right(ends, value)
+    if stage == len(ends):
+        return None
+    return stage, value - (ends[stage] - divisor[stage])
 
 
-def _parse_word(word: str, text: str) -> tuple[str, str]:
-    here, equals, there = word.partition("=")
-    if not here or (equals and not there):
-        raise MappingError("a word of a choice is empty", got=text)
-    return here, there if equals else here
+def undivide(quotient: int, remainder: int, divisor: Divisor) -> int | None:
+    """The number with this quotient and remainder; ``None`` if there is none.
+
+    Example:
+        >>> undivide(4, 2, 3), undivide(1, 1, (3, 4, 6)), undivide(1, 4, (3, 4, 6))
+        (14, 4, None)
+    """
+    if isinstance(divisor, int):
+        return quotient * divisor + remainder if remainder < divisor else None
+    if quotient >= len(divisor) or remainder >= divisor[quotient]:
+        return None
+    return _ends(divisor)[quotient] - divisor[quotient] + remainder
 
 
-def _parse_form(inside: str, text: str) -> Field:
-    try:
-        if len(inside) > _LONGEST_FORM:
-            raise ValueError
-        tree = ast.parse(inside, mode="eval").body
-        if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.FloorDiv | ast.Mod):
-            name, divisor = _name_and_divisor(tree)
-            kind = "quotient" if isinstance(tree.op, ast.FloorDiv) else "remainder"
-            return Field(name, kind, divisor=divisor)
-        form_name, factor, offset = _linear(tree)
-        if form_name is None or factor == 0 or max(abs(factor), abs(offset)) >= 10**MAX_DIGITS:
-            raise ValueError
-        return Field(form_name, "linear", factor=factor, offset=offset)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise MappingError(
-            "a field cannot be read",
-            expected="{name}, {name...}, {i:int}, {i:03}, {a:x|y}, {2*i-1}, {i//2} with {i%2}, {_} or {_...}",
-            got=f"{{{inside}}} in {text}",
-        ) from None
-
-
-def _name_and_divisor(tree: ast.BinOp) -> tuple[str, int]:
-    if isinstance(tree.left, ast.Name) and isinstance(tree.right, ast.Constant):
-        divisor = tree.right.value
-        if type(divisor) is int and divisor > 0:
-            return tree.left.id, divisor
-    raise ValueError
-
-
-def _linear(tree: ast.expr) -> tuple[str | None, int, int]:
-    """The expression as (name, factor, offset); the name of a constant is ``None``."""
-    if isinstance(tree, ast.Constant) and type(tree.value) is int:
-        return None, 0, tree.value
-    if isinstance(tree, ast.Name):
-        return tree.id, 1, 0
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        name, factor, offset = _linear(tree.operand)
-        return name, -factor, -offset
-    if isinstance(tree, ast.BinOp):
-        left, right = _linear(tree.left), _linear(tree.right)
-        if isinstance(tree.op, ast.Mult) and (left[0] is None or right[0] is None):
-            form, times = (right, left[2]) if left[0] is None else (left, right[2])
-            return form[0], form[1] * times, form[2] * times
-        if isinstance(tree.op, ast.Add | ast.Sub) and (
-            left[0] is None or right[0] is None or left[0] == right[0]
-        ):
-            sign = 1 if isinstance(tree.op, ast.Add) else -1
-            return left[0] or right[0], left[1] + sign * right[1], left[2] + sign * right[2]
-    raise ValueError
+@lru_cache(maxsize=256)
+def _ends(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The first number after each stage."""
+    return tuple(accumulate(sizes))

@@ -1,8 +1,8 @@
 """Splits a name into the fields of a template, in time that depends only on the name's length.
 
-A template alternates literal text and fields. Where a name can be split in several ways, each field, from the left,
-takes the first piece with which the rest still matches: a component as few characters as possible, a path as few
-components, a number as many digits, a choice the first of its words.
+A template is literal text and fields. Where a name can be split in several ways, each field, from the left, takes the
+first piece with which the rest still matches: a component as few characters as possible, a path as few components, a
+number as many digits, a choice the first of its words.
 
 A regular expression makes the same choice, but backtracks: six fields against a name of a few hundred characters would
 take minutes. Here no field tries the same position twice: what failed there once fails again.
@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tfpt.language.fields import MAX_DIGITS, Field
 
 _DIGITS = re.compile("[0-9]*")
+_COUNTER = re.compile(f"_[1-9][0-9]{{0,{MAX_DIGITS - 1}}}")
 
 
 class Cutter:
     """Splits names into the pieces that the fields of one template match.
 
     Args:
-        parts: Literal text and fields, alternating.
+        parts: Literal text and fields.
         separator: What separates the components of a name.
 
     Example:
@@ -37,16 +38,21 @@ class Cutter:
         self.suffix = parts[-1] if len(parts) > 1 and isinstance(parts[-1], str) else ""
         self.fields = [part for part in parts if isinstance(part, Field)]
         self.has_paths = any(field.kind in ("path", "skip-path") for field in self.fields)
-        inner = parts[bool(self.prefix) : len(parts) - bool(self.suffix)]
         # The text after each field but the last.
-        self.between = [part for part in inner if isinstance(part, str)]
+        self.between: list[str] = []
+        text = ""
+        for part in parts[bool(self.prefix) :]:
+            if isinstance(part, Field):
+                self.between.append(text)
+            text = part if isinstance(part, str) else ""
+        del self.between[:1]
 
     def cut(self, name: str) -> list[str] | None:
         """The pieces of `name`, one for each field; ``None`` if the template does not match."""
         if not self.fields:
             return [] if name == self.prefix else None
         begin, end = len(self.prefix), len(name) - len(self.suffix)
-        if begin >= end or not name.startswith(self.prefix) or not name.endswith(self.suffix):
+        if begin > end or not name.startswith(self.prefix) or not name.endswith(self.suffix):
             return None
         if len(self.fields) == 1:
             piece = name[begin:end]
@@ -54,13 +60,17 @@ class Cutter:
         return _Search(self, name, begin, end).run()
 
     def fits(self, field: Field, piece: str) -> bool:
-        """Whether the field matches this piece, of at least one character."""
+        """Whether the field matches this piece."""
         if field.kind in ("component", "skip"):
-            return self.separator not in piece
+            return bool(piece) and self.separator not in piece
         if field.kind in ("path", "skip-path"):
             return all(piece.split(self.separator))
-        if field.words:
-            return piece in field.spelled
+        if piece in field.spelled:
+            return True
+        if not field.is_number or not field.digits:
+            return False
+        if field.counter:
+            return not piece or _COUNTER.fullmatch(piece) is not None
         known = len(piece) == field.width if field.width else len(piece) <= MAX_DIGITS
         return known and piece.isascii() and piece.isdecimal()
 
@@ -160,17 +170,23 @@ class _Search:
                 if end == self.end if text is None else self.follows(text, end):
                     yield end
 
-    def pieces(self, field: Field, start: int) -> Iterable[int]:
-        """The ends of the words of a choice that start at `start`, or of the digits of a number."""
-        if field.words:
-            return [
-                start + len(word) for word in field.spelled if self.name.startswith(word, start, self.end)
-            ]
+    def pieces(self, field: Field, start: int) -> Iterator[int]:
+        """The ends of the words of a choice that start at `start`, then of the digits of a number."""
+        for word in field.spelled:
+            if self.name.startswith(word, start, self.end):
+                yield start + len(word)
+        if not field.is_number or not field.digits:
+            return
+        if field.counter:
+            counter = _COUNTER.match(self.name, start, self.end)
+            yield from range(counter.end(), start + 1, -1) if counter else ()
+            yield start
+            return
         most = start + (field.width or MAX_DIGITS)
         digits = _DIGITS.match(self.name, start, min(most, self.end))
         assert digits is not None
         least = most if field.width else start + 1
-        return range(digits.end(), least - 1, -1)
+        yield from range(digits.end(), least - 1, -1)
 
     def follows(self, text: str, at: int) -> bool:
         return self.name.startswith(text, at, self.end)

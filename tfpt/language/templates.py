@@ -6,13 +6,18 @@ of a row together, since either side may state a field's kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
+from math import prod
 
 from tfpt.errors import MappingError
 from tfpt.language.abbreviation import abbreviated
-from tfpt.language.fields import Field, Value, parse_field
+from tfpt.language.adjacent_fields import check_adjacent
+from tfpt.language.field_grammar import parse_field, spell_words
+from tfpt.language.field_kinds import Kinds, Parts, domains_of, fields_of, words_of
+from tfpt.language.fields import Domain, Field, Value, undivide
 from tfpt.language.name_matching import Cutter
 
 __all__ = [
@@ -24,13 +29,15 @@ __all__ = [
     "join",
     "pair",
     "pair_lists",
+    "parent",
     "single",
 ]
 
 TF_SEPARATOR = "/"
 PT_SEPARATOR = "."
 
-Parts = list[str | Field]
+# The names that one name with alternatives may have.
+_MOST_VARIANTS = 64
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,20 @@ class Template:
     @property
     def renders(self) -> bool:
         """Whether a name can be rendered from field values: not with ``{_}``, which has no value."""
-        return not any(isinstance(part, Field) and not part.name for part in self.parts)
+        return all(isinstance(part, str) or part.name or part.kind == "alternative" for part in self.parts)
+
+    @cached_property
+    def variants(self) -> tuple[Template, ...]:
+        """This template once for each of its alternatives, the first ones first; usually just itself."""
+        choices = [
+            [word for word, _ in part.words]
+            if isinstance(part, Field) and part.kind == "alternative"
+            else [part]
+            for part in self.parts
+        ]
+        if all(len(choice) == 1 for choice in choices):
+            return (self,)
+        return tuple(replace(self, parts=parts) for parts in product(*choices))
 
     @cached_property
     def _cutter(self) -> Cutter:
@@ -82,22 +102,19 @@ class Template:
         for part, text in cut:
             if not part.name:
                 continue
-            if part.kind in ("quotient", "remainder"):
-                piece = pieces.setdefault(part.name, {})
-                if piece.setdefault(part.kind, int(text)) != int(text):
+            value = part.decode(text, self.separator)
+            if part.divisor:
+                if not isinstance(value, int):
+                    return None
+                if pieces.setdefault(part.name, {}).setdefault(part.kind, value) != value:
                     return None
                 continue
-            value = part.decode(text, self.separator)
             if value is None or values.setdefault(part.name, value) != value:
                 return None
         for name_, piece in pieces.items():
-            divisor = next(
-                part.divisor for part in self._cutter.fields if part.name == name_ and part.divisor
-            )
-            if piece["remainder"] >= divisor:
-                return None
-            value = piece["quotient"] * divisor + piece["remainder"]
-            if values.setdefault(name_, value) != value:
+            divided = next(part for part in self._cutter.fields if part.name == name_ and part.divisor)
+            number = undivide(piece["quotient"], piece["remainder"], divided.divisor)
+            if number is None or not divided.holds(number) or values.setdefault(name_, number) != number:
                 return None
         return values
 
@@ -110,6 +127,37 @@ class Template:
                 return None
             text.append(piece)
         return "".join(text)
+
+    def render_in(self, values: Mapping[str, Value], names: Container[str]) -> str | None:
+        """The name for these field values with the first alternatives for which it is in `names`.
+
+        If none is, the name with the first alternatives.
+
+        Example:
+            >>> _, pt = pair("norm_{i}/scale", "norm.{i:int}.{_:weight|gamma}")
+            >>> pt.render_in({"i": 3}, {"norm.3.gamma"}), pt.render_in({"i": 3}, {})
+            ('norm.3.gamma', 'norm.3.weight')
+        """
+        if len(self.variants) == 1:
+            return self.render(values)
+        rendered = [variant.render(values) for variant in self.variants]
+        return next((name for name in rendered if name in names), rendered[0])
+
+    def first_alternatives(
+        self, matches: Iterable[tuple[str, dict[str, Value]]]
+    ) -> list[tuple[str, dict[str, Value]]]:
+        """Of names that this template matches, and that differ only in its alternatives, the first."""
+        found = list(matches)
+        if len(self.variants) == 1:
+            return found
+        best: dict[tuple[str, ...], tuple[tuple[int, ...], str]] = {}
+        for name, _ in found:
+            cut = self.cut(name) or ()
+            rest = tuple(text for field, text in cut if field.kind != "alternative")
+            rank = tuple(field.spelled.index(text) for field, text in cut if field.kind == "alternative")
+            best[rest] = min(best.get(rest, (rank, name)), (rank, name))
+        chosen = {name for _, name in best.values()}
+        return [(name, values) for name, values in found if name in chosen]
 
     def __str__(self) -> str:
         """The template as messages show it."""
@@ -134,21 +182,25 @@ def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ..
     Raises:
         MappingError: A template is invalid, or a field has two kinds.
     """
-    tf_parts, pt_parts = [_parse(text) for text in tf], [_parse(text) for text in pt]
-    families = _families([*tf_parts, *pt_parts])
-    tf_words, pt_words = _words_of(tf_parts), _words_of(pt_parts)
+    tf_parts = [_parse(text) for text in tf]
+    pt_parts = [_with_alternatives(_parse(text), text) for text in pt]
+    tf_words, pt_words = words_of(tf_parts), words_of(pt_parts)
     for name in tf_words.keys() & pt_words.keys():
         if {(there, here) for here, there in pt_words[name]} != set(tf_words[name]):
             raise MappingError(
                 f"both sides list words for {{{name}}}, but not the same pairs",
-                expected=_spell_words(name, tf_words[name]),
-                got=_spell_words(name, pt_words[name]),
+                expected=spell_words(name, tf_words[name]),
+                got=spell_words(name, pt_words[name]),
                 hint="list them on one side and write the bare name on the other",
             )
         del pt_words[name]
+    lonely = {field.name for field in fields_of(tf_parts)} ^ {field.name for field in fields_of(pt_parts)}
+    kinds = Kinds([*tf_parts, *pt_parts], {**pt_words, **tf_words}, lonely if tf and pt else set())
+    tf_parts, pt_parts = kinds.reconciled(tf_parts, tf_words), kinds.reconciled(pt_parts, pt_words)
+    domains = domains_of([*tf_parts, *pt_parts])
     return (
-        _templates(tf, tf_parts, TF_SEPARATOR, families, tf_words, pt_words),
-        _templates(pt, pt_parts, PT_SEPARATOR, families, pt_words, tf_words),
+        _templates(tf, tf_parts, TF_SEPARATOR, domains),
+        _templates(pt, pt_parts, PT_SEPARATOR, domains),
     )
 
 
@@ -160,12 +212,29 @@ def single(text: str, separator: str = TF_SEPARATOR) -> Template:
         {'path': ('a', 'b')}
     """
     parts = [_parse(text)]
-    return _templates([text], parts, separator, _families(parts), _words_of(parts), {})[0]
+    words = words_of(parts)
+    parts = Kinds(parts, words, set()).reconciled(parts, words)
+    return _templates([text], parts, separator, domains_of(parts))[0]
 
 
 def join(outer: str, inner: str, separator: str) -> str:
     """The template of `inner` below `outer`; either may be empty."""
     return separator.join(part for part in (outer, inner) if part)
+
+
+def parent(text: str, separator: str) -> str:
+    """The template without its last component; separators in braces do not count.
+
+    Example:
+        >>> parent("norm.{b:gamma=weight|beta=a.b}", "."), parent("weight", ".")
+        ('norm', '')
+    """
+    depth = 0
+    for at in range(len(text) - 1, -1, -1):
+        depth += (text[at] == "}") - (text[at] == "{")
+        if text[at] == separator and not depth:
+            return text[:at]
+    return ""
 
 
 # -- parsing -----------------------------------------------------------------------------------------
@@ -185,10 +254,7 @@ def _parse(text: str) -> Parts:
         inside, closing, rest = rest.partition("}")
         if not closing or "{" in inside:
             raise MappingError("{ without a closing }", got=text)
-        field = parse_field(inside.strip(), text)
-        if parts and isinstance(parts[-1], Field):
-            raise MappingError("two fields with nothing between them cannot be told apart", got=text)
-        parts.append(field)
+        parts.append(parse_field(inside.strip(), text))
     divided = [part for part in parts if isinstance(part, Field) and part.divisor]
     for field in divided:
         if {(other.kind, other.divisor) for other in divided if other.name == field.name} != {
@@ -197,72 +263,45 @@ def _parse(text: str) -> Parts:
         }:
             raise MappingError(
                 "a quotient needs its remainder in the same template, by the same number",
-                expected=f"{{{field.name}//{field.divisor}}} and {{{field.name}%{field.divisor}}}",
+                expected=f"{{{field.name}//{_spell(field)}}} and {{{field.name}%{_spell(field)}}}",
                 got=text,
             )
     return parts
 
 
-# -- reconciling the uses of one field in several templates -------------------------------------------
+def _with_alternatives(parts: Parts, text: str) -> Parts:
+    """A name to write: text of which only one word of a choice is discarded is a choice of names."""
+    found: Parts = [
+        replace(part, kind="alternative")
+        if isinstance(part, Field) and part.kind == "words" and not part.name
+        else part
+        for part in parts
+    ]
+    count = prod(len(part.words) for part in found if isinstance(part, Field) and part.kind == "alternative")
+    if count > _MOST_VARIANTS:
+        raise MappingError(
+            "a name has too many alternatives", expected=f"at most {_MOST_VARIANTS}", got=f"{count} in {text}"
+        )
+    return found
 
 
-def _fields(side: Sequence[Parts]) -> list[Field]:
-    return [part for parts in side for part in parts if isinstance(part, Field) and part.name]
-
-
-def _families(templates: Sequence[Parts]) -> dict[str, str]:
-    """The family of each field; a bare `{name}` takes that of its namesakes, unless they are paths."""
-    families: dict[str, str] = {}
-    for field in _fields(templates):
-        known = families.setdefault(field.name, field.family)
-        if known == field.family:
-            continue
-        if "path" in (known, field.family) or "component" not in (known, field.family):
-            raise MappingError(
-                f"the field {{{field.name}}} has two kinds",
-                expected="one kind wherever the name is used in a row",
-                got=" and ".join(sorted({known, field.family})),
-            )
-        families[field.name] = known if field.family == "component" else field.family
-    return families
-
-
-def _words_of(side: Sequence[Parts]) -> dict[str, tuple[tuple[str, str], ...]]:
-    words: dict[str, tuple[tuple[str, str], ...]] = {}
-    for field in _fields(side):
-        if field.kind == "words" and set(words.setdefault(field.name, field.words)) != set(field.words):
-            raise MappingError(
-                f"two choices of words for {{{field.name}}} on one side",
-                expected=_spell_words(field.name, words[field.name]),
-                got=_spell_words(field.name, field.words),
-            )
-    return words
-
-
-def _spell_words(name: str, words: Sequence[tuple[str, str]]) -> str:
-    spelled = "|".join(here if here == there else f"{here}={there}" for here, there in words)
-    return f"{{{name}:{spelled}}}"
+def _spell(field: Field) -> str:
+    return str(list(field.divisor)) if isinstance(field.divisor, tuple) else str(field.divisor)
 
 
 def _templates(
-    texts: Sequence[str],
-    side: Sequence[Parts],
-    separator: str,
-    families: Mapping[str, str],
-    words: Mapping[str, tuple[tuple[str, str], ...]],
-    other_words: Mapping[str, tuple[tuple[str, str], ...]],
+    texts: Sequence[str], side: Sequence[Parts], separator: str, domains: Mapping[str, Domain]
 ) -> tuple[Template, ...]:
-    def reconciled(part: str | Field) -> str | Field:
-        if isinstance(part, str) or part.kind not in ("component", "words"):
-            return part
-        # The value of a choice is the word on the side that lists it; TensorFlow's if both do.
-        if part.name in words:
-            return replace(part, kind="words", words=words[part.name])
-        if part.name in other_words:
-            return replace(part, kind="translated", words=other_words[part.name])
-        return replace(part, kind="number") if families.get(part.name) == "number" else part
-
-    return tuple(
-        Template(text, separator, tuple(map(reconciled, parts)))
-        for text, parts in zip(texts, side, strict=True)
-    )
+    templates = []
+    for text, parts in zip(texts, side, strict=True):
+        finished = tuple(parts)
+        if domains:
+            finished = tuple(
+                replace(part, domain=domains[part.name])
+                if isinstance(part, Field) and part.is_number and part.name in domains
+                else part
+                for part in parts
+            )
+        check_adjacent(finished, text)
+        templates.append(Template(text, separator, finished))
+    return tuple(templates)

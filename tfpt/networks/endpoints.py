@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
+from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import Position
 from tfpt.nearest import nearest
 from tfpt.operations.layout import Layout
+from tfpt.planning.names import NameIndex
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -57,16 +59,16 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
             where=str(mapping.path),
             expected="endpoints: with rows such as {tf: Mixed_3b, pt: mixed_3b}",
         )
-    paths = [path for path, _ in model.named_modules() if path]
+    paths = NameIndex((path for path, _ in model.named_modules() if path), PT_SEPARATOR)
     found: dict[str, Endpoint] = {}
     for row in mapping.endpoints:
-        reached = [(path, values) for path in paths if (values := row.pt.match(path)) is not None]
+        reached = paths.matches(row.pt)
         if not reached:
             raise ModelError(
                 f"the model has no module {row.pt}",
                 where=row.position.row,
                 got=f"endpoints: {row.tf} → {row.pt}",
-                nearest=nearest(row.pt.text, paths),
+                nearest=nearest(row.pt.text, paths.names),
             )
         for path, values in reached:
             tf = row.tf.render(values)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tfpt.language.mapping import Ema, Ignore
-from tfpt.language.templates import TF_SEPARATOR, Value, join
+from tfpt.language.templates import TF_SEPARATOR, join
 from tfpt.planning.findings import Finding
 from tfpt.planning.names import NameIndex, left_out
 from tfpt.tensors import TensorSpec
@@ -82,13 +82,13 @@ def _excepted(names: Iterable[str], ema: Ema) -> set[str]:
 
 def _shadows(specs: Mapping[str, TensorSpec], ema: Ema) -> dict[str, str]:
     matches = NameIndex(specs, TF_SEPARATOR).each_match(ema.tf)
-    return {shadowed(ema, values): name for name, values in matches}
+    return {shadowed(ema, name): name for name, _ in matches}
 
 
-def shadowed(ema: Ema, values: Mapping[str, Value]) -> str:
-    """The variable that a shadow belongs to, from the field values of the shadow's name."""
-    path = next(value for value in values.values() if isinstance(value, tuple))
-    return join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)
+def shadowed(ema: Ema, shadow: str) -> str:
+    """The variable that a shadow belongs to."""
+    path = next(text for field, text in ema.tf.cut(shadow) or () if field.kind == "path")
+    return join(ema.scope, path, TF_SEPARATOR)
 
 
 def _undeclared(specs: Mapping[str, TensorSpec], ignore: tuple[Ignore, ...], where: str) -> Variables:

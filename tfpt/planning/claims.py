@@ -167,7 +167,10 @@ def _listed(texts: list[str]) -> str:
 
 def _rivalry(instance: Instance, first: str, second: str) -> Finding:
     field, one, other = _difference(instance, first, second)
-    if field is not None and field.is_number:
+    if field is not None and field.kind == "path":
+        got = f"{one} and {other}, which {{{field.name}...}} reads as one path"
+        hint = "source.ignore for one of them, or overrides: true on a row of its own"
+    elif field is not None and field.is_number and field.name:
         got = f"{one} and {other}, which {{{field.name}}} reads as one number"
         hint = f"a number of digits that only one of them has, as in {{{field.name}:02}}, or source.ignore"
     else:

@@ -82,7 +82,7 @@ def _constant(
     if isinstance(row, Fill) and row.shape is not None:
         shape = row.shape
     elif isinstance(row, Fill) and row.like is not None:
-        model = row.like.render(instance.values) or row.like.text
+        model = row.like.render_in(instance.values, targets) or row.like.text
         if model not in targets:
             finding = Finding(
                 "shape",

@@ -57,7 +57,7 @@ def instances_of(
         return _constants(row, parameters)
     instances = _from_variables(row, variables)
     for instance in instances.values():
-        _name_writes(row, instance, specs)
+        _name_writes(row, instance, specs, parameters)
     for key, values, names in _wanted(row, parameters):
         if key in instances:
             # The variable cannot be split, since others are missing or its shape does not fit: take the model's names.
@@ -123,8 +123,8 @@ def _constants(row: Row, parameters: NameIndex) -> list[Instance]:
     instances = []
     for template in row.pt:
         matches = parameters.matches(template)
-        if template.is_literal and not matches and not row.optional:
-            matches = [(template.text, {})]
+        if not matches and not template.fields and template.renders and not row.optional:
+            matches = [(template.render({}) or template.text, {})]
         instances += [Instance(row, values, writes=[name], found=True) for name, values in matches]
     return instances
 
@@ -166,13 +166,17 @@ def _name_reads(row: Copy, instance: Instance, places: list[dict[int, str]]) -> 
         instance.reads += [name for _, name in sorted({**names, **absent}.items())]
 
 
-def _name_writes(row: Copy, instance: Instance, specs: Mapping[str, TensorSpec]) -> None:
+def _name_writes(
+    row: Copy, instance: Instance, specs: Mapping[str, TensorSpec], parameters: NameIndex
+) -> None:
     if not row.splits:
-        instance.writes = [template.render(instance.values) or template.text for template in row.pt]
+        instance.writes = [
+            template.render_in(instance.values, parameters) or template.text for template in row.pt
+        ]
         return
     for position in range(_length(row, instance, specs)):
         values: dict[str, Value] = {**instance.values, row.index: position}
-        instance.writes.append(row.pt[0].render(values) or row.pt[0].text)
+        instance.writes.append(row.pt[0].render_in(values, parameters) or row.pt[0].text)
 
 
 def _length(row: Copy, instance: Instance, specs: Mapping[str, TensorSpec]) -> int:

@@ -27,15 +27,18 @@ class NameIndex:
         self.names = list(names)
         self._places = {name: place for place, name in enumerate(self.names)}
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._places
 
     def matches(self, template: Template) -> list[tuple[str, dict[str, Value]]]:
-        """Every name that `template` matches, with its field values, in the order of the names."""
-        return list(self.each_match(template))
+        """Every name that `template` matches, with its field values, in the order of the names.
+
+        Of names that differ only in an alternative, only the first alternative counts.
+        """
+        return template.first_alternatives(self.each_match(template))
 
     def each_match(self, template: Template) -> Iterator[tuple[str, dict[str, Value]]]:
-        """Like `matches`, one at a time."""
+        """Like `matches`, one at a time, with all alternatives."""
         for name in self.candidates(template):
             values = template.match(name)
             if values is not None:

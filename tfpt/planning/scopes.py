@@ -72,7 +72,7 @@ def _found(row_set: RowSet, templates: list[Template], names: NameIndex) -> Iter
                 yield name
     if ema is None or ema.use == "ignore":
         return
-    averaged = NameIndex((shadowed(ema, values) for _, values in names.each_match(ema.tf)), TF_SEPARATOR)
+    averaged = NameIndex((shadowed(ema, name) for name, _ in names.each_match(ema.tf)), TF_SEPARATOR)
     for template in templates:
         for name, _ in averaged.each_match(template):
             if not any(excepted.match(name) is not None for excepted in ema.exclude):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tfpt.language.mapping import Copy, Ema, RowSet
-from tfpt.language.templates import TF_SEPARATOR, join
+from tfpt.language.templates import TF_SEPARATOR
+from tfpt.planning.averages import shadowed
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
@@ -76,10 +77,8 @@ def _unreadable_of(instance: Instance, skipped: Mapping[str, str]) -> list[str]:
 
 def _averages(skipped: Mapping[str, str], ema: Ema) -> Iterable[tuple[str, str]]:
     for name in skipped:
-        values = ema.tf.match(name) or {}
-        path = next((value for value in values.values() if isinstance(value, tuple)), None)
-        if path is not None:
-            base = join(ema.scope, TF_SEPARATOR.join(path), TF_SEPARATOR)
+        if ema.tf.match(name) is not None:
+            base = shadowed(ema, name)
             if not any(template.match(base) is not None for template in ema.exclude):
                 yield name, base
 

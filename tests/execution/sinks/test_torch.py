@@ -126,3 +126,36 @@ def test_metadata_reach_the_file(tmp_path: Path) -> None:
         sink.commit()
     with safe_open(out, "np") as file:
         assert file.metadata()["note"] == "kept"
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, bytes(data)[:7], at))
+    values = np.arange(101, dtype=np.float32)
+    with TorchSink(tmp_path / "w.pth", [TensorSpec("a", (101,), "float32")], {}) as sink:
+        sink.write("a", values)
+        sink.commit()
+    assert torch.load(tmp_path / "w.pth", weights_only=True)["a"].tolist() == values.tolist()
+
+
+def test_an_error_of_torch_itself_is_raised_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("not a matter of the disk")
+
+    sink = TorchSink(tmp_path / "w.pth", [TensorSpec("a", (3,), "float32")], {})
+    sink.write("a", np.ones(3, np.float32))
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="not a matter of the disk"):
+        sink.commit()
+    assert os.listdir(tmp_path) == []
+
+
+def test_errors_name_the_output(tmp_path: Path) -> None:
+    out = tmp_path / "w.pth"
+    with pytest.raises(SinkError) as missing:
+        TorchSink(out, [TensorSpec("a", (2,), "float32")], {}).commit()
+    out.write_bytes(b"old")
+    with pytest.raises(SinkError) as existing:
+        TorchSink(out, [], {})
+    assert (missing.value.where, existing.value.where) == (str(out), str(out))
+    assert "--force" in str(existing.value.hint)

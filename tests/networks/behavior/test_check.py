@@ -138,6 +138,29 @@ def test_of_a_container_every_layer_inside_is_looked_at(tiny):
     }
 
 
+def test_of_alternatives_every_module_is_looked_at(tiny):
+    model = nn.ModuleDict({name: nn.LayerNorm(5, eps=1e-5) for name in ("norm", "norm_1", "layer_norm")})
+    rows = mapping(tiny, '{pt: "{_:layer_norm|norm}{i:counter}", eps: 1.0e-3}')
+    assert sorted(finding.name for finding in check_behavior(model, rows)) == ["layer_norm", "norm", "norm_1"]
+
+
+def test_the_epsilon_of_a_layer_applies_to_modules_with_alternative_names(tmp_path):
+    text = """\
+version: 1
+layers: {norm: {eps: 1.0e-3, weights: [{tf: scale, pt: "{_:ln|core.ln}.weight"}]}}
+scopes: [{tf: "block{i//[1,2]}{i%[1,2]:a=0|b=1}", pt: "{i}.{_:pre|post}", layer: norm}]
+"""
+    (tmp_path / "m.yaml").write_text(text)
+    model = nn.Sequential(
+        nn.ModuleDict({"pre": nn.ModuleDict({"ln": nn.LayerNorm(5)})}),
+        nn.ModuleDict({"post": nn.ModuleDict({"core": nn.ModuleDict({"ln": nn.LayerNorm(5)})})}),
+        nn.ModuleDict({"post": nn.ModuleDict({"ln": nn.LayerNorm(5, eps=1e-3)})}),
+        nn.ModuleDict({"pre": nn.ModuleDict({"ln": nn.LayerNorm(5)})}),  # beyond the last stage
+    )
+    found = check_behavior(model, load_mapping(tmp_path / "m.yaml"))
+    assert {finding.name for finding in found} == {"0.pre.ln", "1.post.core.ln"}
+
+
 def test_a_row_that_reaches_no_module_is_a_note(tiny):
     found = check_behavior(nn.Sequential(nn.Conv2d(3, 5, 3)), mapping(tiny, "{pt: nowhere, padding: same}"))
     assert [(finding.kind, finding.stops) for finding in found] == [("dead-row", False)]
