@@ -167,3 +167,46 @@ def test_a_sample_of_every_kind_of_field_converts(tmp_path):
         "nstem": (19,),
         "n2": (23,),
     }
+
+
+COMPUTED = """\
+  - {tf: q, pt: q, layout: "i ... -> (...) i"}
+  - {tf: flat, pt: ih, layout: "(g o i) -> (g o) i", axes: {g: 4, o: 5}, slice: {"(g o i)": "0:140"}}
+  - {tf: flat, pt: hh, layout: "(g o i) -> (g o) i", axes: {g: 4, o: 5}, slice: {"(g o i)": "140:240"}, tied: true}
+  - {tf: flat, pt: b, layout: "b -> b", slice: {b: "240:260"}, tied: true}
+  - {tf: [bias, kernel], pt: c, layout: ["o -> o 1", "1 1 i o -> o i"], concat: i}
+  - {tf: [b1, b2], pt: difference, combine: [1, -1], apply: log}
+  - {tf: sigma, pt: n.running_var, apply: [log, reciprocal, sqrt], dtype: float32}
+  - {tf: w, pt: w, layout: "h w i o -> o i h w"}
+  - {tf: u, pt: u, layout: "1 o -> o"}
+  - {tf: [w, u], pt: v, product: "h w i o, 1 o -> (i h w)", apply: normalize, tied: true}
+  - {tf: [x, y], pt: xy, product: "i k, k o -> o i", axes: {k: 3}}
+  - tf: [k, g, be, m, v]
+    pt: [conv.weight, conv.bias]
+    layout: "h w i m -> (i m) 1 h w"
+    axes: {m: 2}
+    fold: {batch_norm: [kernel, gamma, beta, mean, variance], eps: 0, axis: "(i m)"}
+"""
+COMPUTED_SHAPES = {"q": (6, 5), "ih": (20, 7), "hh": (20, 5), "b": (20,), "c": (3, 6), "difference": (999,),
+                   "n.running_var": (999,), "w": (7, 5, 2, 3), "u": (7,), "v": (30,), "xy": (2, 5),
+                   "conv.weight": (10, 1, 2, 3), "conv.bias": (10,)}  # fmt: skip
+
+
+def test_a_sample_of_rows_that_compute_converts_and_compares_equal(tmp_path):
+    (tmp_path / "m.yaml").write_text(f"version: 1\nweights:\n{COMPUTED}")
+    manifest = {name: {"dtype": "float32", "shape": shape} for name, shape in COMPUTED_SHAPES.items()}
+    (tmp_path / "m.manifest.json").write_text(json.dumps(manifest))
+    tfpt.sample(tmp_path / "m.yaml", tmp_path / "s")
+    source = tfpt.open_source(tmp_path / "s")
+    shapes = {name: spec.shape for name, spec in source.specs.items()}
+    assert (shapes["flat"], shapes["bias"], shapes["kernel"]) == ((260,), (3,), (1, 1, 5, 3))
+    assert (shapes["q"], shapes["x"], shapes["k"], shapes["v"]) == ((5, 6), (5, 3), (2, 3, 5, 2), (10,))
+    done = tfpt.convert(tmp_path / "m.yaml", tmp_path / "s", tmp_path / "w.safetensors")
+    assert [finding for finding in done.plan.findings if finding.stops] == []
+    written = tfpt.open_source(tmp_path / "w.safetensors")
+    assert {name: spec.shape for name, spec in written.specs.items()} == COMPUTED_SHAPES
+    assert all(np.isfinite(written.read(name)).all() for name in COMPUTED_SHAPES)
+    np.testing.assert_array_equal(written.read("hh").ravel(), source.read("flat")[140:240])
+    variance = written.read("n.running_var")
+    assert 0.5 <= variance.min() < variance.max() <= 1.5
+    assert tfpt.diff(tmp_path / "s", tmp_path / "w.safetensors", mapping=tmp_path / "m.yaml").same

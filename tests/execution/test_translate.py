@@ -174,6 +174,37 @@ def test_values_that_the_dtype_cannot_hold_stop_the_work(
     assert str(error.where).endswith("m.yaml:2")
 
 
+@pytest.mark.parametrize(
+    ("row", "array", "what", "expected", "got"),
+    [
+        (
+            "tf: a, pt: b, apply: log",
+            np.float32([1, -2, 0]),
+            "log has no finite result for 2 values of b",
+            "values above 0, from a",
+            "-2.0 among them",
+        ),
+        (
+            "tf: a, pt: b, apply: [square, reciprocal]",
+            np.float32([1, 0]),
+            "reciprocal has no finite result for 1 value of b",
+            "values other than 0, from a",
+            "0.0",
+        ),
+    ],
+)
+def test_values_for_which_a_function_is_not_defined_stop_the_work(
+    planned: Planned, row: str, array: np.ndarray, what: str, expected: str, got: str
+) -> None:
+    plan, source = planned(f"weights: [{{{row}}}]", {"a": array}, {"b": (array.shape, "float32")})
+    assert plan.ok, plan.findings
+    with pytest.raises(DtypeError) as caught:
+        translate(plan, source, MemorySink())
+    assert (caught.value.what, caught.value.expected, caught.value.got) == (what, expected, got)
+    assert str(caught.value.where).endswith("m.yaml:2")
+    assert caught.value.hint
+
+
 def test_nothing_appears_where_a_value_cannot_be_held(tiny: Any, tmp_path: Path) -> None:
     tiny.variables["net/dense/kernel"][1, 2] = 1e5
     write_bundle(tiny.checkpoint, tiny.variables, write_state=False)

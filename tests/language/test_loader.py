@@ -593,6 +593,7 @@ def test_a_configuration_that_a_mapping_has_no_use_for_is_refused(tmp_path):
     [
         ("{tf: 'x{', pt: x}", "{ without a closing }"),
         ("{tf: x, pt: x, layout: nonsense}", "a layout has two sides"),
+        ("{tf: x, pt: x, layout: 'b ... c -> b c (...)'}", "used in both directions"),
         ("{tf: 'x{a}', pt: x}", "need the same fields"),
         ("{tf: 'x{a}', pt: 'x{a}', op: y}", "must have the fields of its names"),
     ],

@@ -32,6 +32,12 @@ def test_a_bundled_mapping_is_valid(validator: Draft202012Validator, name: str) 
         "{tf: a, pt: b, add: {axis: o, groups: [i, f], values: {f: 1}}}",
         "{tf: a, pt: b, reorder: {axis: i, as: [2, 1, 0]}}",
         '{tf: a, pt: b, slice: {i: "1:", o: ":2"}, pad: {axis: v, to: 3}, zero: {axis: v, at: 0}}',
+        "{tf: [a, b], pt: c, layout: [i -> i, i -> i], combine: [1, -1/2]}",
+        "{tf: [a, b], pt: c, product: 'i k, k -> i', apply: normalize}",
+        "{tf: a, pt: b, apply: [exp, square]}",
+        "{tf: a, pt: b, layout: '(g i) -> g i', slice: {(g i): '1:'}}",
+        "{tf: [k, m, v], pt: [w, b], layout: i o -> o i, "
+        "fold: {batch_norm: [kernel, mean, variance], eps: 0.001, axis: o}}",
         "{pt: b, fill: 1, shape: []}",
     ],
 )
@@ -51,6 +57,10 @@ def test_every_way_to_write_a_row_is_valid(validator: Draft202012Validator, row:
         "{version: 1, weights: [{tf: a, pt: b, slice: {i: 1}}]}",
         "{version: 1, weights: [{tf: a, pt: b, pad: {axis: v, to: 0}}]}",
         "{version: 1, source: {ema: {tf: a, use: maybe}}}",
+        "{version: 1, weights: [{tf: a, pt: b, combine: 1}]}",
+        "{version: 1, weights: [{tf: a, pt: b, apply: cosine}]}",
+        "{version: 1, weights: [{tf: a, pt: b, layout: []}]}",
+        "{version: 1, weights: [{tf: a, pt: b, fold: {batch_norm: [kernel], axis: o}}]}",
     ],
 )
 def test_what_is_not_a_mapping_is_not_valid(validator: Draft202012Validator, text: str) -> None:

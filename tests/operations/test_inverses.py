@@ -18,10 +18,14 @@ from hypothesis import strategies as st
 from tests.operations.test_transform import transform
 from tfpt.operations.add import Add
 from tfpt.operations.cast import Cast, CastError
+from tfpt.operations.combine import Combine
 from tfpt.operations.concat import Concat, Split
+from tfpt.operations.fold import Fold
+from tfpt.operations.function import Apply
 from tfpt.operations.layout import Layout
 from tfpt.operations.operation import Axes, Box, Irreversible, Operation, numbered, shape_of
 from tfpt.operations.pad import Pad
+from tfpt.operations.product import Product
 from tfpt.operations.reorder import Reorder
 from tfpt.operations.scale import Scale
 from tfpt.operations.slice import Slice
@@ -54,6 +58,9 @@ EXACT: list[tuple[Operation, list[Axes]]] = [
     (Layout.parse("(h w c) o -> o (c h w)", {"h": 3, "w": 5}), [numbered((30, 7))]),
     (Layout.parse("... i o -> o ... i"), [numbered((2, 3, 5, 7))]),
     (Layout.parse("... i o -> o i"), [numbered((1, 1, 5, 7))]),
+    (Layout.parse("i ... -> (...) i"), [numbered((2, 3, 5))]),
+    (Layout.parse("i ... -> (...) i"), [numbered((2,))]),
+    (Layout.parse("run0 ... o -> (o ... run0)"), [numbered((2, 3, 5, 7))]),
     (Layout.parse("i o -> o 1 (t i)", {"t": 1}), [numbered((5, 7))]),
     (reorder("o", [2, 0, 1]), [named(i=5, o=21)]),
     (reorder("i", ["i", "f", "g", "o"], ["f", "g", "i", "o"]), [named(i=20, o=3)]),
@@ -63,6 +70,7 @@ EXACT: list[tuple[Operation, list[Axes]]] = [
     (Scale(numerator=-1, denominator=8), [named(i=5, o=7)]),
     (Add.model_validate(3), [named(i=5, o=7)]),
     (Add(axis="o", groups=("i", "f", "o"), values={"f": 1, "i": -0.5}), [named(i=5, o=21)]),
+    (Slice(axis="(g i)", step=-1), [tuple({"o": 3, "(g i)": 7}.items())]),
 ]
 LOSSY: list[tuple[Operation, list[Axes], str]] = [
     (Slice(axis="i", start=1, stop=-1), [named(i=7, o=3)], "the slice leaves out 2 of 7 along axis i"),
@@ -70,6 +78,18 @@ LOSSY: list[tuple[Operation, list[Axes], str]] = [
     (Zero(axis="v", at=-1), [named(v=7, d=3)], "the values at index -1 of axis v are lost"),
     (Zero(axis="d", at=0), [named(v=7, d=3)], "the values at index 0 of axis d are lost"),
     (Layout.parse("i -> i t", {"t": 3}), [numbered((5,))], "the layout repeats the values along t"),
+    (Combine(numbers=(2, -0.5)), [named(i=5, o=7)] * 2, "the sum does not determine its 2 terms"),
+    (Apply(functions=("square",)), [named(i=5, o=7)], "square loses the signs"),
+    (
+        Product(factors=(("h", "i", "o"), ("o",)), result=("i", "h")),
+        [named(h=2, i=3, o=5), named(o=5)],
+        "the product does not determine its factors",
+    ),
+    (
+        Fold(batch_norm=("gamma", "kernel", "variance", "beta", "mean"), eps=1e-3, axis="o"),
+        [named(o=5), named(o=5, i=3), *[named(o=5)] * 3],
+        "weight and bias do not determine the statistics that they contain",
+    ),
 ]
 ALL = [*EXACT, *((operation, inputs) for operation, inputs, _ in LOSSY)]
 
@@ -218,7 +238,8 @@ def boxes(draw: st.DrawFn, shape: tuple[int, ...]) -> Box:
 
 def needed(operation: Operation, inputs: Sequence[Axes], output: int, wanted: Box) -> list[Box | None]:
     """The smallest boxes, by changing one value after another and looking at the result."""
-    arrays = arrays_of(inputs)
+    # A factor of 0 would hide what it is multiplied by.
+    arrays = [np.asarray(array + 1) for array in arrays_of(inputs)]
     before = applied(operation, arrays, inputs)[output][wanted]
     found: list[Box | None] = []
     for number, array in enumerate(arrays):
@@ -285,6 +306,24 @@ def test_a_cast_needs_the_box_that_is_wanted_and_no_other_input(index: int) -> N
         ('tf: [q, k, v], pt: b, layout: "n i o -> (n o) i"', [(5, 2)] * 3, 1),
         ('tf: [a, b], pt: c, layout: "v d -> d v", concat: v, slice: {v: "1:-1"}', [(3, 2), (7, 2)], 1),
         ('tf: a, pt: [x, y, z], layout: "i (n o) -> n o i", axes: {n: 3}', [(5, 6)], 3),
+        (
+            'tf: a, pt: b, layout: "(g i) o -> o g i", axes: {g: 2}, slice: {"(g i)": "3:", i: "1:"}',
+            [(9, 2)],
+            1,
+        ),
+        (
+            'tf: [a, b], pt: c, layout: ["(h w) o -> w (o h)", "w n -> w n"], axes: {h: 2}, concat: n',
+            [(6, 2), (3, 5)],
+            1,
+        ),
+        ('tf: [a, b], pt: c, layout: ["i o -> o i", "o i -> o i"], combine: [1, -2]', [(3, 5), (5, 3)], 1),
+        ('tf: [a, b], pt: c, product: "(h w) i o, 1 o -> (i h w)", axes: {h: 2}', [(6, 2, 3), (1, 3)], 1),
+        (
+            'tf: [k, m, v], pt: [x, y], layout: "h i o -> (o i) h", '
+            'fold: {batch_norm: [kernel, mean, variance], eps: 1, axis: "(o i)"}',
+            [(2, 3, 2), (1, 6), (6,)],
+            2,
+        ),
         ('tf: a, pt: [x, y], layout: "i o -> o i", split: {axis: o, sizes: [2, 5]}', [(3, 7)], 2),
         (
             'tf: a, pt: b, layout: "(h w) o -> o (w h)", axes: {h: 3}, slice: {w: "::-2"}, '

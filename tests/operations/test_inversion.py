@@ -70,6 +70,49 @@ from tfpt.operations.layout import LayoutError
         ('tf: [a, b, c], pt: t, layout: "v d -> d v", concat: v', [(3, 11)], 3, [(4, 3), (4, 3), (3, 3)]),
         ('tf: [a, b], pt: t, layout: "... v -> ... v", concat: v', [(3, 5)], 2, [(3, 3), (3, 2)]),
         ('tf: a, pt: [x, y], layout: "... o -> ... o", split: o', [(3, 2, 5), (3, 2, 5)], 1, [(3, 2, 10)]),
+        ('tf: a, pt: b, layout: "i ... -> (...) i"', [(6, 5)], 1, [(5, 6)]),
+        (
+            'tf: a, pt: b, layout: "(g o i) -> (g o) i", axes: {g: 4, o: 5}, slice: {"(g o i)": "100:240"}',
+            [(20, 7)],
+            1,
+            [(240,)],
+        ),
+        (
+            'tf: a, pt: b, layout: "(g i) o -> o g i", axes: {g: 2}, slice: {"(g i)": "::-2", i: "1:"}',
+            [(3, 2, 4)],
+            1,
+            [(19, 3)],
+        ),
+        (
+            'tf: [b, k], pt: c, layout: ["o -> o 1", "1 1 i o -> o i"], concat: i',
+            [(7, 6)],
+            2,
+            [(7,), (1, 1, 5, 7)],
+        ),
+        (
+            'tf: [a, b, c], pt: d, layout: ["h i o -> o (h i)", "n o -> o n", "o -> o n"], '
+            "axes: {n: 3, h: 2}, concat: n",
+            [(7, 14)],
+            3,
+            [(2, 4, 7), (3, 7), (7,)],
+        ),
+        ('tf: [a, b], pt: c, layout: ["i o -> o i", "o i -> o i"]', [(2, 3, 5)], 2, [(5, 3), (3, 5)]),
+        ('tf: [a, b], pt: c, layout: "i o -> o i", combine: [1, -1]', [(3, 5)], 2, [(5, 3)] * 2),
+        (
+            'tf: [a, b], pt: c, layout: ["i o -> o i", "o i -> o i"], combine: [1, 1]',
+            [(3, 5)],
+            2,
+            [(5, 3), (3, 5)],
+        ),
+        ('tf: [w, u], pt: c, product: "h i o, 1 o -> h i", axes: {o: 7}', [(3, 5)], 2, [(3, 5, 7), (1, 7)]),
+        (
+            'tf: [m, v, k], pt: [x, y], layout: "h i m -> (i m) 1 h", axes: {m: 2}, '
+            'fold: {batch_norm: [mean, variance, kernel], eps: 1, axis: "(i m)"}',
+            [(6, 1, 3), (6,)],
+            3,
+            [(6,), (6,), (3, 3, 2)],
+        ),
+        ("tf: a, pt: b, apply: [log, square], scale: 2", [(3, 5)], 1, [(3, 5)]),
     ],
 )
 def test_shapes_of_variables_follow_from_those_of_the_parameters(
@@ -112,6 +155,24 @@ def test_any_slice_has_a_size_that_fits_and_it_is_the_smallest(data: st.DataObje
             "3 variables cannot be joined",
         ),
         ('tf: a, pt: b, layout: "v -> v", pad: {axis: v, to: 7}', [(5,)], 1, "no size of axis v yields"),
+        (
+            'tf: [w, u], pt: c, product: "h i o, 1 o -> h i"',
+            [(3, 5)],
+            2,
+            "the product does not have the axis o",
+        ),
+        (
+            'tf: [a, b], pt: c, layout: ["o -> o n", "o -> o 1"], axes: {n: 2}, concat: n',
+            [(3, 4)],
+            2,
+            "2 variables cannot be joined",
+        ),
+        (
+            'tf: a, pt: b, layout: "(a b) -> a b", axes: {a: 2}, slice: {"(a b)": "1:4"}',
+            [(2, 3)],
+            1,
+            "no size of axis (a b) yields",
+        ),
     ],
 )
 def test_what_no_variable_fits_is_refused(

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfpt.errors import MappingError
-from tfpt.operations.layout import BoundLayout, Layout, LayoutError, grouped_shape
+from tfpt.operations.groups import grouped_shape
+from tfpt.operations.layout import BoundLayout, Layout, LayoutError
 
 # pattern, axes, shape: the table under "Layouts" in docs/language.md, and more.
 TABLE = [
@@ -34,6 +35,13 @@ TABLE = [
     ("1 a b -> b 1 a", {}, (1, 2, 3)),
     ("... -> ...", {}, (2, 3)),
     ("x_1 long_name -> long_name x_1", {}, (2, 3)),
+    ("i ... -> (...) i", {}, (2, 3, 5)),
+    ("i ... -> (...) i", {}, (2, 15)),
+    ("i ... -> (...) i", {}, (2,)),
+    ("i ... -> i (...)", {}, (2, 3, 5, 7)),
+    ("... o -> o (...)", {}, (2, 3, 5, 7)),
+    ("n ... o -> (o ... n) 1", {}, (2, 3, 5, 7)),
+    ("(n h) ... o -> (h ...) (o n)", {"n": 2}, (6, 5, 7)),
 ]
 
 
@@ -141,6 +149,8 @@ def test_any_pattern_gives_what_einops_gives_and_leads_back_to_its_shape(
         ("... c -> c", {}, (7,), (7,)),
         ("... i o -> ... o i", {}, (2, 3, 5, 7), (2, 3, 7, 5)),
         ("1 1 c -> c", {}, (7,), (1, 1, 7)),
+        ("i ... -> (...) i", {}, (15, 2), (2, 15)),  # how many axes were merged does not follow
+        ("h ... o -> o (h ...)", {"h": 3}, (2, 15), (3, 5, 2)),
     ],
 )
 def test_the_shape_of_the_variable_follows_from_that_of_the_parameter(
@@ -164,7 +174,15 @@ def test_the_shape_of_the_variable_follows_from_that_of_the_parameter(
         ("i -> ... i", {}, "the right side has ... but the left side does not", None),
         ("i o -> o i", {"t": 3}, "axes: names 't', which the layout does not have", "one of i, o"),
         ("i 3 -> 3 i", {}, "a size in a layout needs a name", "a letter, with its size in axes:"),
-        ("(... i) o -> o i", {}, "... is not allowed in parentheses", None),
+        (
+            "(...) o -> o (...)",
+            {},
+            "... is not allowed in parentheses on the left side",
+            "letters there",
+        ),
+        ("i -> (i ...)", {}, "the right side has ... but the left side does not", None),
+        ("i ... -> (... o) i", {}, "the axis 'o' is only on the right and has no size", "one of i, ..."),
+        ("(... i) o -> o i", {}, "... is not allowed in parentheses on the left side", "letters there"),
     ],
 )
 def test_a_pattern_that_makes_no_sense_says_why(

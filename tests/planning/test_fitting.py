@@ -80,12 +80,42 @@ def test_strings_are_refused_always(plan: Planned, row: str) -> None:
     assert (found.kind, found.expected, found.hint) == ("dtype", "a variable of numbers", "")
 
 
-@pytest.mark.parametrize("key", ["scale: 1/7", "add: 1"])
-def test_integers_are_neither_scaled_nor_added_to(plan: Planned, key: str) -> None:
+@pytest.mark.parametrize("key", ["scale: 1/7", "add: 1", "apply: square"])
+def test_integers_are_not_computed_with(plan: Planned, key: str) -> None:
     text = f"weights: [{{tf: a, pt: a, {key}, dtype: int64}}]"
     found = only(plan(text, {"a": ((2,), "int64")}, {"a": ((2,), "int64")}).findings)
     assert found.kind == "dtype"
-    assert found.expected == "a floating-point variable, since the row scales or adds"
+    assert found.expected == "a floating-point variable, since the row computes with it"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{tf: [a, b], pt: a, combine: [1, 1]}",
+        "{tf: [a, b], pt: a, product: 'i, i -> i'}",
+    ],
+)
+def test_integers_are_not_computed_with_when_variables_are_joined(plan: Planned, row: str) -> None:
+    found = only(plan(f"weights: [{row}]", {"a": ((2,), "int64"), "b": (2,)}, {"a": (2,)}).findings)
+    assert (found.kind, found.got) == ("dtype", "int64")
+    assert found.expected == "a floating-point variable, since the row computes with it"
+
+
+def test_no_function_of_a_complex_number_is_computed(plan: Planned) -> None:
+    text = "weights: [{tf: a, pt: a, apply: exp}]"
+    found = only(plan(text, {"a": ((2,), "complex64")}, {"a": ((2,), "complex64")}).findings)
+    assert (found.kind, found.got) == ("dtype", "complex64")
+    assert found.expected == "a variable of real numbers, since the row computes a function of it"
+
+
+def test_a_misfit_of_layouts_names_them_all(plan: Planned) -> None:
+    text = "weights: [{tf: [a, b], pt: c, layout: [i o -> o i, o -> o 1], concat: i}]"
+    found = only(plan(text, {"a": (2, 3), "b": (5,)}, {"c": (3, 2)}).findings)
+    assert (found.kind, found.expected, found.got) == (
+        "shape",
+        "equal sizes in every axis but i",
+        "[3, 2] and [5, 1]",
+    )
 
 
 @pytest.mark.parametrize(

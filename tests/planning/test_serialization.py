@@ -61,6 +61,16 @@ weights:
   - {tf: both, pt: [left, right], layout: "i o -> o i", split: {axis: o}}
   - {tf: gates, pt: gates, layout: "i g -> g i", reorder: {axis: g, as: [1, 0]}, add: 0.1}
   - {pt: count, fill: 3}
+  - {tf: heads, pt: heads, layout: "i ... -> (...) i"}
+  - {tf: flat, pt: flat, layout: "(g i) -> i g", axes: {g: 2}, slice: {"(g i)": "1:7", i: "1:"}}
+  - {tf: [wide, high], pt: joined, layout: ["(a b) i -> i (b a)", "n -> 1 n"], axes: {a: 2}, concat: i}
+  - {tf: [b1, b2], pt: sum, combine: [1, -1/3], apply: exp}
+  - {tf: [w, u], pt: v, product: "h i o, 1 o -> (i h)", apply: normalize}
+  - {tf: log_sigma, pt: variance, apply: [exp, square]}
+  - tf: [conv/kernel, conv/mean, conv/variance]
+    pt: [conv.weight, conv.bias]
+    layout: "i o -> o i"
+    fold: {batch_norm: [kernel, mean, variance], eps: 1.0e-3, axis: o}
 """
 TENSORS = {
     "kernel": (3, 2, 5, 7),
@@ -72,6 +82,18 @@ TENSORS = {
     "both": (3, 4),
     "gates": (3, 4),
     "step": (),
+    "heads": (2, 3, 5),
+    "flat": (8,),
+    "wide": (6, 5),
+    "high": (6,),
+    "b1": (3,),
+    "b2": (3,),
+    "w": (2, 3, 5),
+    "u": (1, 5),
+    "log_sigma": (3,),
+    "conv/kernel": (2, 3),
+    "conv/mean": (3,),
+    "conv/variance": (3,),
 }
 MANIFEST = {
     "kernel": (7, 5, 3, 2),
@@ -82,6 +104,14 @@ MANIFEST = {
     "right": (2, 3),
     "gates": (4, 3),
     "count": (),
+    "heads": (15, 2),
+    "flat": (2, 2),
+    "joined": (6, 6),
+    "sum": (3,),
+    "v": (6,),
+    "variance": (3,),
+    "conv.weight": (3, 2),
+    "conv.bias": (3,),
 }
 
 
@@ -97,7 +127,8 @@ def everything(tmp_path: Path) -> tuple[Path, Path]:
     (tmp_path / "m.manifest.json").write_text(json.dumps(table))
     random = np.random.default_rng(3)
     write_bundle(
-        tmp_path / "c", {name: random.normal(size=shape).astype("f4") for name, shape in TENSORS.items()}
+        tmp_path / "c",
+        {name: random.uniform(0.5, 1.5, size=shape).astype("f4") for name, shape in TENSORS.items()},
     )
     return tmp_path / "m.yaml", tmp_path / "c"
 
@@ -261,6 +292,16 @@ def changed(values: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("steps.0.transform.scale", {"numerator": "x"}, "steps[0].transform.scale.numerator"),
         ("steps.0.transform.zero", {"axis": "q", "at": 0}, "steps[0].transform"),
         ("steps.0.transform.sharpen", 1, "steps[0].transform"),
+        ("steps.8.transform.slices.0.axis", "(x y)", "steps[8].transform"),
+        ("steps.9.transform.layouts.1", KeyError, "steps[9].transform"),
+        ("steps.9.transform.layouts.0.axes", {}, "steps[9].transform"),
+        ("steps.10.transform.join", {"numbers": [1]}, "steps[10].transform.join.Stack.numbers"),
+        ("steps.10.transform.functions", {"functions": ["cos"]}, "steps[10].transform.functions.functions.0"),
+        ("steps.11.transform.join.factors.0", ["h", "i", "x"], "steps[11].transform"),
+        ("steps.11.transform.layouts", [], "steps[11].transform"),
+        ("steps.13.transform.fold.axis", "i2", "steps[13].transform"),
+        ("steps.13.transform.fold.batch_norm", ["kernel", "mean"], "steps[13].transform.fold"),
+        ("steps.13.transform.layouts", [], "steps[13].transform"),
         ("steps.0.position.line", "4", "steps[0].position.line"),
         ("steps.0.position", KeyError, "steps[0]"),
         ("steps.6.value", 1e39, "steps[6]"),

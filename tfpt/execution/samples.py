@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template
+from tfpt.operations.combine import Combine
+from tfpt.operations.function import Apply
 from tfpt.operations.inversion import source_shapes
 from tfpt.operations.layout import LayoutError
 from tfpt.planning import PlanError, make_plan
@@ -30,7 +33,7 @@ def sample_specs(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dic
     Raises:
         MappingError: The mapping does not determine the size of a variable: axes or pieces are merged without sizes.
     """
-    return {spec.name: spec for spec, _ in _invert(mapping, targets).values()}
+    return {name: variable.spec for name, variable in _invert(mapping, targets).items()}
 
 
 def write_sample(
@@ -56,38 +59,64 @@ def write_sample(
     if not overwrite and Path(f"{prefix}.index").exists():
         raise SinkError("the checkpoint exists already", where=f"{prefix}.index", hint="--force replaces it")
     found = _invert(mapping, targets)
-    specs = {spec.name: spec for spec, _ in found.values()}
+    specs = {name: variable.spec for name, variable in found.items()}
     plan = make_plan(mapping, specs, targets, source=str(prefix))
     if not plan.ok:
         raise PlanError(plan)
 
-    def maker(spec: TensorSpec, parameter: TensorSpec) -> Callable[[], np.ndarray]:
-        return lambda: _values(spec, parameter, seed)
+    def maker(variable: _Variable) -> Callable[[], np.ndarray]:
+        return lambda: _values(variable, seed)
 
-    rows = ((spec, maker(spec, parameter)) for spec, parameter in found.values())
+    rows = ((variable.spec, maker(variable)) for variable in found.values())
     write_bundle(prefix, rows, overwrite=overwrite)
     return len(found)
 
 
-def _invert(
-    mapping: TfptMapping, targets: Mapping[str, TensorSpec]
-) -> dict[str, tuple[TensorSpec, TensorSpec]]:
-    """Variable name → the variable, and the first parameter that it feeds."""
+@dataclass(frozen=True)
+class _Variable:
+    """A variable of a sample.
+
+    Attributes:
+        spec: Its shape and dtype.
+        parameter: The first parameter that it feeds.
+        sign: 1 or -1 if its values must have this sign, for a function that is not defined for others.
+        functions: What the row applies to it, if nothing comes before.
+    """
+
+    spec: TensorSpec
+    parameter: TensorSpec
+    sign: int = 0
+    functions: Apply | None = None
+
+
+def _invert(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str, _Variable]:
     parameters, nothing = NameIndex(targets, PT_SEPARATOR), NameIndex((), TF_SEPARATOR)
     candidates: dict[str, list[_Candidate]] = {}
+    again: list[_Candidate] = []
     for row in mapping.alternatives[0].rows:
-        if not isinstance(row, Copy) or row.tied or row.fallback:
+        if not isinstance(row, Copy) or row.fallback:
             continue
         for instance in instances_of(row, nothing, {}, parameters):
-            candidate = _Candidate(row, instance, [targets[name] for name in instance.writes])
+            candidate = _Candidate(
+                row, instance, [targets[name] for name in instance.writes if name in targets]
+            )
+            if row.tied:
+                again.append(candidate)
+                continue
             for name in instance.writes:
                 candidates.setdefault(name, []).append(candidate)
     chosen = {id(each): each for each in map(_best, candidates.values())}
-    found: dict[str, tuple[TensorSpec, TensorSpec]] = {}
+    found: dict[str, _Variable] = {}
     for candidate in chosen.values():
-        first = candidate.writes[0]
-        for name, shape in candidate.sources().items():
-            found.setdefault(name, (TensorSpec(name, shape, _dtype(candidate.row, first)), first))
+        row, first = candidate.row, candidate.writes[0]
+        signs = _signs(row)
+        for place, (name, shape) in enumerate(candidate.sources().items()):
+            spec = TensorSpec(name, shape, _dtype(row, first))
+            sign = signs[place % len(signs)]
+            functions = row.transform.functions if row.transform.join is None else None
+            found.setdefault(name, _Variable(spec, first, sign, functions))
+    for candidate in again:
+        _read_again(found, candidate)
     return dict(sorted(found.items()))
 
 
@@ -120,13 +149,47 @@ def _best(candidates: list[_Candidate]) -> _Candidate:
     return next((candidate for candidate in ordered if candidate.fits), ordered[0])
 
 
+def _read_again(found: dict[str, _Variable], candidate: _Candidate) -> None:
+    """Make variables fit a further row that reads them: long enough for its slices, and in its functions' domain."""
+    row, instance = candidate.row, candidate.instance
+    signs = _signs(row)
+    if row.stacks or not (row.transform.slices or any(signs)):
+        return
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    if row.transform.slices and len(candidate.writes) == len(instance.writes):
+        with suppress(MappingError):  # the row that claims the variable determines its size
+            shapes = candidate.sources()
+    for place, template in enumerate(row.tf):
+        name = _name(template, instance)
+        variable = found.get(name)
+        if variable is None:
+            continue
+        shape = variable.spec.shape
+        if len(shapes.get(name, ())) == len(shape):
+            shape = tuple(map(max, shape, shapes[name]))
+        sign = variable.sign or signs[place % len(signs)]
+        found[name] = replace(variable, spec=replace(variable.spec, shape=shape), sign=sign)
+
+
+def _signs(row: Copy) -> list[int]:
+    """For each variable the sign that its values must have, or 0."""
+    transform = row.transform
+    if transform.fold is not None:
+        return [int(part == "variance") for part in transform.fold.batch_norm]
+    if transform.functions is None or not transform.functions.partial:
+        return [0]
+    if isinstance(transform.join, Combine):
+        return [1 if number > 0 else -1 for number in transform.join.numbers]
+    return [1]
+
+
 def _openness(row: Row) -> int:
     """The number of fields in a row's names: of two rows that write a parameter, the more literal one is used."""
     return sum(isinstance(part, Field) for template in row.pt for part in template.parts)
 
 
 def _dtype(row: Copy, parameter: TensorSpec) -> str:
-    """Variables that are scaled or added to are floating-point, even if the parameter is not."""
+    """Variables that a row computes with are floating-point, even if the parameter is not."""
     whole = is_integer(parameter.dtype) or parameter.dtype == "bool"
     return "float32" if row.transform.computes and whole else parameter.dtype
 
@@ -166,13 +229,18 @@ def _discarded(field: Field) -> str:
     return "" if field.counter else "0" * max(1, field.width)
 
 
-def _values(spec: TensorSpec, parameter: TensorSpec, seed: int) -> np.ndarray:
+def _values(variable: _Variable, seed: int) -> np.ndarray:
+    spec, parameter = variable.spec, variable.parameter
     held = dtype(spec.dtype).numpy
     assert held is not None
     random = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
     leaf = parameter.name.rpartition(PT_SEPARATOR)[2]
     if held.kind in "iub":
         values = np.zeros(spec.shape)
+    elif variable.sign:
+        values = random.uniform(0.5, 1.5, spec.shape) * variable.sign
+        if variable.functions is not None:
+            values = variable.functions.argument(values)
     elif leaf == "running_var":
         values = random.uniform(0.5, 1.5, spec.shape)
     elif len(parameter.shape) > 1:

@@ -19,6 +19,7 @@ from tfpt.io.locations import name_of
 from tfpt.io.output_file import Discarding
 from tfpt.operations.cast import CastError
 from tfpt.operations.casting import Loss, cast, constant, loss
+from tfpt.operations.domain import DomainError
 from tfpt.planning import Copy, Fill, Keep, Plan, PlanError, Step
 from tfpt.tensors import TensorSpec, dtype
 
@@ -55,7 +56,8 @@ def translate(
 
     Raises:
         PlanError: The plan has findings.
-        DtypeError: An output dtype cannot represent a value: it would become infinite, NaN or another number.
+        DtypeError: An output dtype cannot represent a value: it would become infinite, NaN or another number. Or a
+            function of a row, such as log, is not defined for a value.
         ModelError: A parameter keeps the model's value, and there is no model.
         SourceError: It is not the checkpoint of the plan, or a tensor cannot be read or fails its checksum.
         SinkError: The output cannot be written.
@@ -95,7 +97,7 @@ def values_of(step: Step, source: Source, kept: Mapping[str, torch.Tensor] | Non
     """The values that one step writes, in the order of `step.writes`: C-contiguous arrays of the planned dtypes.
 
     Raises:
-        DtypeError: The output dtype cannot represent a value.
+        DtypeError: The output dtype cannot represent a value, or a function of the row is not defined for one.
         SourceError: A tensor cannot be read, or fails its checksum.
     """
     if isinstance(step, Keep):
@@ -112,6 +114,8 @@ def values_of(step: Step, source: Source, kept: Mapping[str, torch.Tensor] | Non
         return step.bound.apply(arrays, dtypes)
     except CastError as error:
         raise _lossy(step, step.writes[error.piece], error.loss) from error
+    except DomainError as error:
+        raise _undefined(step, error) from error
 
 
 def metadata_of(plan: Plan, source: Source) -> dict[str, str]:
@@ -209,6 +213,19 @@ def _lossy(step: Step, spec: TensorSpec, lost: Loss) -> DtypeError:
         expected=f"values that {spec.dtype} can represent" + (f", from {reads}" if reads else ""),
         got=f"{lost.largest}{' among them' if lost.count != 1 else ''}",
         hint="a wider --dtype, or dtype: on the row",
+    )
+
+
+def _undefined(step: Step, error: DomainError) -> DtypeError:
+    """The error for values for which a function of the row is not defined."""
+    reads = ", ".join(read.name for read in step.reads[:3]) + (" …" if len(step.reads) > 3 else "")
+    plural = "values" if error.count != 1 else "value"
+    return DtypeError(
+        f"{error.function} has no finite result for {error.count:,} {plural} of {step.writes[0].name}",
+        where=step.where,
+        expected=f"{error.domain}, from {reads}",
+        got=f"{error.largest}{' among them' if error.count != 1 else ''}",
+        hint="compare these variables (tfpt inspect --stats) with what the row applies",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -26,12 +26,10 @@ from tfpt.language.templates import (
     parent,
     single,
 )
+from tfpt.language.transforms import transform_of
 from tfpt.language.tree import Node, Position
 from tfpt.nearest import nearest
-from tfpt.operations.concat import Concat, Split
 from tfpt.operations.layout import Layout
-from tfpt.operations.stack import Stack, Unstack
-from tfpt.operations.transform import Transform
 
 
 class Compiler:
@@ -110,6 +108,11 @@ class Compiler:
                         "op: of an endpoint must have the fields of its names", got=f"{op} and {pt}"
                     )
                 layout = None if entry.layout is None else Layout.parse(entry.layout)
+                if layout is not None and layout.merges:
+                    raise MappingError(
+                        "the layout of an endpoint is used in both directions, so it cannot have ... in parentheses",
+                        got=layout.pattern,
+                    )
                 found.append(Endpoint(tf, pt, op, layout, position))
             except MappingError as mistake:
                 self._add(mistake, position)
@@ -221,7 +224,6 @@ class Compiler:
         tf = tf if names else ()
         pt, like_template = pt[: len(targets)], pt[len(targets)] if like else None
         index = _index_field(tf, pt, like_template)
-        layout = None if entry.layout is None else self._layout(entry.layout, entry.axes)
         common: dict[str, Any] = {
             "pt": pt,
             "position": position,
@@ -232,7 +234,7 @@ class Compiler:
             "fallback": entry.fallback,
         }
         if tf:
-            transform = _transform(entry, layout, tf, index)
+            transform = transform_of(entry, tf, index, self._layout)
             return Copy(tf=tf, transform=transform, index=index, tied=entry.tied, **common)
         if entry.keep:
             return Keep(random=entry.keep == "random", **common)
@@ -240,7 +242,7 @@ class Compiler:
         assert entry.fill is not None  # the schema requires one of tf:, fill: and keep:
         return Fill(value=entry.fill, like=like_template, shape=shape, **common)
 
-    def _layout(self, pattern: str, axes: dict[str, int]) -> Layout:
+    def _layout(self, pattern: str, axes: Mapping[str, int]) -> Layout:
         key = (pattern, tuple(sorted(axes.items())))
         if key not in self._layouts:
             self._layouts[key] = Layout.parse(pattern, axes)
@@ -315,49 +317,6 @@ def _index_field(tf: Sequence[Template], pt: Sequence[Template], like: Template 
             got=f"{tf[0].text} → {pt[0].text}",
         )
     return name
-
-
-def _transform(entry: RowEntry, layout: Layout | None, tf: Sequence[Template], index: str) -> Transform:
-    """The operations of a row that reads variables; `index` is the field that only one side has, if any."""
-    gathers = bool(index) and any(index in template.fields for template in tf)
-    transform = Transform(
-        join=_join(entry, index, len(tf), gathers=gathers),
-        slices=tuple(entry.slice.values()),
-        layout=layout,
-        reorder=entry.reorder,
-        scale=entry.scale,
-        add=entry.add,
-        pad=entry.pad,
-        zero=entry.zero,
-        split=_split(entry, index, distributes=bool(index) and not gathers),
-    )
-    transform.check()
-    return transform
-
-
-def _join(entry: RowEntry, index: str, names: int, *, gathers: bool) -> Stack | Concat | None:
-    if gathers and names > 1:
-        raise MappingError(f"the index {{{index}}} already stacks variables, so tf: can only have one name")
-    several = gathers or names > 1
-    if entry.concat and not several:
-        raise MappingError("concat: needs several names under tf:", got=", ".join(entry.tf or []))
-    return entry.concat or (Stack() if several else None)
-
-
-def _split(entry: RowEntry, index: str, *, distributes: bool) -> Split | Unstack | None:
-    if distributes and (len(entry.pt) > 1 or entry.split):
-        raise MappingError(
-            f"the index {{{index}}} already splits the variable, so pt: can only have one name"
-        )
-    if entry.split and len(entry.pt) < 2:
-        raise MappingError("split: needs several names under pt:", got=", ".join(entry.pt))
-    if entry.split and entry.split.sizes and len(entry.split.sizes) != len(entry.pt):
-        raise MappingError(
-            "split: needs one size for each name under pt:",
-            expected=f"{len(entry.pt)} sizes",
-            got=str(list(entry.split.sizes)),
-        )
-    return entry.split or (Unstack() if distributes or len(entry.pt) > 1 else None)
 
 
 def _spell(fields: frozenset[str]) -> str:

@@ -23,7 +23,10 @@ from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.operations.add import Add
 from tfpt.operations.cast import DtypeName
+from tfpt.operations.combine import CombineNumbers
 from tfpt.operations.concat import Concat, Split
+from tfpt.operations.fold import Fold
+from tfpt.operations.function import Functions
 from tfpt.operations.numbers import Constant
 from tfpt.operations.pad import Pad
 from tfpt.operations.reorder import Reorder
@@ -54,12 +57,16 @@ class RowEntry(_Strict):
     pt: Names
     also: Names | None = None
     when: StrictBool = True
-    layout: str | None = None
+    layout: Names | None = None
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     slice: Slices = {}
     concat: Concat | None = None
+    combine: CombineNumbers | None = None
+    product: str | None = None
+    fold: Fold | None = None
     split: Split | None = None
     reorder: Reorder | None = None
+    apply: Functions | None = None
     scale: ScaleNumber | None = None
     add: Add | None = None
     pad: Pad | None = None
@@ -91,8 +98,12 @@ class RowEntry(_Strict):
                 "axes",
                 "slice",
                 "concat",
+                "combine",
+                "product",
+                "fold",
                 "split",
                 "reorder",
+                "apply",
                 "scale",
                 "add",
                 "pad",

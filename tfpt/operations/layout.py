@@ -12,25 +12,34 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from einops import EinopsError
-from einops.parsing import ParsedExpression
 
 from tfpt.errors import MappingError, TfptError
+from tfpt.operations.groups import (
+    Groups,
+    elementary,
+    grouped_axes,
+    grouped_box,
+    grouped_shape,
+    named_axes,
+    parse_side,
+    pattern_side,
+    renamed,
+    spelled,
+    ungrouped_box,
+    unused,
+)
 from tfpt.operations.operation import (
     ELLIPSIS,
+    MERGED,
     Axes,
     Box,
     Irreversible,
     Operation,
-    Shape,
-    numbered,
     resized,
     shape_of,
 )
 from tfpt.operations.strided import contiguous
 from tfpt.tensors import format_shape
-
-Groups = tuple[tuple[str, ...], ...]
 
 
 class LayoutError(TfptError):
@@ -66,13 +75,20 @@ class Layout(Operation):
         sides = pattern.split("->")
         if len(sides) != 2:
             raise MappingError("a layout has two sides", expected="i o -> o i", got=pattern)
-        left, right = (_parse_side(side, pattern) for side in sides)
+        left = parse_side(sides[0], pattern)
+        right = parse_side(sides[1], pattern, merges=True)
         layout = cls(pattern=pattern, sizes=tuple(sorted((axes or {}).items())), left=left, right=right)
         layout.check(layout)
         return layout
 
+    @property
+    def merges(self) -> bool:
+        """Whether the right side has ``...`` in parentheses."""
+        return MERGED in elementary(self.right)
+
     def check(self, layout: Layout | None) -> None:
-        left, right, axes = _names(self.left), _names(self.right), dict(self.sizes)
+        left, axes = elementary(self.left), dict(self.sizes)
+        right = [ELLIPSIS if name == MERGED else name for name in elementary(self.right)]
         unknown = [name for name in right if name not in left and name not in axes]
         if ELLIPSIS in unknown:
             raise MappingError("the right side has ... but the left side does not", got=self.pattern)
@@ -118,17 +134,24 @@ class Layout(Operation):
         repeated = [name for name in sizes if name not in kept and sizes[name] > 1]
         if repeated:
             return Irreversible(f"the layout repeats the values along {' and '.join(repeated)}")
+        groups = (self.right, self.left)
+        if self.merges:  # the run is in parentheses, where a left side may not have it
+            run = unused("run", dict.fromkeys((*sizes, *kept)))
+            groups = (renamed(bound.groups, run), renamed(bound.left_groups, run))
+            sizes, kept = (
+                {name.replace(ELLIPSIS, run): size for name, size in each.items()} for each in (sizes, kept)
+            )
         left, right = (
-            tuple(tuple(name for name in group if name in kept or name == ELLIPSIS) for group in groups)
-            for groups in (self.right, self.left)
+            tuple(tuple(name for name in group if name in kept or name == ELLIPSIS) for group in side)
+            for side in groups
         )
         if (ELLIPSIS,) not in left:  # a dropped run of axes of size 1
-            run = [name for name in kept if name.startswith(ELLIPSIS)]
+            run_length = sum(name.startswith(ELLIPSIS) for name in kept)
             right = tuple(
-                new for group in right for new in ([()] * len(run) if group == (ELLIPSIS,) else [group])
+                new for group in right for new in ([()] * run_length if group == (ELLIPSIS,) else [group])
             )
         grouped = {name: sizes[name] for group in left if len(group) > 1 for name in group}
-        return Layout.parse(f"{_text(left)} -> {_text(right)}", grouped)
+        return Layout.parse(f"{pattern_side(left)} -> {pattern_side(right)}", grouped)
 
     def describe(self) -> str:
         return f"layout {self.pattern}"
@@ -140,11 +163,11 @@ class Layout(Operation):
             >>> Layout.parse("... (h w) o -> o ... h w", {"h": 2}).variable_axes((7, 5, 6, 3))
             (('0', 7), ('1', 5), ('(h w)', 6), ('o', 3))
         """
-        return _named(self.left, shape)
+        return named_axes(self.left, shape)
 
     def parameter_axes(self, shape: Sequence[int]) -> Axes:
         """The same for the right side."""
-        return _named(self.right, shape)
+        return named_axes(self.right, shape)
 
     def bind(self, shape: Sequence[int]) -> BoundLayout:
         """The layout for a tensor of this shape.
@@ -176,7 +199,7 @@ class Layout(Operation):
 
     def left_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of a variable whose elementary axes have these sizes; a dropped ``...`` counts as empty."""
-        return grouped_shape(_spell(self.left, sizes), sizes)
+        return grouped_shape(spelled(self.left, sizes), sizes)
 
     def __str__(self) -> str:
         return self.pattern
@@ -241,64 +264,6 @@ class BoundLayout:
         return {name: spans.get(name, slice(0, 1)) for name, _ in self.left}
 
 
-def grouped_shape(groups: Groups, sizes: Mapping[str, int]) -> Shape:
-    """The shape in which each group of elementary axes is one axis."""
-    return tuple(math.prod(sizes[axis] for axis in group) for group in groups)
-
-
-def grouped_axes(groups: Groups, sizes: Mapping[str, int]) -> Axes:
-    """The same, with the name of each group as its axis."""
-    return tuple(zip(map(group_name, groups), grouped_shape(groups, sizes), strict=True))
-
-
-def grouped_box(groups: Groups, sizes: Mapping[str, int], spans: Mapping[str, slice]) -> Box:
-    """The smallest box of grouped axes that contains a box of elementary axes.
-
-    Example:
-        >>> grouped_box((("n", "o"),), {"n": 3, "o": 5}, {"n": slice(1, 3), "o": slice(2, 4)})
-        (slice(7, 14, None),)
-    """
-    found = []
-    for group in groups:
-        start = last = 0
-        for name in group:
-            start = start * sizes[name] + spans[name].start
-            last = last * sizes[name] + spans[name].stop - 1
-        found.append(slice(start, last + 1))
-    return tuple(found)
-
-
-def ungrouped_box(groups: Groups, sizes: Mapping[str, int], box: Box) -> dict[str, slice]:
-    """The smallest box of elementary axes that contains a box of grouped axes.
-
-    Example:
-        >>> ungrouped_box((("n", "o"),), {"n": 3, "o": 5}, (slice(7, 9),))
-        {'n': slice(1, 2, None), 'o': slice(2, 4, None)}
-    """
-    spans = {}
-    for group, span in zip(groups, box, strict=True):
-        inner = math.prod(sizes[name] for name in group)
-        start, last = span.start, span.stop - 1
-        for name in group:
-            inner //= sizes[name]
-            first, start = divmod(start, inner)
-            final, last = divmod(last, inner)
-            spans[name] = slice(first, final + 1)
-            if first < final:  # it crosses a boundary, so it covers all inner axes
-                start, last = 0, inner - 1
-    return spans
-
-
-def group_name(group: Sequence[str]) -> str:
-    """A group as a pattern writes it.
-
-    Example:
-        >>> group_name(("n", "o")), group_name(("i",)), group_name(())
-        ('(n o)', 'i', '1')
-    """
-    return group[0] if len(group) == 1 else f"({' '.join(group)})" if group else "1"
-
-
 def check_groups(axes: Axes, axis: str, groups: int) -> None:
     """Check that an axis divides into equal groups.
 
@@ -310,63 +275,24 @@ def check_groups(axes: Axes, axis: str, groups: int) -> None:
         raise LayoutError(f"axis {axis} does not divide into {groups} groups", got=f"size {size}")
 
 
-def _named(groups: Groups, shape: Sequence[int]) -> Axes:
-    run = groups.index((ELLIPSIS,)) if (ELLIPSIS,) in groups else len(groups)
-    axes = list(numbered(shape))
-    for index, group in enumerate(groups):
-        axis = index if index < run else len(shape) - len(groups) + index
-        if index != run and 0 <= axis < len(shape):
-            axes[axis] = (group_name(group), shape[axis])
-    return tuple(axes)
-
-
-def _text(groups: Groups) -> str:
-    return " ".join(map(group_name, groups))
-
-
-def _parse_side(side: str, pattern: str) -> Groups:
-    try:
-        parsed = ParsedExpression(side.strip())
-    except EinopsError as error:
-        raise MappingError(f"cannot parse the layout: {error}", got=pattern) from error
-    if parsed.has_non_unitary_anonymous_axes:
-        raise MappingError(
-            "a size in a layout needs a name", expected="a letter, with its size in axes:", got=pattern
-        )
-    if parsed.has_ellipsis_parenthesized:
-        raise MappingError("... is not allowed in parentheses", got=pattern)
-    # einops returns the ellipsis as a bare "…", groups as lists.
-    return tuple((ELLIPSIS,) if isinstance(group, str) else tuple(group) for group in parsed.composition)
-
-
-def _names(groups: Groups) -> list[str]:
-    return [name for group in groups for name in group]
-
-
 @lru_cache(maxsize=4096)
 def _bind(layout: Layout, shape: tuple[int, ...]) -> BoundLayout:
     known = dict(layout.sizes)
     sizes = _solve(layout.left, shape, known, layout.pattern, "left")
-    keeps_run = (ELLIPSIS,) in layout.right
+    keeps_run = not {ELLIPSIS, MERGED}.isdisjoint(elementary(layout.right))
     if not keeps_run and any(size != 1 for name, size in sizes.items() if name.startswith(ELLIPSIS)):
         raise LayoutError(
             "the axes that ... drops must all have size 1", expected=layout.pattern, got=format_shape(shape)
         )
-    left, right = _spell(layout.left, sizes), _spell(layout.right, sizes)
-    sizes.update({name: known[name] for name in _names(right) if name not in sizes})
+    left, right = spelled(layout.left, sizes), spelled(layout.right, sizes)
+    sizes.update({name: known[name] for name in elementary(right) if name not in sizes})
     return BoundLayout(
         layout,
-        tuple((name, sizes[name]) for name in _names(left)),
-        tuple((name, sizes[name]) for name in _names(right)),
+        tuple((name, sizes[name]) for name in elementary(left)),
+        tuple((name, sizes[name]) for name in elementary(right)),
         right,
         left,
     )
-
-
-def _spell(groups: Groups, sizes: Mapping[str, int]) -> Groups:
-    """The groups with ``...`` replaced by those of its axes that `sizes` has."""
-    run = [(name,) for name in sizes if name.startswith(ELLIPSIS)]
-    return tuple(spelled for group in groups for spelled in (run if group == (ELLIPSIS,) else [group]))
 
 
 def _solve(
@@ -389,6 +315,8 @@ def _solve(
             sizes.update({f"{ELLIPSIS}{index}": left.pop(0) for index in range(run)})
             continue
         size = left.pop(0)
+        # How many axes a run in parentheses had cannot be seen: it counts as one.
+        group = tuple(f"{ELLIPSIS}0" if name == MERGED else name for name in group)
         open_axes = [axis for axis in group if axis not in known]
         product = math.prod(known[axis] for axis in group if axis in known)
         if len(open_axes) > 1:

@@ -26,6 +26,8 @@ Axes = tuple[tuple[str, int], ...]
 Box = tuple[slice, ...]
 
 ELLIPSIS = "..."
+# The same inside parentheses, as part of a group.
+MERGED = "(...)"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def require_axis(
     if layout is None:
         raise MappingError(f"{key}: names the axis {axis!r}, so the row needs a layout that names its axes")
     groups = layout.right if side == "right" else layout.left
-    names = [name for group in groups for name in group if name != ELLIPSIS]
+    names = [name for group in groups for name in group if name not in (ELLIPSIS, MERGED)]
     if axis not in names:
         raise MappingError(
             f"{key}: names the axis {axis!r}, which the {side} side of the layout does not have",

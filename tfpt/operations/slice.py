@@ -8,7 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from tfpt.operations.layout import LayoutError
+from tfpt.errors import MappingError
+from tfpt.operations.groups import axis_name, group_name
+from tfpt.operations.layout import Layout, LayoutError
 from tfpt.operations.operation import (
     Axes,
     AxisOperation,
@@ -24,7 +26,10 @@ from tfpt.tensors import format_shape
 
 
 class Slice(AxisOperation):
-    """Part of one axis, as Python slices."""
+    """Part of one axis, as Python slices.
+
+    The axis may be composed, as in ``(g i)``: then it is cut before the layout takes it apart.
+    """
 
     key: ClassVar[str] = "slice"
     side: ClassVar[Literal["left", "right"]] = "left"
@@ -46,7 +51,24 @@ class Slice(AxisOperation):
                 raise ValueError
         except (AttributeError, ValueError):
             raise ValueError('expected a slice such as "1:" or "0:10"') from None
-        return {"axis": axis, **dict(zip(("start", "stop", "step"), numbers, strict=False))}
+        return {"axis": axis_name(axis), **dict(zip(("start", "stop", "step"), numbers, strict=False))}
+
+    @property
+    def composed(self) -> bool:
+        """Whether it cuts a composed axis."""
+        return self.axis.startswith("(")
+
+    def check(self, layout: Layout | None) -> None:
+        if layout is None or not self.composed:
+            super().check(layout)
+            return
+        names = [group_name(group) for group in layout.left if len(group) > 1]
+        if self.axis not in names:
+            raise MappingError(
+                f"slice: names the axis {self.axis!r}, which the left side of the layout does not have",
+                expected=f"one of {', '.join(names)}" if names else "a letter of the left side",
+                got=layout.pattern,
+            )
 
     def length(self, size: int) -> int:
         """How much of an axis of this size it takes."""

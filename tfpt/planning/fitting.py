@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from tfpt.formats.source import Quantized
 from tfpt.language.mapping import Copy, Fill, Keep, Row
+from tfpt.operations.bound_transform import BoundTransform
 from tfpt.operations.layout import LayoutError
-from tfpt.operations.transform import BoundTransform
 from tfpt.planning import steps
 from tfpt.planning.averages import Variables
 from tfpt.planning.constants import unheld_constants
@@ -133,7 +133,9 @@ def _dtype_findings(
             found.append(_quantized(instance, name, spec, written, how))
             continue
         elif isinstance(row, Copy) and row.transform.computes and not _is_real(spec.dtype):
-            expected, hint = "a floating-point variable, since the row scales or adds", ""
+            expected, hint = "a floating-point variable, since the row computes with it", ""
+        elif isinstance(row, Copy) and row.transform.needs_real_numbers and not _is_float(spec.dtype):
+            expected, hint = "a variable of real numbers, since the row computes a function of it", ""
         elif chosen or is_exact(spec.dtype, written):
             continue
         else:
@@ -222,8 +224,8 @@ def _shape_finding(
     instance: Instance, name: str, shape: tuple[int, ...], target: TensorSpec, origin: str
 ) -> Finding:
     row = instance.row
-    layout = row.transform.layout if isinstance(row, Copy) else None
-    by = f" by {layout}" if layout is not None else ""
+    layouts = row.transform.stated_layouts if isinstance(row, Copy) else ()
+    by = f" by {' and '.join(map(str, layouts))}" if layouts else ""
     return Finding(
         "shape",
         f"{name} has another shape in the model",

@@ -273,11 +273,11 @@ def _unconfirmed_row(where: str, found: list[Copy]) -> Finding:
     ) + ("; …" if len(sets) > _SETS else "")
     name = first.reads[0].name
     tensors = f"{number} tensors, {name} first, have" if number > 1 else f"1 tensor, {name} first, has"
-    layout = first.transform.layout
+    layouts = first.transform.stated_layouts
     return Finding(
         "unconfirmed-layout",
         f"{tensors} equal axes {axes}: the shapes cannot confirm "
-        + ("the layout" if layout is not None else "that no axes need exchanging"),
+        + ("the layout" if layouts else "that no axes need exchanging"),
         name=first.writes[0].name,
         where=where,
         got=f"{first.work} on {format_shape(first.reads[0].shape)}",

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tfpt.language.tree import Position, row_location
+from tfpt.operations.bound_transform import BoundTransform
 from tfpt.operations.casting import holds
-from tfpt.operations.transform import BoundTransform, Transform
+from tfpt.operations.transform import Transform
 from tfpt.planning.serialization import damaged, decode, encode, read_kind
 from tfpt.planning.symmetry import Alike, exchangeable
 from tfpt.tensors import TensorSpec, dtype, format_shape
@@ -121,9 +122,11 @@ class Copy(Step):
 
     @property
     def memory(self) -> int:
-        # Scaling and adding compute in float64.
-        computed = 8 * sum(spec.size for spec in self.writes) if self.transform.computes else 0
-        return super().memory + computed
+        if not self.transform.computes:
+            return super().memory
+        # Computed in float64, several variables all at once.
+        several = self.reads if len(self.reads) > 1 else ()
+        return super().memory + 8 * sum(spec.size for spec in (*several, *self.writes))
 
     def check(self, where: str) -> None:
         super().check(where)

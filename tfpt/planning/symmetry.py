@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from tfpt.operations.layout import Groups
+from tfpt.operations.bound_transform import BoundTransform
+from tfpt.operations.groups import Groups
 from tfpt.operations.operation import ELLIPSIS
-from tfpt.operations.transform import BoundTransform
 
 # Axes of equal size: their letters in the layout, or their numbers where a row has no layout.
 Alike = tuple[str, ...]
@@ -31,20 +31,33 @@ def exchangeable(bound: BoundTransform) -> tuple[Alike, ...]:
         >>> exchangeable(Transform().bind([(7, 7)]))
         (('0', '1'),)
     """
-    if bound.layout is None:
-        return tuple(_classes({str(axis): size for axis, size in enumerate(bound.joined)}))
-    before, after = dict(bound.layout.left), bound.sizes
-    kept = [name for name in before if name in after]
-    found = [
-        *_classes({_spelled(name): before[name] for name in kept}),
-        *_classes({_spelled(name): after[name] for name in kept}),
-        *_classes(_composed(bound.layout.left_groups, before, kept)),
-        *_classes(_composed(bound.layout.groups, after, kept)),
-    ]
+    found: list[Alike] = []
+    if bound.laid:  # each variable has a layout of its own
+        for layout in bound.laid:
+            right = dict(layout.right)
+            found += _of_layout(dict(layout.left), layout.left_groups, right, layout.groups)
+    elif bound.layout is None:
+        found = _classes({str(axis): size for axis, size in enumerate(bound.joined)})
+    else:
+        layout = bound.layout
+        found = _of_layout(dict(layout.left), layout.left_groups, bound.sizes, layout.groups)
     distinct: dict[frozenset[str], Alike] = {}
     for names in found:
         distinct.setdefault(frozenset(names), names)
     return tuple(names for key, names in distinct.items() if not any(key < other for other in distinct))
+
+
+def _of_layout(
+    before: Mapping[str, int], left: Groups, after: Mapping[str, int], right: Groups
+) -> list[Alike]:
+    """Axes of equal size before and after a layout, and composed axes of either side."""
+    kept = [name for name in before if name in after]
+    return [
+        *_classes({_spelled(name): before[name] for name in kept}),
+        *_classes({_spelled(name): after[name] for name in kept}),
+        *_classes(_composed(left, before, kept)),
+        *_classes(_composed(right, after, kept)),
+    ]
 
 
 def _classes(sizes: Mapping[str, int]) -> list[Alike]:

@@ -206,7 +206,8 @@ def _layout_advice(
     others: dict[str, None] = {}
     for change in changes:
         row = row_of(mapping, change.parameter)
-        layout = row.transform.layout if isinstance(row, rows.Copy) else None
+        stated = row.transform.stated_layouts if isinstance(row, rows.Copy) else ()
+        layout = stated[0] if len(stated) == 1 else None
         left, _, right = str(layout or "").partition("->")
         names = right.split()
         if row is None or layout is None or not len(names) == len(layout.right) >= len(axes):
