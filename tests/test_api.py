@@ -113,7 +113,7 @@ class TestDequantize:
             assert dequantize
             raise _ReachedError
 
-        monkeypatch.setattr("tfpt.networks.loading.open_source", opened)
+        monkeypatch.setattr("tfpt.formats.joined.open_source", opened)
 
     @pytest.mark.parametrize(
         "name", ["load", "verify", "profile", "draw_filters", "draw_activations", "predict"]
@@ -177,7 +177,7 @@ class TestFilesAreLetGo:
             return source
 
         self.opened, self.closed = opened, Counter()
-        for place in ("networks.loading", "execution.jobs", "checking.comparison", "checking.inspection"):
+        for place in ("formats.joined", "checking.comparison", "checking.inspection"):
             monkeypatch.setattr(f"tfpt.{place}.open_source", kept)
         yield
         assert opened

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def convert(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
@@ -48,8 +48,9 @@ def convert(
 
     Args:
         mapping: The name of a bundled mapping, or the path of a mapping file.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. By default, the one at the
-            mapping's `source.url`, downloaded into the cache.
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. For a mapping that declares
+            `source.files`, a dict with a path for each. By default, the one at the mapping's `source.url`, downloaded
+            into the cache.
         out: A `.safetensors`, `.pth` or `.pt` file. By default, the mapping's name with `.safetensors`.
         overwrite: Replace the file if it exists.
         workers: Number of threads. By default, one per core, at most eight.
@@ -97,7 +98,7 @@ def convert(
 
 def plan(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
@@ -111,7 +112,8 @@ def plan(
 
     Args:
         mapping: The name of a bundled mapping, or the path of a mapping file.
-        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. By default, the one at the
+        checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. For a mapping that declares
+            `source.files`, a dict with a path for each. By default, the one at the
             mapping's `source.url`; of a TensorFlow checkpoint only the index is downloaded.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
@@ -196,7 +198,7 @@ def sample(
 
 
 def diff(
-    left: str | os.PathLike[str],
+    left: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     right: str | os.PathLike[str] | None = None,
     *,
     mapping: str | os.PathLike[str] | None = None,
@@ -282,7 +284,7 @@ def inspect(
 
 def load(
     mapping: str | os.PathLike[str],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     *,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,

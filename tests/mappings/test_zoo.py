@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,35 @@ import pytest
 from safetensors.numpy import load_file
 
 import tfpt
-from tests.mappings.recorded import Recorded, recorded
-from tfpt.execution.sinks.bundle import write_bundle
+from tests.mappings.recorded import Recorded, recorded, variants
+from tfpt.planning.plan import PlanError
 
 pytest.importorskip("transformers")
 
+CASES = [*recorded(), *variants()]
+# The variables of a case that are left out, one at a time: the first, the last, and two between.
+SOME = (0.0, 0.34, 0.67, 1.0)
 
-@pytest.mark.parametrize("case", recorded(), ids=lambda case: case.name)
+
+def findings(case: Recorded, folder: Path, variables: dict[str, np.ndarray], config: dict) -> set[str]:
+    """The kinds of what stops the conversion. No file is written."""
+    checkpoint = case.write(folder, variables)
+    with pytest.raises(PlanError) as error:
+        tfpt.convert(case.mapping, checkpoint, folder / "out.safetensors", config=config)
+    assert not (folder / "out.safetensors").exists()
+    return {finding.kind for finding in error.value.plan.findings}
+
+
+def without_average(variable: str) -> str:
+    """The variable that a moving average shadows."""
+    return variable.removesuffix("/ExponentialMovingAverage")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_converts_as_the_official_converter_does(case: Recorded, tmp_path: Path) -> None:
     variables = case.variables()
-    write_bundle(tmp_path / "model.ckpt", variables, write_state=False)
-    done = tfpt.convert(case.name, tmp_path / "model.ckpt", tmp_path / "out.safetensors", config=case.config)
+    checkpoint = case.write(tmp_path, variables)
+    done = tfpt.convert(case.mapping, checkpoint, tmp_path / "out.safetensors", config=case.config)
     expected = case.expected(variables)
     written = load_file(tmp_path / "out.safetensors")
     assert set(written) == set(expected)
@@ -27,4 +46,58 @@ def test_converts_as_the_official_converter_does(case: Recorded, tmp_path: Path)
         if value is not None:
             np.testing.assert_array_equal(written[name], value, err_msg=name)
     assert set(done.plan.ignored) | set(done.plan.shadows) == case.unused
-    assert done.plan.notes == () or {note.kind for note in done.plan.notes} <= {"unconfirmed-layout"}
+    assert done.plan.notes == () or {note.kind for note in done.plan.notes} <= {
+        "unconfirmed-layout",
+        "default",
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_sample_has_the_variables_of_the_original_with_their_shapes(case: Recorded, tmp_path: Path) -> None:
+    if case.form != "bundle":
+        pytest.skip("samples are TensorFlow checkpoints")
+    tfpt.sample(case.mapping, tmp_path / "model.ckpt", config=case.config)
+    sampled = {name: spec.shape for name, spec in tfpt.open_source(tmp_path / "model.ckpt").specs.items()}
+    wanted = {without_average(name): case.shapes[name] for name in case.used}
+    if any(re.search(case.alternatives, name) for name in wanted):
+        assert len(sampled) == len(wanted)
+    for shapes in (sampled, wanted):
+        for name in [name for name in shapes if re.search(case.alternatives, name)]:
+            del shapes[name]
+    assert sampled == wanted
+    assert tfpt.convert(
+        case.mapping, tmp_path / "model.ckpt", tmp_path / "o.safetensors", config=case.config
+    ).plan.ok
+
+
+# Where official converters go on without a word, or fail with an error that says something else.
+
+
+@pytest.mark.parametrize("case", recorded(), ids=str)
+def test_a_second_network_under_another_scope_is_found(case: Recorded, tmp_path: Path) -> None:
+    variables = case.variables()
+    stray = {f"teacher/{name}": variables[name] for name in case.used}
+    assert findings(case, tmp_path, variables | stray, case.config) <= {"unused", "scope"}
+
+
+@pytest.mark.parametrize("place", SOME)
+@pytest.mark.parametrize("case", recorded(), ids=str)
+def test_a_variable_that_is_absent_is_found(case: Recorded, place: float, tmp_path: Path) -> None:
+    absent = without_average(case.used[round(place * (len(case.used) - 1))])
+    # Its slots of the optimizer too, which would be found as variables of their own.
+    variables = {name: value for name, value in case.variables().items() if not name.startswith(absent)}
+    assert findings(case, tmp_path, variables, case.config) <= {"absent", "missing"}
+
+
+@pytest.mark.parametrize("case", [case for case in variants() if case.repeated], ids=str)
+def test_fewer_layers_in_the_configuration_than_in_the_file_are_found(case: Recorded, tmp_path: Path) -> None:
+    [base] = [base for base in recorded() if base.name == case.name]
+    deeper = {**case.config, **{key: base.config[key] for key in case.config.keys() & base.config.keys()}}
+    assert findings(case, tmp_path, case.variables(), deeper) & {"extra", "unused", "missing"}
+
+
+@pytest.mark.parametrize("case", [case for case in recorded() if case.form == "bundle"], ids=str)
+def test_the_step_counter_of_training_changes_nothing(case: Recorded, tmp_path: Path) -> None:
+    variables = case.variables() | {"global_step": np.int64(7)}
+    checkpoint = case.write(tmp_path, variables)
+    assert tfpt.plan(case.mapping, checkpoint, config=case.config).ok

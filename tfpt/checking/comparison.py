@@ -123,7 +123,7 @@ class Diff:
 
 
 def diff(
-    left: str | os.PathLike[str],
+    left: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     right: str | os.PathLike[str] | None = None,
     *,
     mapping: str | os.PathLike[str] | None = None,
@@ -173,6 +173,10 @@ def diff(
             hint=f"tfpt diff --mapping MAPPING {left}",
         )
     opened = {"verify_checksums": verify_checksums, "dequantize": dequantize}
+    if isinstance(left, Mapping):
+        raise TfptError(
+            "several files are compared through the mapping that declares them", expected="mapping="
+        )
     with closing(open_source(left, **opened)) as first, closing(open_source(right, **opened)) as second:
         if first.side != second.side:
             raise TfptError(

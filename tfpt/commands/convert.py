@@ -130,6 +130,8 @@ def command(
 def _pair(mappings: Sequence[str], checkpoints: Sequence[str]) -> Sequence[str | None]:
     if not checkpoints:
         return [None] * len(mappings)
+    if len(mappings) == 1 and len(checkpoints) > 1 and all("=" in checkpoint for checkpoint in checkpoints):
+        return [",".join(checkpoints)]  # the files of one model
     if len(checkpoints) == len(mappings):
         return checkpoints
     if len(checkpoints) == 1:

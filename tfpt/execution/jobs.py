@@ -14,7 +14,8 @@ from tfpt.execution.kept_values import Kept, kept_values, with_kept
 from tfpt.execution.sinks import open_sink
 from tfpt.execution.sinks.sink import FileSink, Sink
 from tfpt.execution.translate import metadata_of, translate
-from tfpt.formats import Source, open_source
+from tfpt.formats import Source
+from tfpt.formats.joined import open_for
 from tfpt.formats.roles import roles_of
 from tfpt.io.output_file import real_path, refuse_input
 from tfpt.io.publishing import publish
@@ -72,7 +73,7 @@ class Conversion:
 
 def prepare(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -119,6 +120,7 @@ def prepare(
         fetched = published(compiled.url, compiled.named, index_only=index_only, progress=progress)
         checkpoint = fetched.location
     source = _opened(
+        compiled,
         checkpoint,
         fetched,
         verify_checksums=verify_checksums,
@@ -130,7 +132,7 @@ def prepare(
             compiled,
             source.specs,
             target_specs(compiled, trust=trust) if use_model else None,
-            source=os.fspath(checkpoint),
+            source=source.location if isinstance(checkpoint, Mapping) else os.fspath(checkpoint),
             dtype=dtype,
             roles=roles_of(source),
             quantized=source.quantized,
@@ -182,7 +184,7 @@ def carry_out(
 
 def convert(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
@@ -218,7 +220,7 @@ def convert(
 
 def plan(
     mapping: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
@@ -264,9 +266,14 @@ def sample(
     )
 
 
-def _opened(checkpoint: str | os.PathLike[str], fetched: Fetched | None, **options: bool) -> Source:
+def _opened(
+    mapping: TfptMapping,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
+    fetched: Fetched | None,
+    **options: bool,
+) -> Source:
     try:
-        return open_source(checkpoint, **options)
+        return open_for(mapping.files, checkpoint, **options)
     except SourceError as error:
         if fetched is None:
             raise

@@ -133,9 +133,8 @@ class _Candidate:
         """Whether variables of some shape become parameters of these shapes."""
         try:
             shapes = list(self.sources().values())
-            return self.row.transform.bind(shapes, len(self.writes)).shapes == tuple(
-                spec.shape for spec in self.writes
-            )
+            wanted = tuple(spec.shape for spec in self.writes)
+            return self.row.transform.for_outputs(wanted).bind(shapes, len(wanted)).shapes == wanted
         except (LayoutError, MappingError):
             return False
 

@@ -111,6 +111,7 @@ def load_mapping(
         ],
         about=entry.about,
         url=entry.source.url,
+        files=entry.source.files,
         labels=compiler.labels(),
         names_are_paths=entry.source.names == "path",
         adapted=bool(settings) or values is not None,

@@ -203,6 +203,7 @@ class Mapping:
         name: The file's name without its extension.
         path: The file.
         named: Its name in messages: that of a bundled mapping, the path of any other.
+        files: The files that its checkpoint consists of, if there are several: names, with what each is.
         about: Where the weights come from, and other facts for people.
         alternatives: One set of rows for each scope in `source.scope`; exactly one must match a checkpoint.
         behaviors: The stated padding and epsilon of modules.
@@ -225,6 +226,7 @@ class Mapping:
     input: InputEntry
     params: dict[str, Any]
     digest: str
+    files: dict[str, str] = field(default_factory=dict)
     about: AboutEntry = field(default_factory=AboutEntry)
     url: str | None = None
     labels: Path | None = None

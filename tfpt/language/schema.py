@@ -180,6 +180,15 @@ class SourceEntry(_Strict):
     ema: EmaEntry | None = None
     names: Literal["readable", "path"] = "readable"
     url: str | None = None
+    files: dict[str, str] = {}
+
+    @field_validator("files")
+    @classmethod
+    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if not name.isidentifier():
+                raise ValueError(f"the name of a file is a word, not {name!r}")
+        return files
 
     @field_validator("url")
     @classmethod

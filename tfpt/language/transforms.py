@@ -168,7 +168,7 @@ def _split(entry: RowEntry, index: str, *, distributes: bool) -> Split | Unstack
         )
     if entry.split and len(entry.pt) < 2:
         raise MappingError("split: needs several names under pt:", got=", ".join(entry.pt))
-    if entry.split and entry.split.sizes and len(entry.split.sizes) != len(entry.pt):
+    if entry.split and isinstance(entry.split.sizes, tuple) and len(entry.split.sizes) != len(entry.pt):
         raise MappingError(
             "split: needs one size for each name under pt:",
             expected=f"{len(entry.pt)} sizes",

@@ -13,7 +13,8 @@ import numpy as np
 from tfpt.errors import DtypeError, ModelError, TfptError, UntrustedError
 from tfpt.execution.kept_values import kept_values, with_random
 from tfpt.execution.translate import translated
-from tfpt.formats import Source, open_source
+from tfpt.formats import Source
+from tfpt.formats.joined import open_for
 from tfpt.formats.roles import roles_of
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def load(
     mapping: str | os.PathLike[str],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     *,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
@@ -45,8 +46,17 @@ def load(
 
     torch_device = device_of(device)
     compiled = load_mapping(os.fspath(mapping), settings, config)
-    with closing(open_source(path, dequantize=dequantize, by_path=compiled.names_are_paths)) as source:
-        model = _filled(compiled, source, str(path), adapt=adapt, trust=trust, check=check)
+    with closing(
+        open_for(compiled.files, path, dequantize=dequantize, by_path=compiled.names_are_paths)
+    ) as source:
+        model = _filled(
+            compiled,
+            source,
+            source.location if isinstance(path, Mapping) else str(path),
+            adapt=adapt,
+            trust=trust,
+            check=check,
+        )
     model = model.to(torch_device)
     if optimize:
         from tfpt.networks.optimization import optimize as faster

@@ -62,18 +62,34 @@ class Concat(AxisOperation):
 
 
 class Split(AxisOperation):
-    """`{axis: o, sizes: [3, 5]}`; without `sizes` the pieces are equal."""
+    """`{axis: o, sizes: [3, 5]}`; without `sizes` equal pieces, with `sizes: model` those of the model's parameters."""
 
     key: ClassVar[str] = "split"
     alone: ClassVar[bool] = True
 
-    sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...] | None, Field(min_length=1)] = None
+    sizes: (
+        Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] | Literal["model"] | None
+    ) = None
 
     def into(self, pieces: int, axes: Axes) -> Split:
         """The same with the sizes of the pieces, equal where the row does not state them."""
+        if self.sizes == "model":
+            raise LayoutError(
+                f"the sizes of the pieces along {self.axis} are those of the model's parameters, which are not known",
+                expected="a manifest or a model, or sizes: [...]",
+                got="sizes: model",
+            )
         if self.sizes is not None:
             return self
         return self.model_copy(update={"sizes": (dict(axes)[self.axis] // pieces,) * pieces})
+
+    def of_pieces(self, place: int, shapes: Sequence[tuple[int, ...]]) -> Split:
+        """The same with the sizes that pieces of these shapes have along their axis at `place`."""
+        if self.sizes != "model" or any(
+            not -len(shape) <= place < len(shape) or not shape[place] for shape in shapes
+        ):
+            return self
+        return self.model_copy(update={"sizes": tuple(shape[place] for shape in shapes)})
 
     def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
         (axes,) = inputs
@@ -104,5 +120,5 @@ class Split(AxisOperation):
 
     @property
     def _known_sizes(self) -> tuple[int, ...]:
-        assert self.sizes is not None, "split: into() fills in the sizes"
+        assert isinstance(self.sizes, tuple), "split: into() fills in the sizes"
         return self.sizes

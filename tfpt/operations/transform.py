@@ -7,7 +7,7 @@ shapes that it will write; only its `apply` reads values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfpt.operations.add import Add
 from tfpt.operations.bound_transform import BoundTransform, in_stages
@@ -17,7 +17,7 @@ from tfpt.operations.fold import Fold
 from tfpt.operations.function import Apply
 from tfpt.operations.groups import grouped_axes
 from tfpt.operations.layout import BoundLayout, Layout, LayoutError
-from tfpt.operations.operation import Axes, Operation, Shape, numbered, shape_of
+from tfpt.operations.operation import ELLIPSIS, Axes, Operation, Shape, numbered, shape_of
 from tfpt.operations.pad import Pad
 from tfpt.operations.product import Product
 from tfpt.operations.reorder import Reorder
@@ -99,6 +99,24 @@ class Transform:
             operation.check(self.layout)
         if self.fold is not None:
             self.fold.check(self.layouts[self.fold.kernel] if self.layouts else None)
+
+    def for_outputs(self, shapes: Sequence[Shape]) -> Transform:
+        """The transform that writes parameters of these shapes: `sizes: model` of a split is filled in.
+
+        Example:
+            >>> joint = Transform(layout=Layout.parse("x g -> g x"), split=Split(axis="x", sizes="model"))
+            >>> joint.for_outputs([(8, 3), (8, 2)]).bind([(5, 8)], 2).shapes
+            ((8, 3), (8, 2))
+        """
+        if not isinstance(self.split, Split) or self.split.sizes != "model" or self.layout is None:
+            return self
+        groups = list(self.layout.right)
+        if (self.split.axis,) not in groups:
+            return self
+        place = groups.index((self.split.axis,))
+        if (ELLIPSIS,) in groups[:place]:  # a run of axes before it: count from the end
+            place -= len(groups)
+        return replace(self, split=self.split.of_pieces(place, shapes))
 
     def bind(self, shapes: Sequence[Shape], pieces: int = 1) -> BoundTransform:
         """The transform for variables of these shapes, written as `pieces` parameters.

@@ -41,8 +41,11 @@ def fit(
     if not isinstance(row, Copy):
         return _constant(instance, targets, dtype)
     reads = [variables.specs[name] for name in instance.reads]
+    transform = row.transform
+    if all(name in targets for name in instance.writes):
+        transform = transform.for_outputs([targets[name].shape for name in instance.writes])
     try:
-        bound = row.transform.bind([spec.shape for spec in reads], len(instance.writes))
+        bound = transform.bind([spec.shape for spec in reads], len(instance.writes))
     except LayoutError as error:
         return None, [_misfit(instance, reads, error)]
     findings = [
@@ -62,7 +65,7 @@ def fit(
     step = steps.Copy(
         reads=read_as,
         writes=tuple(writes),
-        transform=row.transform,
+        transform=transform,
         position=row.position,
         scopes=row.scopes,
     )
