@@ -1,10 +1,10 @@
 """ResNet V1 and V2 of TF-Slim.
 
-He et al., "Deep Residual Learning for Image Recognition", 2015, and "Identity Mappings in Deep Residual Networks", 2016.
+He et al., "Deep Residual Learning for Image Recognition", 2015; "Identity Mappings in Deep Residual Networks", 2016.
 The layers are those of https://github.com/google-research/tf-slim (Apache-2.0 license), nets/resnet_v1.py and
-nets/resnet_v2.py. They differ from torchvision's: the stride is in the last unit of a stage instead of the first of the
-next, the first pool pads as TensorFlow does, and the convolutions of V2 without normalization have biases. Names of V1's
-parameters are those of torchvision's resnet50.
+nets/resnet_v2.py. They differ from torchvision's: the stride is in the last unit of a stage instead of the first of
+the next, the first pool pads as TensorFlow does, and the convolutions of V2 without normalization have biases. Names of
+V1's parameters are those of torchvision's resnet50.
 """
 
 from __future__ import annotations

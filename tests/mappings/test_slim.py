@@ -35,6 +35,37 @@ def test_resnets_compute_what_tensorflow_computed(network, tmp_path):
     assert_close(logits(f"slim_{network}", network, tmp_path), slim.outputs(network)["logits"])
 
 
+@pytest.mark.parametrize("network", ["vgg16", "inception_v1"])
+def test_networks_of_torchvision_compute_what_tensorflow_computed(network, tmp_path):
+    pytest.importorskip("torchvision")
+    # As googlenet pads its first convolution and its pools in another way.
+    adapt = network == "inception_v1"
+    assert_close(logits(f"slim_{network}", network, tmp_path, adapt=adapt), slim.outputs(network)["logits"])
+
+
+def test_vgg_flattens_channels_before_rows_and_columns(tmp_path):
+    """Without a model, and so at other widths: the first dense layer against TensorFlow's convolution."""
+    tf = pytest.importorskip("tensorflow")
+    random = np.random.default_rng(2)
+    narrow = {64: 3, 128: 4, 256: 5, 512: 6, 4096: 8, 1000: 9}
+    variables = {
+        name: random.normal(size=[narrow.get(size, size) for size in shape]).astype(np.float32)
+        for name, shape in slim.shapes("vgg16").items()
+    }
+    write_bundle(tmp_path / "model.ckpt", variables, write_state=False)
+    done = tfpt.convert("slim_vgg16", tmp_path / "model.ckpt", tmp_path / "w.safetensors", use_model=False)
+    written = {parameter: torch.from_numpy(value) for parameter, value in load_file(done.path).items()}
+    features = random.normal(size=(2, 7, 7, 6)).astype(np.float32)
+    expected = (
+        tf.nn.conv2d(features, variables["vgg_16/fc6/weights"], 1, "VALID") + variables["vgg_16/fc6/biases"]
+    )
+    flat = torch.from_numpy(features.transpose(0, 3, 1, 2).copy()).flatten(1)
+    found = torch.nn.functional.linear(flat, written["classifier.0.weight"], written["classifier.0.bias"])
+    assert_close(found.numpy(), expected.numpy()[:, 0, 0])
+    last = variables["vgg_16/conv5/conv5_3/weights"]
+    np.testing.assert_array_equal(written["features.28.weight"], last.transpose(3, 2, 0, 1))
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_deeper_resnets_and_other_classes_convert(version, tmp_path):
     """Variables as in slim's resnet_v1_101: units 5 to 23 of block 3 are like unit 4."""
@@ -58,8 +89,14 @@ def test_deeper_resnets_and_other_classes_convert(version, tmp_path):
     assert not tfpt.plan(mapping, tmp_path / "model.ckpt").ok
 
 
-@pytest.mark.parametrize("network", RESNETS)
-@pytest.mark.parametrize("leaf", ["gamma", "beta", "moving_variance", "weights"])
+@pytest.mark.parametrize(
+    ("network", "leaf"),
+    [
+        *((network, leaf) for network in RESNETS for leaf in ("gamma", "beta", "moving_variance", "weights")),
+        *(("inception_v1", leaf) for leaf in ("beta", "moving_mean", "weights")),
+        *(("vgg16", leaf) for leaf in ("weights", "biases")),
+    ],
+)
 def test_a_missing_variable_is_found(network, leaf, tmp_path):
     shapes = slim.shapes(network)
     gone = [name for name in shapes if name.endswith(f"/{leaf}")][5]
