@@ -30,8 +30,8 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("network", RESNETS)
-def test_resnets_compute_what_tensorflow_computed(network, tmp_path):
+@pytest.mark.parametrize("network", [*RESNETS, "inception_v3"])
+def test_networks_compute_what_tensorflow_computed(network, tmp_path):
     assert_close(logits(f"slim_{network}", network, tmp_path), slim.outputs(network)["logits"])
 
 
@@ -93,7 +93,11 @@ def test_deeper_resnets_and_other_classes_convert(version, tmp_path):
     ("network", "leaf"),
     [
         *((network, leaf) for network in RESNETS for leaf in ("gamma", "beta", "moving_variance", "weights")),
-        *(("inception_v1", leaf) for leaf in ("beta", "moving_mean", "weights")),
+        *(
+            (f"inception_v{version}", leaf)
+            for version in (1, 3)
+            for leaf in ("beta", "moving_mean", "weights")
+        ),
         *(("vgg16", leaf) for leaf in ("weights", "biases")),
     ],
 )
