@@ -7,6 +7,7 @@ configuration. tests/data/zoo/README.md says which converters these are.
 
 `NAME.variants.yaml`, if there is one, describes other models of the family, and the form of the file::
 
+    lost: {decoder.bias: output/bias}           # parameters and their variables that the converter forgets
     alternatives: 'norm/'                       # names and sizes that the mapping does not prescribe
     form: bundle                                # a key of FORMS, the default; also of a variant
     variants:
@@ -245,6 +246,15 @@ def read(name: str) -> Recorded:
         )
     config = json.loads((FOLDER / f"{name}.json").read_text())
     facts = _facts(name)
+    lost = facts.get("lost", {})
+    shapes = {line.variable: line.shape for line in lines}
+    lines = tuple(
+        Line(line.parameter, lost[line.parameter], shapes[lost[line.parameter]], "id")
+        if line.parameter in lost
+        else line
+        for line in lines
+        if line.parameter or line.variable not in lost.values()
+    )
     return Recorded(
         name,
         lines,
