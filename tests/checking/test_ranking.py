@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.commands.running import run
-from tests.mappings.recorded import Recorded
+from tests.mappings.recorded import read
 from tfpt.checking.ranking import rank
 from tfpt.execution.sinks.bundle import write_bundle
 
@@ -20,13 +20,13 @@ def write(folder: Path, names: list[str]) -> Path:
 def test_the_mapping_of_a_recorded_conversion_fits_best(tmp_path: Path) -> None:
     for name in ("bert", "albert"):
         (tmp_path / name).mkdir()
-        best, *others = rank(write(tmp_path / name, list(Recorded(name).shapes)))
+        best, *others = rank(write(tmp_path / name, list(read(name).shapes)))
         assert (best.mapping.name, best.score) == (name, 1)
         assert all(other.score < 1 for other in others)
 
 
 def test_slots_do_not_count_and_foreign_weights_do(tmp_path: Path) -> None:
-    names = [name for name in Recorded("bert").shapes if "adam" not in name]
+    names = [name for name in read("bert").shapes if "adam" not in name]
     best = rank(write(tmp_path, [f"module/{name}" for name in names] + ["other/kernel"]), ["bert"])[0]
     assert best.scope == "module"
     assert (best.weights - best.read, best.matched) == (1, best.rows)
@@ -42,7 +42,7 @@ def test_a_checkpoint_of_something_else_has_no_candidate(tmp_path: Path) -> None
 
 
 def test_the_command_lists_the_best_first_and_says_how_to_convert(tmp_path: Path) -> None:
-    path = write(tmp_path, list(Recorded("bert").shapes))
+    path = write(tmp_path, list(read("bert").shapes))
     found = run("mappings", "--for", path)
     lines = found.out.splitlines()
     assert lines[1].split()[:4] == ["bert", "46", "of", "46"]

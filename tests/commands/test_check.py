@@ -33,7 +33,7 @@ def test_every_bundled_mapping_is_fine(name):
     found = run("check", name)
     assert found.code == 0, found.out
     assert "no finding" in found.out
-    assert f"{len(json.loads(mapping.manifest_path.read_text()))} parameters" in found.out
+    assert f"{len(json.loads(mapping.manifest_path.read_text())):,} parameters" in found.out
 
 
 def test_parameters_that_no_row_writes_are_findings(copied):

@@ -208,6 +208,39 @@ scopes:
 # -- the library --------------------------------------------------------------------------------------------
 
 
+SIZED = (
+    HEAD
+    + """
+  heads:
+    weights: [{tf: kernel, pt: weight, layout: "i h d -> (h d) i", axes: {h: 7}}, {tf: bias, pt: bias}]
+  block: {scopes: [{tf: query, pt: query, layer: heads, axes: {h: 5}}]}
+scopes:
+  - {tf: "layer_{i}", pt: "layers.{i:int}", layer: block, axes: {h: 2}}
+  - {tf: pooler, pt: pooler, layer: block}
+  - {tf: head, pt: head, layer: heads}
+"""
+)
+
+
+def test_the_sizes_of_a_scope_apply_to_the_layouts_inside_that_name_them(load: Load) -> None:
+    sizes = {
+        str(row.pt[0]): dict(row.transform.layout.sizes)
+        for row in load(SIZED).alternatives[0].rows
+        if isinstance(row, Copy) and row.transform.layout is not None
+    }
+    assert sizes == {
+        "layers.{i:int}.query.weight": {"h": 2},
+        "pooler.query.weight": {"h": 5},
+        "head.weight": {"h": 7},
+    }
+
+
+def test_a_size_of_a_scope_that_no_layout_in_it_names_is_refused(load: Load) -> None:
+    error = refused(load, SIZED.replace("axes: {h: 2}", "axes: {k: 2}"))
+    assert "axes: names 'k', which no layout in the scope has" in str(error)
+    assert str(error.where) == "m.yaml:8:5"
+
+
 def test_a_scope_may_use_a_layer_of_the_library(load: Load) -> None:
     mapping = load('version: 1\nscopes: [{tf: "b{i}", pt: "b.{i:int}", use: keras/dense}]')
     assert rows(mapping) == ["b{i}/kernel → b.{i:int}.weight", "b{i}/bias → b.{i:int}.bias"]
@@ -235,7 +268,7 @@ def test_a_layer_of_the_library_that_does_not_exist_is_refused_with_the_nearest(
 def test_layers_that_no_scope_uses_are_not_added(load: Load) -> None:
     text = "version: 1\nlayers: {a: {scopes: [{tf: x, pt: x, use: slim/batch_norm}]}}"
     text += "\nscopes: [{tf: y, pt: y, layer: a}]"
-    assert len(rows(load(text))) == 7
+    assert len(rows(load(text))) == 5
     assert load(text).digest != load(text.replace("slim", "keras")).digest
 
 

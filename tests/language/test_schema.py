@@ -27,6 +27,7 @@ def test_a_bundled_mapping_is_valid(validator: Draft202012Validator, name: str) 
         "{tf: a, pt: b}",
         "{tf: [a, b], pt: [c, d]}",
         "{tf: a, pt: b, concat: v}",
+        "{tf: a, pt: b, layout: h i -> (h i), axes: {h: '${heads}'}, when: '${not tied}'}",
         "{tf: a, pt: b, split: {axis: v, sizes: [1, 2]}}",
         "{tf: a, pt: b, scale: 1/7, add: 0.5}",
         "{tf: a, pt: b, add: {axis: o, groups: [i, f], values: {f: 1}}}",
@@ -39,6 +40,7 @@ def test_a_bundled_mapping_is_valid(validator: Draft202012Validator, name: str) 
         "{tf: [k, m, v], pt: [w, b], layout: i o -> o i, "
         "fold: {batch_norm: [kernel, mean, variance], eps: 0.001, axis: o}}",
         "{pt: b, fill: 1, shape: []}",
+        """{tf: a, pt: b, when: "${not tied}", axes: {h: "${heads}"}, zero: {axis: v, at: "${last - 1}"}}""",
     ],
 )
 def test_every_way_to_write_a_row_is_valid(validator: Draft202012Validator, row: str) -> None:
@@ -57,6 +59,7 @@ def test_every_way_to_write_a_row_is_valid(validator: Draft202012Validator, row:
         "{version: 1, weights: [{tf: a, pt: b, slice: {i: 1}}]}",
         "{version: 1, weights: [{tf: a, pt: b, pad: {axis: v, to: 0}}]}",
         "{version: 1, source: {ema: {tf: a, use: maybe}}}",
+        "{version: 1, weights: [{tf: a, pt: b, when: maybe}]}",
         "{version: 1, weights: [{tf: a, pt: b, combine: 1}]}",
         "{version: 1, weights: [{tf: a, pt: b, apply: cosine}]}",
         "{version: 1, weights: [{tf: a, pt: b, layout: []}]}",

@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 
 from tfpt.execution.sinks.bundle import write_bundle
+from tfpt.formats.tensorflow.object_graph import GRAPH_KEY
+from tfpt.formats.tensorflow.tensorflow_pb2 import TrackableObjectGraph
 
 Variables: TypeAlias = Mapping[str, np.ndarray]
 
@@ -31,6 +33,42 @@ def write_npz(folder: Path, variables: Variables) -> Path:
     return folder / "model.npz"
 
 
+def write_objects(folder: Path, variables: Variables) -> Path:
+    """What tf.train.Checkpoint writes: variables by their paths in a tree of objects, which is stored beside them."""
+    graph = TrackableObjectGraph()
+    nodes: dict[str, int] = {}
+
+    def node(path: str) -> int:
+        if path not in nodes:
+            nodes[path] = len(nodes)
+            graph.nodes.add()
+            if path:
+                above, _, name = path.rpartition("/")
+                graph.nodes[node(above)].children.add(node_id=nodes[path], local_name=name)
+        return nodes[path]
+
+    node("")
+    stored: dict[str, np.ndarray] = {}
+    for path, value in variables.items():
+        key = f"{path}/.ATTRIBUTES/VARIABLE_VALUE"
+        stored[key] = value
+        variable, slot, names = path.partition("/.OPTIMIZER_SLOT/")
+        if slot:
+            optimizer, _, name = names.rpartition("/")
+            number = len(nodes)
+            nodes[path] = number
+            graph.nodes.add()
+            graph.nodes[node(optimizer)].slot_variables.add(
+                original_variable_node_id=node(variable), slot_name=name, slot_variable_node_id=number
+            )
+        else:
+            number = node(path)
+        graph.nodes[number].attributes.add(name="VARIABLE_VALUE", checkpoint_key=key)
+    stored[GRAPH_KEY] = np.array(graph.SerializeToString(), dtype=object)
+    write_bundle(folder / "model.ckpt", stored, write_state=False)
+    return folder / "model.ckpt"
+
+
 def write_keras_h5(folder: Path, variables: Variables) -> Path:
     """The HDF5 files of Keras 2: a group for each layer, which lists its weights."""
     layers: dict[str, list[str]] = {}
@@ -49,6 +87,7 @@ def write_keras_h5(folder: Path, variables: Variables) -> Path:
 
 FORMS: dict[str, Callable[[Path, Variables], Path]] = {
     "bundle": write_v2_bundle,
+    "objects": write_objects,
     "shards": write_shards,
     "npz": write_npz,
     "keras_h5": write_keras_h5,

@@ -7,7 +7,9 @@ configuration. tests/data/zoo/README.md says which converters these are.
 
 `NAME.variants.yaml`, if there is one, describes other models of the family, and the form of the file::
 
+    lost: {decoder.bias: output/bias}           # parameters and their variables that the converter forgets
     alternatives: 'norm/'                       # names and sizes that the mapping does not prescribe
+    package: timm                               # of the model's class; its tests need it
     form: bundle                                # a key of FORMS, the default; also of a variant
     variants:
       five layers of another width:
@@ -23,6 +25,7 @@ A mapping with several tables has `NAME.VERSION.tsv` as well.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +78,7 @@ class Recorded:
         variant: What differs from the recorded model.
         repeated: Whether the variant has more layers than the recorded model.
         dtype: The dtype of the variables in use.
+        package: The package of the model's class.
         alternatives: An expression for names of which the mapping takes others as well, or in other sizes.
     """
 
@@ -85,6 +89,7 @@ class Recorded:
     variant: str = ""
     repeated: bool = False
     dtype: str = "float32"
+    package: str = "transformers"
     alternatives: str = "(?!)"
 
     def __str__(self) -> str:
@@ -94,6 +99,11 @@ class Recorded:
     def mapping(self) -> str:
         """The mapping that should do the same."""
         return self.name.partition(".")[0]
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the package of the model's class is installed; without, names and shapes are those of the rows."""
+        return importlib.util.find_spec(self.package) is not None
 
     @cached_property
     def parameters(self) -> dict[str, list[tuple[str, str]]]:
@@ -245,11 +255,21 @@ def read(name: str) -> Recorded:
         )
     config = json.loads((FOLDER / f"{name}.json").read_text())
     facts = _facts(name)
+    lost = facts.get("lost", {})
+    shapes = {line.variable: line.shape for line in lines}
+    lines = tuple(
+        Line(line.parameter, lost[line.parameter], shapes[lost[line.parameter]], "id")
+        if line.parameter in lost
+        else line
+        for line in lines
+        if line.parameter or line.variable not in lost.values()
+    )
     return Recorded(
         name,
         lines,
         config,
         facts.get("form", "bundle"),
+        package=facts.get("package", Recorded.package),
         alternatives=facts.get("alternatives", Recorded.alternatives),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +48,17 @@ class Mutant:
 def mutants_of(name: str) -> Iterator[Mutant]:
     lines = bundled_mappings()[name].read_text().splitlines()
     sections = _sections(lines)
+    rows = Counter(section for line, section in zip(lines, sections, strict=True) if _ROW.match(line))
     for index, line in enumerate(lines):
         section = sections[index]
         if not _ROW.match(line) or section not in ("layers", "scopes", "weights"):
             continue
         number = index + 1
 
-        def mutant(mistake, new, at=(number,), index=index, number=number):
+        def mutant(mistake, new, at=(number,), index=index, number=number, section=section):
             changed = [*lines[:index], *new, *lines[index + 1 :]]
+            if not new and rows[section] == 1:  # a section without rows would be a mistake of its own
+                changed.remove(f"{section}:")
             return Mutant(f"{number}: {mistake}", "\n".join(changed) + "\n", number, frozenset(at))
 
         # A row that is not there has no line, nor one that has become too narrow to reach its variables.

@@ -39,6 +39,24 @@ def test_takes_the_configuration_that_came_with_a_checkpoint():
     assert model.config.hidden_size == 8
 
 
+def test_the_classes_of_a_configuration_replace_the_number_of_labels_of_the_mapping(tiny):
+    pytest.importorskip("transformers")
+    tiny.mapping.write_text(
+        "version: 1\n"
+        "model:\n"
+        "  factory: transformers:MobileNetV1ForImageClassification\n"
+        "  config: transformers:MobileNetV1Config\n"
+        "  kwargs: {num_labels: 5, depth_multiplier: 0.125}\n"
+    )
+    for config, classes in (
+        ({}, 5),
+        ({"id2label": {str(number): "x" for number in range(7)}}, 7),
+        ({"num_labels": 3}, 3),
+    ):
+        model = build_model(load_mapping(tiny.mapping, config={"min_depth": 8, **config}))
+        assert model.classifier.out_features == classes
+
+
 def test_a_mapping_that_names_none_is_refused():
     with pytest.raises(ModelError, match="names no model") as error:
         build_model(load_mapping("i3d_rgb_piergiaj"))

@@ -710,3 +710,162 @@ def test_nothing_is_proven_by_a_recording_of_zeros(tmp_path):
     (diagnosis,) = result.explanation.diagnoses
     assert not diagnosis.proven
     assert diagnosis.signs[0].shows == "every recorded value is 0"
+
+
+class TestInputsThatDiffer:
+    """TensorFlow's input has another scale, other names, or both."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "scaled_net.py").write_text(
+            "import torch\n"
+            "class One(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.conv = torch.nn.Conv2d(3, 5, 1)\n"
+            "    def forward(self, x): return self.conv(x)\n"
+            "class Two(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.table = torch.nn.Embedding(11, 5)\n"
+            "        self.out = torch.nn.Identity()\n"
+            "    def forward(self, input_ids, scale): return self.out(self.table(input_ids) * scale[..., None])\n"
+        )
+        return tmp_path
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    def test_an_input_is_scaled_to_the_range_of_the_model(self, folder: Path, dtype: str) -> None:
+        random = np.random.default_rng(3)
+        kernel = random.normal(size=(1, 1, 3, 5)).astype(np.float32)
+        bias = random.normal(size=5).astype(np.float32)
+        np.savez(folder / "w.npz", **{"conv/kernel": kernel, "conv/bias": bias})
+        image = random.integers(0, 256, (1, 7, 11, 3)).astype(dtype)
+        # The TensorFlow network scales the image itself.
+        truth = (image.astype(np.float64) / 127.5 - 1) @ kernel[0, 0].astype(np.float64) + bias
+        text = (
+            "version: 1\nmodel: {factory: 'scaled_net:One'}\nscopes: [{tf: conv, pt: conv, use: keras/conv2d}]\n"
+            "endpoints: [{tf: out, pt: conv, layout: 'b h w c -> b c h w'}]\n"
+            "input: {layout: 'b h w c -> b c h w', range: [-1, 1]%s}\n"
+        )
+        recording = Recording({"out": RecordedEndpoint.of("out", truth.astype(np.float32))}, {"input": image})
+        (folder / "m.yaml").write_text(text % ", tf_range: [0, 255]")
+        assert tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False).agrees
+        if dtype == "float32":
+            (folder / "m.yaml").write_text(text % "")
+            assert not tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False).agrees
+        (folder / "m.yaml").write_text(text.replace("range: [-1, 1]%s", "tf_range: [0, 255]"))
+        with pytest.raises(TfptError, match="tf_range: needs range:"):
+            tfpt.load_mapping("m.yaml")
+
+    def test_inputs_go_to_the_arguments_that_the_mapping_names(self, folder: Path) -> None:
+        random = np.random.default_rng(5)
+        table = random.normal(size=(11, 5)).astype(np.float32)
+        np.savez(folder / "w.npz", table=table)
+        ids, scale = (
+            random.integers(0, 11, (2, 7)).astype(np.int32),
+            random.normal(size=(2, 7)).astype(np.float32),
+        )
+        truth = table[ids] * scale[..., None]
+        text = (
+            "version: 1\nmodel: {factory: 'scaled_net:Two'}\nweights: [{tf: table, pt: table.weight}]\n"
+            "endpoints: [{tf: out, pt: out}]\ninput: {names: {token_ids: input_ids}}\n"
+        )
+        (folder / "m.yaml").write_text(text)
+        inputs = {"token_ids": ids, "scale": scale}
+        recording = Recording({"out": RecordedEndpoint.of("out", truth)}, inputs)
+        found = tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False)
+        assert found.agrees
+        (folder / "m.yaml").write_text(text.replace("input: {names: {token_ids: input_ids}}\n", ""))
+        with pytest.raises(ModelError, match="token_ids"):
+            tfpt.verify("m.yaml", folder / "w.npz", recording, trust=True, diagnose=False)
+
+
+class TestEndpointsThatDiffer:
+    """TensorFlow's endpoint is part of the module's output, or a function of it."""
+
+    @pytest.fixture
+    def verified(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "sequence_net.py").write_text(
+            "import torch\n"
+            "class Net(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.first, self.last = torch.nn.Linear(3, 5), torch.nn.Linear(5, 7)\n"
+            "    def forward(self, x): return self.last(self.first(x).relu())\n"
+        )
+        random = np.random.default_rng(7)
+        kernels = {"first": (3, 5), "last": (5, 7)}
+        values = {
+            f"{name}/kernel": random.normal(size=shape).astype(np.float32) for name, shape in kernels.items()
+        }
+        values |= {
+            f"{name}/bias": random.normal(size=shape[1]).astype(np.float32) for name, shape in kernels.items()
+        }
+        np.savez(tmp_path / "w.npz", **values)
+        x = random.normal(size=(2, 11, 3)).astype(np.float32)
+        first = np.maximum(x @ values["first/kernel"] + values["first/bias"], 0)
+        logits = first @ values["last/kernel"] + values["last/bias"]
+
+        def run(first_row: str, last_row: str, truths: dict[str, np.ndarray]):
+            (tmp_path / "m.yaml").write_text(
+                "version: 1\nmodel: {factory: 'sequence_net:Net'}\n"
+                "scopes: [{tf: '{n:first|last}', pt: '{n}', use: keras/dense}]\n"
+                f"endpoints: [{first_row}, {last_row}]\ninput: {{layout: 'b t c -> b t c'}}\n"
+            )
+            endpoints = {
+                name: RecordedEndpoint.of(name, np.ascontiguousarray(value)) for name, value in truths.items()
+            }
+            return tfpt.verify(
+                "m.yaml", "w.npz", Recording(endpoints, {"input": x}), trust=True, diagnose=False
+            )
+
+        return run, first, logits
+
+    def test_the_last_step_a_part_and_a_softmax_are_compared(self, verified) -> None:
+        run, first, logits = verified
+        step = np.exp(logits[:, -1]) / np.exp(logits[:, -1]).sum(1, keepdims=True)
+        row = "{tf: p, pt: last, layout: 'b c -> b t c', select: {t: -1}, apply: {softmax: c}}"
+        part = "{tf: f, pt: first, layout: 't b c -> b t c', slice: {t: '1:-2'}, apply: relu}"
+        found = run(part, row, {"f": first[:, 1:-2].transpose(1, 0, 2), "p": step})
+        assert found.agrees
+        assert [endpoint.shape for endpoint in found.endpoints] == [(8, 2, 5), (2, 7)]
+        wrong = run(part, row.replace("-1", "-2"), {"f": first[:, 1:-2].transpose(1, 0, 2), "p": step})
+        assert [not endpoint.bad for endpoint in wrong.endpoints] == [True, False]
+
+    def test_an_output_with_steps_is_not_replaced(self, verified) -> None:
+        """What TensorFlow computed after the ReLU cannot be put in place of what comes before it."""
+        run, first, logits = verified
+        found = run("{tf: f, pt: first, apply: relu}", "{tf: l, pt: last}", {"f": 2 * first, "l": logits})
+        assert [not endpoint.bad for endpoint in found.endpoints] == [False, True]
+
+    @pytest.mark.parametrize(
+        ("row", "what"),
+        [
+            ("{tf: p, pt: last, select: {t: 0}}", "so the endpoint needs a layout:"),
+            ("{tf: p, pt: last, layout: 'b c -> b t c', select: {s: 0}}", "s is not an axis"),
+            (
+                "{tf: p, pt: last, layout: 'b t c -> b t c', select: {t: 0}}",
+                "the axis t is dropped by select:",
+            ),
+            ("{tf: p, pt: last, layout: 'b t c -> b (t c)', slice: {b: '1:'}}", "consists of letters"),
+            ("{tf: p, pt: last, layout: 'b t c -> b t c', slice: {b: '1'}}", "a slice cannot be read"),
+            ("{tf: p, pt: last, layout: 'b t c -> b t c', apply: softmax}", "softmax needs its axis"),
+            ("{tf: p, pt: last, layout: 'b t c -> b t c', apply: gelu}", "apply"),
+        ],
+    )
+    def test_what_cannot_be_done_is_refused(self, verified, row: str, what: str) -> None:
+        run, _, logits = verified
+        with pytest.raises(TfptError) as error:
+            run("{tf: f, pt: first}", row, {"p": logits})
+        assert what in str(error.value)
+
+    def test_an_output_without_such_an_index_is_reported(self, verified) -> None:
+        run, first, logits = verified
+        row = "{tf: p, pt: last, layout: 'b c -> b t c', select: {t: 11}}"
+        found = run("{tf: f, pt: first, apply: relu}", row, {"f": first, "p": logits[:, 0]})
+        assert not found.agrees
+        assert "does not fit the layout" in found.endpoints[1].note

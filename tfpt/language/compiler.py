@@ -11,10 +11,12 @@ from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.language.abbreviation import abbreviated
+from tfpt.language.endpoint_steps import steps_of
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry, RowEntry
+from tfpt.language.scope_axes import axes_inside, sized
 from tfpt.language.templates import (
     PT_SEPARATOR,
     TF_SEPARATOR,
@@ -107,13 +109,13 @@ class Compiler:
                     raise MappingError(
                         "op: of an endpoint must have the fields of its names", got=f"{op} and {pt}"
                     )
-                layout = None if entry.layout is None else Layout.parse(entry.layout)
+                layout, steps = steps_of(entry.layout, entry.select, entry.slice, entry.apply)
                 if layout is not None and layout.merges:
                     raise MappingError(
                         "the layout of an endpoint is used in both directions, so it cannot have ... in parentheses",
                         got=layout.pattern,
                     )
-                found.append(Endpoint(tf, pt, op, layout, position))
+                found.append(Endpoint(tf, pt, op, layout, position, steps))
             except MappingError as mistake:
                 self._add(mistake, position)
         return tuple(found)
@@ -178,8 +180,11 @@ class Compiler:
         for placement in self._placements:
             for number, entry in enumerate(placement.layer.weights):
                 position = self.tree.locate(["layers", placement.name, "weights", number])
-                found = self._rows(entry, position, source_scope, placement)
+                found = self._rows(sized(entry, placement.axes), position, source_scope, placement)
                 rows += found if placement.active and entry.when else ()
+            for letter in placement.own_axes.keys() - axes_inside(placement, self._placements):
+                mistake = MappingError(f"axes: names {letter!r}, which no layout in the scope has")
+                self._add(mistake, placement.scopes[-1])
         used = {placement.name for placement in self._placements}
         for name, layer in self.entry.layers.items():
             if name not in used:  # compiled only to find its mistakes

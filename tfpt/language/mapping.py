@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfpt.language.declarations import Default
+from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
@@ -166,6 +167,7 @@ class Endpoint:
 
     Attributes:
         op: The graph operation that computes it; ``None`` if `tf` is that operation or its scope.
+        steps: What is done to the module's output before it is compared, if anything.
     """
 
     tf: Template
@@ -173,6 +175,7 @@ class Endpoint:
     op: Template | None
     layout: Layout | None
     position: Position
+    steps: OutputSteps | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tfpt.errors import MappingError
@@ -27,6 +27,8 @@ class Placement:
         scopes: The positions of the scopes, outermost first.
         optional, overrides: Whether one of the scopes says so.
         active: Whether no scope is switched off by `when`.
+        axes: Sizes for the layouts of its rows: those of the scopes, outer scopes first.
+        own_axes: Those of the innermost scope.
         padding, eps: The padding and epsilon of its modules: those of the outermost scope that has one, else the
             layer's, else those of the layer around it.
         inherited: Which of "padding" and "eps" are stated for several layers: by a scope or a layer around this one,
@@ -41,6 +43,8 @@ class Placement:
     optional: bool
     overrides: bool
     active: bool
+    axes: Mapping[str, int]
+    own_axes: Mapping[str, int]
     padding: Literal["same", "valid", "symmetric"] | None
     eps: float | None
     inherited: frozenset[str]
@@ -56,6 +60,7 @@ class _Outside:
     optional: bool = False
     overrides: bool = False
     active: bool = True
+    axes: Mapping[str, int] = field(default_factory=dict)
     imposed: tuple[Literal["same", "valid", "symmetric"] | None, float | None] = (None, None)
     default: tuple[Literal["same", "valid", "symmetric"] | None, float | None] = (None, None)
 
@@ -113,6 +118,7 @@ def _placed(
             optional=outside.optional or scope.optional,
             overrides=outside.overrides or scope.overrides,
             active=outside.active and scope.when,
+            axes={**scope.axes, **outside.axes},
             imposed=(padding, eps),
             default=default,
         )
@@ -125,6 +131,8 @@ def _placed(
             optional=inside.optional,
             overrides=inside.overrides,
             active=inside.active,
+            axes=inside.axes,
+            own_axes=scope.axes,
             padding=padding if padding is not None else default[0],
             eps=eps if eps is not None else default[1],
             inherited=frozenset(

@@ -21,6 +21,7 @@ from pydantic import (
 
 from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
+from tfpt.language.endpoint_steps import Function
 from tfpt.operations.add import Add
 from tfpt.operations.cast import DtypeName
 from tfpt.operations.combine import CombineNumbers
@@ -125,6 +126,7 @@ class ScopeEntry(_Strict):
     optional: bool = False
     overrides: bool = False
     when: StrictBool = True
+    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     padding: Padding | None = None
     eps: Annotated[float | None, Field(gt=0)] = None
 
@@ -225,6 +227,16 @@ class EndpointEntry(_Strict):
     pt: str
     op: str | None = None
     layout: str | None = None
+    select: dict[str, int] = {}
+    slice: dict[str, str] = {}
+    apply: Function | dict[Literal["softmax"], str] | None = None
+
+    @field_validator("apply")
+    @classmethod
+    def _softmax_has_an_axis(cls, apply: Any) -> Any:
+        if apply == "softmax" or apply == {}:
+            raise ValueError("softmax needs its axis: {softmax: c}")
+        return apply
 
 
 class InputEntry(_Strict):
@@ -232,9 +244,24 @@ class InputEntry(_Strict):
 
     layout: str | None = None
     range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
+    tf_range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
+    names: dict[str, str] = {}
     size: Annotated[int | None, Field(gt=0)] = None
     fps: Annotated[float | None, Field(gt=0)] = None
     kind: Literal["rgb", "flow"] | None = None
+
+    @field_validator("range", "tf_range")
+    @classmethod
+    def _low_to_high(cls, limits: list[float] | None) -> list[float] | None:
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError("the first number must be less than the second")
+        return limits
+
+    @model_validator(mode="after")
+    def _both_ranges(self) -> InputEntry:
+        if self.tf_range is not None and self.range is None:
+            raise ValueError("tf_range: needs range:, that of the PyTorch model")
+        return self
 
 
 class AboutEntry(_Strict):
@@ -272,7 +299,7 @@ def json_schema() -> dict[str, Any]:
         >>> sorted(json_schema()["properties"])[:3]
         ['about', 'drop', 'endpoints']
     """
-    schema = MappingEntry.model_json_schema(by_alias=True)
+    schema: dict[str, Any] = _with_parameters(MappingEntry.model_json_schema(by_alias=True))
     extends = {
         **_ONE_OR_MORE,
         "description": "Mappings to start from: files beside this one, or bundled names.",
@@ -282,3 +309,20 @@ def json_schema() -> dict[str, Any]:
     # The version may be stated in the mapping that it extends.
     schema["required"] = [key for key in schema.get("required", []) if key != "version"]
     return schema
+
+
+# What an editor sees where a number or a choice will be: a parameter or an expression.
+_PARAMETER = {"type": "string", "pattern": r"\$\{"}
+
+
+def _with_parameters(schema: Any) -> Any:
+    """The schema with `${…}` allowed wherever a value other than free text is expected."""
+    if isinstance(schema, list):
+        return [_with_parameters(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {key: _with_parameters(value) for key, value in schema.items()}
+    if schema.get("type") in ("integer", "number", "boolean", "array") or "enum" in schema:
+        kept = {key: inside.pop(key) for key in ("title", "description", "default") if key in inside}
+        return {**kept, "anyOf": [inside, _PARAMETER]}
+    return inside

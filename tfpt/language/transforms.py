@@ -143,7 +143,7 @@ def _of_each(
             expected=f"{names} layouts",
             got=str(len(patterns)),
         )
-    words = [set(_words(pattern)) for pattern in patterns]
+    words = [set(axes_of(pattern)) for pattern in patterns]
     strange = [name for name in axes if not any(name in used for used in words)]
     if strange:
         raise MappingError(
@@ -155,7 +155,13 @@ def _of_each(
     )
 
 
-def _words(pattern: str) -> list[str]:
+def axes_of(pattern: str) -> list[str]:
+    """The axes of a layout, each as often as it occurs.
+
+    Example:
+        >>> axes_of("i h d -> (h d) i")
+        ['i', 'h', 'd', 'h', 'd', 'i']
+    """
     for sign in ("->", "(", ")"):
         pattern = pattern.replace(sign, " ")
     return pattern.split()

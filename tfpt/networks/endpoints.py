@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
+from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import Position
 from tfpt.nearest import nearest
@@ -30,6 +31,8 @@ class Endpoint:
         pt: The path of the PyTorch module whose output it is.
         layout: From TensorFlow's axes to PyTorch's; ``None`` if they are the same.
         position: Its position in the mapping.
+        steps: What is done to the module's output before it is compared; with any, the output cannot be replaced by
+            what TensorFlow computed.
     """
 
     tf: str
@@ -37,6 +40,7 @@ class Endpoint:
     pt: str
     layout: Layout | None
     position: Position
+    steps: OutputSteps | None = None
 
 
 def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...]:
@@ -82,7 +86,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
                     expected="one",
                     got=f"{found[path].tf} and {tf}",
                 )
-            found[path] = Endpoint(tf, op, path, row.layout, row.position)
+            found[path] = Endpoint(tf, op, path, row.layout, row.position, row.steps)
     return tuple(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import einops
@@ -100,6 +101,36 @@ def seeded_input(shape: tuple[int, ...], mapping: rows.Mapping, seed: int = 0) -
     """
     low, high = mapping.input.range or (-1.0, 1.0)
     return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def tf_range(mapping: rows.Mapping) -> Sequence[float] | None:
+    """The range of values that the TensorFlow network takes: ``tf_range:``, else ``range:``."""
+    return mapping.input.tf_range or mapping.input.range
+
+
+def to_pytorch_range(array: np.ndarray, mapping: rows.Mapping) -> np.ndarray:
+    """TensorFlow's input in the range that the PyTorch model takes, if the mapping states two.
+
+    Args:
+        array: Floating-point or uint8 values; other integers are ids, which are returned unchanged.
+        mapping: Its ``tf_range:`` and ``range:``.
+
+    Returns:
+        Float32 (float64 from float64), the same shape.
+
+    Example:
+        >>> from tfpt.language.schema import InputEntry
+        >>> from types import SimpleNamespace
+        >>> mapping = SimpleNamespace(input=InputEntry(tf_range=[0, 255], range=[-1, 1]))
+        >>> to_pytorch_range(np.uint8([0, 51, 255]), mapping).tolist()
+        [-1.0, -0.6000000238418579, 1.0]
+    """
+    if mapping.input.tf_range is None or array.dtype.kind not in "fu":
+        return array
+    assert mapping.input.range is not None  # the schema requires it
+    (low, high), (to_low, to_high) = mapping.input.tf_range, mapping.input.range
+    scaled = (array.astype(np.float64) - low) / (high - low) * (to_high - to_low) + to_low
+    return scaled if array.dtype == np.float64 else scaled.astype(np.float32)
 
 
 def rearrange(array: Array, layout: Layout | str | None, *, back: bool = False) -> Array:

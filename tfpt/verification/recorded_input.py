@@ -15,7 +15,7 @@ from tfpt.errors import ModelError, SourceError
 from tfpt.language import mapping as rows
 from tfpt.nearest import nearest
 from tfpt.networks.endpoints import Inputs
-from tfpt.networks.inputs import rearrange
+from tfpt.networks.inputs import rearrange, to_pytorch_range
 from tfpt.networks.recording.generated import regenerated_input
 from tfpt.networks.recording.inputs import Given, given_inputs
 from tfpt.networks.recording.recordings import INPUT, Recording
@@ -61,7 +61,7 @@ def model_input(
     Args:
         recording: Contains the input, or says how to regenerate it.
         mapping: Gives the layout of a single input.
-        model: Several inputs are passed to its arguments of the same names.
+        model: Several inputs are passed to its arguments of the same names, or those in the mapping's `names`.
         inputs: The input, if the recording does not contain it.
 
     Raises:
@@ -76,6 +76,7 @@ def model_input(
         (torch.Size([1, 3, 16, 7, 5]), {'input': (1, 16, 7, 5, 3)}, 'an array in memory')
     """
     arrays, origin = _arrays(recording, inputs)
+    scaled = {name: to_pytorch_range(array, mapping) for name, array in arrays.items()}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     numbers = {
         name: (int(np.unique(array).size), int(array.min()), int(array.max()))
@@ -84,7 +85,7 @@ def model_input(
     }
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     if list(arrays) == [INPUT]:
-        array = arrays[INPUT]
+        array = scaled[INPUT]
         layout = mapping.input.layout
         try:
             rearranged = rearrange(array, Layout.parse(layout) if layout else None)
@@ -97,8 +98,9 @@ def model_input(
                 hint="inputs must be in TensorFlow's order of axes, batch first",
             ) from error
         return ModelInput(_tensor(rearranged, like), shapes, origin, numbers)
-    _check_arguments(model, list(arrays), recording.location)
-    return ModelInput({name: _tensor(array, like) for name, array in arrays.items()}, shapes, origin, numbers)
+    named = {mapping.input.names.get(name, name): array for name, array in scaled.items()}
+    _check_arguments(model, list(named), recording.location)
+    return ModelInput({name: _tensor(array, like) for name, array in named.items()}, shapes, origin, numbers)
 
 
 def _arrays(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tfpt.errors import ModelError, TfptError
+from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.nearest import nearest
 from tfpt.networks.endpoints import Endpoint, Inputs, watch
 from tfpt.networks.inputs import rearrange
@@ -143,18 +144,19 @@ class Replay:
         """What each endpoint contributes by itself, from a run in which each output is replaced by the recorded one."""
         recorded = {path: self.recorded(path) for path in order}
         previous = {path: before for before, path in pairwise(order)}
-        known = {path for path, before in previous.items() if recorded[before].whole} | set(order[:1])
+        layouts = {endpoint.pt: endpoint for endpoint in self.endpoints}
+        replaced = {path for path in order if recorded[path].whole and layouts[path].steps is None}
+        known = {path for path, before in previous.items() if before in replaced} | set(order[:1])
         if len(known) < 2:
             # Only the first endpoint, whose own difference is the one already measured.
             known = set()
         found: dict[str, Measure] = {}
-        layouts = {endpoint.pt: endpoint for endpoint in self.endpoints}
 
         def visit(path: str, output: Tensor) -> Tensor | None:
             measured = self.observe(path, output).measure
             if path in known and measured is not None:
                 found[path] = measured
-            if not recorded[path].whole:
+            if path not in replaced:
                 return None
             return _as_pt(recorded[path].values, layouts[path], output)
 
@@ -223,6 +225,8 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
     if tensor.dtype.is_complex:
         tensor = tensor.resolve_conj()  # numpy has no lazily conjugated views
     try:
+        if endpoint.steps is not None:
+            tensor = _carried_out(endpoint.steps, tensor)
         return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
     except TfptError as error:
         raise ModelError(
@@ -231,6 +235,31 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
             expected=error.expected,
             got=error.got,
         ) from error
+
+
+def _carried_out(steps: OutputSteps, tensor: Tensor) -> Tensor:
+    """The steps of an endpoint, carried out.
+
+    Raises:
+        ModelError: The output does not have the axes, or the index.
+    """
+    axes = [axis for axis, _ in (*steps.select, *steps.slices)]
+    outside = [
+        (axis, index)
+        for axis, index in steps.select
+        if axis >= tensor.dim() or not -tensor.shape[axis] <= index < tensor.shape[axis]
+    ]
+    if outside or any(axis >= tensor.dim() for axis in axes):
+        raise ModelError(
+            "an output does not have the axes of its endpoint",
+            expected=f"index {outside[0][1]} of axis {outside[0][0]}" if outside else f"axis {max(axes)}",
+            got=format_shape(tuple(tensor.shape)),
+        )
+    parts: dict[int, int | slice] = {**dict(steps.slices), **dict(steps.select)}
+    tensor = tensor[tuple(parts.get(axis, slice(None)) for axis in range(tensor.dim()))]
+    if steps.function == "softmax":
+        return tensor.softmax(steps.axis)
+    return tensor if steps.function is None else getattr(torch, steps.function)(tensor)
 
 
 def _with_sizes(layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:

@@ -16,6 +16,7 @@ from tfpt.formats.recognition import NUMPY, recognize
 from tfpt.io.locations import as_location, is_file
 from tfpt.language import mapping as rows
 from tfpt.nearest import nearest
+from tfpt.networks.inputs import tf_range
 from tfpt.networks.recording.generated import (
     FLOATS,
     Kind,
@@ -208,13 +209,13 @@ def seeded_inputs(
         fact: dict[str, Any]
         draw: Callable[[], Any]
         if spec.dtype in FLOATS:
-            low, high = (alone.input.range if alone else None) or (-1.0, 1.0)
+            low, high = (tf_range(alone) if alone else None) or (-1.0, 1.0)
             draw = partial(np.random.default_rng(seed + number).uniform, low, high, shape)
             random = _allocated(name, shape, draw)
             array = random.astype(np.float32 if spec.dtype == "bfloat16" else spec.dtype)
             fact = {"range": [float(low), float(high)]}
         elif spec.dtype == "bool" or spec.dtype.lstrip("u").startswith("int"):
-            stated = None if mapping is None else mapping.input.range
+            stated = None if mapping is None else tf_range(mapping)
             kind, limits = _integer_kind(name, spec, shapes, tables or {}, stated)
             draw = partial(random_integers, kind, shape, spec.dtype, seed + number, limits)
             array = _allocated(name, shape, draw)
