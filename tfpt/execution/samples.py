@@ -143,8 +143,8 @@ class _Candidate:
 
 
 def _best(candidates: list[_Candidate]) -> _Candidate:
-    """Of the rows that write one parameter, the most literal one whose shapes fit."""
-    ordered = sorted(candidates, key=lambda candidate: _openness(candidate.row))
+    """Of the rows that write one parameter, the most literal one whose shapes fit; rows that override others first."""
+    ordered = sorted(candidates, key=lambda found: (not found.row.overrides, _openness(found.row)))
     return next((candidate for candidate in ordered if candidate.fits), ordered[0])
 
 
