@@ -166,6 +166,17 @@ weights:
     assert wiring(found) == {"emb": "table", "out": source}
 
 
+@pytest.mark.parametrize(("optional", "kinds"), [("", {"absent"}), (", optional: true", set())])
+def test_a_fallback_does_not_hide_that_a_row_lacks_its_variable(
+    plan: Planned, optional: str, kinds: set[str]
+) -> None:
+    for fallback in ("tf: table, ", "fill: 0, "):
+        text = f"weights: [{{tf: table, pt: emb}}, {{tf: head, pt: out{optional}}}, {{{fallback}pt: out, fallback: true}}]"
+        found = plan(text, {"table": (5, 3)}, {"emb": (5, 3), "out": (5, 3)})
+        assert {finding.kind for finding in found.findings} == kinds
+        assert [finding.name for finding in found.findings] == ["head"] * len(kinds)
+
+
 def test_of_two_fallbacks_the_first_is_taken(plan: Planned) -> None:
     rows = (
         "{tf: a, pt: x}, {tf: a, pt: out, fallback: true}, {tf: b, pt: y}, {tf: b, pt: out, fallback: true}"

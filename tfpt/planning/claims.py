@@ -23,6 +23,7 @@ class Claims:
         active: The instances to carry out, in the order of the rows.
         wanting: Instances found through a parameter only: they would write it if the checkpoint had the variables.
         ignored: Variables left out by name, with the reason.
+        replaced: Parameters that only a fallback writes although a row that needs a variable would.
         overridden: Names of instances that were overridden, each with the instance that overrides them.
         findings: The conflicts.
     """
@@ -30,6 +31,7 @@ class Claims:
     active: list[Instance] = field(default_factory=list)
     wanting: list[Instance] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
     overridden: dict[str, Instance] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -63,6 +65,15 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
         claims,
     )
     written = {name for instance in active for name in instance.writes}
+    # A fallback is for rows that may be absent; it does not make the others optional.
+    needed = [
+        instance
+        for instance in everything
+        if instance.reads
+        and not (instance.found or instance.row.optional or instance.row.fallback)
+        and not written.issuperset(instance.writes)
+    ]
+    claims.replaced = {name for instance in needed for name in instance.writes} - written
     fallbacks = [instance for instance in everything if instance.row.fallback and instance.found]
     for instance in _settle_ignored(_of_use(fallbacks, written), ignore, list(claims.ignored), claims):
         active.append(instance)
@@ -71,8 +82,11 @@ def settle(instances: Iterable[Instance], ignore: tuple[Ignore, ...], variables:
         claims.findings += [_rivalry(instance, *pair) for pair in instance.rivals]
     claims.active = active
     claims.wanting = [
-        instance for instance in everything if not instance.found and not written.issuperset(instance.writes)
+        instance
+        for instance in everything
+        if not instance.found and not (written - claims.replaced).issuperset(instance.writes)
     ]
+    claims.replaced &= written
     return claims
 
 

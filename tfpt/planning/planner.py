@@ -117,7 +117,7 @@ class _Planner:
         claimed = claimed_by(claims.active)
         loose = [name for name in variables.specs if name not in claimed and name not in claims.ignored]
         written = {name for instance in claims.active for name in instance.writes}
-        open_parameters = [name for name in self.targets if name not in written]
+        open_parameters = [name for name in self.targets if name not in written or name in claims.replaced]
         ends = LooseEnds(self.mapping, self.row_set, self.targets, self.source, self.nearest)
         self.findings += ends.open_parameters(open_parameters, loose, claims, variables.specs)
         self.findings += ends.unused(loose, open_parameters, claims, variables.specs)
