@@ -383,7 +383,6 @@ def open_source(
     *,
     verify_checksums: bool = True,
     dequantize: bool = False,
-    by_path: bool = False,
     names: Literal["readable", "path", "keras"] = "readable",
 ) -> Source:
     """Open a checkpoint or weights file. The format is detected from the content, not the name.
@@ -393,7 +392,6 @@ def open_source(
             SavedModel; a graph; a Keras, TensorFlow Lite, numpy, JAX or PyTorch file, or a folder or archive with one.
         verify_checksums: Whether to check each tensor against the checksum in the file, if there is one.
         dequantize: Convert quantized weights to the float32 values that they represent, if the file has their scales.
-        by_path: The same as ``names="path"``.
         names: What tensors are called: by their readable name, by their path in the file, or by layer and weight, the
             same for every file of a Keras model; see `tfpt.formats.renamed`.
 
@@ -415,7 +413,6 @@ def open_source(
         path,
         verify_checksums=verify_checksums,
         dequantize=dequantize,
-        by_path=by_path,
         names=names,
     )
 

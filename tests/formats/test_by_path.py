@@ -17,7 +17,7 @@ def test_bert_of_objects_has_the_paths_of_the_official_conversion(shared):
             row["tf_name"].removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
             for row in csv.DictReader(file, delimiter="\t")
         }
-    source = tfpt.open_source(folder / "tf", by_path=True)
+    source = tfpt.open_source(folder / "tf", names="path")
     assert used <= set(source.specs)
     readable = tfpt.open_source(folder / "tf")
     assert len(source.specs) == len(readable.specs)
@@ -50,7 +50,7 @@ def test_a_mapping_by_paths_and_roles_translates_a_checkpoint_of_objects(tmp_pat
 
 def test_a_source_with_one_name_for_each_tensor_keeps_its_names(tmp_path):
     tfpt.sample("i3d_flow", tmp_path / "m")
-    plain, by_path = tfpt.open_source(tmp_path / "m"), tfpt.open_source(tmp_path / "m", by_path=True)
+    plain, by_path = tfpt.open_source(tmp_path / "m"), tfpt.open_source(tmp_path / "m", names="path")
     assert list(by_path.specs) == list(plain.specs)
     name = next(iter(plain.specs))
     assert np.array_equal(by_path.read(name), plain.read(name))
@@ -62,6 +62,6 @@ def test_a_keras_archive_has_the_paths_of_its_weights_file(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, name="mine")])
     model.save(tmp_path / "m.keras")
     assert set(tfpt.open_source(tmp_path / "m.keras").specs) >= {weight.path for weight in model.weights}
-    source = tfpt.open_source(tmp_path / "m.keras", by_path=True)
+    source = tfpt.open_source(tmp_path / "m.keras", names="path")
     assert set(source.specs) >= {"layers/dense/vars/0", "layers/dense/vars/1"}
     assert np.array_equal(source.read("layers/dense/vars/0"), model.layers[0].kernel.numpy())

@@ -50,8 +50,8 @@ def test_a_model_whose_scales_do_not_fit_is_read_as_integers(shared: Path) -> No
 
 
 def test_what_sonnets_averages_keep_is_no_weight(shared: Path) -> None:
-    for by_path in (False, True):
-        source = tfpt.open_source(place(shared, "obj-sonnet-vqvae"), by_path=by_path)
+    for names in ("readable", "path"):
+        source = tfpt.open_source(place(shared, "obj-sonnet-vqvae"), names=names)
         roles = roles_of(source)
         kinds = {
             name.rpartition("/")[2].lstrip("_"): roles.get(name) for name in source.specs if "ema_" in name

@@ -252,3 +252,14 @@ def test_the_error_says_what_json_it_is_instead(tmp_path: Path, text: str, kind:
     with pytest.raises(MappingError) as error:
         read_config(tmp_path / "config.json")
     assert error.value.got == kind
+
+
+def test_the_size_of_a_list_or_a_table_is_a_value() -> None:
+    found = Configuration(
+        {"id2label": {"0": "cat", "1": "dog"}, "depths": [3, 4, 6], "width": 5, "len(x)": 7}
+    )
+    assert [found.get(key) for key in ("len(id2label)", "len(depths)", "len(x)")] == [2, 3, 7]
+    for key in ("len(width)", "len(missing)", "len()", "len(depths) + 1"):
+        assert not found.has(key)
+        assert found.get(key) is None
+    assert found.close_to("len(depth)") == ("depths",)

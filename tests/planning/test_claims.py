@@ -171,7 +171,10 @@ def test_a_fallback_does_not_hide_that_a_row_lacks_its_variable(
     plan: Planned, optional: str, kinds: set[str]
 ) -> None:
     for fallback in ("tf: table, ", "fill: 0, "):
-        text = f"weights: [{{tf: table, pt: emb}}, {{tf: head, pt: out{optional}}}, {{{fallback}pt: out, fallback: true}}]"
+        rows = (
+            f"{{tf: table, pt: emb}}, {{tf: head, pt: out{optional}}}, {{{fallback}pt: out, fallback: true}}"
+        )
+        text = f"weights: [{rows}]"
         found = plan(text, {"table": (5, 3)}, {"emb": (5, 3), "out": (5, 3)})
         assert {finding.kind for finding in found.findings} == kinds
         assert [finding.name for finding in found.findings] == ["head"] * len(kinds)

@@ -43,10 +43,11 @@ def test_the_classes_of_a_configuration_replace_the_number_of_labels_of_the_mapp
     pytest.importorskip("transformers")
     tiny.mapping.write_text(
         "version: 1\n"
+        "params: {classes: {from: [num_labels, len(id2label)], default: 5}}\n"
         "model:\n"
         "  factory: transformers:MobileNetV1ForImageClassification\n"
         "  config: transformers:MobileNetV1Config\n"
-        "  kwargs: {num_labels: 5, depth_multiplier: 0.125}\n"
+        "  kwargs: {num_labels: '${classes}', depth_multiplier: 0.125}\n"
     )
     for config, classes in (
         ({}, 5),

@@ -17,7 +17,6 @@ def open_source(
     *,
     verify_checksums: bool = True,
     dequantize: bool = False,
-    by_path: bool = False,
     names: Names = "readable",
 ) -> Source:
     """See `tfpt.api.open_source`."""
@@ -26,7 +25,7 @@ def open_source(
         location = weights_in(location)
         found = recognize(location)
         source = found.open(location, verify_checksums=verify_checksums, dequantize=dequantize)
-        return Guarded(renamed(source, "path" if by_path else names))
+        return Guarded(renamed(source, names))
 
 
 __all__ = ["Source", "SourceError", "open_source"]

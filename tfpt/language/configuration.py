@@ -21,6 +21,7 @@ _LONG = 256
 
 # One step of a key: a name, and the indices of entries in nested lists.
 _STEP = re.compile(r"([^.\[\]]+)((?:\[-?[0-9]{1,9}\])*)")
+_LENGTH = re.compile(r"len\(([^()]+)\)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Configuration:
     def get(self, key: str) -> Any:
         """The value of a key, None if there is none.
 
-        Dots lead into nested tables and `[0]` into lists, unless the whole name itself is a key.
+        Dots lead into nested tables and `[0]` into lists, unless the whole name itself is a key. `len(KEY)` is the size
+        of a list or table.
         """
         return self._find(key)[1]
 
@@ -66,6 +68,8 @@ class Configuration:
             key: The key that is missing.
             taken: Keys already used for something else.
         """
+        sized = _LENGTH.fullmatch(key)
+        key = sized[1] if sized else key
         name = _plain(key.rpartition(".")[2].partition("[")[0])
         found = []
         for path, last in self._paths():
@@ -95,6 +99,11 @@ class Configuration:
     def _find(self, key: str) -> tuple[bool, Any]:
         if key in self.values:
             return True, self.values[key]
+        if sized := _LENGTH.fullmatch(key):
+            there, value = self._find(sized[1])
+            return (
+                (True, len(value)) if there and isinstance(value, list | tuple | Mapping) else (False, None)
+            )
         table: Any = self.values
         for step in key.split("."):
             found = _STEP.fullmatch(step)

@@ -63,7 +63,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
     try:
         if reference.config is not None:
             configure = _configuration(reference.config, where, folder)
-            values = _merged(reference.kwargs, mapping.config or {})
+            values = {**reference.kwargs, **(mapping.config or {})}
             if not trust:  # checked before they are used
                 values = checked_configuration(values, reference.config, where)
                 checked_configuration(reference.kwargs, reference.config, where)
@@ -92,15 +92,6 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             f"{reference.factory} does not return a torch.nn.Module", where=where, got=type(model).__name__
         )
     return model.eval()
-
-
-def _merged(kwargs: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """The mapping's arguments, replaced by the keys of a configuration file.
-
-    transformers has two keys for the number of classes, and writes only `id2label`: it replaces `num_labels`.
-    """
-    replaced = {"num_labels"} if "id2label" in config else set()
-    return {**{key: value for key, value in kwargs.items() if key not in replaced}, **config}
 
 
 def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
