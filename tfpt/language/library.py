@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,8 @@ from tfpt.nearest import nearest
 SEPARATOR = "/"
 
 
-def libraries() -> dict[str, Path]:
+@cache
+def libraries() -> Mapping[str, Path]:
     """The files with layers that come with tfpt, by name.
 
     Example:

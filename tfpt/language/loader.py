@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -38,7 +39,8 @@ def bundled_mappings() -> dict[str, Path]:
     return {name: path for name, path in _bundled_files().items() if not name.startswith("_")}
 
 
-def _bundled_files() -> dict[str, Path]:
+@cache
+def _bundled_files() -> Mapping[str, Path]:
     """The mappings that come with tfpt, and parts of mappings, whose names start with an underscore."""
     folder = Path(str(resources.files("tfpt.mappings")))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
