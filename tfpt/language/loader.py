@@ -46,6 +46,11 @@ def _bundled_files() -> Mapping[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+@cache
+def _bundled_document(path: Path) -> Node:
+    return read_document(path)
+
+
 def find_mapping(name: str | Path) -> Path:
     """The file of a mapping, by path or by the name of a bundled one with or without `.yaml`.
 
@@ -137,7 +142,8 @@ class _Files:
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
-        tree = read_document(path, self.room)
+        bundled = _bundled_files().get(path.stem) == path
+        tree = _bundled_document(path) if bundled else read_document(path, self.room)
         self.room -= tree.size()
         self.read.add(path.resolve())
         if not isinstance(tree.value, dict):
