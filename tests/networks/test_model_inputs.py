@@ -9,7 +9,7 @@ from torch import nn
 
 from tfpt.errors import MappingError, ModelError
 from tfpt.language.loader import load_mapping
-from tfpt.networks.model_inputs import embedding_rows, model_input, sample_of, takes_sequences
+from tfpt.networks.model_inputs import embedding_rows, random_input, sample_of, takes_sequences
 
 IDS = "input: {range: [0, 50]}"
 SEQUENCE = 'input: {layout: "b t -> t b", range: [0, 50]}'
@@ -42,22 +42,22 @@ def test_the_first_layer_decides_whether_a_model_takes_ids(model, rows):
 
 def test_ids_are_valid_rows_and_reach_both_ends_of_the_table(mapping):
     model = nn.Embedding(23, 5)
-    ids = model_input(model, mapping(), batch=3, frames=11)
+    ids = random_input(model, mapping(), batch=3, frames=11)
     assert (ids.shape, ids.dtype) == ((3, 11), torch.int64)
     assert set(ids.flatten().tolist()) == set(range(23))  # 33 ids: each row at least once
     assert model(ids).shape == (3, 11, 5)
 
 
 def test_ids_are_reproducible_from_the_seed(mapping):
-    first, same, other = (model_input(nn.Embedding(997, 2), mapping(), seed=seed) for seed in (1, 1, 2))
+    first, same, other = (random_input(nn.Embedding(997, 2), mapping(), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
 def test_a_mapping_can_restrict_the_ids_and_order_the_axes(mapping):
     model = nn.Embedding(997, 2)
-    assert int(model_input(model, mapping(IDS), frames=500).max()) == 50
-    ids = model_input(model, mapping(SEQUENCE), batch=3, frames=500)
+    assert int(random_input(model, mapping(IDS), frames=500).max()) == 50
+    ids = random_input(model, mapping(SEQUENCE), batch=3, frames=500)
     assert ids.shape == (500, 3)
     assert (int(ids.min()), int(ids.max())) == (0, 50)
 
@@ -71,7 +71,7 @@ def test_a_mapping_of_pictures_wins_over_an_embedding_that_comes_first(mapping):
             self.position = nn.Embedding(7, 5)
             self.patches = nn.Conv2d(4, 5, 3)
 
-    values = model_input(Transformer(), mapping(PICTURE), batch=2)
+    values = random_input(Transformer(), mapping(PICTURE), batch=2)
     assert (values.shape, values.dtype) == ((2, 4, 13, 13), torch.float32)
     assert np.allclose((values.min(), values.max()), (0, 255), atol=2)
     assert sample_of(Transformer(), mapping(PICTURE)) == "picture"
@@ -87,9 +87,9 @@ def test_clips_and_sequences_are_told_apart(mapping):
 @pytest.mark.parametrize("sizes", [{"size": 3}, {"channels": 3}, {"size": 3, "channels": 3}])
 def test_sequences_have_neither_size_nor_channels(mapping, sizes):
     with pytest.raises(ModelError, match=f"have no {' and no '.join(sizes)}"):
-        model_input(nn.Embedding(5, 7), mapping(), **sizes)
+        random_input(nn.Embedding(5, 7), mapping(), **sizes)
 
 
 def test_without_an_embedding_the_mapping_must_describe_the_input(mapping):
     with pytest.raises(MappingError, match="does not describe the network's input"):
-        model_input(nn.Conv2d(3, 5, 1), mapping())
+        random_input(nn.Conv2d(3, 5, 1), mapping())

@@ -70,7 +70,7 @@ def sample_of(model: nn.Module, mapping: rows.Mapping) -> Sample:
     return "clip" if "t" in input_axes(mapping) else "picture"
 
 
-def model_input(
+def random_input(
     model: nn.Module,
     mapping: rows.Mapping,
     *,
@@ -99,9 +99,9 @@ def model_input(
 
     Example:
         >>> from tfpt.language.loader import load_mapping
-        >>> model_input(nn.Conv3d(3, 5, 1), load_mapping("i3d_rgb"), frames=9, size=11).shape
+        >>> random_input(nn.Conv3d(3, 5, 1), load_mapping("i3d_rgb"), frames=9, size=11).shape
         torch.Size([1, 3, 9, 11, 11])
-        >>> ids = model_input(nn.Embedding(101, 8), load_mapping("bert"), batch=2, frames=7)
+        >>> ids = random_input(nn.Embedding(101, 8), load_mapping("bert"), batch=2, frames=7)
         >>> ids.shape, ids.dtype, int(ids.min()), int(ids.max())
         (torch.Size([2, 7]), torch.int64, 0, 100)
     """

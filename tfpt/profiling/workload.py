@@ -18,7 +18,7 @@ from tfpt.language.loader import load_mapping
 from tfpt.networks.devices import device_of, enough_memory
 from tfpt.networks.endpoints import first_tensor
 from tfpt.networks.loading import load
-from tfpt.networks.model_inputs import Sample, model_input, sample_of
+from tfpt.networks.model_inputs import Sample, random_input, sample_of
 from tfpt.targets.model import build_model
 from tfpt.tensors import format_shape
 
@@ -184,7 +184,7 @@ def make_workload(
                 torch.manual_seed(0)
                 made = build_model(compiled, device="cpu", trust=trust)
         sample = sample_of(made, compiled)
-        values = model_input(made, compiled, batch=batch, frames=frames, size=size, channels=channels)
+        values = random_input(made, compiled, batch=batch, frames=frames, size=size, channels=channels)
         numbers = torch.float32 if dtype == "autocast" else getattr(torch, dtype)
         made, values = made.to(place, numbers), values.contiguous().to(place)
         if values.is_floating_point():
