@@ -101,6 +101,7 @@ LAYERS = (
     ("profiling",),
     ("checking",),
     ("verification",),
+    ("proposal",),
     ("report",),
     ("video",),
     ("commands", "api"),

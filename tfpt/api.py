@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfpt.networks.recording.inputs import Given
     from tfpt.planning import Plan
     from tfpt.profiling import Profile
+    from tfpt.proposal.propose import Proposal
     from tfpt.verification import Verification
     from tfpt.video.prediction import Prediction, Stream
     from tfpt.video.visualization import Drawing
@@ -838,6 +839,60 @@ def profile(
         dequantize=dequantize,
         trust=trust,
         model=model,
+    )
+
+
+def propose(
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    target: str | os.PathLike[str] | None = None,
+    decided: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> Proposal:
+    """Propose a mapping for a checkpoint and a model, and write it. No weight is read.
+
+    Args:
+        checkpoint: Any file that `tfpt.open_source` can open.
+        out: The mapping to write. With a `target`, its manifest is written beside it.
+        model: The PyTorch model, ``package.module:Class``.
+        kwargs: The model's arguments.
+        config: The configuration of a model of transformers: a dict or a JSON file.
+        target: Instead of a model: a file of PyTorch weights, or a manifest.
+        decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
+        overwrite: Replace an existing mapping.
+        trust: Also import a model from outside the packages that tfpt trusts.
+
+    Raises:
+        SourceError: The checkpoint or the target cannot be read.
+        ModelError: The model cannot be built.
+        SinkError: The mapping exists already, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = sample("i3d_rgb", f"{folder}/model.ckpt")
+        >>> proposal = propose(f"{folder}/model.ckpt", f"{folder}/mine.yaml", model="tfpt.models.i3d:I3D",
+        ...                    kwargs={"in_channels": 3, "num_classes": 400})
+        >>> len(proposal.plan.writes), proposal.open, proposal.unused
+        (344, (), ())
+    """
+    from tfpt.proposal.writing import propose as implementation
+
+    return implementation(
+        checkpoint,
+        out,
+        model=model,
+        kwargs=kwargs,
+        config=config,
+        target=target,
+        decided=decided,
+        overwrite=overwrite,
+        trust=trust,
     )
 
 

@@ -16,6 +16,7 @@ from tfpt.visible import visible
 
 # Name → module and help text. The texts are here so that `--help` imports none of the modules.
 COMMANDS = {
+    "init": ("tfpt.commands.init", "Propose a mapping for a checkpoint and a model."),
     "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
     "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
     "inspect": ("tfpt.commands.inspect", "List what a file contains."),

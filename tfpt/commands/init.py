@@ -1,0 +1,112 @@
+"""`tfpt init`: propose a mapping."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tfpt.commands.options import json_option, parse_settings, reports_errors, trust_option
+
+if TYPE_CHECKING:
+    from tfpt.proposal.propose import Proposal
+
+
+@click.command(short_help="Propose a mapping for a checkpoint and a model.")
+@click.argument("checkpoint")
+@click.option(
+    "--model", metavar="PACKAGE.MODULE:NAME", help="The PyTorch model: a class, or a function that builds it."
+)
+@click.option("--kwargs", metavar="NAME=VALUE", multiple=True, help="An argument of the model. Repeatable.")
+@click.option("--config", type=click.Path(path_type=Path), help="The config.json of a model of transformers.")
+@click.option(
+    "--target", metavar="FILE", help="Instead of a model: a file of PyTorch weights, or a manifest."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The mapping to write; by default MODEL.yaml.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing mapping.")
+@click.option("--interactive", is_flag=True, help="Ask about whatever is unsure.")
+@click.option("--explain", is_flag=True, help="Print the evidence for each row.")
+@trust_option
+@json_option
+@reports_errors
+def command(
+    checkpoint: str,
+    model: str | None,
+    kwargs: Sequence[str],
+    config: Path | None,
+    target: str | None,
+    out: Path | None,
+    overwrite: bool,
+    interactive: bool,
+    explain: bool,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    """Propose a mapping for a checkpoint and a model that have none.
+
+    tfpt compares names, shapes and the order of both sides, writes the mapping that fits, and says
+    what it is unsure about. No weight is read.
+
+    Exit code 0: everything has its place; 1: something is unsure or open; 2: the checkpoint or the
+    model cannot be read.
+    """
+    from tfpt.proposal.writing import propose
+    from tfpt.report.proposals import print_evidence, print_proposal
+    from tfpt.report.terminal import console, print_json
+
+    if (model is None) == (target is None):
+        raise click.UsageError("give either --model or --target")
+    if target is not None and (kwargs or config):
+        raise click.UsageError("--kwargs and --config are for a --model")
+    if interactive and as_json:
+        raise click.UsageError("--interactive and --json cannot be combined")
+    path = out or Path(f"{_name(model or target or '')}.yaml")
+    decided: dict[str, str] = {}
+    while True:
+        proposal = propose(
+            checkpoint,
+            path,
+            model=model,
+            kwargs=parse_settings(kwargs),
+            config=config,
+            target=target,
+            decided=decided,
+            overwrite=overwrite or bool(decided),
+            trust=trust,
+        )
+        answers = _ask(proposal) if interactive else {}
+        if not answers:
+            break
+        decided |= answers
+    if as_json:
+        print_json(proposal.to_json(explain=explain))
+    else:
+        print_proposal(console(), proposal, checkpoint, path, config)
+        if explain:
+            print_evidence(console(), proposal)
+    sys.exit(0 if proposal.settled else 1)
+
+
+def _name(model: str) -> str:
+    """The file name for a model or a file.
+
+    Example:
+        >>> _name("transformers:BertModel"), _name("weights/net.safetensors")
+        ('bertmodel', 'net')
+    """
+    return model.rpartition(":")[2].lower() if ":" in model else Path(model).name.partition(".")[0]
+
+
+def _ask(proposal: Proposal) -> dict[str, str]:
+    """Ask about the first unsure group of parameters; what the user decided, by parameter."""
+    question = next(iter(proposal.questions), None)
+    if question is None:
+        return {}
+    click.echo(question.text)
+    for number, option in enumerate(question.options, 1):
+        click.echo(f"  {number}  {option.text}")
+    answer = click.prompt("which", type=click.IntRange(1, len(question.options)), default=1)
+    return dict(question.options[answer - 1].decisions)

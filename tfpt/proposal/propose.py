@@ -1,0 +1,411 @@
+"""Proposing a mapping: from the names and shapes of a checkpoint and a model to its text, and a plan of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tfpt.errors import TfptError
+from tfpt.formats.roles import roles_of
+from tfpt.formats.source import Source
+from tfpt.language.loader import load_mapping
+from tfpt.nearest import nearest
+from tfpt.planning.plan import Plan
+from tfpt.planning.planner import make_plan
+from tfpt.planning.steps import Copy
+from tfpt.proposal.document import Facts, written
+from tfpt.proposal.evidence import Weights
+from tfpt.proposal.matches import Match
+from tfpt.proposal.names import Name
+from tfpt.proposal.rows import items
+from tfpt.proposal.search import Found, search
+from tfpt.proposal.sides import Side
+from tfpt.proposal.target import Target
+from tfpt.proposal.templates import Item, generalized
+from tfpt.tensors import Role, TensorSpec
+
+_REASONS: dict[str, str] = {
+    "slot": "optimizer slot",
+    "counter": "training step",
+    "record": "record of the checkpoint's objects",
+    "average": "moving average",
+}
+_AVERAGE = "/ExponentialMovingAverage"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A possible answer.
+
+    Attributes:
+        text: What it says.
+        decisions: What follows for each parameter, as in `propose`.
+    """
+
+    text: str
+    decisions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that names and shapes leave open, for all parameters of a series at once.
+
+    Attributes:
+        text: What it is about.
+        options: The answers; the first is what is proposed.
+    """
+
+    text: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed mapping.
+
+    Attributes:
+        text: The mapping, as YAML.
+        plan: What it does with the checkpoint.
+        found: The matches it was made from.
+        variables, parameters: Both sides.
+        rows: How many scopes and rows it has.
+        differs: Parameters for which the plan is not what was found.
+        averaged: Whether variables are replaced by their moving averages, which is a decision of its own.
+    """
+
+    text: str
+    plan: Plan
+    found: Found
+    variables: Side
+    parameters: Side
+    rows: int
+    differs: tuple[str, ...]
+    averaged: bool = False
+
+    @property
+    def unsure(self) -> dict[str, str]:
+        """Parameters that could come from elsewhere, with the reason."""
+        return {
+            self.parameters.specs[p].name: match.unsure
+            for match in self.found.matches
+            if match.unsure
+            for p in match.parameters
+        }
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Parameters that nothing in the checkpoint fits."""
+        return tuple(self.parameters.specs[p].name for p in self.found.open)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Variables that nothing in the model fits."""
+        return tuple(self.variables.specs[v].name for v in self.found.unused)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the mapping can be used as it is."""
+        return not (self.unsure or self.open or self.plan.findings)
+
+    @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """What is unsure, one question for each series of parameters."""
+        groups: dict[tuple[object, ...], list[Match]] = {}
+        for match in self.found.matches:
+            if match.unsure and len(match.parameters) == 1 and len(match.variables) <= 1:
+                v, p = match.variables[:1], match.parameters[0]
+                pattern = self.variables.names[v[0]].pattern if v else ()
+                kinds = tuple("layout" if isinstance(other, str) else "variable" for other in match.instead)
+                groups.setdefault((self.parameters.names[p].pattern, pattern, kinds), []).append(match)
+        return tuple(self._question(members) for members in groups.values())
+
+    def _question(self, members: Sequence[Match]) -> Question:
+        first = members[0]
+        parameter = self.parameters.specs[first.parameters[0]]
+        more = f" and {len(members) - 1} more like it" if len(members) > 1 else ""
+        names = {match.parameters[0]: self._choice(match) for match in members}
+        text = f"{parameter.name} {list(parameter.shape)}{more}"
+        options = [
+            Option(
+                f"from {self._choice(first) or 'no variable'}"
+                + (f', layout "{first.layout}"' if first.layout else ", filled with a constant"),
+                {self.parameters.specs[p].name: first.layout or name for p, name in names.items()},
+            )
+        ]
+        for place, other in enumerate(first.instead):
+            decisions = {}
+            for match in members:
+                if place < len(match.instead):
+                    instead = match.instead[place]
+                    name = self.parameters.specs[match.parameters[0]].name
+                    decisions[name] = self._named(instead)
+            said = (
+                f'layout "{other}"'
+                if isinstance(other, str)
+                else f"from {self._named(other) or 'no variable'}"
+            )
+            options.append(Option(f"or {said}", decisions))
+        if not first.instead:
+            text = f"{text}: {first.unsure}"
+        return Question(text, tuple(options))
+
+    def _choice(self, match: Match) -> str:
+        return self.variables.specs[match.variables[0]].name if match.variables else ""
+
+    def _named(self, other: int | str) -> str:
+        return other if isinstance(other, str) else self.variables.specs[other].name if other >= 0 else ""
+
+    @property
+    def evidence_weights(self) -> dict[str, float]:
+        """How much each kind of evidence counts."""
+        return Weights().explained()
+
+    @property
+    def evidence(self) -> list[tuple[str, str, dict[str, float]]]:
+        """Parameter, variable and evidence of each pair that was chosen; of a series the first."""
+        assignment = self.found.assignment
+        chosen = {
+            (match.variables[0], match.parameters[0])
+            for match in self.found.matches
+            if len(match.variables) == len(match.parameters) == 1
+        }
+        found: dict[tuple[object, object], tuple[str, str, dict[str, float]]] = {}
+        pairs = zip(assignment.pairs.variable, assignment.pairs.parameter, strict=True)
+        for index, (v, p) in enumerate(pairs):
+            if (int(v), int(p)) in chosen:
+                values = {name: float(array[index]) for name, array in assignment.evidence.items()}
+                key = (self.variables.names[v].pattern, self.parameters.names[p].pattern)
+                found.setdefault(key, (self.parameters.specs[p].name, self.variables.specs[v].name, values))
+        return list(found.values())
+
+    def to_json(self, *, explain: bool = False) -> dict[str, Any]:
+        """The proposal as JSON values."""
+        values: dict[str, Any] = {
+            "mapping": self.text,
+            "settled": self.settled,
+            "rows": self.rows,
+            "parameters": len(self.parameters),
+            "variables": len(self.variables),
+            "unsure": self.unsure,
+            "open": list(self.open),
+            "unused": list(self.unused),
+            "findings": [finding.to_json() for finding in self.plan.findings],
+        }
+        if explain:
+            values["weights"] = self.evidence_weights
+            values["evidence"] = [
+                {"parameter": parameter, "variable": variable, **evidence}
+                for parameter, variable, evidence in self.evidence
+            ]
+        return values
+
+
+def propose(
+    source: Source,
+    target: Target,
+    folder: Path,
+    *,
+    name: str = "proposal",
+    summary: str = "",
+    weights: Weights | None = None,
+    decided: Mapping[str, str] | None = None,
+) -> Proposal:
+    """Propose a mapping for a checkpoint and a model.
+
+    Args:
+        source: The checkpoint.
+        target: The model's parameters.
+        folder: Where the mapping is written, to be compiled and planned: `NAME.yaml`.
+        name: The name of the file, without its ending.
+        summary: Its first line.
+        weights: How much each kind of evidence counts.
+        decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
+
+    Raises:
+        TfptError: A name in `decided` is not in the checkpoint or the model.
+    """
+    roles = roles_of(source)
+    weighed, averaged = _weights(source.specs, roles)
+    variables = Side(weighed, "/", ordered=_is_ordered(source))
+    parameters = Side(list(target.specs.values()), ".", ordered=True, kinds=target.kinds)
+    places = {spec.name: place for place, spec in enumerate(parameters.specs)}
+    tied = {places[one]: places[other] for one, other in target.tied.items()}
+    settled = _decided(decided or {}, variables, places)
+    found = search(variables, parameters, tied=tied, weights=weights, decided=settled)
+    single = items(found.matches, variables, parameters)
+    every = {spec.name for spec in variables.specs}
+    every |= {above for name in every for above in _scopes(name)}
+    facts = _facts(source, summary, target, found, variables, parameters, roles, averaged)
+    targets = list(target.specs)
+    rows: Sequence[Item] = generalized(single, every, targets)
+    path = folder / f"{name}.yaml"
+    text, plan = _planned(facts, rows, path, source, target, roles)
+    differs = _differences(found, variables, parameters, plan)
+    if differs:
+        # A template that says something else gives way to the names it was made from.
+        rows = _apart(single, differs, every, targets)
+        text, plan = _planned(facts, rows, path, source, target, roles)
+        differs = _differences(found, variables, parameters, plan)
+    return Proposal(text, plan, found, variables, parameters, len(rows), tuple(differs), averaged)
+
+
+def _decided(decided: Mapping[str, str], variables: Side, places: Mapping[str, int]) -> dict[int, int | str]:
+    known = {spec.name: index for index, spec in enumerate(variables.specs)}
+    found: dict[int, int | str] = {}
+    for parameter, choice in decided.items():
+        if parameter not in places:
+            raise TfptError(f"the model has no parameter {parameter}", nearest=nearest(parameter, places))
+        if choice and "->" not in choice and choice not in known:
+            raise TfptError(f"the checkpoint has no variable {choice}", nearest=nearest(choice, known))
+        found[places[parameter]] = choice if "->" in choice else known.get(choice, -1)
+    return found
+
+
+def _weights(specs: Mapping[str, TensorSpec], roles: Mapping[str, Role]) -> tuple[list[TensorSpec], bool]:
+    """The variables that are weights, each once, and whether some have a moving average."""
+    averaged = {
+        name.removesuffix(_AVERAGE)
+        for name, role in roles.items()
+        if role == "average" and name.endswith(_AVERAGE) and name.removesuffix(_AVERAGE) in specs
+    }
+    return [spec for name, spec in specs.items() if name not in roles], bool(averaged)
+
+
+def _is_ordered(source: Source) -> bool:
+    """Whether the file keeps the order in which variables were created; names alone are sorted."""
+    names = list(source.specs)
+    return names != sorted(names)
+
+
+def _scopes(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _facts(
+    source: Source,
+    summary: str,
+    target: Target,
+    found: Found,
+    variables: Side,
+    parameters: Side,
+    roles: Mapping[str, Role],
+    averaged: bool,
+) -> Facts:
+    used = [variables.specs[v].name for match in found.matches for v in match.variables]
+    kinds = Counter(role for role in roles.values() if not (averaged and role == "average"))
+    unused = generalized(
+        [
+            Item((variables.specs[v].name,), (variables.specs[v].name.replace(".", "_"),), "", v)
+            for v in found.unused
+        ],
+        [],
+    )
+    matched = {
+        item.tf[0]: _count(item.tf[0], [variables.specs[v].name for v in found.unused]) for item in unused
+    }
+    return Facts(
+        summary=summary or "proposed by tfpt init",
+        scope=_common_scope(used),
+        ignore={role: _REASONS.get(role, role) for role in kinds},
+        ema=_averages(variables) if averaged else "",
+        model=target.model,
+        open=[f"{parameters.specs[p].name} {list(parameters.specs[p].shape)}" for p in found.open],
+        unused=matched,
+    )
+
+
+def _averages(variables: Side) -> str:
+    """The section `ema`: moving statistics of normalizations are averages already."""
+    statistics = sorted(
+        {
+            name.text.rpartition("/")[2]
+            for name, part in zip(variables.names, variables.parts, strict=True)
+            if part in ("mean", "variance")
+        }
+    )
+    excepted = ", ".join(f'"{{path...}}/{name}"' for name in statistics)
+    text = '{tf: "{path...}/ExponentialMovingAverage", use: prefer'
+    return f"{text}, except: [{excepted}]}}" if excepted else f"{text}}}"
+
+
+def _count(template: str, names: Sequence[str]) -> int:
+
+    if "{" not in template:
+        return 1
+    skeleton = re.sub(r"\{[^}]*\}", "#", template)
+    return max(
+        1, sum(Name(name, "/").pattern == Name(skeleton.replace("#", "0"), "/").pattern for name in names)
+    )
+
+
+def _common_scope(names: Sequence[str]) -> str:
+    """The scope that all these names are in, if it has no numbers."""
+    if len(names) < 2:
+        return ""
+    first = names[0].split("/")[:-1]
+    length = len(first)
+    for name in names[1:]:
+        parts = name.split("/")[:-1]
+        length = min(
+            length,
+            next(
+                (i for i in range(min(length, len(parts))) if parts[i] != first[i]), min(length, len(parts))
+            ),
+        )
+    scope = first[:length]
+    return "/".join(scope)
+
+
+def _planned(
+    facts: Facts,
+    rows: Sequence[Item],
+    path: Path,
+    source: Source,
+    target: Target,
+    roles: Mapping[str, Role],
+) -> tuple[str, Plan]:
+    text = written(facts, rows)
+    path.write_text(text, encoding="utf-8")
+    mapping = load_mapping(path)
+    return text, make_plan(
+        mapping, source.specs, target.specs, source=source.location, roles=roles, quantized=source.quantized
+    )
+
+
+def _differences(found: Found, variables: Side, parameters: Side, plan: Plan) -> list[str]:
+    """Parameters that the plan makes from other variables than was found."""
+    planned = {
+        spec.name: {read.name.removesuffix(_AVERAGE) for read in step.reads}
+        for step in plan.steps
+        for spec in step.writes
+        if isinstance(step, Copy) or not step.reads
+    }
+    differs = []
+    for match in found.matches:
+        wanted = {variables.specs[v].name for v in match.variables}
+        for p in match.parameters:
+            name = parameters.specs[p].name
+            if planned.get(name) != wanted:
+                differs.append(name)
+    return differs
+
+
+def _apart(
+    single: Sequence[Item], differs: Sequence[str], every: set[str], targets: Sequence[str]
+) -> list[Item]:
+    """The rows, with those that concern these parameters written out one by one."""
+    prefixes = set(differs)
+    apart = [
+        item
+        for item in single
+        if any(name == pt or name.startswith(f"{pt}.") for pt in item.pt for name in prefixes)
+    ]
+    named = {id(item) for item in apart}
+    kept = generalized([item for item in single if id(item) not in named], every, targets)
+    return sorted([*kept, *apart], key=lambda item: item.place)

@@ -1,0 +1,80 @@
+"""A proposed mapping in the terminal: what is settled, what is unsure or open, and the evidence."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tfpt.proposal.propose import Proposal
+from tfpt.report.terminal import count, escape
+
+_LISTED = 8
+
+
+def print_proposal(
+    out: Console, proposal: Proposal, checkpoint: str, path: Path, config: Path | None
+) -> None:
+    """What was proposed and what is left to decide, and the next command."""
+    parameters = len(proposal.parameters)
+    out.print(
+        f"[bold]{escape(str(path))}[/]: {count(proposal.rows, 'row')} for {count(parameters, 'parameter')}"
+        f" and {count(len(proposal.variables), 'variable')}"
+    )
+    unsure, unopened = proposal.unsure, proposal.open
+    sure = parameters - len(unsure) - len(unopened)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    table.add_row(f"{sure:,}", "sure")
+    if unsure:
+        table.add_row(f"[yellow]{len(unsure):,}[/]", "unsure: see `# unsure` in the file")
+    if unopened:
+        table.add_row(f"[red]{len(unopened):,}[/]", f"open, no variable fits: {_some(unopened)}")
+    if proposal.unused:
+        table.add_row(
+            f"[yellow]{len(proposal.unused):,}[/]",
+            f"variables that no parameter fits: {_some(proposal.unused)}",
+        )
+    out.print(table)
+    for question in proposal.questions[:_LISTED]:
+        out.print(f"[yellow]unsure[/] {escape(question.text)}", soft_wrap=True)
+        for option in question.options[1:]:
+            out.print(f"       {escape(option.text)}", soft_wrap=True)
+    if len(proposal.questions) > _LISTED:
+        out.print(f"       and {len(proposal.questions) - _LISTED} more; `--interactive` asks about each")
+    extra = f" --config {shlex.quote(str(config))}" if config else ""
+    if proposal.settled:
+        out.print("next: convert, then compare what the two networks compute:", style="dim")
+    else:
+        out.print("next: decide what is unsure, in the file or with --interactive, then:", style="dim")
+    name = shlex.quote(str(path))
+    out.print(
+        f"  tfpt convert --mapping {escape(name)}{escape(extra)} --checkpoint {escape(shlex.quote(checkpoint))}"
+        f" --out {escape(shlex.quote(path.stem))}.safetensors",
+        soft_wrap=True,
+    )
+
+
+def print_evidence(out: Console, proposal: Proposal) -> None:
+    """The evidence for each parameter's variable, one series per line, and the weights."""
+    weights = proposal.evidence_weights
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("parameter", overflow="fold")
+    table.add_column("variable", overflow="fold")
+    kinds = [name for name in weights if name != "nothing"]
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    table.add_row("", "[dim]weight[/]", *(f"[dim]{weights[kind]:g}[/]" for kind in kinds))
+    for parameter, variable, evidence in proposal.evidence:
+        table.add_row(
+            escape(parameter), escape(variable), *(f"{evidence.get(kind, 0):.2f}" for kind in kinds)
+        )
+    out.print(table)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    listed = ", ".join(escape(name) for name in names[:3])
+    return listed if len(names) <= 3 else f"{listed}, …"
