@@ -18,11 +18,22 @@ from tfpt.nn import Conv2d
 BATCH_NORM_EPSILON = 1e-3
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=0.01)
+class NormalizedConv(nn.Module):
+    """A convolution, padded as TensorFlow does, and batch normalization: (batch, channels, height, width)."""
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int | tuple[int, int], stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = Conv2d(in_channels, channels, kernel, stride, groups=groups)
+        self.bn = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the activations."""
+        return self.bn(self.conv(x))
 
 
-class ResidualUnit(nn.Module):
+class ResidualStage(nn.Module):
     """Two convolutions of 3 by 3, added to the input: (batch, channels, height, width).
 
     Args:
@@ -33,15 +44,13 @@ class ResidualUnit(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = Conv2d(in_channels, channels, 3, stride)
-        self.bn1 = _batch_norm(channels)
-        self.conv2 = Conv2d(channels, channels, 3)
-        self.bn2 = _batch_norm(channels)
+        self.unit1 = NormalizedConv(in_channels, channels, 3, stride)
+        self.unit2 = NormalizedConv(channels, channels, 3)
         self.shortcut = Conv2d(in_channels, channels, 1, stride) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the activations."""
-        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        y = self.unit2(torch.relu(self.unit1(x)))
         return torch.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -61,61 +70,54 @@ class ResNet8(nn.Module):
 
     def __init__(self, width: int = 16, num_classes: int = 10) -> None:
         super().__init__()
-        self.conv = Conv2d(3, width, 3)
-        self.bn = _batch_norm(width)
-        self.stage1 = ResidualUnit(width, width, 1)
-        self.stage2 = ResidualUnit(width, 2 * width, 2)
-        self.stage3 = ResidualUnit(2 * width, 4 * width, 2)
+        self.stem = NormalizedConv(3, width, 3)
+        self.stage1 = ResidualStage(width, width, 1)
+        self.stage2 = ResidualStage(width, 2 * width, 2)
+        self.stage3 = ResidualStage(2 * width, 4 * width, 2)
         self.classifier = nn.Linear(4 * width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """The probabilities, (batch, classes)."""
-        x = torch.relu(self.bn(self.conv(images)))
+        x = torch.relu(self.stem(images))
         x = self.stage3(self.stage2(self.stage1(x)))
         return torch.softmax(self.classifier(x.mean(dim=(2, 3))), dim=1)
 
 
 class SeparableUnit(nn.Module):
-    """A depthwise and a pointwise convolution, each normalized: (batch, channels, height, width)."""
+    """A depthwise and a pointwise convolution: (batch, channels, height, width)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.depthwise = Conv2d(in_channels, in_channels, 3, stride, groups=in_channels)
-        self.depthwise_bn = _batch_norm(in_channels)
-        self.pointwise = Conv2d(in_channels, channels, 1)
-        self.pointwise_bn = _batch_norm(channels)
+        self.depthwise = NormalizedConv(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.pointwise = NormalizedConv(in_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the activations."""
-        x = torch.relu(self.depthwise_bn(self.depthwise(x)))
-        return torch.relu(self.pointwise_bn(self.pointwise(x)))
+        return torch.relu(self.pointwise(torch.relu(self.depthwise(x))))
 
 
 class SeparableNetwork(nn.Module):
     """A convolution, then separable units: probabilities of the classes.
 
     Args:
-        conv: The first convolution, without its normalization.
+        stem: The first convolution.
         units: Channels and stride of each unit.
         num_classes: Number of classes.
     """
 
-    def __init__(self, conv: Conv2d, units: Sequence[tuple[int, int]], num_classes: int) -> None:
+    def __init__(self, stem: NormalizedConv, units: Sequence[tuple[int, int]], num_classes: int) -> None:
         super().__init__()
-        self.conv = conv
-        self.bn = _batch_norm(conv.out_channels)
-        channels = [conv.out_channels, *(out for out, _ in units)]
-        self.units = nn.Sequential(
-            *(
-                SeparableUnit(before, out, stride)
-                for before, (out, stride) in zip(channels, units, strict=False)
-            )
-        )
-        self.classifier = nn.Linear(channels[-1], num_classes)
+        self.stem = stem
+        self.units = nn.Sequential()
+        channels = stem.conv.out_channels
+        for out, stride in units:
+            self.units.append(SeparableUnit(channels, out, stride))
+            channels = out
+        self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The probabilities, (batch, classes)."""
-        x = self.units(torch.relu(self.bn(self.conv(inputs))))
+        x = self.units(torch.relu(self.stem(inputs)))
         return torch.softmax(self.classifier(x.mean(dim=(2, 3))), dim=1)
 
 
@@ -136,7 +138,7 @@ class DsCnn(SeparableNetwork):
     """
 
     def __init__(self, width: int = 64, depth: int = 4, num_classes: int = 12) -> None:
-        super().__init__(Conv2d(1, width, (10, 4), 2), [(width, 1)] * depth, num_classes)
+        super().__init__(NormalizedConv(1, width, (10, 4), 2), [(width, 1)] * depth, num_classes)
 
 
 class MobileNet(SeparableNetwork):
@@ -158,4 +160,4 @@ class MobileNet(SeparableNetwork):
 
     def __init__(self, width: int = 8, num_classes: int = 2) -> None:
         units = [(width * factor, stride) for factor, stride in self.UNITS]
-        super().__init__(Conv2d(3, width, 3, 2), units, num_classes)
+        super().__init__(NormalizedConv(3, width, 3, 2), units, num_classes)

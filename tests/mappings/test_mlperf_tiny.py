@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 import tfpt
+from tests.mappings import tflite_files
 from tests.mappings.keras_networks import assert_close, channels_first, randomized, saved
 
 
@@ -113,6 +114,79 @@ def test_every_file_computes_what_keras_computes(name, settings, tmp_path):
     inputs = inputs_of(model)
     with torch.no_grad():
         assert_close(network(channels_first(inputs)), model.predict(inputs, verbose=0))
+
+
+def lite(name: str, model: Any, path: Path, without: int = -1) -> Path:
+    """Converted to TensorFlow Lite, with the names of the published files (those of TensorFlow 2.3).
+
+    The normalization is folded into the convolution. The name of a bias lists what was folded, beginning with the last.
+    """
+    tf = pytest.importorskip("tensorflow")
+    # Convolutions that are normalized, and those at shortcuts, by Keras' numbers; whether a ReLU follows at once.
+    numbers = iter([0, 1, 2, 3, 4, 6, 7] if name == "resnet8" else range(99))
+    shortcuts, depthwise, normalized = iter([5, 8]), iter(range(99)), iter(range(99))
+
+    def counted(kind: str, number: int) -> str:
+        return f"model/{kind}_{number}" if number else f"model/{kind}"
+
+    def rename(operation: str, kernel: list[int]) -> tuple[str, str]:
+        if operation == "FULLY_CONNECTED":
+            return "model/dense/MatMul", "model/dense/BiasAdd/ReadVariableOp/resource"
+        if name == "resnet8" and kernel[1] == 1:
+            conv = counted("conv2d", next(shortcuts))
+            return f"{conv}/Conv2D", f"{conv}/BiasAdd;{conv}/Conv2D;{conv}/BiasAdd/ReadVariableOp/resource"
+        number = next(normalized)
+        norm = counted("batch_normalization", number) + "/FusedBatchNormV3"
+        active = name != "resnet8" or number not in (2, 4, 6)
+        before = counted("activation", number) + f"/Relu;{norm}" if active else norm
+        if number == without:
+            before = "teacher"
+        if operation == "DEPTHWISE_CONV_2D":
+            conv = counted("depthwise_conv2d", next(depthwise))
+            parts = f"{conv}/depthwise;{conv}/BiasAdd;{conv}/BiasAdd/ReadVariableOp/resource"
+            return f"{norm};{parts}", f"{before};{parts}"
+        conv = counted("conv2d", next(numbers))
+        return (
+            f"{conv}/Conv2D",
+            f"{before};{conv}/BiasAdd/ReadVariableOp/resource;{conv}/BiasAdd;{conv}/Conv2D",
+        )
+
+    return tflite_files.write(tf.lite.TFLiteConverter.from_keras_model(model), path, rename)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("resnet8", {}),
+        ("kws", {}),
+        ("kws", {"width": 11, "depth": 2, "num_classes": 5}),
+        ("vww", {"width": 3, "num_classes": 5}),
+    ],
+)
+def test_tensorflow_lite_computes_the_same(name, settings, tmp_path):
+    model = built(name, **settings)
+    checkpoint = lite(name, model, tmp_path / "m.tflite")
+    done = tfpt.convert(f"mlperf_{name}", checkpoint, tmp_path / "w.safetensors", settings=settings)
+    assert done.plan.findings == ()
+    inputs = inputs_of(model)
+    [expected] = tflite_files.interpreted(checkpoint, inputs)
+    with torch.no_grad():
+        found = tfpt.load(f"mlperf_{name}", done.path, settings=settings)(channels_first(inputs))
+    assert_close(found, expected)
+    assert_close(found, model.predict(inputs, verbose=0))
+
+
+@pytest.mark.parametrize(("name", "without"), [("resnet8", 3), ("resnet8", 4), ("kws", 3), ("kws", 8)])
+def test_a_missing_bias_of_tensorflow_lite_is_found(name, without, tmp_path):
+    checkpoint = lite(name, built(name), tmp_path / "m.tflite", without)
+    assert findings(name, checkpoint) == {"missing", "unused"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_sample_of_another_size_fits(name, tmp_path):
+    settings = {"width": 5, "num_classes": 3}
+    tfpt.sample(f"mlperf_{name}", tmp_path / "model.ckpt", settings=settings)
+    assert findings(name, tmp_path / "model.ckpt", **settings) == set()
 
 
 @pytest.mark.parametrize("size", [31, 33])

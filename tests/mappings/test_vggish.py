@@ -96,3 +96,8 @@ def test_missing_variables_and_other_sizes_are_found(tmp_path):
     assert {finding.kind for finding in plan.findings} <= {"absent", "missing"}
     plan = tfpt.plan("vggish", saved(values, tmp_path / "a"), settings={**SIZES, "size": 128})
     assert {finding.kind for finding in plan.findings} == {"shape"}
+
+
+def test_a_sample_of_another_size_fits(tmp_path):
+    tfpt.sample("vggish", tmp_path / "model.ckpt", settings=SIZES)
+    assert tfpt.plan("vggish", tmp_path / "model.ckpt", settings=SIZES).findings == ()

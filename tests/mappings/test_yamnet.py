@@ -97,3 +97,8 @@ def test_another_number_of_classes_and_missing_and_stray_variables_are_found(tmp
         kinds = {finding.kind for finding in tfpt.plan("yamnet", file, settings={"num_classes": 7}).findings}
         assert kinds
         assert kinds <= expected, changes
+
+
+def test_a_sample_of_another_size_fits(tmp_path):
+    tfpt.sample("yamnet", tmp_path / "model.ckpt", settings={"num_classes": 7})
+    assert tfpt.plan("yamnet", tmp_path / "model.ckpt", settings={"num_classes": 7}).findings == ()
