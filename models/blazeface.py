@@ -2,8 +2,8 @@
 
 Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019. The layers are those of
 face_detection_short_range.tflite of https://github.com/google-ai-edge/mediapipe (Apache-2.0 license), the names of the
-parameters those of https://github.com/hollance/BlazeFace-PyTorch (MIT license), so weights can be exchanged with that
-port. Decoding of boxes by their anchors and suppression of overlapping ones are not part of this module.
+parameters those of https://github.com/hollance/BlazeFace-PyTorch (Apache-2.0 license), so weights can be exchanged
+with that port. Decoding of boxes by their anchors and suppression of overlapping ones are not part of this module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ class BlazeBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the activations."""
         shortcut = x if self.max_pool is None else self.max_pool(x)
-        return torch.relu(self.convs(x) + functional.pad(shortcut, (0, 0, 0, 0, 0, self.added)))
+        return self.activated(self.convs(x) + functional.pad(shortcut, (0, 0, 0, 0, 0, self.added)))
+
+    def activated(self, x: Tensor) -> Tensor:
+        """The activation function."""
+        return torch.relu(x)
 
 
 def _blocks(channels: int, sizes: tuple[tuple[int, int], ...]) -> list[nn.Module]:

@@ -129,7 +129,7 @@ def lite(name: str, model: Any, path: Path, without: int = -1) -> Path:
     def counted(kind: str, number: int) -> str:
         return f"model/{kind}_{number}" if number else f"model/{kind}"
 
-    def rename(operation: str, kernel: list[int]) -> tuple[str, str]:
+    def rename(operation: str, kernel: list[int], _: bytes) -> tuple[str, ...]:
         if operation == "FULLY_CONNECTED":
             return "model/dense/MatMul", "model/dense/BiasAdd/ReadVariableOp/resource"
         if name == "resnet8" and kernel[1] == 1:
