@@ -74,7 +74,7 @@ def measured(mapping: Mapping, case: Recorded | None, folder: Path) -> Line:
     seconds = time.perf_counter() - start
     truth = "—" if case is None else _compared(case.expected(variables), load_file(out))
     out.unlink()
-    return Line(mapping, done.plan.variables, len(done.plan.writes), truth, _rows(mapping), seconds)
+    return Line(mapping, done.plan.variables, len(done.plan.writes), truth, rows_of(mapping), seconds)
 
 
 def _compared(expected: dict[str, np.ndarray | None], written: dict[str, np.ndarray]) -> str:
@@ -93,7 +93,7 @@ def _relative(got: np.ndarray, value: np.ndarray) -> float:
     return float(np.abs(got.astype(np.float64) - value).max(initial=0)) / scale
 
 
-def _rows(mapping: Mapping) -> int:
+def rows_of(mapping: Mapping) -> int:
     """The lines of rows and scopes that are written in the mapping itself, not in the library or in shared parts."""
     places = {
         (position.file, position.line)
