@@ -38,8 +38,8 @@ import numpy as np
 import yaml
 
 from tests.conftest import DATA
-from tests.vision import available
 from tests.mappings.checkpoint_forms import FORMS
+from tests.vision import available
 
 FOLDER = DATA / "zoo"
 
