@@ -1,8 +1,8 @@
-"""torchvision and timm for tests: in a folder of their own, which only the tests that ask for it import from.
+"""torchvision and timm for the tests that ask for them; all others do not see these packages.
 
-PyPI's torchvision contains operators for one build of torch. With another build it cannot be imported, and transformers
-cannot be imported either if it finds it. So the Makefile installs it outside the environment's packages, in
-`.venv/vision`. The models need the operators to be declared, not to run.
+PyPI's torchvision contains operators for one build of torch. With another build it cannot be imported, and neither can
+transformers once it sees it. So the Makefile installs the two into a folder of their own, `.venv/vision`. Their models
+need the operators to be declared, not to run.
 """
 
 from __future__ import annotations
@@ -11,37 +11,56 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+PACKAGES = ("timm", "torchvision")
 FOLDER = Path(sys.prefix) / "vision"
 SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 # Declarations are withdrawn when the library is deleted.
 _declared: list[torch.library.Library] = []
+# Imported by earlier tests. They cannot be imported twice: their operators would be registered again.
+_hidden: dict[str, ModuleType] = {}
 
 
-def import_vision(package: str = "torchvision") -> None:
-    """Make torchvision and timm importable, or skip the test.
-
-    Args:
-        package: The package that the test needs. Others than these two must just be installed.
-    """
-    if package not in ("timm", "torchvision"):
-        pytest.importorskip(package)
-    elif not available(package):
+def import_vision(package: str) -> None:
+    """Make a package importable for this test, or skip the test."""
+    if not available(package):
         pytest.skip(f"{package} is not installed: make test installs it")
 
 
 def available(package: str) -> bool:
-    """Whether a package is installed; torchvision and timm are made importable."""
-    if package in ("timm", "torchvision"):
-        if FOLDER.is_dir() and str(FOLDER) not in sys.path:
-            sys.path.append(str(FOLDER))
-        if importlib.util.find_spec("torchvision") is None:
-            return False
+    """Whether a package is installed; torchvision and timm are made importable until `hide`."""
+    found = importlib.util.find_spec(package) is not None
+    if not found and package in PACKAGES and FOLDER.is_dir():
+        _settle_transformers()
+        sys.path.append(str(FOLDER))
+        sys.modules.update(_hidden)
         _declare_operators()
-    return importlib.util.find_spec(package) is not None
+        found = importlib.util.find_spec(package) is not None
+    return found
+
+
+def hide() -> None:
+    """Undo `available`."""
+    if str(FOLDER) in sys.path:
+        sys.path.remove(str(FOLDER))
+        for name in _imported(*PACKAGES):
+            _hidden[name] = sys.modules.pop(name)
+
+
+def _imported(*packages: str) -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] in packages]
+
+
+def _settle_transformers() -> None:
+    """Let transformers look for the packages now, while they are hidden: it remembers the answers."""
+    if importlib.util.find_spec("transformers") is not None:
+        utils = importlib.import_module("transformers.utils.import_utils")
+        assert not utils.is_torchvision_available()
+        assert not utils.is_timm_available()
 
 
 def _declare_operators() -> None:
@@ -50,7 +69,7 @@ def _declare_operators() -> None:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        for name in _imported("torchvision"):
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):

@@ -45,19 +45,18 @@ class Network:
 SEVEN = {"classes": 7}
 SMALL = {"architecture": "tf_mobilenetv3_small_100", "num_classes": 7}
 NETWORKS = [
-    Network("keras_mobilenet_v2", "MobileNetV2", {"alpha": 0.35}, {"alpha": 0.35}),
     Network(
         "keras_mobilenet_v2", "MobileNetV2", {"alpha": 0.5, "classes": 7}, {"alpha": 0.5, "num_classes": 7}
     ),
     Network("keras_mobilenet", "MobileNet", {"alpha": 0.25, "dropout": 0.0}, {"alpha": 0.25}),
     Network("keras_mobilenet_v3", "MobileNetV3Small", SEVEN, SMALL, package="timm"),
+    Network("keras_efficientnet", "EfficientNetB0", SEVEN, {"num_classes": 7}),
+]
+FURTHER = [
+    Network("keras_mobilenet_v2", "MobileNetV2", {"alpha": 0.35}, {"alpha": 0.35}),
     Network("keras_resnet50", "ResNet50", SEVEN, {"num_classes": 7}),
     Network("keras_resnet50_v2", "ResNet50V2", SEVEN, {"num_classes": 7}),
-    Network("keras_efficientnet", "EfficientNetB0", SEVEN, {"num_classes": 7}),
     Network("keras_convnext_tiny", "ConvNeXtTiny", SEVEN, {"num_classes": 7}),
-]
-# Of other sizes, or slow to build.
-FURTHER = [
     Network("keras_densenet121", "DenseNet121", SEVEN, {"num_classes": 7}, package="torchvision"),
     Network("keras_inception_v3", "InceptionV3", SEVEN, {"num_classes": 7}, size=96),
     # At 96 some of the pools have even sizes, for which timm's padding is not Keras'.
@@ -122,11 +121,9 @@ def outputs(network: Network, model: Any, checkpoint: Path) -> tuple[np.ndarray,
     return found.numpy(), expected
 
 
-def slow(networks: list[Network]) -> list[Any]:
-    return [pytest.param(network, marks=pytest.mark.slow) for network in networks]
-
-
-@pytest.mark.parametrize("network", [*NETWORKS, *slow(FURTHER)], ids=str)
+@pytest.mark.parametrize(
+    "network", [*NETWORKS, *(pytest.param(network, marks=pytest.mark.slow) for network in FURTHER)], ids=str
+)
 def test_the_network_computes_what_keras_computes_whatever_the_file(network: Network, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     import_vision(network.package)

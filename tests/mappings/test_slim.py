@@ -38,7 +38,7 @@ def test_networks_compute_what_tensorflow_computed(network, tmp_path):
 
 @pytest.mark.parametrize("network", [pytest.param("vgg16", marks=pytest.mark.slow), "inception_v1"])
 def test_networks_of_torchvision_compute_what_tensorflow_computed(network, tmp_path):
-    import_vision()
+    import_vision("torchvision")
     # As googlenet pads its first convolution and its pools in another way.
     adapt = network == "inception_v1"
     assert_close(logits(f"slim_{network}", network, tmp_path, adapt=adapt), slim.outputs(network)["logits"])
