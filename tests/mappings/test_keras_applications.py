@@ -76,8 +76,7 @@ FURTHER = [
         SMALL | {"architecture": "tf_mobilenetv3_small_075"},
         package="timm",
     ),
-    Network("keras_resnet50", "ResNet101", SEVEN, {"num_classes": 7, "depths": [3, 4, 23, 3]}),
-    Network("keras_resnet50_v2", "ResNet101V2", SEVEN, {"num_classes": 7, "depths": [3, 4, 23, 3]}),
+    # Of the size that it was trained with, at which some of its convolutions pad in another way than at even sizes.
     Network("keras_efficientnet", "EfficientNetB3", SEVEN, {"num_classes": 7, "variant": 3}, size=300),
     Network("keras_vgg16", "VGG16", SEVEN, {"num_classes": 7}, size=224, package="torchvision"),
 ]
