@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
+# In a folder of its own, see tests/vision.py.
+VISION := torchvision==0.28.0 timm==1.0.31
 
 .PHONY: demo test check bench oldest format clean
 
@@ -55,4 +57,6 @@ $(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	rm -rf $(VENV)/vision
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/vision $(VISION)
 	touch $@

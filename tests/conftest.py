@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,14 @@ collect_ignore_glob = ["data/*"]
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def hidden_vision() -> Iterator[None]:
+    """No test sees packages that another one asked for: `tests.vision`, if that was imported."""
+    yield
+    if vision := sys.modules.get("tests.vision"):
+        vision.hide()
 
 
 @pytest.fixture(scope="session")

@@ -462,6 +462,16 @@ def test_words_may_restrict_a_number() -> None:
     assert pt.match("3.w") is None
 
 
+def test_words_for_a_quotient_or_remainder_restrict_the_number_on_both_sides() -> None:
+    tf, pt = pair("conv{i:counter}/w", "{i//[2,3,2]:a=0|b=2}.{i%[2,3,2]:x=0|y=1}.w")
+    matched = [i for i in range(9) if tf.match(f"conv_{i}/w" if i else "conv/w") is not None]
+    assert matched == [0, 1, 5, 6]
+    assert [pt.render({"i": i}) for i in matched] == ["a.x.w", "a.y.w", "b.x.w", "b.y.w"]
+    tf, pt = pair("{i:int}/w", "{i//3}.{i%3:x=0|y=2}.w")
+    assert [i for i in range(7) if tf.match(f"{i}/w") is not None] == [0, 2, 3, 5, 6]
+    assert [pt.match(name) for name in ("1.y.w", "1.z.w")] == [{"i": 5}, None]
+
+
 def test_words_that_are_not_used_as_numbers_are_text() -> None:
     tf, pt = pair("{b:a=0|b=1}/w", "{b}.w")
     assert tf.match("b/w") == pt.match("1.w") == {"b": "b"}

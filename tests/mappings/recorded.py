@@ -25,7 +25,6 @@ A mapping with several tables has `NAME.VERSION.tsv` as well.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +39,7 @@ import yaml
 
 from tests.conftest import DATA
 from tests.mappings.checkpoint_forms import FORMS
+from tests.vision import available
 
 FOLDER = DATA / "zoo"
 
@@ -103,7 +103,7 @@ class Recorded:
     @property
     def has_model(self) -> bool:
         """Whether the package of the model's class is installed; without, names and shapes are those of the rows."""
-        return importlib.util.find_spec(self.package) is not None
+        return available(self.package)
 
     @cached_property
     def parameters(self) -> dict[str, list[tuple[str, str]]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch import nn
 
 import tfpt
@@ -69,6 +70,7 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], nn.Module], str, tuple
         "",
         (B, H, W, IN),
     ),
+    "conv2d_to_linear": (lambda: keras.layers.Conv2D(OUT, 1), lambda: nn.Linear(IN, OUT), "", (B, H, W, IN)),
     "conv3d": (
         lambda: keras.layers.Conv3D(OUT, (4, 2, 3)),
         lambda: nn.Conv3d(IN, OUT, (4, 2, 3)),
@@ -254,6 +256,28 @@ CHANNELS = (
 
 def leaf(module: nn.Module) -> nn.Module:
     return module.depthwise if isinstance(module, Separable) else module
+
+
+@pytest.mark.parametrize(("missing", "written"), [("scale", "bias"), ("center", "weight")])
+def test_weights_of_a_batch_norm_without_scale_or_center_convert_from_a_file_that_only_numbers_them(
+    missing: str, written: str, tmp_path: Path
+) -> None:
+    norm = keras.layers.BatchNormalization(name="a", **{missing: False})
+    model = keras.Sequential([keras.Input((3,)), norm])
+    values = [np.arange(3, dtype=np.float32) + 10 * number for number in range(3)]
+    norm.set_weights(values)
+    model.save_weights(tmp_path / "m.weights.h5")
+    (tmp_path / "m.yaml").write_text(
+        f"version: 1\nsource: {{names: keras}}\nscopes: [{{tf: a, pt: b, use: keras/batch_norm_without_{missing}}}]\n"
+    )
+    tfpt.convert(tmp_path / "m.yaml", tmp_path / "m.weights.h5", tmp_path / "w.safetensors", use_model=False)
+    found = load_file(tmp_path / "w.safetensors")
+    expected = dict(zip((written, "running_mean", "running_var"), values, strict=True))
+    assert {name: found[f"b.{name}"].tolist() for name in expected} == {
+        name: value.tolist() for name, value in expected.items()
+    }
+    (other,) = {"weight", "bias"} - {written}
+    assert found[f"b.{other}"].tolist() == [float(other == "weight")] * 3
 
 
 @pytest.mark.parametrize("name", ["dense", "conv2d", "lstm", "multi_head_attention"])

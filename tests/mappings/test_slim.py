@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 import tfpt
 from tests.mappings import slim
+from tests.vision import import_vision
 from tfpt.execution.sinks.bundle import write_bundle
 
 RESNETS = ["resnet_v1_50", "resnet_v2_50"]
@@ -35,9 +36,9 @@ def test_networks_compute_what_tensorflow_computed(network, tmp_path):
     assert_close(logits(f"slim_{network}", network, tmp_path), slim.outputs(network)["logits"])
 
 
-@pytest.mark.parametrize("network", ["vgg16", "inception_v1"])
+@pytest.mark.parametrize("network", [pytest.param("vgg16", marks=pytest.mark.slow), "inception_v1"])
 def test_networks_of_torchvision_compute_what_tensorflow_computed(network, tmp_path):
-    pytest.importorskip("torchvision")
+    import_vision("torchvision")
     # As googlenet pads its first convolution and its pools in another way.
     adapt = network == "inception_v1"
     assert_close(logits(f"slim_{network}", network, tmp_path, adapt=adapt), slim.outputs(network)["logits"])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
 
 Value = int | str | tuple[str, ...]
 Divisor = int | tuple[int, ...]
-Domain = tuple[range | frozenset[int], ...]
+Domain = tuple[Container[int], ...]
 
 # More than any count of layers or steps needs; Python itself refuses to parse more than 4300.
 MAX_DIGITS = 18
@@ -79,12 +79,12 @@ class Field:
     @property
     def own_domain(self) -> Domain:
         """The values that this field can write, if these are limited."""
-        if isinstance(self.divisor, tuple):
-            return (range(sum(self.divisor)),)
-        if not self.digits and not self.divisor:
-            values = (self._value(number) for number in self._numbers.values())
-            return (frozenset(value for value in values if value is not None),)
-        return ()
+        stages: Domain = (range(sum(self.divisor)),) if isinstance(self.divisor, tuple) else ()
+        if self.digits or not self.is_number:
+            return stages
+        values = (self._value(number) for number in self._numbers.values())
+        written = frozenset(value for value in values if value is not None)
+        return (*stages, Pieces(self.kind, self.divisor, written) if self.divisor else written)
 
     def holds(self, value: int) -> bool:
         """Whether the value is in the field's domain."""
@@ -171,6 +171,24 @@ class Field:
         if len(digits) > (self.width or MAX_DIGITS):
             return None
         return digits if not self.counter else f"_{digits}" if number else ""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The numbers whose quotient or remainder is one of those that have words.
+
+    Example:
+        >>> [number for number in range(9) if number in Pieces("remainder", (3, 4), frozenset({0, 3}))]
+        [0, 3, 6]
+    """
+
+    kind: str
+    divisor: Divisor
+    written: frozenset[int]
+
+    def __contains__(self, value: object) -> bool:
+        parts = divide(value, self.divisor) if isinstance(value, int) else None
+        return parts is not None and parts[self.kind == "remainder"] in self.written
 
 
 def divide(value: int, divisor: Divisor) -> tuple[int, int] | None:
