@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import tfpt
@@ -44,6 +45,19 @@ def test_samples_have_the_names_and_shapes_of_flax(case: Recorded, tmp_path: Pat
         assert sampled == case.shapes
     done = tfpt.convert(case.mapping, tmp_path / "model.ckpt", tmp_path / "o.safetensors", config=case.config)
     assert len(done.plan.writes) == len(case.parameters)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "flax_t5.v1_1"])
+def test_the_model_computes_what_the_flax_model_computed(name: str, tmp_path: Path) -> None:
+    case = read(name)
+    outputs = np.load(FOLDER / "flax.outputs.npz")
+    values = {key.partition(":")[2]: outputs[key] for key in outputs if key.startswith(f"{name}:")}
+    [output] = [key for key in values if "logits" in key]
+    wanted = values.pop(output)
+    model = tfpt.load(case.mapping, case.write(tmp_path, case.variables()), config=case.config).eval()
+    with torch.inference_mode():
+        got = model(**{key: torch.from_numpy(value) for key, value in values.items()})[output].numpy()
+    np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "flax_clip_text", "flax_clip_vision"])
