@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import h5py
+import msgpack
 import numpy as np
 
 from tfpt.execution.sinks.bundle import write_bundle
@@ -85,10 +86,25 @@ def write_keras_h5(folder: Path, variables: Variables) -> Path:
     return folder / "tf_model.h5"
 
 
+def write_flax(folder: Path, variables: Variables) -> Path:
+    """What flax.serialization.to_bytes makes of a tree of arrays: nested maps; an array is an extension of type 1."""
+    tree: dict[str, object] = {}
+    for name, value in variables.items():
+        *path, leaf = name.split("/")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})  # type: ignore[assignment]
+        array = (value.shape, value.dtype.name, value.tobytes())
+        node[leaf] = msgpack.ExtType(1, msgpack.packb(array, use_bin_type=True))
+    (folder / "flax_model.msgpack").write_bytes(msgpack.packb(tree, strict_types=True))
+    return folder / "flax_model.msgpack"
+
+
 FORMS: dict[str, Callable[[Path, Variables], Path]] = {
     "bundle": write_v2_bundle,
     "objects": write_objects,
     "shards": write_shards,
     "npz": write_npz,
     "keras_h5": write_keras_h5,
+    "flax": write_flax,
 }

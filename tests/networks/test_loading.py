@@ -188,6 +188,48 @@ def test_bert_is_filled_from_its_checkpoint_and_keeps_its_ties():
     assert all(torch.equal(state[name], value) for name, value in gold.items())
 
 
+@pytest.mark.parametrize("equal", [True, False])
+def test_tied_parameters_stay_tied_if_their_values_are_equal(tmp_path, monkeypatch, equal):
+    """Otherwise each gets its own, as in T5 1.1, whose output layer transformers ties until weights are loaded."""
+    (tmp_path / "tied_network.py").write_text(
+        "from torch import nn\n\n\n"
+        "def network():\n"
+        "    net = nn.ModuleDict({'table': nn.Embedding(5, 3), 'out': nn.Linear(3, 5, bias=False)})\n"
+        "    net['out'].weight = net['table'].weight\n"
+        "    return net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "net.yaml").write_text(
+        "version: 1\nmodel: {factory: 'tied_network:network'}\n"
+        "weights: [{tf: table, pt: table.weight}, {tf: out, pt: out.weight}]\n"
+    )
+    table = np.arange(15, dtype=np.float32).reshape(5, 3)
+    out = table if equal else -table
+    np.savez(tmp_path / "w.npz", table=table, out=out)
+    model = tfpt.load(tmp_path / "net.yaml", tmp_path / "w.npz", trust=True)
+    assert (model["table"].weight is model["out"].weight) == equal
+    np.testing.assert_array_equal(model["table"].weight.detach().numpy(), table)
+    np.testing.assert_array_equal(model["out"].weight.detach().numpy(), out)
+
+
+def test_a_module_at_two_places_cannot_have_two_values(tmp_path, monkeypatch):
+    (tmp_path / "shared_network.py").write_text(
+        "from torch import nn\n\n\n"
+        "def network():\n"
+        "    table = nn.Embedding(5, 3)\n"
+        "    return nn.ModuleDict({'a': table, 'b': table})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "net.yaml").write_text(
+        "version: 1\nmodel: {factory: 'shared_network:network'}\n"
+        "weights: [{tf: a, pt: a.weight}, {tf: b, pt: b.weight}]\n"
+    )
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.savez(tmp_path / "w.npz", a=values, b=-values)
+    with pytest.raises(ModelError, match=r"a\.weight and b\.weight are one parameter of the model"):
+        tfpt.load(tmp_path / "net.yaml", tmp_path / "w.npz", trust=True)
+
+
 def test_a_mapping_without_a_model_cannot_be_loaded(sampled_rgb):
     with pytest.raises(ModelError, match="names no model"):
         tfpt.load("i3d_rgb_piergiaj", sampled_rgb)

@@ -143,11 +143,38 @@ def _state_is_complete(model: torch.nn.Module) -> bool:
 def _fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     state = model.state_dict()
     if not any(value.is_meta for value in state.values()):
+        _untie(model, tensors)
         model.load_state_dict(tensors)
         return
     # Copied, because what is read may be a view of a file.
     own = {name: tensor.to(state[name].dtype, copy=True) for name, tensor in tensors.items()}
     model.load_state_dict(own, assign=True)
+
+
+def _untie(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Gives parameters that the model ties, but whose values differ, tensors of their own.
+
+    Some classes of transformers tie their output layer whatever the configuration says, until weights are loaded.
+    """
+    import torch
+
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name in tensors:
+            tied.setdefault(id(parameter), []).append(name)
+    for first, *others in tied.values():
+        for name in others:
+            if torch.equal(tensors[name], tensors[first]):
+                continue
+            path, _, leaf = name.rpartition(".")
+            module = model.get_submodule(path)
+            if module is model.get_submodule(first.rpartition(".")[0]):
+                raise ModelError(
+                    f"{first} and {name} are one parameter of the model, but have different values",
+                    expected="equal values",
+                )
+            own = getattr(module, leaf)
+            setattr(module, leaf, torch.nn.Parameter(own.detach().clone(), own.requires_grad))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
