@@ -68,21 +68,25 @@ def _source(facts: Facts) -> list[str]:
         lines.append(f"  names: {facts.names}")
     if facts.ema:
         lines.append(f"  ema: {facts.ema}")
-    if facts.ignore or facts.unused:
+    if facts.ignore:
         lines.append("  ignore:")
         lines += [f"    - {{role: {role}, why: {_value(why)}}}" for role, why in facts.ignore.items()]
     if facts.unused:
-        lines.append(
-            "    # unsure: nothing in the model fits these. If they are not needed, remove the # before them."
-        )
-        lines += [
-            f"    # - {{tf: {_value(_relative(text, facts.scope))}, why: {_value('not in the model')}}}"
+        unused = [
+            f"- {{tf: {_value(_relative(text, facts.scope))}, why: not in the model}}"
             + (f"  # {count} variables" if count > 1 else "")
             for text, count in facts.unused.items()
         ]
-        if not facts.ignore:
-            lines[lines.index("  ignore:")] = "  # ignore:"
-    return ["source:", *lines, ""] if lines else []
+        # Without the "# " before them, these lines continue the section.
+        head = [] if facts.ignore else (["  # ignore:"] if lines else ["# source:", "#   ignore:"])
+        indent = "    # " if facts.ignore else ("  #   " if lines else "#     ")
+        lines.append(
+            f"{indent[: indent.index('#')]}# unsure: nothing in the model fits these. Leave them out?"
+        )
+        lines += [*head, *(f"{indent}{entry}" for entry in unused)]
+    if not lines:
+        return []
+    return [*([] if lines[0].startswith("#") else ["source:"]), *lines, ""]
 
 
 def _entries(items: Sequence[Item], scope: str) -> list[str]:
