@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tfpt
+from tests.mappings.agreement import Agree
 
 pytest.importorskip("transformers")
 
@@ -84,7 +85,7 @@ def outputs(network: Network, model: Any, checkpoint: Path) -> tuple[np.ndarray,
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: f"{network.mapping}-{network.arguments}")
-def test_the_network_computes_what_keras_computes(network: Network, tmp_path: Path) -> None:
+def test_the_network_computes_what_keras_computes(network: Network, tmp_path: Path, agree: Agree) -> None:
     keras = pytest.importorskip("keras")
     keras.utils.clear_session()
     model = randomized(
@@ -98,7 +99,7 @@ def test_the_network_computes_what_keras_computes(network: Network, tmp_path: Pa
     model.save_weights(tmp_path / "m.weights.h5")
     found, expected = outputs(network, model, tmp_path / "m.weights.h5")
     assert np.abs(expected).max() > 1e-3
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    agree(network.mapping, found, expected)
 
 
 @pytest.mark.parametrize("network", NETWORKS[1:5], ids=lambda network: network.mapping)
