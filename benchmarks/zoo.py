@@ -59,7 +59,15 @@ class Agreements:
 def agreements() -> dict[str, dict[str, float]]:
     """What the tests of the mappings measure; ends the program if one of them fails."""
     plugin = Agreements()
-    arguments = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(ROOT / "tests/mappings")]
+    arguments = [
+        "-q",
+        "--capture=no",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests/mappings"),
+    ]
     if status := pytest.main(arguments, plugins=[plugin]):
         sys.exit(int(status))
     return plugin.measured
