@@ -52,6 +52,8 @@ _STEPS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
     "part": lambda array, _: (
         array
     ),  # of a parameter made of several variables: the axis along which they are joined
+    "flip": np.flip,
+    "add": lambda array, number: array + np.float32(number[0]),
     "zero_row": lambda array, index: _without_row(array, index[0]),
 }
 _CONSTANTS = {"all zero": 0, "all one": 1}
