@@ -160,7 +160,7 @@ class Recorded:
                     for variable, operation in parts
                 ]
             )
-            if parts[0][0]
+            if parts[0][0] and parts[0][1] != "computed"
             else np.full(shapes[parameter], _CONSTANTS[parts[0][1]])
             if parts[0][1] in _CONSTANTS
             else None
