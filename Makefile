@@ -1,4 +1,4 @@
-# make demo    sample checkpoints of both I3D streams, converted and compared
+# make demo    sample checkpoints of both I3D streams, converted and compared; then the real network, on a real clip
 # make test    the tests (with CI set: the slow ones too)
 # make check   format, lint, types
 # make bench   every figure in the README
@@ -22,6 +22,7 @@ demo: $(VENV)/.installed
 	                    --mapping i3d_flow --checkpoint $(DEMO)/flow --out $(DEMO)/weights/
 	$(BIN)/tfpt diff --mapping i3d_rgb $(DEMO)/rgb $(DEMO)/weights/i3d_rgb.safetensors
 	$(BIN)/tfpt diff --mapping i3d_flow $(DEMO)/flow $(DEMO)/weights/i3d_flow.safetensors
+	@$(BIN)/python demo/real_network.py $(DEMO)/real
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(CI),,-m "not slow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +33,12 @@ def write_shards(folder: Path, variables: Variables) -> Path:
 def write_npz(folder: Path, variables: Variables) -> Path:
     np.savez(folder / "model.npz", **variables)  # type: ignore[arg-type]
     return folder / "model.npz"
+
+
+def write_pickle(folder: Path, variables: Variables) -> Path:
+    with (folder / "model.pkl").open("wb") as file:
+        pickle.dump(dict(variables), file)
+    return folder / "model.pkl"
 
 
 def write_objects(folder: Path, variables: Variables) -> Path:
@@ -105,6 +112,7 @@ FORMS: dict[str, Callable[[Path, Variables], Path]] = {
     "objects": write_objects,
     "shards": write_shards,
     "npz": write_npz,
+    "pickle": write_pickle,
     "keras_h5": write_keras_h5,
     "flax": write_flax,
 }

@@ -52,6 +52,8 @@ _STEPS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
     "part": lambda array, _: (
         array
     ),  # of a parameter made of several variables: the axis along which they are joined
+    "flip": np.flip,
+    "add": lambda array, number: array + np.float32(number[0]),
     "zero_row": lambda array, index: _without_row(array, index[0]),
 }
 _CONSTANTS = {"all zero": 0, "all one": 1}
@@ -158,7 +160,7 @@ class Recorded:
                     for variable, operation in parts
                 ]
             )
-            if parts[0][0]
+            if parts[0][0] and parts[0][1] != "computed"
             else np.full(shapes[parameter], _CONSTANTS[parts[0][1]])
             if parts[0][1] in _CONSTANTS
             else None

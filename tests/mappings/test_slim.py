@@ -32,16 +32,18 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("network", [*RESNETS, "inception_v3"])
-def test_networks_compute_what_tensorflow_computed(network, tmp_path):
-    assert_close(logits(f"slim_{network}", network, tmp_path), slim.outputs(network)["logits"])
+def test_networks_compute_what_tensorflow_computed(network, tmp_path, agree):
+    mapping = f"slim_{network}"
+    agree(mapping, logits(mapping, network, tmp_path), slim.outputs(network)["logits"])
 
 
 @pytest.mark.parametrize("network", [pytest.param("vgg16", marks=pytest.mark.slow), "inception_v1"])
-def test_networks_of_torchvision_compute_what_tensorflow_computed(network, tmp_path):
+def test_networks_of_torchvision_compute_what_tensorflow_computed(network, tmp_path, agree):
     import_vision("torchvision")
     # As googlenet pads its first convolution and its pools in another way.
     adapt = network == "inception_v1"
-    assert_close(logits(f"slim_{network}", network, tmp_path, adapt=adapt), slim.outputs(network)["logits"])
+    mapping = f"slim_{network}"
+    agree(mapping, logits(mapping, network, tmp_path, adapt=adapt), slim.outputs(network)["logits"])
 
 
 def test_vgg_flattens_channels_before_rows_and_columns(tmp_path):

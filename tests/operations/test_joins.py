@@ -218,6 +218,18 @@ def test_what_follows_a_product_names_axes_of_its_result() -> None:
     np.testing.assert_allclose(one(row, first, second), expected, rtol=1e-6)
 
 
+def test_a_product_may_have_three_variables_one_of_them_twice() -> None:
+    """A step of power iteration, as spectral norms take one."""
+    w, u = values(2, 3, 5), values(1, 5, seed=1)
+    written = one('tf: [w, w, u], pt: c, product: "h i o, h i k, 1 k -> o", apply: normalize', w, w, u)
+    matrix = w.reshape(6, 5).astype(float)
+    expected = matrix.T @ (matrix @ u[0])
+    np.testing.assert_allclose(written, expected / np.linalg.norm(expected), rtol=1e-6)
+    with pytest.raises(LayoutError) as caught:
+        transform('tf: [a, b, d], pt: c, product: "i k, k, k -> i"').bind([(2, 3), (3,), (5,)])
+    assert caught.value.what == "the axis k does not have the same size in all variables"
+
+
 def test_an_axis_of_both_variables_has_one_size() -> None:
     with pytest.raises(LayoutError) as caught:
         transform('tf: [a, b], pt: c, product: "i k, k o -> i o"').bind([(2, 3), (5, 7)])

@@ -88,14 +88,17 @@ def _layouts(
     """The layouts of single variables, the join, and the layout of the joined ones."""
     names = len(entry.tf or [])
     if entry.product is not None:
-        if names != 2:
-            raise MappingError("product: needs two names under tf:", got=", ".join(entry.tf or []))
         if entry.layout is not None:
             raise MappingError(
                 "product: has the layout of the result on its right side, so the row needs no layout",
                 got=", ".join(entry.layout),
             )
-        return Product.parse(entry.product, entry.axes)
+        parsed = Product.parse(entry.product, entry.axes)
+        wanted = len(parsed[0])
+        if names != wanted:
+            number = "two" if wanted == 2 else str(wanted)
+            raise MappingError(f"product: needs {number} names under tf:", got=", ".join(entry.tf or []))
+        return parsed
     if entry.layout is None:
         return (), join, None
     if len(entry.layout) == 1:

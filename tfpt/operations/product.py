@@ -1,7 +1,8 @@
-"""`product`: two tensors multiplied, and summed over axes that the result does not have."""
+"""`product`: tensors multiplied, and summed over axes that the result does not have."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -14,14 +15,14 @@ from tfpt.operations.operation import ELLIPSIS, MERGED, Axes, Box, Irreversible,
 
 
 class Product(Operation):
-    """A product of two tensors, whose axes have names: as einsum, over elementary axes.
+    """A product of two or more tensors, whose axes have names: as einsum, over elementary axes.
 
     Attributes:
         factors: The names of the axes of each tensor.
         result: The names of the axes of the result. What only the factors have is summed over.
     """
 
-    factors: tuple[tuple[str, ...], tuple[str, ...]]
+    factors: tuple[tuple[str, ...], ...]
     result: tuple[str, ...]
 
     @staticmethod
@@ -29,7 +30,7 @@ class Product(Operation):
         """The product that `product: "h w i o, 1 o -> (i h w)"` means.
 
         Returns:
-            The layouts of the two variables, the product, and the layout of the result.
+            The layouts of the variables, the product, and the layout of the result.
 
         Raises:
             MappingError: The pattern is invalid, or an axis of one variable is missing on the right side.
@@ -51,7 +52,7 @@ class Product(Operation):
         for name, size in (pair for axes in inputs for pair in axes):
             if sizes.setdefault(name, size) != size:
                 raise LayoutError(
-                    f"the axis {name} does not have the same size in both variables",
+                    f"the axis {name} does not have the same size in {'both' if len(inputs) == 2 else 'all'} variables",
                     expected=str(sizes[name]),
                     got=str(size),
                 )
@@ -63,9 +64,9 @@ class Product(Operation):
 
     def apply(self, arrays: Sequence[np.ndarray], inputs: Sequence[Axes]) -> list[np.ndarray]:
         numbers = {name: index for index, name in enumerate(dict.fromkeys(sum(self.factors, ())))}
-        first, second = ([numbers[name] for name in names] for names in self.factors)
-        result = [numbers[name] for name in self.result]
-        return [np.einsum(arrays[0], first, arrays[1], second, result, optimize=True)]
+        subscripts = [[numbers[name] for name in names] for names in self.factors]
+        operands = [part for pair in zip(arrays, subscripts, strict=True) for part in pair]
+        return [np.einsum(*operands, [numbers[name] for name in self.result], optimize=True)]
 
     def inverse(self, inputs: Sequence[Axes], dtype: str | None = None) -> Irreversible:
         return Irreversible("the product does not determine its factors")
@@ -74,36 +75,39 @@ class Product(Operation):
         return f"product {', '.join(map(' '.join, self.factors))} -> {' '.join(self.result)}"
 
 
-ParsedProduct = tuple[tuple[Layout, Layout], Product, Layout]
+ParsedProduct = tuple[tuple[Layout, ...], Product, Layout]
 
 
 @lru_cache(maxsize=1024)
 def _parse(pattern: str, axes: Axes) -> ParsedProduct:
     sides = [side.strip() for side in pattern.split("->")]
     factors = [factor.strip() for factor in sides[0].split(",")]
-    if len(sides) != 2 or len(factors) != 2:
+    if len(sides) != 2 or len(factors) < 2:
         raise MappingError(
-            "a product has two variables and a result", expected="h w i o, 1 o -> (i h w)", got=pattern
+            "a product has two or more variables and a result",
+            expected="h w i o, 1 o -> (i h w)",
+            got=pattern,
         )
     sizes = dict(axes)
     layouts = tuple(_flattened(factor, sizes) for factor in factors)
-    first, second = (tuple(_names(layout.right)) for layout in layouts)
+    names = tuple(tuple(_names(layout.right)) for layout in layouts)
+    count = Counter(name for factor in names for name in set(factor))
     # Only the names are of interest here, so that every axis gets a size.
     right = _names(Layout.parse(f"-> {sides[1]}", _any_sizes(sides[1])).right)
-    known = {*first, *second, *right}
-    if unknown := [name for name in sizes if name not in known]:
+    known = {*count, *right}
+    if unknown := [axis for axis in sizes if axis not in known]:
         raise MappingError(f"axes: names {unknown[0]!r}, which the product does not have", got=pattern)
-    alone = [name for name in (*first, *second) if (name in first) != (name in second) and name not in right]
+    alone = [name for factor in names for name in factor if count[name] == 1 and name not in right]
     if alone:
         raise MappingError(
             f"the axis {alone[0]!r} is in one of the variables only, so the product must have it",
-            expected=f"{alone[0]} on the right side, or in both variables",
+            expected=f"{alone[0]} on the right side, or in several variables",
             got=pattern,
         )
-    result = tuple(name for name in right if name in first or name in second)
+    result = tuple(name for name in right if name in count)
     repeated = {name: size for name, size in sizes.items() if name in right and name not in result}
     layout = Layout.parse(f"{' '.join(result)} -> {sides[1]}", repeated)
-    return (layouts[0], layouts[1]), Product(factors=(first, second), result=result), layout
+    return layouts, Product(factors=names, result=result), layout
 
 
 def _flattened(side: str, sizes: Mapping[str, int]) -> Layout:
