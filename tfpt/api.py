@@ -851,6 +851,7 @@ def propose(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     target: str | os.PathLike[str] | None = None,
     decided: Mapping[str, str] | None = None,
+    averages: Literal["prefer", "ignore"] | None = None,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
@@ -864,6 +865,8 @@ def propose(
         config: The configuration of a model of transformers: a dict or a JSON file.
         target: Instead of a model: a file of PyTorch weights, or a manifest.
         decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
+        averages: Whether to read moving averages where the checkpoint has them. By default they are read, but that is
+            unsure.
         overwrite: Replace an existing mapping.
         trust: Also import a model from outside the packages that tfpt trusts.
 
@@ -891,6 +894,7 @@ def propose(
         config=config,
         target=target,
         decided=decided,
+        averages=averages,
         overwrite=overwrite,
         trust=trust,
     )

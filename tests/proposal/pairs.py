@@ -6,6 +6,7 @@ without one, what the bundled mapping does, which is compared with TensorFlow's 
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import tfpt
+from tests.conftest import DATA
 from tests.mappings.recorded import Recorded
 from tfpt.execution.samples import sample_specs
 from tfpt.formats.source import Source
@@ -138,11 +140,33 @@ def of_recorded(case: Recorded, folder: Path) -> Pair:
     return Pair(str(case), source, Target(specs), lambda: iter(expected.items()))
 
 
+# Networks of keras.applications whose variables were recorded in the order of their creation.
+_CREATED = {
+    "keras_convnext_tiny": "ConvNeXtTiny",
+    "keras_densenet121": "DenseNet121",
+    "keras_efficientnet": "EfficientNetB0",
+    "keras_inception_v3": "InceptionV3",
+    "keras_mobilenet_v3": "MobileNetV3Large",
+    "keras_resnet50_v2": "ResNet50V2",
+    "keras_xception": "Xception",
+}
+
+
 def of_mapping(name: str) -> Pair:
-    """The pair of a bundled mapping: the variables of its sample, and the parameters of its manifest."""
+    """The pair of a bundled mapping: the variables of its sample, and the parameters of its manifest.
+
+    Variables are in the order of their creation if that was recorded, otherwise by name, as in a checkpoint.
+    """
     mapping = load_mapping(name)
     targets = read_manifest(mapping.manifest_path)
-    source = Names(sample_specs(mapping, targets))
+    specs = sample_specs(mapping, targets)
+    order = sorted(specs)
+    if name in _CREATED:
+        with (DATA / "zoo/keras_applications" / f"{_CREATED[name]}.tsv").open() as file:
+            created = [line["variable"] for line in csv.DictReader(file, delimiter="\t")]
+        if set(created) == set(specs):
+            order = created
+    source = Names({variable: specs[variable] for variable in order})
     plan = make_plan(mapping, source.specs, targets)
     return Pair(name, source, Target(targets), lambda: _written(source, plan))
 

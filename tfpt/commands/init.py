@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The mapping to write; by default MODEL.yaml.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing mapping.")
+@click.option(
+    "--averages",
+    type=click.Choice(["prefer", "ignore"]),
+    help="Whether to read moving averages where the checkpoint has them.",
+)
 @click.option("--interactive", is_flag=True, help="Ask about whatever is unsure.")
 @click.option("--explain", is_flag=True, help="Print the evidence for each row.")
 @trust_option
@@ -40,6 +45,7 @@ def command(
     target: str | None,
     out: Path | None,
     overwrite: bool,
+    averages: Literal["prefer", "ignore"] | None,
     interactive: bool,
     explain: bool,
     trust: bool,
@@ -74,6 +80,7 @@ def command(
             config=config,
             target=target,
             decided=decided,
+            averages=averages,
             overwrite=overwrite or bool(decided),
             trust=trust,
         )

@@ -78,7 +78,9 @@ class Assigner:
         learnt = self.words.of(self.pairs)
         scopes = neighbors = np.zeros(len(self.pairs))
         score = fixed + weights.words * learnt
-        near = weights.created if self.variables.ordered else weights.neighbors
+        near = weights.neighbors
+        if self.variables.ordered:
+            near = weights.created if self.variables.counted else weights.listed
         for turn in range(_ROUNDS):
             share = self._shares(score, weights.nothing, _DECIDED * _GROWTH**turn)
             scopes = self._scope_evidence(share)

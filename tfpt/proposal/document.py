@@ -11,6 +11,8 @@ from typing import Any
 from tfpt.proposal.templates import Item
 
 _WIDTH = 40
+# The most reasons for doubt written above one row.
+_REASONS = 2
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ def _entries(items: Sequence[Item], scope: str) -> list[str]:
     wide_pt = min(max((len(pt) for _, pt, _ in entries), default=0), 2 * _WIDTH)
     lines: list[str] = []
     for text, pt, item in entries:
-        lines += [f"  # unsure: {reason}" for reason in sorted(item.unsure)]
+        reasons = sorted(item.unsure)
+        lines += [f"  # unsure: {reason}" for reason in reasons[:_REASONS]]
+        if len(reasons) > _REASONS:
+            lines.append(f"  # … and {len(reasons) - _REASONS} more")
         entry = f"tf: {text + ',':{wide_tf + 1}} " if item.tf else ""
         content = f"{item.content}" if item.content else ""
         target = f"pt: {pt + ',':{wide_pt + 1}} " if content else f"pt: {pt}"

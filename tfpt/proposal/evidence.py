@@ -48,7 +48,7 @@ _SERIES = 4
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each kind of evidence counts, fitted by `benchmarks/init.py --fit`.
+    """How much each kind of evidence counts. `benchmarks/init.py --weights` shows how the result depends on each.
 
     Attributes:
         shape: The layout that fits is a usual one.
@@ -57,7 +57,9 @@ class Weights:
         series: Both have the same place among those of the same name but for numbers.
         position: They are at similar places of the whole models.
         scopes: What is in the scopes of one mostly goes to the scopes of the other.
-        neighbors: The tensors before and after them go together; without and with a known order of creation.
+        neighbors: The tensors before and after them, by name, go together.
+        listed: The same in the order of a file that keeps one.
+        created: The same in the order of creation, which Keras' numbers of layers tell.
         nothing: What a pair must reach to be better than none.
     """
 
@@ -68,6 +70,7 @@ class Weights:
     position: float = 0.5
     scopes: float = 4.0
     neighbors: float = 0.2
+    listed: float = 0.4
     created: float = 2.0
     nothing: float = 0.5
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfpt.errors import TfptError
 from tfpt.formats.roles import roles_of
@@ -75,7 +75,7 @@ class Proposal:
         variables, parameters: Both sides.
         rows: How many scopes and rows it has.
         differs: Parameters for which the plan is not what was found.
-        averaged: Whether variables are replaced by their moving averages, which is a decision of its own.
+        averaged: Variables that have a moving average, which the mapping reads instead, unless that was decided.
     """
 
     text: str
@@ -85,15 +85,15 @@ class Proposal:
     parameters: Side
     rows: int
     differs: tuple[str, ...]
-    averaged: bool = False
+    averaged: frozenset[str] = frozenset()
 
     @property
     def unsure(self) -> dict[str, str]:
         """Parameters that could come from elsewhere, with the reason."""
         return {
-            self.parameters.specs[p].name: match.unsure
+            self.parameters.specs[p].name: match.unsure or "or the variable itself, not its moving average"
             for match in self.found.matches
-            if match.unsure
+            if match.unsure or any(self.variables.specs[v].name in self.averaged for v in match.variables)
             for p in match.parameters
         }
 
@@ -214,6 +214,7 @@ def propose(
     summary: str = "",
     weights: Weights | None = None,
     decided: Mapping[str, str] | None = None,
+    averages: Literal["prefer", "ignore"] | None = None,
 ) -> Proposal:
     """Propose a mapping for a checkpoint and a model.
 
@@ -225,6 +226,8 @@ def propose(
         summary: Its first line.
         weights: How much each kind of evidence counts.
         decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
+        averages: Whether to read moving averages where the checkpoint has them. By default they are read, but that is
+            unsure.
 
     Raises:
         TfptError: A name in `decided` is not in the checkpoint or the model.
@@ -240,7 +243,8 @@ def propose(
     single = items(found.matches, variables, parameters)
     every = {spec.name for spec in variables.specs}
     every |= {above for name in every for above in _scopes(name)}
-    facts = _facts(source, summary, target, found, variables, parameters, roles, averaged)
+    ema = f"{averages or 'prefer'}" if averaged else ""
+    facts = _facts(source, summary, target, found, variables, parameters, roles, ema)
     targets = list(target.specs)
     rows: Sequence[Item] = generalized(single, every, targets)
     path = folder / f"{name}.yaml"
@@ -251,7 +255,16 @@ def propose(
         rows = _apart(single, differs, every, targets)
         text, plan = _planned(facts, rows, path, source, target, roles)
         differs = _differences(found, variables, parameters, plan)
-    return Proposal(text, plan, found, variables, parameters, len(rows), tuple(differs), averaged)
+    return Proposal(
+        text,
+        plan,
+        found,
+        variables,
+        parameters,
+        len(rows),
+        tuple(differs),
+        frozenset() if averages else averaged,
+    )
 
 
 def _decided(decided: Mapping[str, str], variables: Side, places: Mapping[str, int]) -> dict[int, int | str]:
@@ -266,14 +279,16 @@ def _decided(decided: Mapping[str, str], variables: Side, places: Mapping[str, i
     return found
 
 
-def _weights(specs: Mapping[str, TensorSpec], roles: Mapping[str, Role]) -> tuple[list[TensorSpec], bool]:
-    """The variables that are weights, each once, and whether some have a moving average."""
+def _weights(
+    specs: Mapping[str, TensorSpec], roles: Mapping[str, Role]
+) -> tuple[list[TensorSpec], frozenset[str]]:
+    """The variables that are weights, each once, and those that have a moving average."""
     averaged = {
         name.removesuffix(_AVERAGE)
         for name, role in roles.items()
         if role == "average" and name.endswith(_AVERAGE) and name.removesuffix(_AVERAGE) in specs
     }
-    return [spec for name, spec in specs.items() if name not in roles], bool(averaged)
+    return [spec for name, spec in specs.items() if name not in roles], frozenset(averaged)
 
 
 def _is_ordered(source: Source) -> bool:
@@ -295,10 +310,10 @@ def _facts(
     variables: Side,
     parameters: Side,
     roles: Mapping[str, Role],
-    averaged: bool,
+    ema: str,
 ) -> Facts:
     used = [variables.specs[v].name for match in found.matches for v in match.variables]
-    kinds = Counter(role for role in roles.values() if not (averaged and role == "average"))
+    kinds = Counter(role for role in roles.values() if not (ema and role == "average"))
     unused = generalized(
         [
             Item((variables.specs[v].name,), (variables.specs[v].name.replace(".", "_"),), "", v)
@@ -313,14 +328,14 @@ def _facts(
         summary=summary or "proposed by tfpt init",
         scope=_common_scope(used),
         ignore={role: _REASONS.get(role, role) for role in kinds},
-        ema=_averages(variables) if averaged else "",
+        ema=_averages(variables, ema) if ema else "",
         model=target.model,
         open=[f"{parameters.specs[p].name} {list(parameters.specs[p].shape)}" for p in found.open],
         unused=matched,
     )
 
 
-def _averages(variables: Side) -> str:
+def _averages(variables: Side, use: str) -> str:
     """The section `ema`: moving statistics of normalizations are averages already."""
     statistics = sorted(
         {
@@ -330,8 +345,8 @@ def _averages(variables: Side) -> str:
         }
     )
     excepted = ", ".join(f'"{{path...}}/{name}"' for name in statistics)
-    text = '{tf: "{path...}/ExponentialMovingAverage", use: prefer'
-    return f"{text}, except: [{excepted}]}}" if excepted else f"{text}}}"
+    text = f'{{tf: "{{path...}}/ExponentialMovingAverage", use: {use}'
+    return f"{text}, except: [{excepted}]}}" if excepted and use == "prefer" else f"{text}}}"
 
 
 def _count(template: str, names: Sequence[str]) -> int:

@@ -34,6 +34,8 @@ _TABLES = frozenset(
         "positional",
     ]
 )
+# What at least so many parameters, and such a share of them, have in common is a rule.
+_RULE, _MOSTLY = 8, 0.8
 # Below this, neither words nor scopes speak for a pair.
 _WEAK = 0.2
 
@@ -81,6 +83,7 @@ def search(
     taken = {v for v in settled.values() if isinstance(v, int)}
     chosen = {p: v for p, v in chosen.items() if v not in taken and not isinstance(settled.get(p), int)}
     chosen |= {p: v for p, v in settled.items() if isinstance(v, int) and v >= 0}
+    chosen = _regular(variables, parameters, chosen, settled)
     doubts = _unstable(assigner, weights, chosen)
     weak = _weak(assignment, chosen) | _out_of_series(variables, parameters, chosen)
     strong = {p: v for p, v in chosen.items() if p not in weak or p in settled}
@@ -95,6 +98,7 @@ def search(
             doubts[p] = -1
     copies = _copies(variables, parameters, strong, doubts, settled)
     matches = sorted([*copies, *others], key=lambda match: match.parameters[0])
+    matches = _with_lost_biases(matches, variables, parameters)
     used = {v for match in matches for v in match.variables}
     covered = {p for match in matches for p in match.parameters}
     return Found(
@@ -131,6 +135,65 @@ def _out_of_series(variables: Side, parameters: Side, chosen: Mapping[int, int])
     }
 
 
+def _regular(
+    variables: Side, parameters: Side, chosen: Mapping[int, int], settled: Mapping[int, int | str]
+) -> dict[int, int]:
+    """The assignment with exceptions to its rules removed, where shapes allow.
+
+    If nearly all parameters `layer….conv3` come from variables `…_3_conv`, and one from `…_0_conv`, the two variables
+    change places.
+    """
+    found = dict(chosen)
+    by_name = {(name.pattern, name.numbers): v for v, name in enumerate(variables.names)}
+    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for p, v in chosen.items():
+        groups[parameters.names[p].pattern, variables.names[v].pattern].append(p)
+    for members in groups.values():
+        first = members[0]
+        for ours in range(len(variables.names[found[first]].numbers)):
+            for theirs in range(len(parameters.names[first].numbers)):
+                usual = _rule(
+                    [
+                        (parameters.names[p].numbers[theirs], variables.names[found[p]].numbers[ours])
+                        for p in members
+                    ]
+                )
+                for p in members if usual else ():
+                    name = variables.names[found[p]]
+                    number = usual[parameters.names[p].numbers[theirs]]
+                    if name.numbers[ours] == number or p in settled:
+                        continue
+                    numbers = (*name.numbers[:ours], number, *name.numbers[ours + 1 :])
+                    regular = by_name.get((name.pattern, numbers))
+                    other = next((q for q, v in found.items() if v == regular), None)
+                    if regular is None or not _fits(variables, parameters, regular, p):
+                        continue
+                    if other is None or other in settled or not _fits(variables, parameters, found[p], other):
+                        continue
+                    found[p], found[other] = regular, found[p]
+    return found
+
+
+def _rule(points: list[tuple[int, int]]) -> dict[int, int]:
+    """The number that nearly always goes with each number of the parameters; empty if these are not all different."""
+    by_number: dict[int, Counter[int]] = defaultdict(Counter)
+    for theirs, ours in points:
+        by_number[theirs][ours] += 1
+    usual = {theirs: counts.most_common(1)[0] for theirs, counts in by_number.items()}
+    clear = all(count >= _MOSTLY * sum(by_number[theirs].values()) for theirs, (_, count) in usual.items())
+    distinct = len({ours for ours, _ in usual.values()}) == len(usual) > 1
+    return (
+        {theirs: ours for theirs, (ours, _) in usual.items()}
+        if clear and distinct and len(points) >= _RULE
+        else {}
+    )
+
+
+def _fits(variables: Side, parameters: Side, v: int, p: int) -> bool:
+    same = variables.parts[v] == parameters.parts[p] or "other" in (variables.parts[v], parameters.parts[p])
+    return same and bool(candidates(variables.shapes[v], parameters.shapes[p], variables.parts[v]))
+
+
 def _unstable(assigner: Assigner, weights: Weights, chosen: Mapping[int, int]) -> dict[int, int]:
     """Parameters that get another variable if some of the evidence counts less or more, and which; -1 for none."""
     others: dict[int, Counter[int]] = defaultdict(Counter)
@@ -146,7 +209,7 @@ def _variations(assigner: Assigner, weights: Weights) -> Iterator[tuple[Weights,
     yield weights.scaled(words=0.5), False
     yield weights.scaled(scopes=0.5), False
     yield weights.scaled(series=0.25), False
-    yield weights.scaled(position=0.0, neighbors=0.0, created=0.5), False
+    yield weights.scaled(position=0.0, neighbors=0.0, listed=0.0, created=0.5), False
     if not assigner.variables.ordered:
         yield weights, True
 
@@ -186,6 +249,40 @@ def _copies(
             match = match.doubted(f'or layout "{other_layout}"', other_layout)
         matches.append(match)
     return matches
+
+
+def _with_lost_biases(matches: list[Match], variables: Side, parameters: Side) -> list[Match]:
+    """Doubt the mean of a normalization if the convolution before it has a bias only in TensorFlow.
+
+    The mean can take the bias up: mean - bias.
+    """
+    used = {v for match in matches for v in match.variables}
+    kernels = {variables.names[v].scope: v for v in range(len(variables)) if variables.parts[v] == "kernel"}
+    target = {match.variables[0]: match.parameters[0] for match in matches if len(match.variables) == 1}
+    lost: dict[int, str] = {}
+    for v in range(len(variables)):
+        kernel = kernels.get(variables.names[v].scope)
+        if v in used or variables.parts[v] != "bias" or kernel not in target:
+            continue
+        size = variables.shapes[v]
+        mean = next(
+            (
+                p
+                for p in range(target[kernel] + 1, len(parameters))
+                if parameters.parts[p] == "mean" and parameters.shapes[p] == size
+            ),
+            None,
+        )
+        if mean is not None:
+            lost[mean] = variables.specs[v].name
+    return [
+        match.doubted(
+            f"{lost[match.parameters[0]]} has no place: combine: [1, -1] subtracts it from the mean"
+        )
+        if match.parameters[0] in lost and match.variables
+        else match
+        for match in matches
+    ]
 
 
 def _layout_key(variables: Side, parameters: Side, v: int, p: int) -> tuple[tuple[object, ...], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ Part = Literal["kernel", "bias", "scale", "shift", "mean", "variance", "counter"
 """What a tensor is in its layer; `scale` and `shift` are those of a normalization."""
 
 Shape = tuple[int, ...]
+
+_COUNTER = re.compile(r"_\d+$")
+# Layers of one kind with at least this many numbers in order are counted.
+_COUNTED = 4
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ class Side:
         shapes: Their shapes.
         parts: What each is in its layer.
         kinds: The class of the module that each is in, where it is known.
-        ordered: Whether `specs` is in the order in which the tensors were created.
+        ordered: Whether the order in which the tensors were created is known.
+        counted: Whether that is because Keras numbered the layers as they were created: `conv2d`, `conv2d_1`. A file
+            lists them in another order, that of the network's depth.
     """
 
     def __init__(
@@ -61,7 +68,9 @@ class Side:
         self.specs = tuple(specs)
         self.names = [Name(spec.name, separator) for spec in specs]
         self.shapes: list[Shape] = [spec.shape for spec in specs]
-        self.ordered = ordered
+        self._counts = _counted_kinds(self.names) if separator == "/" else {}
+        self.counted = sum(_kind(name) in self._counts for name in self.names) > len(self.names) / 2
+        self.ordered = ordered or self.counted
         self.kinds = [(kinds or {}).get(spec.name, "") for spec in specs]
         siblings: dict[str, dict[tuple[str, ...], Shape]] = defaultdict(dict)
         for name, shape in zip(self.names, self.shapes, strict=True):
@@ -79,7 +88,7 @@ class Side:
     def order(self) -> np.ndarray:
         """The place of each tensor: as created if that is known, otherwise by name, with numbers by value."""
         places = list(range(len(self)))
-        if not self.ordered:
+        if self.counted or not self.ordered:
             places.sort(key=lambda index: self.names[index].order)
         order = np.empty(len(self), np.int64)
         order[places] = np.arange(len(self))
@@ -108,6 +117,12 @@ class Side:
         for name in self.names:
             words = name.words
             chain = [known.setdefault(words[:length], len(known)) for length in range(1, max(len(words), 2))]
+            if self.counted:
+                # The convolution and the normalization of one number belong together, if there are as many of both.
+                counter = _COUNTER.search(name.text.partition("/")[0])
+                count = str(self._counts.get(_kind(name), ""))
+                pair = ("", count, counter[0] if counter else "_0")
+                chain.insert(0, known.setdefault(pair, len(known)))
             above.append(chain)
         size = np.bincount([scope for chain in above for scope in chain], minlength=len(known))
         rank, siblings = np.full(len(known), -1.0), np.zeros(len(known))
@@ -124,6 +139,23 @@ class Side:
         for index, chain in enumerate(above):
             padded[index, : len(chain)] = chain
         return Scopes(padded, size, rank, siblings, number)
+
+
+def _kind(name: Name) -> str:
+    """The layer of a variable without its number."""
+    return _COUNTER.sub("", name.text.partition("/")[0])
+
+
+def _counted_kinds(names: Sequence[Name]) -> dict[str, int]:
+    """The kinds of layers that Keras numbered as they were created, and how many there are of each."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        kinds[_kind(name)].add(name.text.partition("/")[0])
+    return {
+        kind: len(layers)
+        for kind, layers in kinds.items()
+        if len(layers) >= _COUNTED and layers == {kind, *(f"{kind}_{i}" for i in range(1, len(layers)))}
+    }
 
 
 def _variable_part(leaf: tuple[str, ...], shape: Shape, siblings: Mapping[tuple[str, ...], Shape]) -> Part:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,7 @@ def propose(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     target: str | os.PathLike[str] | None = None,
     decided: Mapping[str, str] | None = None,
+    averages: Literal["prefer", "ignore"] | None = None,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
@@ -52,6 +53,7 @@ def propose(
             name=path.stem,
             summary=f"{source.format} to {model or path.stem}",
             decided=decided,
+            averages=averages,
         )
     with AtomicFile(path, overwrite=overwrite) as file:
         file.write_at(0, np.frombuffer(proposal.text.encode(), np.uint8))

@@ -39,9 +39,15 @@ def print_proposal(
             f"variables that no parameter fits: {_some(proposal.unused)}",
         )
     out.print(table)
+    if proposal.averaged:
+        out.print(
+            f"[yellow]unsure[/] {count(len(proposal.averaged), 'variable')} have a moving average, which is read; "
+            "--averages ignore reads the variables themselves, --averages prefer confirms this",
+            soft_wrap=True,
+        )
     for question in proposal.questions[:_LISTED]:
         out.print(f"[yellow]unsure[/] {escape(question.text)}", soft_wrap=True)
-        for option in question.options[1:]:
+        for option in question.options if len(question.options) > 1 else ():
             out.print(f"       {escape(option.text)}", soft_wrap=True)
     if len(proposal.questions) > _LISTED:
         out.print(f"       and {len(proposal.questions) - _LISTED} more; `--interactive` asks about each")
