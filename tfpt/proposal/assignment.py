@@ -158,16 +158,22 @@ class Assigner:
         return found
 
     def _best(self, score: np.ndarray, nothing: float) -> dict[int, int]:
-        """The assignment with the largest sum of scores."""
+        """The assignment with the largest sum of scores; what does not reach `nothing` stays without."""
         # Imported here: most commands never assign anything.
-        from scipy.optimize import linear_sum_assignment
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-        table = np.full((len(self.variables), len(self.parameters)), nothing)
-        pairs = self.pairs
-        table[pairs.variable, pairs.parameter] = np.maximum(score, nothing)
-        rows, columns = linear_sum_assignment(table, maximize=True)
-        good = table[rows, columns] > nothing
-        return {int(p): int(v) for v, p in zip(rows[good], columns[good], strict=True)}
+        good = score > nothing
+        v, p, gain = self.pairs.variable[good], self.pairs.parameter[good], score[good] - nothing
+        # Each variable can also go to a place of its own, which gains nothing. Weights must be positive.
+        own = np.arange(len(self.variables))
+        rows = np.concatenate([v, own])
+        columns = np.concatenate([p, len(self.parameters) + own])
+        weight = np.concatenate([gain, np.zeros(len(own))]) + 1.0
+        shape = (len(self.variables), len(self.parameters) + len(self.variables))
+        table = coo_matrix((weight, (rows, columns)), shape=shape).tocsr()
+        found, places = min_weight_full_bipartite_matching(table, maximize=True)
+        return {int(p): int(v) for v, p in zip(found, places, strict=True) if p < len(self.parameters)}
 
 
 def _neighbors(side: Side) -> tuple[np.ndarray, np.ndarray]:

@@ -117,30 +117,28 @@ class Pairs:
 
 def possible_pairs(variables: Side, parameters: Side) -> Pairs:
     """All pairs whose shapes fit, with what shapes, parts, numbers and places say."""
-    by_variable: dict[tuple[Shape, Part], list[int]] = defaultdict(list)
-    by_parameter: dict[tuple[Shape, Part], list[int]] = defaultdict(list)
-    for side, table in ((variables, by_variable), (parameters, by_parameter)):
-        for index, key in enumerate(zip(side.shapes, side.parts, strict=True)):
-            table[key].append(index)
     first, second, shape, part = [], [], [], []
-    for (shape_v, part_v), some in by_variable.items():
-        for (shape_p, part_p), others in by_parameter.items():
+    groups_v, groups_p = _groups(variables), _groups(parameters)
+    for (shape_v, part_v), ours in groups_v.items():
+        for (shape_p, part_p), theirs in groups_p.items():
             agreement = _agreement(part_v, part_p)
             if agreement is None:
                 continue
             layouts = candidates(shape_v, shape_p, part_v)
             if not layouts:
                 continue
-            grid = np.array(np.meshgrid(some, others)).reshape(2, -1)
-            first.append(grid[0])
-            second.append(grid[1])
-            shape.append(np.full(grid.shape[1], layouts[0].usual))
-            part.append(np.full(grid.shape[1], agreement))
+            for group_v in ours:
+                for group_p in theirs:
+                    some, others = group_v.with_each(group_p)
+                    first.append(some)
+                    second.append(others)
+                    shape.append(np.full(len(some), layouts[0].usual))
+                    part.append(np.full(len(some), agreement))
     if not first:
         nothing = np.zeros(0, np.int64)
         return Pairs(nothing, nothing, {})
     v, p = np.concatenate(first), np.concatenate(second)
-    series, possible = _series(variables, parameters, v, p)
+    series = _series(variables, parameters, v, p)
     position = 1 - np.abs(
         variables.order[v] / max(len(variables) - 1, 1) - parameters.order[p] / max(len(parameters) - 1, 1)
     )
@@ -150,7 +148,7 @@ def possible_pairs(variables: Side, parameters: Side) -> Pairs:
         "series": series,
         "position": position,
     }
-    return Pairs(v, p, evidence).select(possible)
+    return Pairs(v, p, evidence)
 
 
 def strongest(pairs: Pairs, score: np.ndarray) -> np.ndarray:
@@ -173,15 +171,52 @@ def _agreement(variable: Part, parameter: Part) -> float | None:
     return _PARTS.get((variable, parameter), _CONTRADICTION)
 
 
-def _series(variables: Side, parameters: Side, v: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evidence of the places in series, and which pairs these leave possible."""
+@dataclass(frozen=True)
+class _Group:
+    """Tensors of one shape and part: those of a long series, or all others.
+
+    Attributes:
+        members: Their indices.
+        place: Their places in the series.
+        count: How long the series is; 0 for tensors of no series.
+    """
+
+    members: np.ndarray
+    place: np.ndarray
+    count: int
+
+    def with_each(self, other: _Group) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs with the other group; of two series of equal length those in the same place."""
+        if self.count and self.count == other.count:
+            _, some, others = np.intersect1d(self.place, other.place, return_indices=True)
+            return self.members[some], other.members[others]
+        return np.repeat(self.members, len(other.members)), np.tile(other.members, len(self.members))
+
+
+def _groups(side: Side) -> dict[tuple[Shape, Part], list[_Group]]:
+    place, count = side.series
+    found: dict[tuple[Shape, Part], dict[tuple[str, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, (shape, part) in enumerate(zip(side.shapes, side.parts, strict=True)):
+        pattern = side.names[index].pattern if count[index] >= _SERIES else ()
+        found[shape, part][pattern].append(index)
+    return {
+        key: [
+            _Group(np.array(members), place[members], int(count[members[0]]) if pattern else 0)
+            for pattern, members in groups.items()
+        ]
+        for key, groups in found.items()
+    }
+
+
+def _series(variables: Side, parameters: Side, v: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Evidence of the places in series."""
     (place_v, count_v), (place_p, count_p) = variables.series, parameters.series
     several = (count_v[v] > 1) & (count_p[p] > 1)
     equal = count_v[v] == count_p[p]
     same = place_v[v] == place_p[p]
     apart = np.abs(place_v[v] / np.maximum(count_v[v] - 1, 1) - place_p[p] / np.maximum(count_p[p] - 1, 1))
-    evidence = np.where(several, np.where(equal & same, 1.0, 0.5 - apart), np.where(equal, 0.5, 0.0))
-    return evidence, ~(several & equal & (count_v[v] >= _SERIES) & ~same)
+    found: np.ndarray = np.where(several, np.where(equal & same, 1.0, 0.5 - apart), np.where(equal, 0.5, 0.0))
+    return found
 
 
 class WordEvidence:

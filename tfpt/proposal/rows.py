@@ -54,9 +54,12 @@ def items(matches: Sequence[Match], variables: Side, parameters: Side) -> list[I
         else:
             loose.append(match)
     _join_constants(by_scope)
+    in_scope: dict[str, list[str]] = defaultdict(list)
+    for name in variables.names:
+        in_scope[name.scope].append(name.text)
     found: list[Item] = []
     for (scope, target), members in by_scope.items():
-        layer = _layer(scope, target, members, variables, parameters)
+        layer = _layer(scope, target, members, variables, parameters, in_scope)
         if layer is None:
             loose += members
             continue
@@ -70,15 +73,25 @@ def items(matches: Sequence[Match], variables: Side, parameters: Side) -> list[I
 
 def _join_constants(by_scope: dict[tuple[str, str], list[Match]]) -> None:
     """Constants go with the variables of their module, if all of these are in one scope."""
+    by_target: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for key in by_scope:
+        by_target[key[1]].append(key)
     for (scope, target), members in list(by_scope.items()):
         if scope == "" and all(not match.variables for match in members):
-            homes = [key for key in by_scope if key[1] == target and key != (scope, target)]
+            homes = [key for key in by_target[target] if key != (scope, target)]
             if len(homes) == 1:
                 by_scope[homes[0]] += members
                 del by_scope[scope, target]
 
 
-def _layer(scope: str, target: str, members: list[Match], variables: Side, parameters: Side) -> _Layer | None:
+def _layer(
+    scope: str,
+    target: str,
+    members: list[Match],
+    variables: Side,
+    parameters: Side,
+    in_scope: Mapping[str, list[str]],
+) -> _Layer | None:
     """The layer of the library that does exactly what the matches do."""
     if not scope or not target or any(match.keys.get("tied") for match in members):
         return None
@@ -86,7 +99,7 @@ def _layer(scope: str, target: str, members: list[Match], variables: Side, param
     inside = len(target) + 1
     wanted = {tuple(parameters.specs[p].name[inside:] for p in match.parameters): match for match in members}
     names = {variables.specs[v].name[below:] for match in members for v in match.variables}
-    others = {name.text[below:] for name in variables.names if name.scope == scope} - names
+    others = {name[below:] for name in in_scope[scope]} - names
     for layer in _layers():
         if not others & {name for row in layer.rows for name in row.tf} and _covers(
             layer, wanted, names, below, variables, parameters

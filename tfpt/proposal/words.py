@@ -39,7 +39,6 @@ _KIN = tuple(
     project reduce projection
     moving_mean mean
     moving_variance var variance
-    mixed inception
     branch branches
     final last
     """.strip().splitlines()
