@@ -7,6 +7,7 @@ answer. After a few rounds one variable is assigned to each parameter.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +46,28 @@ class Assignment:
 class Assigner:
     """The pairs of two sides, prepared once for several assignments with different weights."""
 
-    def __init__(self, variables: Side, parameters: Side) -> None:
+    def __init__(
+        self,
+        variables: Side,
+        parameters: Side,
+        without: Collection[int] = (),
+        decided: Mapping[int, int] | None = None,
+    ) -> None:
+        """Prepare the pairs.
+
+        Args:
+            variables, parameters: Both sides.
+            without: Parameters that get no variable of their own.
+            decided: The variable of parameters for which it is known; -1 for none.
+        """
         self.variables = variables
         self.parameters = parameters
         self.words = WordEvidence(variables, parameters)
         pairs = possible_pairs(variables, parameters)
+        if without:
+            pairs = pairs.select(~np.isin(pairs.parameter, list(without)))
+        for p, v in (decided or {}).items():
+            pairs = pairs.select((pairs.parameter == p) == (pairs.variable == v))
         if len(pairs):
             first = pairs.weighed(Weights()) + Weights().words * self.words.of(pairs)
             if len(pairs) > _MANY * (len(variables) + len(parameters)):

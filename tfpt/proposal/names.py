@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 
 # `2d` in `conv2d`, abbreviations, words in camel case, numbers; `4b` is a number and a letter that counts.
 _WORDS = re.compile(
-    r"(?P<rank>[1-3][dD](?![a-zA-Z]))|(?P<number>\d+)(?P<letter>[a-h](?![a-zA-Z0-9]))?"
+    r"(?P<rank>(?<=[a-zA-Z])[1-3][dD](?![a-zA-Z]))|(?P<number>\d+)(?P<letter>[a-h](?![a-zA-Z0-9]))?"
     r"|(?P<word>[A-Z]+(?![a-z])|[A-Z]?[a-z]+)"
 )
 # Pairs of words that make one.

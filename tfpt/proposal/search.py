@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,12 +77,11 @@ def search(
     weights = weights or Weights()
     settled = dict(decided or {})
     same = dict(tied or {})
-    assigner = Assigner(variables, parameters)
+    given = {p: v for p, v in settled.items() if isinstance(v, int)}
+    assigner = Assigner(variables, parameters, without=same, decided=given)
     assignment = assigner.assign(weights)
     chosen = {p: v for p, v in assignment.chosen.items() if p not in same}
-    taken = {v for v in settled.values() if isinstance(v, int)}
-    chosen = {p: v for p, v in chosen.items() if v not in taken and not isinstance(settled.get(p), int)}
-    chosen |= {p: v for p, v in settled.items() if isinstance(v, int) and v >= 0}
+    chosen |= {p: v for p, v in given.items() if v >= 0}
     chosen = _regular(variables, parameters, chosen, settled)
     doubts = _unstable(assigner, weights, chosen)
     weak = _weak(assignment, chosen) | _out_of_series(variables, parameters, chosen)
@@ -98,7 +97,10 @@ def search(
             doubts[p] = -1
     copies = _copies(variables, parameters, strong, doubts, settled)
     matches = sorted([*copies, *others], key=lambda match: match.parameters[0])
-    matches = _with_lost_biases(matches, variables, parameters)
+    matches = [
+        replace(match, unsure="", instead=()) if settled.keys() >= set(match.parameters) else match
+        for match in _with_lost_biases(matches, variables, parameters)
+    ]
     used = {v for match in matches for v in match.variables}
     covered = {p for match in matches for p in match.parameters}
     return Found(
