@@ -852,10 +852,11 @@ def propose(
     target: str | os.PathLike[str] | None = None,
     decided: Mapping[str, str] | None = None,
     averages: Literal["prefer", "ignore"] | None = None,
+    prove: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
-    """Propose a mapping for a checkpoint and a model, and write it. No weight is read.
+    """Propose a mapping for a checkpoint and a model, and write it. Weights are only read to `prove` it.
 
     Args:
         checkpoint: Any file that `tfpt.open_source` can open.
@@ -867,6 +868,8 @@ def propose(
         decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
         averages: Whether to read moving averages where the checkpoint has them. By default they are read, but that is
             unsure.
+        prove: The TensorFlow network, or a recording of all it computes. Both networks are run on one input, what is
+            unsure is settled by what they compute, and the mapping gets endpoints and epsilons.
         overwrite: Replace an existing mapping.
         trust: Also import a model from outside the packages that tfpt trusts.
 
@@ -895,6 +898,7 @@ def propose(
         target=target,
         decided=decided,
         averages=averages,
+        prove=prove,
         overwrite=overwrite,
         trust=trust,
     )

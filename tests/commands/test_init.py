@@ -84,9 +84,7 @@ def test_answers_settle_what_is_unsure(tmp_path, monkeypatch):
 
     from tfpt.commands.group import group
 
-    answered = CliRunner().invoke(
-        group, [*map(str, words), "--overwrite", "--interactive"], input="2\n1\n"
-    )
+    answered = CliRunner().invoke(group, [*map(str, words), "--overwrite", "--interactive"], input="2\n1\n")
     assert answered.exit_code == 0, answered.output
     assert "which" in answered.output
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     type=click.Choice(["prefer", "ignore"]),
     help="Whether to read moving averages where the checkpoint has them.",
 )
+@click.option(
+    "--prove",
+    metavar="NETWORK",
+    help="Run this TensorFlow network (or take its recording) and the model on one input, and settle what is unsure.",
+)
 @click.option("--interactive", is_flag=True, help="Ask about whatever is unsure.")
 @click.option("--explain", is_flag=True, help="Print the evidence for each row.")
 @trust_option
@@ -46,6 +51,7 @@ def command(
     out: Path | None,
     overwrite: bool,
     averages: Literal["prefer", "ignore"] | None,
+    prove: str | None,
     interactive: bool,
     explain: bool,
     trust: bool,
@@ -54,7 +60,7 @@ def command(
     """Propose a mapping for a checkpoint and a model that have none.
 
     tfpt compares names, shapes and the order of both sides, writes the mapping that fits, and says
-    what it is unsure about. No weight is read.
+    what it is unsure about. Weights are only read with --prove.
 
     Exit code 0: everything has its place; 1: something is unsure or open; 2: the checkpoint or the
     model cannot be read.
@@ -81,6 +87,7 @@ def command(
             target=target,
             decided=decided,
             averages=averages,
+            prove=prove,
             overwrite=overwrite or bool(decided),
             trust=trust,
         )

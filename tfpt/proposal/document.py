@@ -28,6 +28,9 @@ class Facts:
         model: The section `model`.
         open: Parameters without a variable, with what is known about each.
         unused: Templates of variables that nothing uses, and how many each stands for.
+        endpoints: The activations that both networks were found to compute: TensorFlow's name, module, layout.
+        input: The layout of the input.
+        proof: What is known from running both networks, one line each.
     """
 
     summary: str
@@ -38,11 +41,14 @@ class Facts:
     model: Mapping[str, Any] = field(default_factory=dict)
     open: Sequence[str] = ()
     unused: Mapping[str, int] = field(default_factory=dict)
+    endpoints: Sequence[tuple[str, str, str]] = ()
+    input: str = ""
+    proof: Sequence[str] = ()
 
 
 def written(facts: Facts, items: Sequence[Item]) -> str:
     """The mapping as YAML, in the order of the network."""
-    lines = ["version: 1", f"summary: {_plain(facts.summary)}", ""]
+    lines = [*(f"# {line}" for line in facts.proof), "version: 1", f"summary: {_value(facts.summary)}", ""]
     lines += _source(facts)
     if facts.model:
         lines += ["model:", *(f"  {key}: {_value(value)}" for key, value in facts.model.items()), ""]
@@ -52,6 +58,17 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
         lines += ["scopes:", *_entries(scopes, facts.scope), ""]
     if rows:
         lines += ["weights:", *_entries(rows, facts.scope), ""]
+    if facts.endpoints:
+        lines += ["endpoints:"]
+        lines += [
+            f"  - {{tf: {_value(tf)}, pt: {_value(pt)}"
+            + (f", layout: {_value(layout)}" if layout else "")
+            + "}"
+            for tf, pt, layout in facts.endpoints
+        ]
+        lines.append("")
+    if facts.input:
+        lines += [f"input: {{layout: {_value(facts.input)}}}", ""]
     if facts.open:
         lines += [f"# open: nothing in the checkpoint fits {_counted(len(facts.open), 'parameter')}:"]
         lines += [f"#   {text}" for text in facts.open]
@@ -122,10 +139,6 @@ def _relative(name: str, scope: str) -> str:
 def _names(names: Sequence[str]) -> str:
     texts = [_value(name) for name in names]
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-
-
-def _plain(text: str) -> str:
-    return _value(text)
 
 
 def _value(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from tfpt.proposal.document import Facts, written
 from tfpt.proposal.evidence import Weights
 from tfpt.proposal.matches import Match
 from tfpt.proposal.names import Name
+from tfpt.proposal.proven import Proof
 from tfpt.proposal.rows import items
 from tfpt.proposal.search import Found, search
 from tfpt.proposal.sides import Side
@@ -36,6 +37,23 @@ _REASONS: dict[str, str] = {
     "average": "moving average",
 }
 _AVERAGE = "/ExponentialMovingAverage"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What running both networks has shown, for the mapping to say.
+
+    Attributes:
+        eps: Epsilons that modules must have, by path.
+        endpoints: The activations that both compute: TensorFlow's name, module, layout.
+        input: The layout of the input.
+        lines: What was proven, for people.
+    """
+
+    eps: Mapping[str, float] = field(default_factory=dict)
+    endpoints: Sequence[tuple[str, str, str]] = ()
+    input: str = ""
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,7 @@ class Proposal:
         rows: How many scopes and rows it has.
         differs: Parameters for which the plan is not what was found.
         averaged: Variables that have a moving average, which the mapping reads instead, unless that was decided.
+        proof: What running both networks showed, if they were run.
     """
 
     text: str
@@ -86,6 +105,7 @@ class Proposal:
     rows: int
     differs: tuple[str, ...]
     averaged: frozenset[str] = frozenset()
+    proof: Proof | None = None
 
     @property
     def unsure(self) -> dict[str, str]:
@@ -94,6 +114,16 @@ class Proposal:
             self.parameters.specs[p].name: match.unsure or "or the variable itself, not its moving average"
             for match in self.found.matches
             if match.unsure or any(self.variables.specs[v].name in self.averaged for v in match.variables)
+            for p in match.parameters
+        }
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What is proposed for the parameters that are unsure, as for `propose`."""
+        return {
+            self.parameters.specs[p].name: match.layout or self._choice(match)
+            for match in self.found.matches
+            if match.unsure
             for p in match.parameters
         }
 
@@ -109,8 +139,9 @@ class Proposal:
 
     @property
     def settled(self) -> bool:
-        """Whether the mapping can be used as it is."""
-        return not (self.unsure or self.open or self.plan.findings)
+        """Whether the mapping can be used as it is: nothing is unsure or open, and a proof has not failed."""
+        unproven = self.proof is not None and not self.proof.proven
+        return not (self.unsure or self.open or self.plan.findings or unproven)
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
@@ -194,6 +225,7 @@ class Proposal:
             "unsure": self.unsure,
             "open": list(self.open),
             "unused": list(self.unused),
+            "proof": None if self.proof is None else self.proof.to_json(),
             "findings": [finding.to_json() for finding in self.plan.findings],
         }
         if explain:
@@ -215,6 +247,7 @@ def propose(
     weights: Weights | None = None,
     decided: Mapping[str, str] | None = None,
     averages: Literal["prefer", "ignore"] | None = None,
+    shown: Shown | None = None,
 ) -> Proposal:
     """Propose a mapping for a checkpoint and a model.
 
@@ -228,6 +261,7 @@ def propose(
         decided: What is known already, by parameter: the name of its variable, an empty text for none, or its layout.
         averages: Whether to read moving averages where the checkpoint has them. By default they are read, but that is
             unsure.
+        shown: What running both networks has shown.
 
     Raises:
         TfptError: A name in `decided` is not in the checkpoint or the model.
@@ -240,11 +274,13 @@ def propose(
     tied = {places[one]: places[other] for one, other in target.tied.items()}
     settled = _decided(decided or {}, variables, places)
     found = search(variables, parameters, tied=tied, weights=weights, decided=settled)
-    single = items(found.matches, variables, parameters)
+    known = shown or Shown()
+    single = items(found.matches, variables, parameters, known.eps)
     every = {spec.name for spec in variables.specs}
     every |= {above for name in every for above in _scopes(name)}
     ema = f"{averages or 'prefer'}" if averaged else ""
     facts = _facts(source, summary, target, found, variables, parameters, roles, ema)
+    facts = replace(facts, endpoints=known.endpoints, input=known.input, proof=known.lines)
     targets = list(target.specs)
     rows: Sequence[Item] = generalized(single, every, targets)
     path = folder / f"{name}.yaml"

@@ -39,8 +39,17 @@ class _Layer:
     rows: tuple[_Row, ...]
 
 
-def items(matches: Sequence[Match], variables: Side, parameters: Side) -> list[Item]:
-    """The scopes and rows that say what the matches say, one by one."""
+def items(
+    matches: Sequence[Match], variables: Side, parameters: Side, eps: Mapping[str, float] | None = None
+) -> list[Item]:
+    """The scopes and rows that say what the matches say, one by one.
+
+    Args:
+        matches: What becomes what.
+        variables, parameters: Both sides.
+        eps: Epsilons that modules must have, by path; only scopes can state them.
+    """
+    epsilons = eps or {}
     by_scope: dict[tuple[str, str], list[Match]] = defaultdict(list)
     loose: list[Match] = []
     shared = {v for match in matches if "tied" in match.keys for v in match.variables}
@@ -65,7 +74,10 @@ def items(matches: Sequence[Match], variables: Side, parameters: Side) -> list[I
             continue
         place = min(match.parameters[0] for match in members)
         unsure = frozenset(match.unsure for match in members if match.unsure)
-        found.append(Item((scope,), (target,), f"use: {layer.name}", place, unsure))
+        content = f"use: {layer.name}"
+        if target in epsilons:
+            content += f", eps: {_number(epsilons[target])}"
+        found.append(Item((scope,), (target,), content, place, unsure))
     found += [_row(match, variables, parameters) for match in loose]
     found += _shared(matches, shared, variables, parameters)
     return sorted(found, key=lambda item: item.place)
@@ -275,6 +287,18 @@ def _counted(names: tuple[str, ...], separator: str) -> tuple[str, ...]:
             pieces[2 * place + 1] = "{s:int}" if width == 1 else f"{{s:{width:02}}}"
             return ("".join(pieces),)
     return names
+
+
+def _number(value: float) -> str:
+    """A small number as YAML reads it.
+
+    Example:
+        >>> _number(1e-3), _number(1.001e-5)
+        ('1.0e-3', '1.001e-5')
+    """
+    digits, _, exponent = f"{value:.6e}".partition("e")
+    digits = digits.rstrip("0")
+    return f"{digits}0e{int(exponent)}" if digits.endswith(".") else f"{digits}e{int(exponent)}"
 
 
 def _flow(value: Any) -> str:

@@ -212,7 +212,7 @@ def _variations(assigner: Assigner, weights: Weights) -> Iterator[tuple[Weights,
     yield weights.scaled(scopes=0.5), False
     yield weights.scaled(series=0.25), False
     yield weights.scaled(position=0.0, neighbors=0.0, listed=0.0, created=0.5), False
-    if not assigner.variables.ordered:
+    if not assigner.variables.counted:
         yield weights, True
 
 

@@ -61,6 +61,19 @@ def target_of_model(
         >>> target.specs["conv3d_1a_7x7.conv3d.weight"].shape, target.kinds["conv3d_1a_7x7.conv3d.weight"]
         ((64, 2, 7, 7, 7), 'Conv3d')
     """
+    built, model = build(factory, kwargs, config, trust=trust)
+    return Target(model_specs(built), _kinds(built), _tied(built), model)
+
+
+def build(
+    factory: str,
+    kwargs: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    *,
+    device: str = "meta",
+    trust: bool = False,
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The model, and the section `model` of a mapping that says how to build it; arguments as in `target_of_model`."""
     model: dict[str, Any] = {"factory": factory}
     if config is not None:
         model["config"] = _configuration(factory)
@@ -71,8 +84,7 @@ def target_of_model(
         path.write_text(json.dumps({"version": 1, "model": model}), encoding="utf-8")
         given = os.fspath(config) if isinstance(config, os.PathLike) else config
         mapping = load_mapping(path, None, given)
-        built = build_model(mapping, trust=trust)
-    return Target(model_specs(built), _kinds(built), _tied(built), model)
+        return build_model(mapping, device=device, trust=trust), model
 
 
 def _configuration(factory: str) -> str:

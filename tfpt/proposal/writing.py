@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,10 @@ import numpy as np
 from tfpt.errors import SinkError, TfptError
 from tfpt.formats import open_source
 from tfpt.io.output_file import AtomicFile
-from tfpt.proposal.propose import Proposal
+from tfpt.proposal.proof import prove as prove_proposal
+from tfpt.proposal.propose import Proposal, Shown
 from tfpt.proposal.propose import propose as make_proposal
-from tfpt.proposal.target import target_of_file, target_of_model
+from tfpt.proposal.target import build, target_of_file, target_of_model
 from tfpt.targets.manifest import write_manifest
 
 
@@ -29,6 +31,7 @@ def propose(
     target: str | os.PathLike[str] | None = None,
     decided: Mapping[str, str] | None = None,
     averages: Literal["prefer", "ignore"] | None = None,
+    prove: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
@@ -46,15 +49,35 @@ def propose(
     else:
         raise TfptError("there is nothing to map to", expected="a model, or a target")
     with tempfile.TemporaryDirectory() as folder:
-        proposal = make_proposal(
-            source,
-            other,
-            Path(folder),
-            name=path.stem,
-            summary=f"{source.format} to {model or path.stem}",
-            decided=decided,
-            averages=averages,
-        )
+
+        def make(decided: Mapping[str, str] | None, shown: Shown | None = None) -> Proposal:
+            return make_proposal(
+                source,
+                other,
+                Path(folder),
+                name=path.stem,
+                summary=f"{source.format} to {model or path.stem}",
+                decided=decided,
+                averages=averages,
+                shown=shown,
+            )
+
+        proposal = make(decided)
+        if prove is not None:
+            if model is None:
+                raise TfptError("only a model can be run", where="--prove", expected="--model, not --target")
+            built, _ = build(model, kwargs, config, device="cpu", trust=trust)
+            proof = prove_proposal(proposal, source, built, prove, trust=trust)
+            known = {**(decided or {}), **proof.decided}
+            if proof.proven:
+                known = {**proposal.choices, **known}
+            shown = Shown(
+                proof.eps,
+                [(each.tf, each.pt, each.layout) for each in proof.agreements],
+                proof.input,
+                [str(proof)],
+            )
+            proposal = replace(make(known, shown), proof=proof)
     with AtomicFile(path, overwrite=overwrite) as file:
         file.write_at(0, np.frombuffer(proposal.text.encode(), np.uint8))
         file.commit()

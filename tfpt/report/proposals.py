@@ -51,6 +51,9 @@ def print_proposal(
             out.print(f"       {escape(option.text)}", soft_wrap=True)
     if len(proposal.questions) > _LISTED:
         out.print(f"       and {len(proposal.questions) - _LISTED} more; `--interactive` asks about each")
+    if proposal.proof is not None:
+        color = "green" if proposal.proof.proven else "red"
+        out.print(f"[{color}]{escape(str(proposal.proof))}[/]", soft_wrap=True)
     extra = f" --config {shlex.quote(str(config))}" if config else ""
     if proposal.settled:
         out.print("next: convert, then compare what the two networks compute:", style="dim")

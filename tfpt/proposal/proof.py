@@ -1,0 +1,371 @@
+"""Proving a proposal: both networks run on one input, and what names left open is settled by what they compute."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfpt.errors import ModelError
+from tfpt.formats.source import Source
+from tfpt.networks.inputs import rearrange
+from tfpt.networks.recording import record
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.planning.steps import Copy, Fill
+from tfpt.proposal.layouts import candidates
+from tfpt.proposal.propose import Proposal
+from tfpt.proposal.proven import Agreement, Proof
+from tfpt.verification.agreement import DEFAULT_TOLERANCE
+
+if TYPE_CHECKING:
+    import torch
+
+# Epsilons of normalizations: Keras', torch's, those of Google's BERT and of keras.applications.
+_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5, 1e-4)
+# How activations of TensorFlow are laid out, and where PyTorch has their axes.
+_CHANNELS_FIRST = {
+    3: "b w c -> b c w",
+    4: "b h w c -> b c h w",
+    5: "b t h w c -> b c t h w",
+}
+_MOST_AXES = 5
+# The most trials for one endpoint, and how far mean absolute values may be apart for a close look at two activations.
+_TRIALS = 64
+_SIMILAR = 0.05
+
+
+def prove(
+    proposal: Proposal,
+    source: Source,
+    model: torch.nn.Module,
+    network: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+) -> Proof:
+    """Run both networks on one input, and try what the proposal is unsure about until they agree.
+
+    Args:
+        proposal: The proposal.
+        source: Its checkpoint.
+        model: The PyTorch model, on a real device. It is filled with the weights.
+        network: The TensorFlow network, or a recording of it.
+        checkpoint: The checkpoint with a graph's variables, if it is not next to the graph.
+        trust: Allow a Keras model to run its own code.
+
+    Raises:
+        SourceError: The network cannot be run, or the recording not be read.
+        ModelError: The model does not take the network's input.
+    """
+    if Path(network).suffix == ".npz":
+        recording = read_recording(network)
+    else:
+        recording = record(None, network, checkpoint=checkpoint, all_layers=True, trust=trust)
+    return _Prover(proposal, source, model, recording).run()
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A change of the model, how to take it back, and what it means for the mapping."""
+
+    change: Callable[[], None]
+    undo: Callable[[], None]
+    decided: Mapping[str, str] = field(default_factory=dict)
+    eps: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Prover:
+    def __init__(
+        self, proposal: Proposal, source: Source, model: torch.nn.Module, recording: Recording
+    ) -> None:
+        self.proposal = proposal
+        self.source = source
+        self.model = model.eval()
+        self.recording = recording
+        self.decided: dict[str, str] = {}
+        self.eps: dict[str, float] = {}
+        self._state = model.state_dict(keep_vars=True)
+        self._from: dict[str, tuple[str, str]] = {}
+        self._fill()
+        self.arguments, self.input = self._arguments()
+
+    def run(self) -> Proof:
+        found = self._compare()
+        tried: set[str] = set()
+        while self._output > DEFAULT_TOLERANCE:
+            departs = self._departure(found, tried)
+            if departs is None:
+                break
+            tried.add(departs)
+            for trial in itertools.islice(self._trials(departs, found), _TRIALS):
+                trial.change()
+                again = self._compare()
+                # Activations that are no module's output, such as those of functions, show in what follows.
+                if departs in again or len(again) > len(found) or self._output <= DEFAULT_TOLERANCE:
+                    self.decided |= trial.decided
+                    self.eps |= trial.eps
+                    found = again
+                    tried.clear()
+                    break
+                trial.undo()
+            else:
+                found = self._compare()
+        first = self._departure(found, set())
+        order = [name for name in self.recording.endpoints if name in found]
+        return Proof(
+            tuple(found[name] for name in order),
+            len(self.recording.endpoints),
+            self._output,
+            self.decided,
+            self.eps,
+            self.input,
+            first or "",
+        )
+
+    def _fill(self) -> None:
+        for step in self.proposal.plan.steps:
+            if isinstance(step, Copy):
+                arrays = [np.asarray(self.source.read(read.name)) for read in step.reads]
+                written = step.bound.apply(arrays, [np.dtype(spec.dtype) for spec in step.writes])
+                for spec, array in zip(step.writes, written, strict=True):
+                    self._set(spec.name, np.asarray(array))
+                    if len(step.reads) == len(step.writes) == 1:
+                        layout = step.transform.layout
+                        self._from[spec.name] = (
+                            step.reads[0].name,
+                            layout.pattern if layout is not None else "",
+                        )
+            elif isinstance(step, Fill):
+                for spec in step.writes:
+                    self._set(spec.name, np.full(spec.shape, step.value))
+
+    def _set(self, name: str, array: np.ndarray) -> None:
+        import torch
+
+        with torch.no_grad():
+            self._state[name].copy_(torch.from_numpy(np.array(array)))
+
+    def _arguments(self) -> tuple[list[Any], str]:
+        """The model's inputs, and the layout that takes the network's to them."""
+        import torch
+
+        arrays = [np.asarray(array) for array in self.recording.inputs.values()]
+        if not arrays:
+            raise ModelError(
+                "the recording has no input",
+                where=self.recording.location,
+                hint="tfpt record without --no-store-input",
+            )
+        options = [""]
+        if len(arrays) == 1 and arrays[0].ndim in _CHANNELS_FIRST and arrays[0].dtype.kind == "f":
+            options = [_CHANNELS_FIRST[arrays[0].ndim], ""]
+        failure: Exception | None = None
+        for layout in options:
+            given = [rearrange(array, layout) if layout else array for array in arrays]
+            tensors = [torch.from_numpy(np.array(array)) for array in given]
+            tensors = [tensor.long() if tensor.dtype == torch.int32 else tensor for tensor in tensors]
+            try:
+                with torch.no_grad():
+                    self.model(*tensors)
+            except Exception as error:  # a model raises anything when its input does not fit
+                failure = error
+                continue
+            return tensors, layout
+        shapes = ", ".join(str(list(array.shape)) for array in arrays)
+        raise ModelError(
+            f"the model does not take the network's input: {failure}", got=f"inputs of {shapes}"
+        ) from failure
+
+    def _compare(self) -> dict[str, Agreement]:
+        """The recorded activations that some module computes."""
+        import torch
+
+        by_size: dict[int, list[RecordedEndpoint]] = {}
+        for endpoint in self.recording.endpoints.values():
+            by_size.setdefault(math.prod(endpoint.shape), []).append(endpoint)
+        found: dict[str, Agreement] = {}
+
+        def hook(path: str) -> Callable[[Any, Any, Any], None]:
+            def watch(_module: Any, _arguments: Any, output: Any) -> None:
+                tensor = _tensor_in(output)
+                if tensor is None:
+                    return
+                array = tensor.detach().to(torch.float32).cpu().numpy()
+                for endpoint in by_size.get(array.size, ()):
+                    agreement = _agreement(endpoint, path, array)
+                    if agreement is not None and (
+                        endpoint.name not in found or agreement.difference < found[endpoint.name].difference
+                    ):
+                        found[endpoint.name] = agreement
+
+            return watch
+
+        handles = [
+            module.register_forward_hook(hook(path)) for path, module in self.model.named_modules() if path
+        ]
+        try:
+            with torch.no_grad():
+                output = _tensor_in(self.model(*self.arguments))
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._output = math.inf
+        if output is not None:
+            array = output.detach().to(torch.float32).cpu().numpy()
+            best = [_difference(endpoint, array)[0] for endpoint in by_size.get(array.size, ())]
+            self._output = min(best, default=math.inf)
+        return found
+
+    def _departure(self, found: Mapping[str, Agreement], tried: set[str]) -> str | None:
+        """The first activation of a layer with variables that no module computes, in TensorFlow's order."""
+        for name in self.recording.endpoints:
+            if name not in found and name not in tried and self._parameters_of(name):
+                return name
+        return None
+
+    def _parameters_of(self, endpoint: str) -> list[str]:
+        """Parameters whose variables are in the layer of an activation."""
+        return [
+            parameter
+            for parameter, (variable, _) in self._from.items()
+            if variable.startswith(f"{endpoint}/") or endpoint.startswith(f"{variable.rpartition('/')[0]}/")
+        ]
+
+    def _trials(self, endpoint: str, found: Mapping[str, Agreement]) -> Iterator[_Trial]:
+        parameters = self._parameters_of(endpoint)
+        modules = dict(self.model.named_modules())
+        for parameter in parameters:
+            yield from self._other_layouts(parameter, found)
+        yield from self._other_epsilons({parameter.rpartition(".")[0] for parameter in parameters}, modules)
+        yield from self._exchanged(parameters)
+
+    def _other_layouts(self, parameter: str, found: Mapping[str, Agreement]) -> Iterator[_Trial]:
+        variable, layout = self._from[parameter]
+        shape, target = self.source.specs[variable].shape, tuple(self._state[parameter].shape)
+        patterns = [
+            candidate.pattern
+            for candidate in candidates(shape, target, "kernel")
+            if candidate.pattern and candidate.pattern != layout
+        ]
+        for pattern in patterns:
+            yield self._trial({parameter: (variable, pattern)})
+
+    def _other_epsilons(self, paths: set[str], modules: Mapping[str, Any]) -> Iterator[_Trial]:
+        for path in sorted(paths):
+            module = modules.get(path)
+            if module is None or not isinstance(getattr(module, "eps", None), float):
+                continue
+            before = module.eps
+            alike = [
+                each for each, other in modules.items() if type(other) is type(module) and other.eps == before
+            ]
+            for value in _EPSILONS:
+                if value != before:
+                    yield _Trial(
+                        partial(_set_eps, modules, alike, value),
+                        partial(_set_eps, modules, alike, before),
+                        eps=dict.fromkeys(alike, value),
+                    )
+
+    def _exchanged(self, parameters: list[str]) -> Iterator[_Trial]:
+        """The layer's variables exchanged with those of another layer of the same shapes, all at once."""
+        scopes = {parameter.rpartition(".")[0] for parameter in parameters}
+        others = sorted({name.rpartition(".")[0] for name in self._from} - scopes)
+        for scope in sorted(scopes):
+            ours = {name.rpartition(".")[2]: name for name in parameters if name.rpartition(".")[0] == scope}
+            for other in others:
+                theirs = {
+                    name.rpartition(".")[2]: name for name in self._from if name.rpartition(".")[0] == other
+                }
+                if ours.keys() != theirs.keys() or any(
+                    self._state[ours[leaf]].shape != self._state[theirs[leaf]].shape for leaf in ours
+                ):
+                    continue
+                changes = {ours[leaf]: self._from[theirs[leaf]] for leaf in ours}
+                changes |= {theirs[leaf]: self._from[ours[leaf]] for leaf in ours}
+                yield self._trial(changes)
+
+    def _trial(self, changes: Mapping[str, tuple[str, str]]) -> _Trial:
+        before = {name: self._from[name] for name in changes}
+        decided = {}
+        for name, (variable, layout) in changes.items():
+            decided[name] = variable if variable != before[name][0] else layout
+        return _Trial(lambda: self._apply(changes), lambda: self._apply(before), decided)
+
+    def _apply(self, changes: Mapping[str, tuple[str, str]]) -> None:
+        for name, (variable, layout) in changes.items():
+            array = np.asarray(self.source.read(variable))
+            self._set(name, rearrange(array, layout) if layout else array)
+            self._from[name] = (variable, layout)
+
+
+def _set_eps(modules: Mapping[str, Any], paths: list[str], value: float) -> None:
+    for path in paths:
+        modules[path].eps = value
+
+
+def _tensor_in(output: Any) -> torch.Tensor | None:
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    values = (
+        output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    )
+    return next((found for each in values if (found := _tensor_in(each)) is not None), None)
+
+
+def _agreement(endpoint: RecordedEndpoint, path: str, array: np.ndarray) -> Agreement | None:
+    if endpoint.mean_abs is not None:
+        mean = float(np.abs(array).mean(dtype=np.float64)) if array.size else 0.0
+        if abs(mean - endpoint.mean_abs) > _SIMILAR * max(endpoint.mean_abs, 1e-30):
+            return None
+    difference, layout = _difference(endpoint, array)
+    return Agreement(endpoint.name, path, layout, difference) if difference <= DEFAULT_TOLERANCE else None
+
+
+def _difference(endpoint: RecordedEndpoint, array: np.ndarray) -> tuple[float, str]:
+    """The smallest difference under any order of the axes, and the layout from TensorFlow's axes to PyTorch's."""
+    if array.size == 0 or array.ndim > _MOST_AXES:
+        return math.inf, ""
+    recorded = np.asarray(endpoint.values, np.float64).reshape(-1)
+    scale = float(np.abs(recorded).max(initial=0)) or 1.0
+    best, layout = math.inf, ""
+    shapes = {array.shape: array}
+    if array.ndim != len(endpoint.shape) and _without_ones(array.shape) == _without_ones(endpoint.shape):
+        shapes = {endpoint.shape: array.reshape(endpoint.shape)}
+    for form in shapes.values():
+        for order in itertools.permutations(range(form.ndim)):
+            if tuple(form.shape[axis] for axis in order) != endpoint.shape:
+                continue
+            samples = endpoint.samples_of(np.transpose(form, order)).astype(np.float64)
+            difference = float(np.abs(samples - recorded).max(initial=0)) / scale
+            if difference < best:
+                best, layout = difference, _layout(order)
+    return best, layout
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size > 1)
+
+
+def _layout(order: tuple[int, ...]) -> str:
+    """From TensorFlow's axes to PyTorch's, for a transpose from PyTorch's to TensorFlow's.
+
+    Example:
+        >>> _layout((0, 2, 3, 1)), _layout((0, 1))
+        ('b h w c -> b c h w', '')
+    """
+    if order == tuple(range(len(order))):
+        return ""
+    letters = {3: "bwc", 4: "bhwc", 5: "bthwc"}.get(len(order), "abcdefg"[: len(order)])
+    left = " ".join(letters)
+    right = " ".join(letters[order.index(axis)] for axis in range(len(order)))
+    return f"{left} -> {right}"

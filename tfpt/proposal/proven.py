@@ -1,0 +1,76 @@
+"""What running both networks on one input showed about a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfpt.verification.agreement import DEFAULT_TOLERANCE
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An activation that both networks compute.
+
+    Attributes:
+        tf: TensorFlow's name of it.
+        pt: The path of the module whose output it is.
+        layout: From TensorFlow's axes to PyTorch's; empty if they are the same.
+        difference: The largest difference, relative to the largest value.
+    """
+
+    tf: str
+    pt: str
+    layout: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What running both networks showed.
+
+    Attributes:
+        agreements: The activations that agree, in TensorFlow's order.
+        recorded: How many activations were compared.
+        output: The difference of the model's output from the network's, relative to its largest value; infinite if none
+            of the network's activations is like it.
+        decided: What was settled for parameters, as in `propose`.
+        eps: Epsilons that normalizations must have, by path.
+        input: The layout of the input; empty if it is the same on both sides.
+        departs: The first activation with variables that no module computes; empty if there is none.
+    """
+
+    agreements: tuple[Agreement, ...]
+    recorded: int
+    output: float
+    decided: Mapping[str, str] = field(default_factory=dict)
+    eps: Mapping[str, float] = field(default_factory=dict)
+    input: str = ""
+    departs: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the model computes what the network does."""
+        return self.output <= DEFAULT_TOLERANCE
+
+    def __str__(self) -> str:
+        compared = f"{len(self.agreements)} of {self.recorded} activations agree"
+        if self.proven:
+            return f"proven on one input: the outputs differ by {self.output:.1e} of the largest value; {compared}"
+        if self.departs:
+            return f"not proven: {compared}; the first that no module computes is {self.departs}"
+        return f"not proven: {compared}, but not the output"
+
+    def to_json(self) -> dict[str, Any]:
+        """The proof as JSON values."""
+        return {
+            "proven": self.proven,
+            "output": self.output,
+            "agreements": [vars(agreement) for agreement in self.agreements],
+            "recorded": self.recorded,
+            "departs": self.departs,
+            "decided": dict(self.decided),
+            "eps": dict(self.eps),
+            "input": self.input,
+        }
