@@ -49,6 +49,17 @@ class Norm(nn.Module):
         return torch.relu(self.norm(self.conv(x)))
 
 
+class Head(nn.Module):
+    """Logits, of which Keras computes probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(7, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x)
+
+
 class Mix(nn.Module):
     """A square matrix that is not transposed, unlike a linear layer's."""
 
@@ -132,8 +143,18 @@ def test_a_model_that_computes_something_else_is_not_proven(tmp_path):
     proposal = propose(network, Layers, tmp_path, prove=network)
     assert not proposal.proof.proven
     assert not proposal.settled
-    assert proposal.proof.departs == "left"
+    assert proposal.proof.departs == "head"  # the last that agrees is relu of left
     assert "# not proven" in proposal.text
+
+
+def test_an_activation_that_a_keras_layer_includes_is_written_at_the_endpoint(tmp_path):
+    x = keras.Input((7,))
+    network = saved(keras.Model(x, keras.layers.Dense(3, "softmax", name="head")(x)), tmp_path)
+    proven = propose(network, Head, tmp_path, prove=network)
+    assert proven.proof.proven
+    assert 'pt: head, layout: "b c -> b c", apply: {softmax: c}' in proven.text
+    tfpt.record(tmp_path / "m.yaml", network, tmp_path / "r.npz", trust=True)
+    assert tfpt.verify(tmp_path / "m.yaml", network, recording=tmp_path / "r.npz", trust=True).agrees
 
 
 def test_a_recording_is_as_good_as_the_network(tmp_path):

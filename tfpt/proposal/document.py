@@ -28,7 +28,7 @@ class Facts:
         model: The section `model`.
         open: Parameters without a variable, with what is known about each.
         unused: Templates of variables that nothing uses, and how many each stands for.
-        endpoints: The activations that both networks were found to compute: TensorFlow's name, module, layout.
+        endpoints: The activations that both networks were found to compute: TensorFlow's name, module, other keys.
         input: The layout of the input.
         proof: What is known from running both networks, one line each.
     """
@@ -60,12 +60,8 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
         lines += ["weights:", *_entries(rows, facts.scope), ""]
     if facts.endpoints:
         lines += ["endpoints:"]
-        lines += [
-            f"  - {{tf: {_value(tf)}, pt: {_value(pt)}"
-            + (f", layout: {_value(layout)}" if layout else "")
-            + "}"
-            for tf, pt, layout in facts.endpoints
-        ]
+        for tf, pt, keys in facts.endpoints:
+            lines.append(f"  - {{tf: {_value(tf)}, pt: {_value(pt)}{', ' + keys if keys else ''}}}")
         lines.append("")
     if facts.input:
         lines += [f"input: {{layout: {_value(facts.input)}}}", ""]

@@ -200,9 +200,7 @@ class _Prover:
                 array = tensor.detach().to(torch.float32).cpu().numpy()
                 for endpoint in by_size.get(array.size, ()):
                     agreement = _agreement(endpoint, path, array)
-                    if agreement is not None and (
-                        endpoint.name not in found or agreement.difference < found[endpoint.name].difference
-                    ):
+                    if agreement is not None and _closer(agreement, found.get(endpoint.name)):
                         found[endpoint.name] = agreement
 
             return watch
@@ -219,7 +217,11 @@ class _Prover:
         self._output = math.inf
         if output is not None:
             array = output.detach().to(torch.float32).cpu().numpy()
-            best = [_difference(endpoint, array)[0] for endpoint in by_size.get(array.size, ())]
+            best = [
+                _difference(endpoint, applied)[0]
+                for endpoint in by_size.get(array.size, ())
+                for applied in _functions(array).values()
+            ]
             self._output = min(best, default=math.inf)
         return found
 
@@ -322,13 +324,34 @@ def _tensor_in(output: Any) -> torch.Tensor | None:
     return next((found for each in values if (found := _tensor_in(each)) is not None), None)
 
 
+def _closer(one: Agreement, other: Agreement | None) -> bool:
+    """Whether it is better than another: without a function if possible, then by its difference."""
+    return other is None or (one.apply != "", one.difference) < (other.apply != "", other.difference)
+
+
+def _functions(array: np.ndarray) -> dict[str, np.ndarray]:
+    """The array itself, and what the functions make of it that a layer of Keras may include."""
+    exponential = (
+        np.exp(array - array.max(axis=-1, keepdims=True)) if array.ndim == 2 and array.size else None
+    )
+    found = {"": array, "relu": np.maximum(array, 0), "tanh": np.tanh(array)}
+    with np.errstate(over="ignore"):
+        found["sigmoid"] = 1 / (1 + np.exp(-array))
+    if exponential is not None:
+        found["softmax"] = exponential / exponential.sum(axis=-1, keepdims=True)
+    return found
+
+
 def _agreement(endpoint: RecordedEndpoint, path: str, array: np.ndarray) -> Agreement | None:
-    if endpoint.mean_abs is not None:
-        mean = float(np.abs(array).mean(dtype=np.float64)) if array.size else 0.0
-        if abs(mean - endpoint.mean_abs) > _SIMILAR * max(endpoint.mean_abs, 1e-30):
-            return None
-    difference, layout = _difference(endpoint, array)
-    return Agreement(endpoint.name, path, layout, difference) if difference <= DEFAULT_TOLERANCE else None
+    for name, applied in _functions(array).items():
+        if endpoint.mean_abs is not None:
+            mean = float(np.abs(applied).mean(dtype=np.float64)) if applied.size else 0.0
+            if abs(mean - endpoint.mean_abs) > _SIMILAR * max(endpoint.mean_abs, 1e-30):
+                continue
+        difference, layout = _difference(endpoint, applied)
+        if difference <= DEFAULT_TOLERANCE:
+            return Agreement(endpoint.name, path, layout, difference, name)
+    return None
 
 
 def _difference(endpoint: RecordedEndpoint, array: np.ndarray) -> tuple[float, str]:

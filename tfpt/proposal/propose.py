@@ -45,7 +45,7 @@ class Shown:
 
     Attributes:
         eps: Epsilons that modules must have, by path.
-        endpoints: The activations that both compute: TensorFlow's name, module, layout.
+        endpoints: The activations that both compute: TensorFlow's name, module, other keys.
         input: The layout of the input.
         lines: What was proven, for people.
     """

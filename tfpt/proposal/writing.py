@@ -73,7 +73,7 @@ def propose(
                 known = {**proposal.choices, **known}
             shown = Shown(
                 proof.eps,
-                [(each.tf, each.pt, each.layout) for each in proof.agreements],
+                [(each.tf, each.pt, each.row) for each in proof.agreements],
                 proof.input,
                 [str(proof)],
             )
