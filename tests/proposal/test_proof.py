@@ -49,6 +49,19 @@ class Norm(nn.Module):
         return torch.relu(self.norm(self.conv(x)))
 
 
+class Strided(nn.Module):
+    """Convolutions of stride 2 that pad evenly, as torch does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 5, 3, 2, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, padding=1)
+        self.second = nn.Conv2d(5, 7, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.pool(torch.relu(self.first(x))))
+
+
 class Head(nn.Module):
     """Logits, of which Keras computes probabilities."""
 
@@ -123,6 +136,21 @@ def test_an_epsilon_is_found_and_written(tmp_path):
     assert "eps: 1.0e-3" in proven.text
     assert 'input: {layout: "b h w c -> b c h w"}' in proven.text
     assert tfpt.load_mapping(tmp_path / "m.yaml").endpoints
+
+
+def test_same_padding_is_found_and_written(tmp_path):
+    x = keras.Input((8, 9, 3))
+    y = keras.layers.Conv2D(5, 3, strides=2, padding="same", activation="relu", name="first")(x)
+    y = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool")(y)
+    network = saved(keras.Model(x, keras.layers.Conv2D(7, 3, padding="same", name="second")(y)), tmp_path)
+    proven = propose(network, Strided, tmp_path, prove=network)
+    assert proven.proof.proven
+    assert proven.text.count("padding: same") == 2
+    assert "{pt: pool, padding: same}" in proven.text
+    tfpt.record(tmp_path / "m.yaml", network, tmp_path / "r.npz", trust=True)
+    assert tfpt.verify(
+        tmp_path / "m.yaml", network, recording=tmp_path / "r.npz", adapt=True, trust=True
+    ).agrees
 
 
 def test_a_square_matrix_is_not_transposed_if_the_network_says_so(tmp_path):

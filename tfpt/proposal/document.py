@@ -28,6 +28,7 @@ class Facts:
         model: The section `model`.
         open: Parameters without a variable, with what is known about each.
         unused: Templates of variables that nothing uses, and how many each stands for.
+        modules: How modules without a scope must behave: their keys, by path.
         endpoints: The activations that both networks were found to compute: TensorFlow's name, module, other keys.
         input: The layout of the input.
         proof: What is known from running both networks, one line each.
@@ -41,6 +42,7 @@ class Facts:
     model: Mapping[str, Any] = field(default_factory=dict)
     open: Sequence[str] = ()
     unused: Mapping[str, int] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
     endpoints: Sequence[tuple[str, str, str]] = ()
     input: str = ""
     proof: Sequence[str] = ()
@@ -58,6 +60,12 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
         lines += ["scopes:", *_entries(scopes, facts.scope), ""]
     if rows:
         lines += ["weights:", *_entries(rows, facts.scope), ""]
+    if facts.modules:
+        lines += [
+            "modules:",
+            *(f"  - {{pt: {_value(path)}, {keys}}}" for path, keys in facts.modules.items()),
+            "",
+        ]
     if facts.endpoints:
         lines += ["endpoints:"]
         for tf, pt, keys in facts.endpoints:

@@ -18,6 +18,7 @@ from tfpt.formats.source import Source
 from tfpt.networks.inputs import rearrange
 from tfpt.networks.recording import record
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.nn.adapt import adapt
 from tfpt.planning.steps import Copy, Fill
 from tfpt.proposal.layouts import candidates
 from tfpt.proposal.propose import Proposal
@@ -79,6 +80,7 @@ class _Trial:
     undo: Callable[[], None]
     decided: Mapping[str, str] = field(default_factory=dict)
     eps: Mapping[str, float] = field(default_factory=dict)
+    padding: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Prover:
@@ -91,6 +93,7 @@ class _Prover:
         self.recording = recording
         self.decided: dict[str, str] = {}
         self.eps: dict[str, float] = {}
+        self.padding: dict[str, str] = {}
         self._state = model.state_dict(keep_vars=True)
         self._from: dict[str, tuple[str, str]] = {}
         self._fill()
@@ -111,12 +114,15 @@ class _Prover:
                 if departs in again or len(again) > len(found) or self._output <= DEFAULT_TOLERANCE:
                     self.decided |= trial.decided
                     self.eps |= trial.eps
+                    self.padding |= trial.padding
                     found = again
                     tried.clear()
                     break
                 trial.undo()
             else:
                 found = self._compare()
+        if self.padding and self._output <= DEFAULT_TOLERANCE:
+            self._pad_all()
         first = self._departure(found, set())
         order = [name for name in self.recording.endpoints if name in found]
         return Proof(
@@ -125,6 +131,7 @@ class _Prover:
             self._output,
             self.decided,
             self.eps,
+            self.padding,
             self.input,
             first or "",
         )
@@ -246,6 +253,7 @@ class _Prover:
         for parameter in parameters:
             yield from self._other_layouts(parameter, found)
         yield from self._other_epsilons({parameter.rpartition(".")[0] for parameter in parameters}, modules)
+        yield from self._other_padding({parameter.rpartition(".")[0] for parameter in parameters}, modules)
         yield from self._exchanged(parameters)
 
     def _other_layouts(self, parameter: str, found: Mapping[str, Agreement]) -> Iterator[_Trial]:
@@ -275,6 +283,42 @@ class _Prover:
                         partial(_set_eps, modules, alike, before),
                         eps=dict.fromkeys(alike, value),
                     )
+
+    def _other_padding(self, paths: set[str], modules: Mapping[str, Any]) -> Iterator[_Trial]:
+        """SAME padding of the layer's convolutions, of all pools before it, and of both."""
+        convolutions = {path: "same" for path in sorted(paths) if "Conv" in type(modules.get(path)).__name__}
+        pools = {path: "same" for path, module in modules.items() if "Pool" in type(module).__name__}
+        for rules in (convolutions, pools, {**convolutions, **pools}):
+            before = {path: modules[path] for path in rules}
+            after = _padded(before, rules)
+            if after:
+                yield _Trial(
+                    partial(self._replace, after),
+                    partial(self._replace, {path: before[path] for path in after}),
+                    padding={path: rules[path] for path in after},
+                )
+
+    def _replace(self, modules: Mapping[str, Any]) -> None:
+        for path, module in modules.items():
+            parent, _, name = path.rpartition(".")
+            setattr(self.model.get_submodule(parent), name, module)
+
+    def _pad_all(self) -> None:
+        """Pad all convolutions alike, if the network still computes the same: one rule is easier to state than many."""
+        rules = {
+            path: "same"
+            for path, module in self.model.named_modules()
+            if "Conv" in type(module).__name__ and path not in self.padding
+        }
+        before = {path: self.model.get_submodule(path) for path in rules}
+        after = _padded(before, rules)
+        self._replace(after)
+        self._compare()
+        if self._output <= DEFAULT_TOLERANCE:
+            self.padding |= {path: rules[path] for path in after}
+        else:
+            self._replace(before)
+            self._compare()
 
     def _exchanged(self, parameters: list[str]) -> Iterator[_Trial]:
         """The layer's variables exchanged with those of another layer of the same shapes, all at once."""
@@ -306,6 +350,19 @@ class _Prover:
             array = np.asarray(self.source.read(variable))
             self._set(name, rearrange(array, layout) if layout else array)
             self._from[name] = (variable, layout)
+
+
+def _padded(modules: Mapping[str, Any], rules: Mapping[str, str]) -> dict[str, Any]:
+    """The layers of tfpt.nn that pad by these rules, in place of those that can be replaced."""
+    found = {path: _adapted(module, rules[path]) for path, module in modules.items()}
+    return {path: module for path, module in found.items() if module is not None}
+
+
+def _adapted(module: Any, rule: str) -> Any:
+    try:
+        return adapt(module, rule)
+    except ModelError:  # a layer of another kind, or with its own padding mode
+        return None
 
 
 def _set_eps(modules: Mapping[str, Any], paths: list[str], value: float) -> None:

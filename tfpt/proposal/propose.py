@@ -23,7 +23,7 @@ from tfpt.proposal.evidence import Weights
 from tfpt.proposal.matches import Match
 from tfpt.proposal.names import Name
 from tfpt.proposal.proven import Proof
-from tfpt.proposal.rows import items
+from tfpt.proposal.rows import items, number
 from tfpt.proposal.search import Found, search
 from tfpt.proposal.sides import Side
 from tfpt.proposal.target import Target
@@ -45,12 +45,14 @@ class Shown:
 
     Attributes:
         eps: Epsilons that modules must have, by path.
+        padding: Rules by which modules must pad, by path.
         endpoints: The activations that both compute: TensorFlow's name, module, other keys.
         input: The layout of the input.
         lines: What was proven, for people.
     """
 
     eps: Mapping[str, float] = field(default_factory=dict)
+    padding: Mapping[str, str] = field(default_factory=dict)
     endpoints: Sequence[tuple[str, str, str]] = ()
     input: str = ""
     lines: Sequence[str] = ()
@@ -275,12 +277,19 @@ def propose(
     settled = _decided(decided or {}, variables, places)
     found = search(variables, parameters, tied=tied, weights=weights, decided=settled)
     known = shown or Shown()
-    single = items(found.matches, variables, parameters, known.eps)
+    single = items(found.matches, variables, parameters, _behaviors(known))
     every = {spec.name for spec in variables.specs}
     every |= {above for name in every for above in _scopes(name)}
     ema = f"{averages or 'prefer'}" if averaged else ""
     facts = _facts(source, summary, target, found, variables, parameters, roles, ema)
-    facts = replace(facts, endpoints=known.endpoints, input=known.input, proof=known.lines)
+    placed = {target for item in single if item.content.startswith("use: ") for target in item.pt}
+    facts = replace(
+        facts,
+        endpoints=known.endpoints,
+        input=known.input,
+        proof=known.lines,
+        modules={path: keys for path, keys in _behaviors(known).items() if path not in placed},
+    )
     targets = list(target.specs)
     rows: Sequence[Item] = generalized(single, every, targets)
     path = folder / f"{name}.yaml"
@@ -301,6 +310,13 @@ def propose(
         tuple(differs),
         frozenset() if averages else averaged,
     )
+
+
+def _behaviors(shown: Shown) -> dict[str, str]:
+    """How modules must behave, as the keys of a scope, by path."""
+    found = {path: f"eps: {number(value)}" for path, value in shown.eps.items()}
+    found |= {path: f"padding: {rule}" for path, rule in shown.padding.items()}
+    return found
 
 
 def _decided(decided: Mapping[str, str], variables: Side, places: Mapping[str, int]) -> dict[int, int | str]:

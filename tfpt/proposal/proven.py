@@ -51,6 +51,7 @@ class Proof:
             of the network's activations is like it.
         decided: What was settled for parameters, as in `propose`.
         eps: Epsilons that normalizations must have, by path.
+        padding: Rules by which convolutions and pools must pad, by path; the model itself pads in another way.
         input: The layout of the input; empty if it is the same on both sides.
         departs: The first activation with variables that no module computes; empty if there is none.
     """
@@ -60,6 +61,7 @@ class Proof:
     output: float
     decided: Mapping[str, str] = field(default_factory=dict)
     eps: Mapping[str, float] = field(default_factory=dict)
+    padding: Mapping[str, str] = field(default_factory=dict)
     input: str = ""
     departs: str = ""
 
@@ -71,7 +73,8 @@ class Proof:
     def __str__(self) -> str:
         compared = f"{len(self.agreements)} of {self.recorded} activations agree"
         if self.proven:
-            return f"proven on one input: the outputs differ by {self.output:.1e} of the largest value; {compared}"
+            adapted = " with adapt=True" if self.padding or self.eps else ""
+            return f"proven on one input{adapted}: the outputs differ by {self.output:.1e} of the largest value; {compared}"
         if self.departs:
             return f"not proven: {compared}; the first that no module computes is {self.departs}"
         return f"not proven: {compared}, but not the output"
@@ -86,5 +89,6 @@ class Proof:
             "departs": self.departs,
             "decided": dict(self.decided),
             "eps": dict(self.eps),
+            "padding": dict(self.padding),
             "input": self.input,
         }

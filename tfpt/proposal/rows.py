@@ -40,16 +40,16 @@ class _Layer:
 
 
 def items(
-    matches: Sequence[Match], variables: Side, parameters: Side, eps: Mapping[str, float] | None = None
+    matches: Sequence[Match], variables: Side, parameters: Side, behaviors: Mapping[str, str] | None = None
 ) -> list[Item]:
     """The scopes and rows that say what the matches say, one by one.
 
     Args:
         matches: What becomes what.
         variables, parameters: Both sides.
-        eps: Epsilons that modules must have, by path; only scopes can state them.
+        behaviors: How modules must behave, by path, as the keys of a scope; rows cannot state it.
     """
-    epsilons = eps or {}
+    stated = behaviors or {}
     by_scope: dict[tuple[str, str], list[Match]] = defaultdict(list)
     loose: list[Match] = []
     shared = {v for match in matches if "tied" in match.keys for v in match.variables}
@@ -75,8 +75,8 @@ def items(
         place = min(match.parameters[0] for match in members)
         unsure = frozenset(match.unsure for match in members if match.unsure)
         content = f"use: {layer.name}"
-        if target in epsilons:
-            content += f", eps: {_number(epsilons[target])}"
+        if target in stated:
+            content += f", {stated[target]}"
         found.append(Item((scope,), (target,), content, place, unsure))
     found += [_row(match, variables, parameters) for match in loose]
     found += _shared(matches, shared, variables, parameters)
@@ -289,11 +289,11 @@ def _counted(names: tuple[str, ...], separator: str) -> tuple[str, ...]:
     return names
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A small number as YAML reads it.
 
     Example:
-        >>> _number(1e-3), _number(1.001e-5)
+        >>> number(1e-3), number(1.001e-5)
         ('1.0e-3', '1.001e-5')
     """
     digits, _, exponent = f"{value:.6e}".partition("e")

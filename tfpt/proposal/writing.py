@@ -73,6 +73,7 @@ def propose(
                 known = {**proposal.choices, **known}
             shown = Shown(
                 proof.eps,
+                proof.padding,
                 [(each.tf, each.pt, each.row) for each in proof.agreements],
                 proof.input,
                 [str(proof)],
