@@ -55,7 +55,7 @@ def written(path: Path, size: int = 128, logits: int = 1, renamed: dict[str, str
 
 
 @pytest.mark.parametrize("size", [128, 66])
-def test_computes_what_the_interpreter_computes(size, tmp_path):
+def test_computes_what_the_interpreter_computes(size, tmp_path, agree):
     checkpoint = written(tmp_path / "face.tflite", size)
     assert {str(spec.dtype) for spec in tfpt.open_source(checkpoint).specs.values()} == {"float16", "int32"}
     done = tfpt.convert("blazeface", checkpoint, tmp_path / "w.safetensors")
@@ -65,6 +65,7 @@ def test_computes_what_the_interpreter_computes(size, tmp_path):
         found = tfpt.load("blazeface", done.path)(channels_first(images))
     for ours, theirs in zip(found, interpreted(checkpoint, images), strict=True):
         assert_close(ours, theirs)
+        agree("blazeface", ours.numpy(), theirs, to="the interpreter's outputs")
 
 
 def test_missing_stray_and_other_layers_are_found(tmp_path):

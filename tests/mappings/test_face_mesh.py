@@ -55,7 +55,7 @@ def written(path: Path, renamed: dict[str, str] | None = None) -> Path:
     return layers.write(network, path)
 
 
-def test_computes_what_the_interpreter_computes(tmp_path):
+def test_computes_what_the_interpreter_computes(tmp_path, agree):
     checkpoint = written(tmp_path / "face.tflite")
     done = tfpt.convert("face_mesh", checkpoint, tmp_path / "w.safetensors")
     assert done.plan.findings == ()
@@ -66,6 +66,7 @@ def test_computes_what_the_interpreter_computes(tmp_path):
         (points.flatten(1), logits), tflite_files.interpreted(checkpoint, images), strict=True
     ):
         assert_close(ours, theirs.reshape(2, -1))
+        agree("face_mesh", ours.numpy(), theirs.reshape(2, -1), to="the interpreter's outputs")
 
 
 @pytest.mark.parametrize("layer", ["p_re_lu_27", "conv2d_9", "depthwise_conv2d_16"])

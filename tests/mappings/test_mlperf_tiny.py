@@ -102,7 +102,7 @@ def inputs_of(model: Any) -> np.ndarray:
         ("vww", {"width": 3, "num_classes": 5}),
     ],
 )
-def test_every_file_computes_what_keras_computes(name, settings, tmp_path):
+def test_every_file_computes_what_keras_computes(name, settings, tmp_path, agree):
     model = built(name, **settings)
     written = []
     for number, path in enumerate(saved(model, tmp_path)):
@@ -113,7 +113,10 @@ def test_every_file_computes_what_keras_computes(name, settings, tmp_path):
     network = tfpt.load(f"mlperf_{name}", tmp_path / "0.safetensors", settings=settings)
     inputs = inputs_of(model)
     with torch.no_grad():
-        assert_close(network(channels_first(inputs)), model.predict(inputs, verbose=0))
+        found = network(channels_first(inputs))
+    expected = model.predict(inputs, verbose=0)
+    assert_close(found, expected)
+    agree(f"mlperf_{name}", found.numpy(), expected)
 
 
 def lite(name: str, model: Any, path: Path, without: int = -1) -> Path:

@@ -67,14 +67,16 @@ def by_tensorflow(values: dict[str, np.ndarray], patches: np.ndarray) -> np.ndar
 
 
 @pytest.mark.parametrize("sizes", [SIZES, {"width": 8, "hidden": 31, "size": 128}])
-def test_computes_what_tensorflow_computes(sizes, tmp_path):
+def test_computes_what_tensorflow_computes(sizes, tmp_path, agree):
     values = variables(**sizes)
     done = tfpt.convert("vggish", saved(values, tmp_path), tmp_path / "w.safetensors", settings=sizes)
     assert done.plan.findings == ()
     patches = np.random.default_rng(3).normal(size=(3, 96, 64)).astype(np.float32)
     with torch.no_grad():
         found = tfpt.load("vggish", done.path, settings=sizes)(torch.from_numpy(patches))
-    assert_close(found, by_tensorflow(values, patches))
+    expected = by_tensorflow(values, patches)
+    assert_close(found, expected)
+    agree("vggish", found.numpy(), expected)
 
 
 def test_what_training_adds_is_ignored_and_a_classifier_is_found(tmp_path):

@@ -68,7 +68,7 @@ def saved(model: Any, folder: Path, dense: str = "logits", without: str = "", ex
 @pytest.mark.parametrize(
     ("frames", "classes", "dense"), [(96, 521, "logits"), (96, 521, "dense"), (97, 7, "logits")]
 )
-def test_computes_what_keras_computes(frames, classes, dense, tmp_path):
+def test_computes_what_keras_computes(frames, classes, dense, tmp_path, agree):
     model = network(frames, classes=classes)
     settings = {"num_classes": classes}
     done = tfpt.convert(
@@ -81,6 +81,7 @@ def test_computes_what_keras_computes(frames, classes, dense, tmp_path):
         found = tfpt.load("yamnet", done.path, settings=settings)(torch.from_numpy(patches))
     for ours, theirs in zip(found, model.predict(patches, verbose=0), strict=True):
         assert_close(ours, theirs)
+        agree("yamnet", ours.numpy(), theirs)
 
 
 def test_another_number_of_classes_and_missing_and_stray_variables_are_found(tmp_path):

@@ -74,7 +74,8 @@ class Proof:
         compared = f"{len(self.agreements)} of {self.recorded} activations agree"
         if self.proven:
             adapted = " with adapt=True" if self.padding or self.eps else ""
-            return f"proven on one input{adapted}: the outputs differ by {self.output:.1e} of the largest value; {compared}"
+            differ = f"the outputs differ by {self.output:.1e} of the largest value"
+            return f"proven on one input{adapted}: {differ}; {compared}"
         if self.departs:
             return f"not proven: {compared}; the first that no module computes is {self.departs}"
         return f"not proven: {compared}, but not the output"
