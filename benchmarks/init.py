@@ -62,7 +62,9 @@ def line(pair: Pair, mapping: str, score: Score) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def table(words: list[str], weights: Weights, *, also_variants: bool, quiet: bool = False) -> tuple[list[str], float, float]:
+def table(
+    words: list[str], weights: Weights, *, also_variants: bool, quiet: bool = False
+) -> tuple[list[str], float, float]:
     """The lines of the table; the shares of parameters that are right, and wrong without a flag."""
     lines = [
         "| pair | variables | parameters | right | unsure | wrong, not flagged | rows, by hand | seconds |",
@@ -98,8 +100,12 @@ def main() -> None:
         for name, weight in Weights().explained().items():
             for factor in (0.5, 2.0):
                 changed = replace(Weights(), **{name: weight * factor})
-                _, right, wrong = table(arguments.words, changed, also_variants=arguments.variants, quiet=True)
-                print(f"{name:10} × {factor}: {right:.2%} right, {wrong:.2%} wrong without a flag", flush=True)
+                _, right, wrong = table(
+                    arguments.words, changed, also_variants=arguments.variants, quiet=True
+                )
+                print(
+                    f"{name:10} × {factor}: {right:.2%} right, {wrong:.2%} wrong without a flag", flush=True
+                )
         return
     lines, _, _ = table(arguments.words, Weights(), also_variants=arguments.variants)
     if arguments.write:

@@ -101,7 +101,9 @@ class Pair:
         seconds = time.perf_counter() - start
         unsure = {*proposal.unsure, *proposal.open}
         wrong, right = [], 0
-        steps = {spec.name: (step, place) for step in proposal.plan.steps for place, spec in enumerate(step.writes)}
+        steps = {
+            spec.name: (step, place) for step in proposal.plan.steps for place, spec in enumerate(step.writes)
+        }
         for name, value in self.expected():
             if value is None:
                 right += name not in steps
@@ -109,7 +111,9 @@ class Pair:
                 right += 1
             elif name not in unsure:
                 wrong.append(name)
-        return Score(len(self.target.specs), right, len(unsure), tuple(wrong), proposal.rows, seconds, proposal)
+        return Score(
+            len(self.target.specs), right, len(unsure), tuple(wrong), proposal.rows, seconds, proposal
+        )
 
 
 def carried_out(source: Source, step: Copy | Fill, place: int) -> np.ndarray:
