@@ -139,11 +139,11 @@ def command(
 
         print_json({**result.to_json(), "html": None if html is None else str(html)})
     else:
-        from tfpt.report.terminal import console, escape
+        from tfpt.report.terminal import console, print_written
         from tfpt.report.verifications import print_verification
 
         out = console()
         print_verification(out, result, everything=everything)
         if html is not None:
-            out.print(f"[green]wrote[/] {escape(str(html))}", soft_wrap=True)
+            print_written(out, html)
     sys.exit(0 if result.agrees else 1)
