@@ -49,7 +49,7 @@ def fit(
     except LayoutError as error:
         return None, [_misfit(instance, reads, error)]
     findings = [
-        _shape_finding(instance, name, shape, targets[name], reads)
+        _shape_finding(instance, name, shape, targets[name], shapes_text(tuple(reads)), tuple(reads))
         for name, shape in zip(instance.writes, bound.shapes, strict=True)
         if name in targets and targets[name].shape != shape
     ]
@@ -97,7 +97,7 @@ def _constant(
             return None, [finding]
         shape = targets[model].shape
     if shape != target.shape:
-        findings.append(_shape_finding(instance, name, shape, target, ()))
+        findings.append(_shape_finding(instance, name, shape, target, "the row"))
     spec = TensorSpec(name, shape, written)
     if isinstance(row, Fill):
         return steps.Fill(writes=(spec,), position=row.position, scopes=row.scopes, value=row.value), findings
@@ -224,11 +224,15 @@ def _misfit(instance: Instance, reads: list[TensorSpec], error: LayoutError) -> 
 
 
 def _shape_finding(
-    instance: Instance, name: str, shape: tuple[int, ...], target: TensorSpec, reads: Sequence[TensorSpec]
+    instance: Instance,
+    name: str,
+    shape: tuple[int, ...],
+    target: TensorSpec,
+    origin: str,
+    reads: tuple[TensorSpec, ...] = (),
 ) -> Finding:
     row = instance.row
     layouts = row.transform.stated_layouts if isinstance(row, Copy) else ()
-    origin = shapes_text(tuple(reads)) if reads else "the row"
     by = f" by {' and '.join(map(str, layouts))}" if layouts else ""
     return Finding(
         "shape",
@@ -238,6 +242,6 @@ def _shape_finding(
         row=str(instance.row),
         expected=f"{format_shape(target.shape)}, as the model has it",
         got=f"{format_shape(shape)} from {origin}{by}",
-        variables=tuple(reads),
+        variables=reads,
         parameters=(target,),
     )
