@@ -210,6 +210,7 @@ def diff(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     trust: bool = False,
     use_model: bool = True,
+    histograms: bool = False,
 ) -> Diff:
     """Compare two files, through a mapping or name by name.
 
@@ -226,6 +227,7 @@ def diff(
         trust: If a model has to be built, import it even from outside the trusted packages.
         use_model: Whether to compare the rows with the manifest or the model. Otherwise parameters have the names and
             shapes that the rows give and the dtypes of the variables, and nothing about the PyTorch side is checked.
+        histograms: Also count the values of each compared tensor, for a page.
 
     Raises:
         TfptError: A file cannot be read, the two are of different kinds, or a mapping is required and missing.
@@ -252,6 +254,7 @@ def diff(
         config=config,
         trust=trust,
         use_model=use_model,
+        histograms=histograms,
     )
 
 

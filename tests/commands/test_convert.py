@@ -18,6 +18,7 @@ from tests.commands.running import program, refused, run
 from tests.conftest import Tiny
 from tfpt._version import __version__
 from tfpt.language.loader import bundled_mappings
+from tfpt.planning import Plan
 
 
 def contents(folder: Path) -> list[str]:
@@ -473,3 +474,34 @@ def test_without_a_model_a_parameter_may_be_set_though_no_model_says_its_shape(t
 
 def test_without_a_mapping_there_is_no_model_to_leave_out(tiny):
     assert "--no-model requires a mapping" in refused("diff", "--no-model", tiny.checkpoint, tiny.checkpoint)
+
+
+def test_a_page_shows_the_plan_with_or_without_findings(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("convert", "--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint, "--html", "page.html")
+    found = run(*words, "--dry-run")
+    assert found.code == 0
+    assert "wrote page.html" in found.out
+    assert '"verdict":"fits","good":true' in (tmp_path / "page.html").read_text("utf-8")
+    assert not (tmp_path / "tiny.safetensors").exists()
+    assert "--force replaces it" in refused(*words)
+    assert not (tmp_path / "tiny.safetensors").exists()
+    assert run(*words, "--force", "--json").json[0]["html"] == "page.html"
+    assert (tmp_path / "tiny.safetensors").exists()
+    tiny.rewrite('"h w i o -> o i h w"', '"h w i o -> i o h w"')
+    found = run(*words, "--force")
+    assert (found.code, found.err) == (1, "\nnothing was written\n")
+    assert '"verdict":"1 finding","good":false' in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_several_mappings_share_a_page(tiny, tmp_path):
+    words = ("--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint)
+    page = tmp_path / "page.html"
+    assert run("convert", *words, *words, "--dry-run", "--html", page).code == 0
+    assert page.read_text("utf-8").count('"verdict":"fits"') == 2
+
+
+def test_a_plan_with_a_page_is_still_a_plan(tiny, tmp_path):
+    words = ("--mapping", tiny.mapping, "--checkpoint", tiny.checkpoint, "--html", tmp_path / "page.html")
+    [found] = run("convert", *words, "--dry-run", "--json").json
+    assert Plan.from_json(found).ok

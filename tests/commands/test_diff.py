@@ -173,3 +173,42 @@ def test_what_only_the_model_knows_is_not_compared_and_that_is_said(tiny, tmp_pa
     assert (
         "3 tensors compared, 3 bit-identical, 1 not compared (they keep the model's own values)" in found.out
     )
+
+
+def test_a_page_shows_what_differs_and_replaces_no_file(tiny, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("diff", "--mapping", tiny.mapping, tiny.checkpoint, weights, "--html", "page.html")
+    found = run(*words)
+    assert found.code == 0
+    assert found.out.splitlines()[-1] == "wrote page.html"
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "net/dense/kernel/Momentum" in text
+    assert '"verdict":"equal","good":true' in text
+    assert "--force replaces it" in refused(*words)
+    assert (tmp_path / "page.html").read_text("utf-8") == text
+    assert run(*words, "--force", "--json").json["html"] == "page.html"
+    assert run(*words[:-2], "--json").json["html"] is None
+    assert ".html or .htm" in refused(*words[:-1], "page.txt")
+
+
+def test_a_page_is_written_when_something_differs_too(tiny, tmp_path):
+    changed = {name: np.copy(value, order="C") for name, value in tiny.parameters.items()}
+    changed["fc.bias"][3] += 7
+    save_file(changed, tmp_path / "changed.safetensors")
+    page = tmp_path / "page.html"
+    words = ("--mapping", tiny.mapping, tiny.checkpoint, tmp_path / "changed.safetensors", "--html", page)
+    assert run("diff", *words).code == 1
+    assert '"verdict":"1 tensor different","good":false' in page.read_text("utf-8")
+
+
+def test_a_page_cannot_be_written_where_nothing_can_be(tiny, weights, tmp_path):
+    words = (
+        "diff",
+        "--mapping",
+        tiny.mapping,
+        tiny.checkpoint,
+        weights,
+        "--html",
+        tmp_path / "none/page.html",
+    )
+    assert "mkdir -p" in refused(*words)

@@ -15,7 +15,7 @@ from torch.nn import functional
 import tfpt
 from tests.commands.running import run
 from tfpt.networks.recording.recordings import read_recording, write_recording
-from tfpt.report.verification_page import page
+from tfpt.report.pages.verification import page
 from tfpt.report.verifications import headline
 
 ROWS = 101

@@ -586,7 +586,7 @@ def test_agreement_of_zeros_alone_is_said_to_say_little(tmp_path):
 
 
 def test_a_number_alone_is_an_endpoint_too(tmp_path):
-    from tfpt.report.verification_page import page
+    from tfpt.report.pages.verification import page
 
     x = np.random.default_rng(8).normal(size=(2, 5)).astype(np.float32)
     assert one_step(tmp_path, torch.mean, x.mean(), x).agrees
@@ -598,7 +598,7 @@ def test_a_number_alone_is_an_endpoint_too(tmp_path):
 
 
 def test_complex_values_are_compared_whole(tmp_path):
-    from tfpt.report.verification_page import page
+    from tfpt.report.pages.verification import page
 
     x = np.random.default_rng(8).normal(size=(2, 3, 5)).astype(np.float32)
     truth = np.fft.fft(x).astype(np.complex64)

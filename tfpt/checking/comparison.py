@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from tfpt.checking.histograms import Histogram, histogram
 from tfpt.errors import TfptError
 from tfpt.execution.jobs import prepare
 from tfpt.execution.translate import values_of
@@ -40,6 +41,7 @@ class TensorDiff:
         zero_signs: How many positions have 0 on one side and -0 on the other.
         nan_bits: How many positions have NaNs of different bits.
         work: What the mapping did to the left side before the comparison.
+        histogram: The values of both sides, if that was asked for.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TensorDiff:
     zero_signs: int = 0
     nan_bits: int = 0
     work: str = ""
+    histogram: Histogram | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +84,8 @@ class Diff:
         tensors: The values compared, worst first.
         tolerance: The relative difference up to which two tensors count as the same.
         plan: The plan behind a comparison through a mapping.
+        left_tensors, right_tensors: Everything that the two sides contain, by name, whether it was compared or not;
+            `right_tensors` is empty if no values were compared.
     """
 
     left: str
@@ -89,6 +94,8 @@ class Diff:
     tensors: tuple[TensorDiff, ...]
     tolerance: float = 0.0
     plan: Plan | None = None
+    left_tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
+    right_tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
 
     @cached_property
     def different(self) -> tuple[TensorDiff, ...]:
@@ -134,6 +141,7 @@ def diff(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     trust: bool = False,
     use_model: bool = True,
+    histograms: bool = False,
 ) -> Diff:
     """See `tfpt.api.diff`."""
     if mapping is not None:
@@ -149,7 +157,7 @@ def diff(
         )
         with closing(job.source):
             if right is None:
-                return diff_plan(job.plan)
+                return diff_plan(job.plan, job.source)
             with closing(open_source(right, verify_checksums=verify_checksums)) as weights:
                 if weights.side != "pt":
                     raise TfptError(
@@ -158,7 +166,7 @@ def diff(
                         expected="a .safetensors, .pth or .pt file",
                         got=weights.format,
                     )
-                return diff_through(job.plan, job.source, weights, tolerance=tolerance)
+                return diff_through(job.plan, job.source, weights, tolerance=tolerance, histograms=histograms)
     if settings or config is not None or not use_model:
         option = "settings require" if settings else "a configuration requires"
         raise TfptError(
@@ -184,15 +192,17 @@ def diff(
                 got=f"{left} ({first.format}) and {right} ({second.format})",
                 hint=f"tfpt diff --mapping MAPPING {left} {right}",
             )
-        return diff_files(first, second, tolerance=tolerance)
+        return diff_files(first, second, tolerance=tolerance, histograms=histograms)
 
 
-def diff_plan(plan: Plan) -> Diff:
+def diff_plan(plan: Plan, source: Source) -> Diff:
     """The findings of a plan, without values."""
-    return Diff(plan.source, "", plan.findings, (), plan=plan)
+    return Diff(plan.source, "", plan.findings, (), plan=plan, left_tensors=source.specs)
 
 
-def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: float = 0.0) -> Diff:
+def diff_through(
+    plan: Plan, source: Source, weights: Source, *, tolerance: float = 0.0, histograms: bool = False
+) -> Diff:
     """Compare what a plan would write with the content of a file.
 
     Tensors whose names or shapes differ are findings; all others are compared value by value.
@@ -209,26 +219,32 @@ def diff_through(plan: Plan, source: Source, weights: Source, *, tolerance: floa
             continue
         values = values_of(step, source)
         for index, spec in comparable:
-            compared.append(compare(spec, values[index], weights.read(spec.name), step.work))
+            compared.append(
+                compare(spec, values[index], weights.read(spec.name), step.work, histograms=histograms)
+            )
             weights.release(spec.name)
         for read in step.reads:
             source.release(read.name)
-    return _sorted(plan.source, weights.location, findings, compared, tolerance, plan)
+    names = (plan.source, weights.location)
+    return _sorted(names, (source, weights), findings, compared, tolerance, plan)
 
 
-def diff_files(left: Source, right: Source, *, tolerance: float = 0.0) -> Diff:
+def diff_files(left: Source, right: Source, *, tolerance: float = 0.0, histograms: bool = False) -> Diff:
     """Compare two files of the same kind, name by name."""
     findings = _names(left.specs, right.specs, left.location, right.location)
     compared = []
     for name, spec in left.specs.items():
         if name in right.specs and right.specs[name].shape == spec.shape:
-            compared.append(compare(spec, left.read(name), right.read(name)))
+            compared.append(compare(spec, left.read(name), right.read(name), histograms=histograms))
             left.release(name)
             right.release(name)
-    return _sorted(left.location, right.location, findings, compared, tolerance, None)
+    names = (left.location, right.location)
+    return _sorted(names, (left, right), findings, compared, tolerance, None)
 
 
-def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "") -> TensorDiff:
+def compare(
+    spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "", *, histograms: bool = False
+) -> TensorDiff:
     """How much two arrays of the same shape differ.
 
     Example:
@@ -266,8 +282,20 @@ def compare(spec: TensorSpec, left: np.ndarray, right: np.ndarray, work: str = "
     relative = 0.0 if greatest == 0 else greatest / scale if scale else math.inf
     mean = total / left.size if left.size else 0.0
     cosine = 1.0 if equal else cosine
+    counts = histogram(left, right) if histograms else None
     return TensorDiff(
-        spec.name, spec, greatest, mean, relative, cosine, equal, identical, zero_signs, nan_bits, work
+        spec.name,
+        spec,
+        greatest,
+        mean,
+        relative,
+        cosine,
+        equal,
+        identical,
+        zero_signs,
+        nan_bits,
+        work,
+        counts,
     )
 
 
@@ -353,15 +381,17 @@ def _unlike(kind: str, name: str, left: str, right: str, left_name: str) -> Find
 
 
 def _sorted(
-    left: str,
-    right: str,
+    names: tuple[str, str],
+    sides: tuple[Source, Source],
     findings: Iterable[Finding],
     compared: list[TensorDiff],
     tolerance: float,
     plan: Plan | None,
 ) -> Diff:
     worst: Callable[[TensorDiff], tuple[bool, float, float]] = lambda t: (t.equal, -t.relative, t.cosine)  # noqa: E731
-    return Diff(left, right, tuple(findings), tuple(sorted(compared, key=worst)), tolerance, plan)
+    tensors = tuple(sorted(compared, key=worst))
+    left, right = (side.specs for side in sides)
+    return Diff(*names, tuple(findings), tensors, tolerance, plan, left, right)
 
 
 def _number(value: float) -> float | str:

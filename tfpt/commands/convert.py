@@ -16,6 +16,7 @@ from tfpt.commands.options import (
     checksums_option,
     config_option,
     dequantize_option,
+    html_option,
     json_option,
     mapping_help,
     model_option,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 @checksums_option
 @dequantize_option
 @all_option
+@html_option
 @json_option
 @reports_errors
 def command(
@@ -74,6 +76,7 @@ def command(
     verify_checksums: bool,
     dequantize: bool,
     everything: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Translate TensorFlow checkpoints into PyTorch weights.
@@ -84,6 +87,10 @@ def command(
     Without --checkpoint, the checkpoint at the mapping's source.url is downloaded into the cache
     ($TFPT_CACHE, else ~/.cache/tfpt).
     """
+    if html is not None:
+        from tfpt.report.pages.document import check_path
+
+        check_path(html, force)
     from tfpt.execution.jobs import prepare
     from tfpt.report.progress import fetching_progress
 
@@ -117,12 +124,25 @@ def command(
         if folder is not None:
             _make(folder)
         written = _carry_out(jobs, force, workers, quiet=as_json)
+    if html is not None:
+        from tfpt.report.pages.matching_of import of_plan
+        from tfpt.report.pages.trees import write_page
+
+        pages = [of_plan(job.plan, job.source.specs, job.mapping.model.factory or "") for job in jobs]
+        write_page(html, pages, overwrite=force)
     if as_json:
         from tfpt.report.terminal import print_json
 
         paths = [str(done.path) for done in written] if written else [None for _ in jobs]
-        print_json([{**job.plan.to_json(), "out": path} for job, path in zip(jobs, paths, strict=True)])
-    elif not fits and not dry_run:
+        page = {} if html is None else {"html": str(html)}
+        print_json(
+            [{**job.plan.to_json(), "out": path, **page} for job, path in zip(jobs, paths, strict=True)]
+        )
+    elif html is not None:
+        from tfpt.report.terminal import console, print_written
+
+        print_written(console(), html)
+    if not as_json and not fits and not dry_run:
         click.echo("\nnothing was written", err=True)
     sys.exit(0 if fits else 1)
 

@@ -13,6 +13,7 @@ from tfpt.commands.options import (
     checksums_option,
     config_option,
     dequantize_option,
+    html_option,
     json_option,
     mapping_help,
     model_option,
@@ -38,6 +39,8 @@ from tfpt.commands.options import (
 @checksums_option
 @dequantize_option
 @all_option
+@html_option
+@click.option("--force", is_flag=True, help="Replace an existing page.")
 @json_option
 @reports_errors
 def command(
@@ -52,6 +55,8 @@ def command(
     verify_checksums: bool,
     dequantize: bool,
     everything: bool,
+    html: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Show what differs between two sets of weights, worst first.
@@ -62,6 +67,10 @@ def command(
 
     Exit code 0: equal; 1: different; 2: error.
     """
+    if html is not None:
+        from tfpt.report.pages.document import check_path
+
+        check_path(html, force)
     from tfpt.checking.comparison import diff
 
     result = diff(
@@ -75,14 +84,23 @@ def command(
         config=config,
         trust=trust,
         use_model=use_model,
+        histograms=html is not None,
     )
+    if html is not None:
+        from tfpt.report.pages.matching_of import of_diff
+        from tfpt.report.pages.trees import write_page
+
+        write_page(html, [of_diff(result)], overwrite=force)
     if as_json:
         from tfpt.report.terminal import print_json
 
-        print_json(result.to_json())
+        print_json({**result.to_json(), "html": None if html is None else str(html)})
     else:
         from tfpt.report.diffs import print_diff
-        from tfpt.report.terminal import console
+        from tfpt.report.terminal import console, print_written
 
-        print_diff(console(), result, everything=everything)
+        out = console()
+        print_diff(out, result, everything=everything)
+        if html is not None:
+            print_written(out, html)
     sys.exit(0 if result.same else 1)

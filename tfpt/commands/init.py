@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from tfpt.commands.options import json_option, parse_settings, reports_errors, trust_option
+from tfpt.commands.options import html_option, json_option, parse_settings, reports_errors, trust_option
 
 if TYPE_CHECKING:
     from tfpt.proposal.propose import Proposal
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--interactive", is_flag=True, help="Ask about whatever is unsure.")
 @click.option("--explain", is_flag=True, help="Print the evidence for each row.")
+@html_option
 @trust_option
 @json_option
 @reports_errors
@@ -54,6 +55,7 @@ def command(
     prove: str | None,
     interactive: bool,
     explain: bool,
+    html: Path | None,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -67,7 +69,7 @@ def command(
     """
     from tfpt.proposal.writing import propose
     from tfpt.report.proposals import print_evidence, print_proposal
-    from tfpt.report.terminal import console, print_json
+    from tfpt.report.terminal import console, print_json, print_written
 
     if (model is None) == (target is None):
         raise click.UsageError("give either --model or --target")
@@ -75,6 +77,10 @@ def command(
         raise click.UsageError("--kwargs and --config are for a --model")
     if interactive and as_json:
         raise click.UsageError("--interactive and --json cannot be combined")
+    if html is not None:
+        from tfpt.report.pages.document import check_path
+
+        check_path(html, overwrite)
     path = out or Path(f"{_name(model or target or '')}.yaml")
     decided: dict[str, str] = {}
     while True:
@@ -95,12 +101,20 @@ def command(
         if not answers:
             break
         decided |= answers
+    if html is not None:
+        from tfpt.report.pages.matching_of import of_proposal
+        from tfpt.report.pages.trees import write_page
+
+        matching = of_proposal(proposal, str(path), checkpoint, model or target or "")
+        write_page(html, [matching], overwrite=overwrite)
     if as_json:
         print_json(proposal.to_json(explain=explain))
     else:
         print_proposal(console(), proposal, checkpoint, path, config)
         if explain:
             print_evidence(console(), proposal)
+        if html is not None:
+            print_written(console(), html)
     sys.exit(0 if proposal.settled else 1)
 
 

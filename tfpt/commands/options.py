@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+html_option = click.option(
+    "--html", type=click.Path(path_type=Path),
+    help="Also write a page that shows both sides and what joins them: one self-contained HTML file.",
+)  # fmt: skip
 all_option = click.option("--all", "everything", is_flag=True, help="Show all rows of long lists.")
 trust_option = click.option(
     "--trust",

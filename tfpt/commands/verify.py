@@ -109,7 +109,7 @@ def command(
     Exit code 0: every recorded endpoint agrees; 1: one differs; 2: error.
     """
     if html is not None:
-        from tfpt.report.verification_page import check_page
+        from tfpt.report.pages.verification import check_page
 
         check_page(html, force)
     from tfpt.verification import verify
@@ -131,7 +131,7 @@ def command(
         **{name: value for name, value in running.items() if value is not None},
     )
     if html is not None:
-        from tfpt.report.verification_page import write_page
+        from tfpt.report.pages.verification import write_page
 
         write_page(html, result, overwrite=force)
     if as_json:
@@ -139,11 +139,11 @@ def command(
 
         print_json({**result.to_json(), "html": None if html is None else str(html)})
     else:
-        from tfpt.report.terminal import console, escape
+        from tfpt.report.terminal import console, print_written
         from tfpt.report.verifications import print_verification
 
         out = console()
         print_verification(out, result, everything=everything)
         if html is not None:
-            out.print(f"[green]wrote[/] {escape(str(html))}", soft_wrap=True)
+            print_written(out, html)
     sys.exit(0 if result.agrees else 1)

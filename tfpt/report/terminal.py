@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -47,6 +48,11 @@ def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
     return _Console(stderr=stderr, width=width, highlight=False, emoji=False)
+
+
+def print_written(out: Console, path: str | os.PathLike[str]) -> None:
+    """Say that a page was written."""
+    out.print(f"[green]wrote[/] {escape(os.fspath(path))}", soft_wrap=True)
 
 
 def print_json(values: Any) -> None:

@@ -19,7 +19,7 @@ from tests.test_docs import read as read_document
 from tfpt.errors import SinkError, TfptError
 from tfpt.networks.recording.recordings import RecordedEndpoint
 from tfpt.report.colors import Scale, data_uri
-from tfpt.report.verification_page import check_page, page, write_page
+from tfpt.report.pages.verification import check_page, page, write_page
 from tfpt.verification import Closeup, Verification
 from tfpt.verification.agreement import ComparedEndpoint, Measure, measure, with_verdicts
 from tfpt.verification.diagnosis import Diagnosis, Explanation, Place

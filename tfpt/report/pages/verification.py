@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
-
-from tfpt.errors import SinkError
-from tfpt.io.output_file import AtomicFile
 from tfpt.packages import package
 from tfpt.report.html import escape
-from tfpt.report.verification_pictures import closeup, depth_chart
+from tfpt.report.pages.document import check_path, document, write
+from tfpt.report.pages.verification_pictures import closeup, depth_chart
 from tfpt.report.verifications import (
     MARKS,
     by_how_much,
@@ -50,10 +46,7 @@ def check_page(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """
     for name in ("PIL.Image", "matplotlib"):
         package(name)
-    if Path(path).suffix not in (".html", ".htm"):
-        raise SinkError("the report must be an HTML file", where=str(path), expected=".html or .htm")
-    with AtomicFile(path, overwrite):
-        pass
+    check_path(path, overwrite)
 
 
 def write_page(path: str | os.PathLike[str], result: Verification, *, overwrite: bool = False) -> None:
@@ -63,9 +56,7 @@ def write_page(path: str | os.PathLike[str], result: Verification, *, overwrite:
         SinkError: It exists already, or cannot be written.
     """
     check_page(path, overwrite)
-    with AtomicFile(path, overwrite) as file:
-        file.write_at(0, np.frombuffer(page(result).encode(errors="replace"), np.uint8))
-        file.commit()
+    write(path, page(result), overwrite=overwrite)
 
 
 def page(result: Verification) -> str:
@@ -92,9 +83,7 @@ def page(result: Verification) -> str:
             _facts(result),
         ]
     )
-    title = escape(f"{result.mapping} {verdict}")
-    parts = {"title": title, "style": _STYLE, "body": body}
-    return re.sub(r"\{(title|style|body)\}", lambda found: parts[found[1]], _PAGE)
+    return document(f"{result.mapping} {verdict}", _STYLE, body)
 
 
 def _sides(result: Verification) -> str:
@@ -222,27 +211,7 @@ def _soft(text: str) -> str:
     return re.sub(r"\b\d[\d.]*e-\d+", r'<span class="figure">\g<0></span>', text)
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
-
 _STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --soft: #f4f5f7; --ink: #1b1f24; --dim: #5b6470; --rule: #d5d9df;
-  --good: #17794a; --bad: #b3261e; --follow: #9a6200; --odd: #7b3fa0; --accent: #1f5fbf; }
-@media (prefers-color-scheme: dark) { :root { --ground: #15181c; --soft: #1f242a; --ink: #e8ebef; --dim: #a2acb8;
-  --rule: #3a424c; --good: #5ccf94; --bad: #ff8a80; --follow: #f0b455; --odd: #cf9bf2; --accent: #82b1ff; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 20px 16px 60px; }
