@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +204,14 @@ def test_the_engine_names_no_model():
                 if isinstance(text, str) and " " not in text and any(n in text.lower() for n in networks)
             ]
             assert not found, f"{path}: {found[0][:100]}"
+
+
+def test_every_package_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    listed = set(settings["options"]["packages"].split())
+    # tfpt.models and tfpt.mappings are the folders beside it.
+    found = {
+        ".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")
+    } | {"tfpt.models", "tfpt.mappings"}
+    assert listed == found
