@@ -67,7 +67,7 @@ def test_a_row_that_reaches_no_parameter_is_a_note(copied):
     assert "2 notes" in found.out
     assert "the row writes no parameter of the model: " in found.out
     assert "nowhere.{id}.conv3d.bias" in found.out
-    assert f"dead-row  {copied}:33" in found.out
+    assert f"dead-row  {copied}:34" in found.out
 
 
 def test_a_module_row_that_reaches_no_module_is_a_note(copied):
@@ -75,7 +75,7 @@ def test_a_module_row_that_reaches_no_module_is_a_note(copied):
     found = run("check", copied)
     assert found.code == 0
     assert "no module matches maxpol3d_{id}" in found.out
-    assert "i3d_rgb.yaml:46" in found.out
+    assert "i3d_rgb.yaml:47" in found.out
 
 
 def test_a_manifest_that_is_not_what_the_model_says_has_drifted(copied):
@@ -164,7 +164,7 @@ def test_a_layer_that_does_not_compute_what_the_mapping_says_is_a_finding(copied
     assert "eps: 1e-05" in found.out
     assert "0.001" in found.out
     assert "maxpool3d_2a_3x3" in found.out
-    assert "i3d_rgb.yaml:46" in found.out
+    assert "i3d_rgb.yaml:47" in found.out
 
 
 def test_a_mistake_in_the_file_ends_with_2(tiny):

@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": ("tfpt.commands.inspect", "List what a file contains."),
     "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
     "check": ("tfpt.commands.check", "Check a mapping file."),
+    "schema": ("tfpt.commands.schema", "Print the JSON schema of mapping files, for editors."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
     "verify": ("tfpt.commands.verify", "Compare what the two networks compute, layer by layer."),
     "record": ("tfpt.commands.record", "Record the activations of a TensorFlow network."),
