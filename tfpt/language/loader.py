@@ -25,6 +25,7 @@ from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
+from tfpt.language.source_text import show_source
 from tfpt.language.tree import Node, display_path, read_document
 from tfpt.nearest import nearest
 
@@ -78,6 +79,18 @@ def load_mapping(
     config: Mapping[str, Any] | str | Path | None = None,
 ) -> rows.Mapping:
     """See `tfpt.api.load_mapping`."""
+    try:
+        return _load(name, settings, config)
+    except MappingError as error:
+        show_source(error)
+        raise
+
+
+def _load(
+    name: str | Path,
+    settings: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | str | Path | None,
+) -> rows.Mapping:
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
