@@ -6,14 +6,17 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from typing import Any
 
+from tfpt.checking.arguments import check_arguments
+from tfpt.checking.fields import check_fields
+from tfpt.checking.places import Places
+from tfpt.checking.rows import RowsOfModel, check_rows
+from tfpt.checking.shapes import check_shapes
 from tfpt.errors import MappingError, ModelError, UntrustedError
-from tfpt.language.abbreviation import abbreviated
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 from tfpt.planning.defaults import note_defaults
-from tfpt.planning.loose_ends import NearestNames
 from tfpt.planning.names import NameIndex
 from tfpt.targets.manifest import read_manifest, write_manifest
 from tfpt.targets.model import build_model, model_specs
@@ -69,16 +72,20 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
             expected="--write-manifest without --set and --config",
         )
     found: list[Finding] = []
+    places = Places(mapping)
     listed: Table[str, TensorSpec] | None = None
     built: Table[str, TensorSpec] | None = None
     if mapping.model.factory is not None:
         try:
-            model = build_model(mapping, trust=trust)
-            built = model_specs(model)
-            from tfpt.networks.behavior import check_behavior
+            wrong = [] if update_manifest else check_arguments(mapping, places, trust=trust)
+            found += wrong
+            if not wrong:
+                model = build_model(mapping, trust=trust)
+                built = model_specs(model)
+                from tfpt.networks.behavior import check_behavior
 
-            found += check_behavior(model, mapping)
-            found += _random(mapping, built, trust)
+                found += check_behavior(model, mapping)
+                found += _random(mapping, built, trust)
         except ModelError as error:
             unseen = isinstance(error.__cause__, ImportError) or (
                 isinstance(error, UntrustedError) and mapping.manifest_path.is_file()
@@ -106,7 +113,10 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
     if parameters is None:
         found.append(_unknown(mapping))
     else:
-        found += _unreached(mapping, parameters)
+        rows = RowsOfModel(mapping, parameters)
+        found += check_rows(rows, places)
+        found += check_shapes(rows, places)
+        found += check_fields(rows, places)
     if mapping.params and mapping.model.factory is None and not mapping.adapted:
         found.append(_fixed(mapping))
     found += note_defaults(mapping)
@@ -170,39 +180,6 @@ def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> lis
 
     kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows)
     return [random_finding(name, where) for name, where in rows.items() if name in kept.random]
-
-
-def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Finding]:
-    names = NameIndex(parameters, PT_SEPARATOR)
-    reached: set[str] = set()
-    found = []
-    for row in mapping.alternatives[0].rows:
-        matches = [name for template in row.pt for name, _ in names.matches(template)]
-        reached.update(matches)
-        if not matches and not row.optional:
-            found.append(
-                Finding(
-                    "dead-row",
-                    f"the row writes no parameter of the model: {row}",
-                    where=row.where,
-                    row=str(row),
-                )
-            )
-    texts = list(dict.fromkeys(template.text for row in mapping.alternatives[0].rows for template in row.pt))
-    nearest = NearestNames()
-    found += [
-        Finding(
-            "missing",
-            f"no row writes the parameter {name}",
-            name=name,
-            where=display_path(mapping.path),
-            expected=f"a row for {spec}",
-            nearest=tuple(map(abbreviated, nearest(name, texts))),
-        )
-        for name, spec in parameters.items()
-        if name not in reached
-    ]
-    return found
 
 
 def _drift(mapping: Mapping, listed: Table[str, TensorSpec], built: Table[str, TensorSpec]) -> list[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +61,7 @@ class SourceText:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.text = text
-        self._ends = [found.end() for found in _BREAK.finditer(text)]
-        self._starts = [0, *self._ends]
+        self._starts = [0, *(found.end() for found in _BREAK.finditer(text))]
 
     @classmethod
     def read(cls, file: str) -> SourceText | None:
@@ -75,21 +73,22 @@ class SourceText:
         except (OSError, ValueError):
             return None
 
-    def find(self, table: Position, key: str, item: int | None = None) -> Span | None:
-        """The value of a key of the table at a position, or one item of that value.
+    def find(self, table: Position, key: str) -> Span | None:
+        """The value of a key of the table at a position, such as a row."""
+        value = self._value(table, key)
+        return None if value is None else self.span(value)
 
-        Args:
-            table: The position of the table, such as a row.
-            key: The key.
-            item: The place in a list; a single value counts as a list of one.
-        """
+    def items(self, table: Position, key: str) -> list[Span]:
+        """The items of the value of a key; a single value counts as a list of one."""
+        value = self._value(table, key)
+        if isinstance(value, yaml.SequenceNode):
+            return [self.span(item) for item in value.value]
+        return [] if value is None else [self.span(value)]
+
+    def _value(self, table: Position, key: str) -> yaml.Node | None:
         node = self.node(table)
-        for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
-            if name.value == key:
-                if isinstance(value, yaml.SequenceNode) and item is not None:
-                    return self.span(value.value[item]) if item < len(value.value) else None
-                return self.span(value)
-        return None
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        return next((value for name, value in pairs if name.value == key), None)
 
     def node(self, position: Position) -> yaml.Node | None:
         """The table, list or text that begins at a position; of several, the outermost."""
@@ -152,10 +151,6 @@ class SourceText:
                 to_visit += reversed(node.value)
         return found
 
-    def line_at(self, offset: int) -> int:
-        """The number of the line, from 1, that contains an offset."""
-        return bisect_left(self._ends, offset + 1) + 1
-
 
 class SourceTexts:
     """The texts of several files, each read once."""
@@ -168,10 +163,15 @@ class SourceTexts:
             self._read[file] = SourceText.read(file)
         return self._read[file]
 
-    def find(self, table: Position, key: str, item: int | None = None) -> Span | None:
+    def find(self, table: Position, key: str) -> Span | None:
         """See `SourceText.find`."""
         text = self[table.file]
-        return None if text is None else text.find(table, key, item)
+        return None if text is None else text.find(table, key)
+
+    def items(self, table: Position, key: str) -> list[Span]:
+        """See `SourceText.items`."""
+        text = self[table.file]
+        return [] if text is None else text.items(table, key)
 
     def excerpt(self, place: Span | Position) -> str:
         """See `SourceText.excerpt`."""
