@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping as Table
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from tfpt.checking.against_checkpoint import compare_with
 from tfpt.checking.arguments import check_arguments
+from tfpt.checking.edits import Edit
 from tfpt.checking.fields import check_fields
 from tfpt.checking.places import Places
+from tfpt.checking.renames import renamed_parameters
 from tfpt.checking.rows import RowsOfModel, check_rows
-from tfpt.checking.shapes import check_shapes
+from tfpt.checking.shapes import check_shapes, layout_edits
 from tfpt.errors import MappingError, ModelError, UntrustedError
+from tfpt.formats import open_source
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
@@ -24,6 +30,8 @@ from tfpt.tensors import TensorSpec
 
 # The number of parameters named.
 _NAMED = 10
+# What a plan for a checkpoint says better than names and shapes of the model alone.
+_PLANNED = ("missing", "overlap", "shape", "unconfirmed-layout")
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,14 @@ class Check:
         parameters: The number of parameters in the manifest, or else in the model.
         findings: What is wrong with the mapping.
         notes: What is worth knowing, and what could not be checked.
+        edits: Changes of the mapping's text that remove some of the findings, where only one is possible.
     """
 
     mapping: Mapping
     parameters: int
     findings: tuple[Finding, ...]
     notes: tuple[Finding, ...]
+    edits: tuple[Edit, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -50,16 +60,24 @@ class Check:
             "parameters": self.parameters,
             "findings": [finding.to_json() for finding in self.findings],
             "notes": [note.to_json() for note in self.notes],
+            "edits": [edit.to_json() for edit in self.edits],
         }
 
 
-def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: bool = False) -> Check:
+def check_mapping(
+    mapping: Mapping,
+    *,
+    trust: bool = False,
+    update_manifest: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Check:
     """Check a mapping's rows against its manifest and its model.
 
     Args:
         mapping: The compiled mapping.
         trust: Import the model even from outside the trusted packages.
         update_manifest: Rewrite the manifest from the model.
+        checkpoint: A checkpoint whose names and shapes the rows are checked against, too. No weight is read.
 
     Raises:
         MappingError: The manifest cannot be read, or cannot be written because settings or a configuration were given.
@@ -72,6 +90,7 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
             expected="--write-manifest without --set and --config",
         )
     found: list[Finding] = []
+    edits: list[Edit] = []
     places = Places(mapping)
     listed: Table[str, TensorSpec] | None = None
     built: Table[str, TensorSpec] | None = None
@@ -114,17 +133,25 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
         found.append(_unknown(mapping))
     else:
         rows = RowsOfModel(mapping, parameters)
-        found += check_rows(rows, places)
-        found += check_shapes(rows, places)
-        found += check_fields(rows, places)
+        of_rows = [*check_rows(rows, places), *check_shapes(rows, places), *check_fields(rows, places)]
+        edits = [*renamed_parameters(rows, places), *layout_edits(rows, places)]
+        if checkpoint is not None:
+            with closing(open_source(checkpoint, names=mapping.names)) as source:
+                compared = compare_with(mapping, source, parameters, places)
+            planned = compared.findings(places)
+            of_rows = [each for each in of_rows if each.kind not in _PLANNED] + planned
+            edits = edits or list(compared.edits)
+        found += of_rows
     if mapping.params and mapping.model.factory is None and not mapping.adapted:
         found.append(_fixed(mapping))
     found += note_defaults(mapping)
+    found = [places.completed(finding) for finding in found]
     return Check(
         mapping,
         len(parameters or {}),
         tuple(finding for finding in found if finding.stops),
         tuple(finding for finding in found if not finding.stops),
+        tuple(edits),
     )
 
 

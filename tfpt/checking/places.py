@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ from tfpt.language.source_text import SourceTexts, Span
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Template
 from tfpt.language.tree import Position, display_path
 from tfpt.planning import Finding
+
+_FILE_AND_LINE = re.compile(r"(?:near )?(.+?):(\d+)((?: \(in .*)?)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,24 @@ class Places:
             pairs = node.value if isinstance(node, yaml.MappingNode) else ()
             found, node = next(((key, value) for key, value in pairs if key.value == step), (None, None))
         return text.span(found) if text is not None and found is not None else None
+
+    def completed(self, finding: Finding) -> Finding:
+        """A finding that has a file, or a file and a line, with the column and the line's text."""
+        if finding.source:
+            return finding
+        found = _FILE_AND_LINE.fullmatch(finding.where)
+        if found is None:
+            text = self.texts[finding.where] if finding.where else None
+            if text is None:
+                return finding
+            at = text.text.find(f'"{finding.name}"') if finding.name else -1
+            position = text.position(max(at, 0))
+            return replace(finding, where=str(position), source=text.excerpt(position))
+        text = self.texts[found[1]]
+        if text is None:
+            return finding
+        position = text.first_on_line(int(found[2]))
+        return replace(finding, where=f"{position}{found[3]}", source=text.excerpt(position))
 
     def components(self, row: Row, template: Template) -> list[Component]:
         """The components of one of a row's templates, with where each is written."""

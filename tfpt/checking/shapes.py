@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 
+from tfpt.checking.edits import Edit
 from tfpt.checking.places import Places
 from tfpt.checking.rows import RowsOfModel
 from tfpt.errors import MappingError
@@ -21,7 +22,7 @@ from tfpt.planning.symmetry import Alike, exchangeable
 from tfpt.tensors import TensorSpec, format_shape
 
 # More axes have too many orders to try.
-_MOST_AXES = 6
+MOST_AXES = 6
 # The number of sets of equal axes named in the note of one row.
 _SETS = 4
 
@@ -108,13 +109,37 @@ def can_give(row: Copy, layout: Layout | None, shape: Sequence[int]) -> bool:
 def other_layouts(rows: RowsOfModel, row: Copy) -> list[str]:
     """Layouts with the same left side, and the axes of the right side in another order, that fit every parameter."""
     layout = row.transform.layout
-    if layout is None or len(layout.right) > _MOST_AXES:
+    if layout is None or len(layout.right) > MOST_AXES:
         return []
     at = [found for found in rows.rows if found.row.position == row.position]
     shapes = {rows.parameters[name].shape for found in at for name, _ in found.names}
     return [
         other.pattern for other in reordered(layout) if all(can_give(row, other, shape) for shape in shapes)
     ]
+
+
+def layout_edits(rows: RowsOfModel, places: Places) -> list[Edit]:
+    """Edits for layouts that cannot give the shapes of the model, of which one other order of the axes can."""
+    edits: dict[Position, Edit | None] = {}
+    for matched in rows.rows:
+        row = matched.row
+        shapes = [rows.parameters[name].shape for name, _ in matched.names]
+        if isinstance(row, Copy) and not all(can_give(row, row.transform.layout, shape) for shape in shapes):
+            edits.setdefault(row.position, layout_edit(row, other_layouts(rows, row), places))
+    return [edit for edit in edits.values() if edit is not None]
+
+
+def layout_edit(row: Copy, fitting: Sequence[str], places: Places) -> Edit | None:
+    """The edit of a row's layout; None unless exactly one fits, and the row's is written in one piece."""
+    layout, span = row.transform.layout, places.texts.find(row.position, "layout")
+    text = places.texts[row.position.file]
+    if layout is None or span is None or text is None or len(fitting) != 1:
+        return None
+    raw = text.text[span.start : span.end]
+    if span.value not in raw or span.value.split() != layout.pattern.split():
+        return None
+    why = "of all orders of the axes, this one alone gives the shapes of the model"
+    return Edit(span.position, span.start, span.end, raw, raw.replace(span.value, fitting[0]), why)
 
 
 def reordered(layout: Layout) -> Iterator[Layout]:

@@ -52,6 +52,17 @@ def _bundled_document(path: Path) -> Node:
     return read_document(path)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A mapping's file, and those of the mappings that it extends.
+
+    Raises:
+        MappingError: One of them does not exist, or cannot be read.
+    """
+    files = _Files()
+    files.merged(path)
+    return tuple(sorted(files.read))
+
+
 def find_mapping(name: str | Path) -> Path:
     """The file of a mapping, by path or by the name of a bundled one with or without `.yaml`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +109,16 @@ class SourceText:
             self._starts[end.line] + end.column,
             node.value if isinstance(node, yaml.ScalarNode) else "",
         )
+
+    def first_on_line(self, line: int) -> Position:
+        """The first table, list or text that begins on a line, without the dash of a list."""
+        columns = [column for each, column in self._nodes if each == line]
+        return Position(self.file, line, min(columns, default=1))
+
+    def position(self, offset: int) -> Position:
+        """The position of an offset."""
+        line = bisect_right(self._starts, offset)
+        return Position(self.file, line, offset - self._starts[line - 1] + 1)
 
     def excerpt(self, span: Span | Position | None) -> str:
         """The line at a position, and below it a mark under the value; empty if there is no such line."""
