@@ -24,7 +24,7 @@ def test_the_nearest_row_is_named_for_a_parameter_that_no_row_writes(tiny):
     assert missing.nearest[0] == "fc.bios"
     [dead] = found.notes
     assert dead.kind == "dead-row"
-    assert dead.where.endswith("tiny.yaml:9:30")
+    assert dead.where.endswith("tiny.yaml:9:28")
     assert dead.source.splitlines()[1].strip() == "^" * len("fc.bios")
     assert dead.nearest == ("fc.bias",)
 

@@ -64,10 +64,13 @@ def test_a_row_that_reaches_no_parameter_is_a_note(copied):
     change(copied, '  - {tf: "Logits/', f'{row}\n  - {{tf: "Logits/')
     found = run("check", copied)
     assert found.code == 0
-    assert "2 notes" in found.out
+    assert "3 notes" in found.out
     assert "the row writes no parameter of the model: " in found.out
     assert "nowhere.{id}.conv3d.bias" in found.out
-    assert f"dead-row  {copied}:30:14 (in the scope at line 34)" in found.out or "dead-row" in found.out
+    assert f"dead-row  {copied}:44:24  (2)" in found.out
+    lines = found.out.splitlines()
+    marked = lines.index('  - {tf: "X/{id}", pt: "nowhere.{id}", layer: head}')
+    assert lines[marked + 1] == " " * 21 + "^" * len('"nowhere.{id}"')
 
 
 def test_a_module_row_that_reaches_no_module_is_a_note(copied):
@@ -179,7 +182,7 @@ def test_everything_is_json_too(copied):
     [note] = facts.pop("notes")
     assert (note["kind"], note["severity"]) == ("unconfirmed-layout", "note")
     assert note["where"].endswith("i3d_rgb.yaml:26:76 (in the scope at line 38)")
-    assert note["source"].endswith("\n" + " " * 73 + "^" * len('"t h w i o -> o i t h w"'))
+    assert note["source"].endswith("\n" + " " * 69 + "^" * len('"t h w i o -> o i t h w"'))
     assert facts == {
         "mapping": "i3d_rgb", "ok": True, "rows": 38, "parameters": 344, "findings": [], "edits": [],
     }  # fmt: skip

@@ -82,6 +82,8 @@ def check_rows(rows: RowsOfModel, places: Places) -> list[Finding]:
 
 def _dead(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
     unwritten = rows.unwritten
+    alive = {matched.row.position for matched in rows.rows if matched.names}
+    own = {display_path(path) for path in libraries().values()}
     for row in rows.dead:
         finding = Finding(
             "dead-row",
@@ -90,7 +92,11 @@ def _dead(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
             nearest=tuple(nearest(row.pt[0].text, unwritten)) if len(unwritten) <= 1000 else (),
             hint="correct the name, or remove the row; optional: true if that is expected",
         )
-        yield places.in_row(finding, row, "pt")
+        scopes = [scope for scope in row.scopes if scope.file not in own]
+        if row.position in alive and scopes:  # the scope is what has no match
+            yield places.at(finding, scopes[-1], "pt")
+        else:
+            yield places.in_row(finding, row, "pt")
 
 
 def _missing(rows: RowsOfModel, places: Places) -> Iterator[Finding]:

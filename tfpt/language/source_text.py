@@ -22,8 +22,8 @@ _PLACE = re.compile(r"(.+):(\d+):(\d+)", re.DOTALL)
 _TOKEN = re.compile(r"""\"[^\"]*\"|'[^']*'|[^\s,\[\]{}:]+""")
 
 # The characters of a line that are shown, and those before the mark: names come from files.
-_WIDTH = 100
-_BEFORE = 60
+_WIDTH = 120
+_BEFORE = 40
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -127,6 +127,8 @@ class SourceText:
             return ""
         start = self._starts[position.line - 1]
         line = _BREAK.split(self.text[start : start + limits.MAPPING_CHARACTERS], maxsplit=1)[0]
+        if not line.strip():
+            return ""
         at = position.column - 1
         if isinstance(span, Span):
             length = min(span.end - span.start, len(line) - at)
@@ -208,8 +210,9 @@ def marked(line: str, at: int, length: int) -> str:
         pt: fc.bios
             ^^^^^^^
     """
-    indent = len(line) - len(line.lstrip(" \t")) if at <= len(line) else 0
-    first = min(indent, at) if at - indent <= _BEFORE else at - _BEFORE
+    indent = len(line) - len(line.lstrip(" \t"))
+    whole = at + length - indent <= _WIDTH or at <= indent
+    first = min(indent, at) if whole else at - _BEFORE
     text = line[first : first + _WIDTH]
     before, under = text[: at - first], text[at - first :][:length]
     start = "…" if first > indent else ""
