@@ -70,7 +70,7 @@ def test_a_row_that_reaches_no_parameter_is_a_note(copied):
     assert f"dead-row  {copied}:44:24  (2)" in found.out
     lines = found.out.splitlines()
     marked = lines.index('  - {tf: "X/{id}", pt: "nowhere.{id}", layer: head}')
-    assert lines[marked + 1] == " " * 21 + "^" * len('"nowhere.{id}"')
+    assert lines[marked + 1] == " " * 23 + "^" * len('"nowhere.{id}"')
 
 
 def test_a_module_row_that_reaches_no_module_is_a_note(copied):

@@ -127,10 +127,11 @@ def check_mapping(
     elif not mapping.adapted and mapping.model.factory is not None:
         where = display_path(mapping.path)
         hint = f"tfpt check {where} --write-manifest"
-        found.append(Finding("unchecked", "there is no manifest beside the mapping", where=where, hint=hint))
+        unlisted = Finding("unchecked", "there is no manifest beside the mapping", hint=hint)
+        found.append(places.at_path(unlisted, "model", "factory"))
     parameters = listed if listed is not None else built
     if parameters is None:
-        found.append(_unknown(mapping))
+        found.append(places.at_path(_unknown(mapping), "model"))
     else:
         rows = RowsOfModel(mapping, parameters)
         of_rows = [*check_rows(rows, places), *check_shapes(rows, places), *check_fields(rows, places)]
@@ -143,7 +144,7 @@ def check_mapping(
             edits = edits or list(compared.edits)
         found += of_rows
     if mapping.params and mapping.model.factory is None and not mapping.adapted:
-        found.append(_fixed(mapping))
+        found.append(places.at_path(_fixed(mapping), "params"))
     found += note_defaults(mapping)
     found = [places.completed(finding) for finding in found]
     return Check(

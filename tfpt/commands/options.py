@@ -158,6 +158,9 @@ def _report(error: TfptError, as_json: bool) -> None:
     if as_json:
         print_json(error.to_json())
     else:
+        from tfpt.language.source_text import show_source
+
+        show_source(error)
         print_error(str(error))
     if finished():
         click.echo(finished(), err=True)
