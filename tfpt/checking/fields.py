@@ -12,6 +12,8 @@ from tfpt.language.templates import PT_SEPARATOR, Value
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 
+Place = tuple[str, int, int]
+
 
 def check_fields(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
     """A note for each field that all rows with it match with the same value.
@@ -20,16 +22,16 @@ def check_fields(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
     """
     if rows.mapping.params or rows.mapping.model.config is not None:
         return
-    values: dict[tuple[object, str], set[Value]] = {}
-    first: dict[tuple[object, str], tuple[Row, Component]] = {}
+    values: dict[tuple[Place, str], set[Value]] = {}
+    first: dict[tuple[Place, str], tuple[Row, Component]] = {}
     for matched in rows.rows:
         for template in matched.row.pt:
             for component in _written(places.components(matched.row, template)):
                 for name in template.fields:
                     if f"{{{name}" in component.text:
                         key = (component.key, name)
-                        found = (each[name] for _, each in matched.names if name in each)
-                        values.setdefault(key, set()).update(found)
+                        seen = {each[name] for _, each in matched.names if name in each}
+                        values.setdefault(key, set()).update(seen)
                         first.setdefault(key, (matched.row, component))
     for key, found in values.items():
         if len(found) == 1:

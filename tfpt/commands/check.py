@@ -13,6 +13,7 @@ from tfpt.commands.options import (
     all_option,
     config_option,
     json_option,
+    mapping_type,
     parse_settings,
     reports_errors,
     settings_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("mapping")
+@click.argument("mapping", type=mapping_type)
 @click.option(
     "--checkpoint", help="Also check against the names and shapes of this checkpoint; a path or a URL."
 )

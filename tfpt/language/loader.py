@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -28,6 +29,8 @@ from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
 from tfpt.language.tree import Node, display_path, read_document
 from tfpt.nearest import nearest
+
+_log = logging.getLogger("tfpt")
 
 
 def bundled_mappings() -> dict[str, Path]:
@@ -150,6 +153,7 @@ def _load(
         defaulted=tuple(defaulted),
     )
     compiler.finish()
+    _log.info("mapping %s: %s", path, f"{len(compiled.alternatives[0].rows):,} rows")
     return compiled
 
 
@@ -167,6 +171,7 @@ class _Files:
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
         bundled = _bundled_files().get(path.stem) == path
+        _log.debug("reading %s", path)
         tree = _bundled_document(path) if bundled else read_document(path, self.room)
         self.room -= tree.size()
         self.read.add(path.resolve())

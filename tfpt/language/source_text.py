@@ -19,7 +19,7 @@ from tfpt.language.tree import Position, read_at_most
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _PLACE = re.compile(r"(.+):(\d+):(\d+)", re.DOTALL)
 # What a mark covers where the end of a value is not known: a quoted text, or a word.
-_TOKEN = re.compile(r"""\"[^\"]*\"|'[^']*'|[^\s,\[\]{}:]+""")
+_TOKEN = re.compile(r"""\"[^\"]*\"|'[^']*'|(?:[^\s,\[\]{}:]|:(?=\S))+""")
 
 # The characters of a line that are shown, and those before the mark: names come from files.
 _WIDTH = 120

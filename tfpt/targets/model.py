@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -19,6 +20,8 @@ from tfpt.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger("tfpt")
 
 # Mappings may come from untrusted sources, so the packages they can import are a fixed list.
 TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
@@ -48,6 +51,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             expected="model: {factory: package.module:Class}",
             hint="use the written weights with the model's own code",
         )
+    _log.info("building %s on %s", reference.factory, device)
     folder = mapping.path.parent if trust else None
     factory = import_factory(mapping, trust=trust)
     import torch
