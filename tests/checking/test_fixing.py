@@ -92,6 +92,25 @@ def test_what_would_be_a_guess_is_left_alone(tmp_path, row, shapes):
     assert path.read_text() == before
 
 
+def test_optional_rows_of_a_scope_do_not_need_a_match(tmp_path):
+    text = 'scopes:\n  - {tf: "x{i}", pt: "blocs.{i:int}", use: keras/dense}\n'
+    path = written(
+        tmp_path, text, {"blocks.0.weight": [3, 5], "blocks.1.weight": [3, 5], "blocks.1.bias": [3]}
+    )
+    result = fixed(path)
+    assert [(edit.old, edit.new) for edit in result.edits] == [("blocs", "blocks")]
+    assert result.check.findings == ()
+
+
+def test_of_several_names_in_a_row_the_wrong_one_is_corrected(tmp_path):
+    text = "weights: [{tf: a, pt: [bias, fc.bias], layout: o -> o, split: o}, {tf: b, pt: w, also: [x.w, y.ww]}]\n"
+    shapes = {"bias": [5], "fc.bais": [5], "w": [3], "x.w": [3], "y.www": [3]}
+    path = written(tmp_path, text, shapes)
+    result = fixed(path)
+    assert [(edit.old, edit.new) for edit in result.edits] == [("ww", "www")]
+    assert "also: [x.w, y.www]" in path.read_text()
+
+
 def test_a_parameter_that_two_rows_could_mean_is_left_alone(tmp_path):
     path = written(tmp_path, "weights: [{tf: a, pt: fc.bios}, {tf: b, pt: fc.bia}]\n", {"fc.bias": [5]})
     assert fixed(path).edits == ()

@@ -104,9 +104,7 @@ def _renamed(
     dead = {
         id(row)
         for row in rows
-        if isinstance(row, Copy)
-        and not row.optional
-        and not any(variables.matches(template) for template in row.tf)
+        if isinstance(row, Copy) and not any(variables.matches(template) for template in row.tf)
     }
 
     def fits(row: Row, template: Template, name: str) -> bool:

@@ -56,9 +56,9 @@ def fix(check: Callable[[], Check]) -> Fixed:
     before: dict[Path, str] = {}
     after: dict[Path, str] = {}
     for _ in range(_ROUNDS):
-        edits = [edit for edit in found.edits if _beside(edit, path)]
-        if not edits:
+        if not found.edits:
             break
+        edits = found.edits
         changes = apply(edits)
         now = _checked(check)
         if now is None or _amount(now) >= _amount(found):
@@ -73,10 +73,6 @@ def fix(check: Callable[[], Check]) -> Fixed:
     return Fixed(
         found, tuple(made), tuple(difference({file: (old, after[file]) for file, old in before.items()}))
     )
-
-
-def _beside(edit: Edit, path: Path) -> bool:
-    return Path(edit.position.file).resolve().parent == path.resolve().parent
 
 
 def _amount(check: Check) -> tuple[int, int]:

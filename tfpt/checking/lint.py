@@ -17,7 +17,7 @@ from tfpt.checking.renames import renamed_parameters
 from tfpt.checking.rows import RowsOfModel, check_rows
 from tfpt.checking.shapes import check_shapes, layout_edits
 from tfpt.errors import MappingError, ModelError, UntrustedError
-from tfpt.formats import open_source
+from tfpt.formats.joined import open_for
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
@@ -137,7 +137,7 @@ def check_mapping(
         of_rows = [*check_rows(rows, places), *check_shapes(rows, places), *check_fields(rows, places)]
         edits = [*renamed_parameters(rows, places), *layout_edits(rows, places)]
         if checkpoint is not None:
-            with closing(open_source(checkpoint, names=mapping.names)) as source:
+            with closing(open_for(mapping.files, checkpoint, names=mapping.names)) as source:
                 compared = compare_with(mapping, source, parameters, places)
             planned = compared.findings(places)
             of_rows = [each for each in of_rows if each.kind not in _PLANNED] + planned
@@ -152,7 +152,7 @@ def check_mapping(
         len(parameters or {}),
         tuple(finding for finding in found if finding.stops),
         tuple(finding for finding in found if not finding.stops),
-        tuple(edits),
+        tuple(filter(places.editable, edits)),
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import yaml
 
-from tfpt.language.mapping import Mapping, Row
+from tfpt.checking.edits import Edit
+from tfpt.language.loader import bundled_mappings
+from tfpt.language.mapping import Copy, Mapping, Row
 from tfpt.language.source_text import SourceTexts, Span
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Template
 from tfpt.language.tree import Position, display_path
@@ -49,6 +52,11 @@ class Places:
         self.mapping = mapping
         self.file = display_path(mapping.path)
         self.texts = SourceTexts()
+
+    def editable(self, edit: Edit) -> bool:
+        """Whether an edit is one of the mapping's own folder, rather than of files that come with tfpt."""
+        folders = {path.resolve().parent for path in (self.mapping.path, Path(edit.position.file))}
+        return len(folders) == 1 and self.mapping.path not in bundled_mappings().values()
 
     def in_row(self, finding: Finding, row: Row, *keys: str) -> Finding:
         """The finding at the value of a key of a row; of several keys, the first that the row has."""
@@ -129,11 +137,12 @@ class Places:
         return [Component(text, None) for text in everything[: len(everything) - len(written)]] + written
 
     def _of_row(self, row: Row, template: Template, side: str) -> Span | None:
-        for key in (side, "also") if side == "pt" else (side,):
-            for span in self.texts.items(row.position, key):
-                if template.text.endswith(span.value.lstrip(TF_SEPARATOR)):
-                    return span
-        return None
+        templates = row.pt if side == "pt" or not isinstance(row, Copy) else row.tf
+        at = templates.index(template)
+        spans = self.texts.items(row.position, side)[at : at + 1]
+        spans += self.texts.items(row.position, "also") if side == "pt" else []
+        fitting = [span for span in spans if template.text.endswith(span.value.lstrip(TF_SEPARATOR))]
+        return max(fitting, key=lambda span: len(span.value), default=None)
 
     def _at(self, finding: Finding, place: Span | Position, row: Row | None = None) -> Finding:
         position = place.position if isinstance(place, Span) else place

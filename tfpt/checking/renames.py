@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tfpt.checking.edits import Edit
 from tfpt.checking.places import Component, Places, split
@@ -33,7 +34,7 @@ class _Change:
 
     Attributes:
         component: The component.
-        rows: How many templates of rows contain it.
+        rows: How many templates of rows contain it, without those of optional rows that match nothing.
         found: For each near component, how many of them would match a name with it, and these names.
     """
 
@@ -54,7 +55,7 @@ def renames(
 
     Args:
         rows: The rows.
-        dead: The ids of the rows that match no name on this side.
+        dead: The ids of the rows that match no name on this side, optional ones among them.
         side: ``tf`` or ``pt``.
         free: The names that no row matches.
         fits: Whether a row with a changed template could have a name; called for names that it matches.
@@ -68,7 +69,8 @@ def renames(
             components = places.components(row, template)
             for component in components:
                 if component.span is not None and "{" not in component.text:
-                    changes.setdefault(component.key, _Change(component)).rows += 1
+                    change = changes.setdefault(component.key, _Change(component))
+                    change.rows += not (row.optional and id(row) in dead)
             if id(row) in dead:
                 _candidates(row, template, components, free, fits, changes)
     found = [(change, *_only(change)) for change in changes.values() if _only(change)[0]]
@@ -93,7 +95,8 @@ def renamed_parameters(rows: RowsOfModel, places: Places) -> list[Edit]:
         return not isinstance(row, Copy) or can_give(row, row.transform.layout, rows.parameters[name].shape)
 
     every = [found.row for found in rows.rows]
-    return renames(every, set(map(id, rows.dead)), "pt", rows.unwritten, fits, places)
+    dead = {id(found.row) for found in rows.rows if not found.names}
+    return renames(every, dead, "pt", rows.unwritten, fits, places)
 
 
 def _templates(row: Row, side: str) -> tuple[Template, ...]:
@@ -130,7 +133,7 @@ def _candidates(
             matched.setdefault((component.key, new), set()).add(name)
     for (key, new), names in matched.items():
         count, known = changes[key].found.get(new, (0, set()))
-        changes[key].found[new] = count + 1, known | names
+        changes[key].found[new] = count + (not row.optional), known | names
 
 
 def _only(change: _Change) -> tuple[str, set[str]]:
@@ -138,17 +141,24 @@ def _only(change: _Change) -> tuple[str, set[str]]:
     if len(change.found) != 1:
         return "", set()
     ((new, (count, names)),) = change.found.items()
-    return (new, names) if count == change.rows else ("", set())
+    return (new, names) if count == change.rows > 0 else ("", set())
 
 
 def _reads(text: str, part: str) -> bool:
     """Whether a component of a template could match a component of a name."""
     if "{" not in text:
         return text == part
+    template = _compiled(text)
+    return template is None or template.match(part) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> Template | None:
+    """A component as a template; None if part of a field's form is in another one."""
     try:
-        return single(text).match(part) is not None
+        return single(text)
     except MappingError:
-        return True  # a part of a field's form is in another component
+        return None
 
 
 def _near(old: str, new: str) -> bool:
