@@ -20,6 +20,7 @@ def test_a_row_that_matches_nothing_names_the_nearest_parameter_without_a_row(tm
         "no row writes the parameter fc.bias", "a row for fc.bias [3] float32",
     )  # fmt: skip
     assert missing.where == dead.where
+    assert missing.hint == "add a row; fill: or keep: if TensorFlow has no such variable"
 
 
 def test_a_row_that_another_one_overrides_everywhere_has_no_effect(tmp_path):
@@ -82,6 +83,7 @@ def test_a_row_that_cannot_give_the_shape_is_a_finding_without_a_checkpoint(tmp_
     [finding] = found.findings
     assert (finding.kind, finding.what) == ("shape", "the row cannot give x its shape")
     assert (finding.expected, finding.got) == (f"{shape}, as the model has it", got)
+    assert finding.hint == ("correct the layout" if "layout" in row else "leave out shape:, or correct it")
 
 
 def test_a_layout_that_fits_some_variable_is_no_finding(tmp_path):

@@ -110,6 +110,7 @@ def _missing(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
             name=name,
             expected=f"a row for {rows.parameters[name]}",
             nearest=tuple(map(abbreviated, found)),
+            hint="add a row; fill: or keep: if TensorFlow has no such variable",
         )
         if found:
             yield places.in_row(finding, by_text[found[0]], "pt")

@@ -65,6 +65,7 @@ def _shape(row: Row, spec: TensorSpec, got: str, nearest: Sequence[str] = ()) ->
         expected=f"{format_shape(spec.shape)}, as the model has it",
         got=got,
         nearest=tuple(nearest),
+        hint="correct the layout" if isinstance(row, Copy) else "leave out shape:, or correct it",
         parameters=(spec,),
     )
 
