@@ -23,6 +23,7 @@ class Problem:
         expected, got: What should have been there, and what was.
         nearest: The names closest to one that was not found, best first.
         hint: The next command to run, or the next thing to do.
+        source: The line of the file at `where`, and below it a line with a mark.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Problem:
     got: str = ""
     nearest: tuple[str, ...] = ()
     hint: str = ""
+    source: str = ""
 
 
 class TfptError(Exception):
@@ -120,6 +122,7 @@ class TfptError(Exception):
         # Names and locations are shown on one line: a line break in a name must not forge one of ours.
         rows = [
             ("where", None if self.where is None else visible(self.where)),
+            ("", self.problem.source or None),
             ("expected", self.expected),
             ("got", self.got),
             ("nearest", ", ".join(map(visible, self.nearest)) or None),
@@ -132,7 +135,7 @@ class TfptError(Exception):
 
     def with_hint(self, hint: str | None) -> Self:
         """The same error with another next step."""
-        return type(self)(
+        found = type(self)(
             self.what,
             where=self.where,
             expected=self.expected,
@@ -141,6 +144,8 @@ class TfptError(Exception):
             hint=hint,
             causes=self.causes,
         )
+        found.problem = replace(found.problem, source=self.problem.source)
+        return found
 
     def to_json(self) -> dict[str, object]:
         """The same facts as plain JSON values."""

@@ -24,16 +24,19 @@ def test_the_nearest_row_is_named_for_a_parameter_that_no_row_writes(tiny):
     assert missing.nearest[0] == "fc.bios"
     [dead] = found.notes
     assert dead.kind == "dead-row"
-    assert dead.where.endswith("tiny.yaml:9")
+    assert dead.where.endswith("tiny.yaml:9:28")
+    assert dead.source.splitlines()[1].strip() == "^" * len("fc.bios")
+    assert dead.nearest == ("fc.bias",)
 
 
 def test_with_a_parameter_set_the_manifest_is_left_alone():
     found = check_mapping(load_mapping("i3d_rgb", {"num_classes": 7}))
-    assert (found.findings, found.notes, found.parameters) == ((), (), 344)
+    assert (found.findings, found.parameters) == ((), 344)
+    assert [note.kind for note in found.notes] == ["unconfirmed-layout"]
 
 
 def test_a_model_that_cannot_be_built_is_an_error(tiny):
-    model = "model: {factory: 'torch.nn:Linear', kwargs: {depth: 3}}"
+    model = "model: {factory: 'torch.nn:Linear', kwargs: {in_features: 3, out_features: many}}"
     tiny.mapping.write_text(f"{tiny.mapping.read_text()}{model}\n")
     with pytest.raises(ModelError, match="rejects its arguments"):
         check_mapping(load_mapping(tiny.mapping))
@@ -90,8 +93,8 @@ def test_a_manifest_of_other_settings_is_nothing_to_check_against(tmp_path):
 def test_parameters_that_have_their_defaults_all_the_same_are_a_note(tiny):
     text = "params: {n: {from: depth, default: 3}, m: {from: width, default: 4}}\n"
     tiny.mapping.write_text(f"{tiny.mapping.read_text()}{text}model: {{factory: 'torch.nn:Linear'}}\n")
-    with pytest.raises(ModelError):
-        check_mapping(load_mapping(tiny.mapping, config={"depth": 5}))
+    found = check_mapping(load_mapping(tiny.mapping, config={"depth": 5}))
+    assert [finding.kind for finding in found.findings] == ["arguments", "arguments", "unknown-model"]
     tiny.rewrite("model: {factory: 'torch.nn:Linear'}", "model: {factory: 'timm.nonesuch:Net'}")
     notes = check_mapping(load_mapping(tiny.mapping, config={"depth": 5})).notes
     [default] = [note for note in notes if note.kind == "default"]

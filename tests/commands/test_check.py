@@ -64,10 +64,13 @@ def test_a_row_that_reaches_no_parameter_is_a_note(copied):
     change(copied, '  - {tf: "Logits/', f'{row}\n  - {{tf: "Logits/')
     found = run("check", copied)
     assert found.code == 0
-    assert "2 notes" in found.out
+    assert "3 notes" in found.out
     assert "the row writes no parameter of the model: " in found.out
     assert "nowhere.{id}.conv3d.bias" in found.out
-    assert f"dead-row  {copied}:33" in found.out
+    assert f"dead-row  {copied}:44:24  (2)" in found.out
+    lines = found.out.splitlines()
+    marked = lines.index('  - {tf: "X/{id}", pt: "nowhere.{id}", layer: head}')
+    assert lines[marked + 1] == " " * 23 + "^" * len('"nowhere.{id}"')
 
 
 def test_a_module_row_that_reaches_no_module_is_a_note(copied):
@@ -75,7 +78,7 @@ def test_a_module_row_that_reaches_no_module_is_a_note(copied):
     found = run("check", copied)
     assert found.code == 0
     assert "no module matches maxpol3d_{id}" in found.out
-    assert "i3d_rgb.yaml:46" in found.out
+    assert "i3d_rgb.yaml:47" in found.out
 
 
 def test_a_manifest_that_is_not_what_the_model_says_has_drifted(copied):
@@ -164,7 +167,7 @@ def test_a_layer_that_does_not_compute_what_the_mapping_says_is_a_finding(copied
     assert "eps: 1e-05" in found.out
     assert "0.001" in found.out
     assert "maxpool3d_2a_3x3" in found.out
-    assert "i3d_rgb.yaml:46" in found.out
+    assert "i3d_rgb.yaml:47" in found.out
 
 
 def test_a_mistake_in_the_file_ends_with_2(tiny):
@@ -176,8 +179,12 @@ def test_a_mistake_in_the_file_ends_with_2(tiny):
 
 def test_everything_is_json_too(copied):
     facts = run("check", "i3d_rgb", "--json").json
+    [note] = facts.pop("notes")
+    assert (note["kind"], note["severity"]) == ("unconfirmed-layout", "note")
+    assert note["where"].endswith("i3d_rgb.yaml:26:76 (in the scope at line 38)")
+    assert note["source"].endswith("\n" + " " * 69 + "^" * len('"t h w i o -> o i t h w"'))
     assert facts == {
-        "mapping": "i3d_rgb", "ok": True, "rows": 38, "parameters": 344, "findings": [], "notes": [],
+        "mapping": "i3d_rgb", "ok": True, "rows": 38, "parameters": 344, "findings": [], "edits": [],
     }  # fmt: skip
     change(copied, "fill: 1, like: batch3d.bias", "fill: 1, like: batch3d.bias, optional: true")
     change(copied, "pt: batch3d.bias, ", "pt: batch3d.bios, ")

@@ -427,7 +427,7 @@ def test_of_a_row_that_fits_nowhere_three_findings_are_shown_and_the_rest_counte
     words = ("convert", "--dry-run", "--mapping", mapping, "--checkpoint", sampled_rgb)
     found = run(*words)
     assert found.code == 1
-    assert f"absent  {mapping}:26  (57)" in found.out
+    assert f"absent  {mapping}:27  (57)" in found.out
     assert "… and 54 more (--all shows them)" in found.out
     assert found.out.count("Mixed_5c/Branch_0/Conv3d_0a_1x1/batch_norm/bete") < 2
     everything = run(*words, "--all").out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.commands.running import run
 from tfpt.language.loader import bundled_mappings
 
@@ -32,13 +30,6 @@ def test_everything_is_json_too():
     }
     assert entries["bert"]["scope"] == ["", "module"]
     assert entries["i3d_rgb_piergiaj"]["model"] is None
-
-
-def test_the_schema_is_a_json_schema_of_a_mapping_file():
-    schema = json.loads(run("mappings", "--schema").out)
-    assert schema["type"] == "object"
-    assert {"extends", "source", "model", "layers", "scopes", "weights"} <= set(schema["properties"])
-    assert schema["additionalProperties"] is False
 
 
 def test_the_layers_that_a_mapping_can_use_are_listed_with_their_rows():

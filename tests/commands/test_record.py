@@ -137,7 +137,8 @@ def test_errors_say_what_to_do(meta, mapping, tmp_path, sampled_rgb):
     assert (error.code, error.json["error"]) == (2, "SourceError")
 
 
-def test_as_a_program_it_prints_nothing_of_tensorflows(meta, tmp_path):
+def test_as_a_program_it_prints_nothing_of_tensorflows(meta, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # set for the tests themselves
     found = program("record", meta, "--endpoint", "Mixed", "--out", tmp_path / "r.npz")
     assert (found.code, found.err) == (0, "")
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tfpt.language.loader import bundled_mappings
-from tfpt.language.schema import json_schema
+from tfpt.language.json_schema import json_schema
 
 
 @pytest.fixture(scope="module")
 def validator() -> Draft202012Validator:
     Draft202012Validator.check_schema(json_schema())
     return Draft202012Validator(json_schema())
-
-
-@pytest.mark.parametrize("name", sorted(bundled_mappings()))
-def test_a_bundled_mapping_is_valid(validator: Draft202012Validator, name: str) -> None:
-    validator.validate(yaml.safe_load(bundled_mappings()[name].read_text()))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,46 @@ def test_every_way_to_write_a_row_is_valid(validator: Draft202012Validator, row:
 )
 def test_what_is_not_a_mapping_is_not_valid(validator: Draft202012Validator, text: str) -> None:
     assert not validator.is_valid(yaml.safe_load(text))
+
+
+def described(schema: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every key in the schema with its description."""
+    if isinstance(schema, dict):
+        for key, value in schema.get("properties", {}).items():
+            yield f"{path}/{key}", value.get("description", "")
+        for key, value in schema.items():
+            yield from described(value, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from described(value, path)
+
+
+def test_every_key_has_a_description_of_one_sentence() -> None:
+    found = dict(described(json_schema()))
+    assert len(found) > 90
+    assert {"/weights", "/$defs/RowEntry/layout", "/$defs/Reorder/as", "/$defs/EmaEntry/except"} <= set(found)
+    for key, text in found.items():
+        assert re.fullmatch(r"[A-Z][^\n]*[^.]\.", text), (key, text)
+        assert not re.search(r"\.\s", text), (key, text)
+
+
+MAPPINGS = Path(str(resources.files("tfpt.mappings")))
+
+
+def test_the_schema_beside_the_bundled_mappings_is_the_current_one() -> None:
+    """Otherwise: tfpt schema --write mappings/schema.json."""
+    assert json.loads((MAPPINGS / "schema.json").read_text()) == json_schema()
+
+
+@pytest.mark.parametrize("path", sorted(MAPPINGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_bundled_file_names_its_schema_and_is_valid(
+    validator: Draft202012Validator, path: Path
+) -> None:
+    first = path.read_text().partition("\n")[0]
+    found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert found
+    assert (path.parent / found[1]).resolve() == (MAPPINGS / "schema.json").resolve()
+    validator.validate(yaml.safe_load(path.read_text()))
 
 
 def test_extends_is_a_key_and_then_the_version_may_be_absent(validator: Draft202012Validator) -> None:

@@ -94,6 +94,8 @@ def test_a_note_does_not_stop_a_conversion_and_a_finding_does(plan: Planned) -> 
     assert {kind for kind, stops in KINDS.items() if not stops} == {
         "unconfirmed-layout",
         "dead-row",
+        "shadowed-row",
+        "single-value",
         "default",
         "unchecked",
     }

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping as Table
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from tfpt.checking.against_checkpoint import compare_with
+from tfpt.checking.arguments import check_arguments
+from tfpt.checking.edits import Edit
+from tfpt.checking.fields import check_fields
+from tfpt.checking.places import Places
+from tfpt.checking.renames import renamed_parameters
+from tfpt.checking.rows import RowsOfModel, check_rows
+from tfpt.checking.shapes import check_shapes, layout_edits
 from tfpt.errors import MappingError, ModelError, UntrustedError
-from tfpt.language.abbreviation import abbreviated
+from tfpt.formats.joined import open_for
 from tfpt.language.mapping import Keep, Mapping
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 from tfpt.planning.defaults import note_defaults
-from tfpt.planning.loose_ends import NearestNames
 from tfpt.planning.names import NameIndex
 from tfpt.targets.manifest import read_manifest, write_manifest
 from tfpt.targets.model import build_model, model_specs
@@ -21,6 +30,8 @@ from tfpt.tensors import TensorSpec
 
 # The number of parameters named.
 _NAMED = 10
+# What a plan for a checkpoint says better than names and shapes of the model alone.
+_PLANNED = ("missing", "overlap", "shape", "unconfirmed-layout")
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,14 @@ class Check:
         parameters: The number of parameters in the manifest, or else in the model.
         findings: What is wrong with the mapping.
         notes: What is worth knowing, and what could not be checked.
+        edits: Changes of the mapping's text that remove some of the findings, where only one is possible.
     """
 
     mapping: Mapping
     parameters: int
     findings: tuple[Finding, ...]
     notes: tuple[Finding, ...]
+    edits: tuple[Edit, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,16 +60,24 @@ class Check:
             "parameters": self.parameters,
             "findings": [finding.to_json() for finding in self.findings],
             "notes": [note.to_json() for note in self.notes],
+            "edits": [edit.to_json() for edit in self.edits],
         }
 
 
-def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: bool = False) -> Check:
+def check_mapping(
+    mapping: Mapping,
+    *,
+    trust: bool = False,
+    update_manifest: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Check:
     """Check a mapping's rows against its manifest and its model.
 
     Args:
         mapping: The compiled mapping.
         trust: Import the model even from outside the trusted packages.
         update_manifest: Rewrite the manifest from the model.
+        checkpoint: A checkpoint whose names and shapes the rows are checked against, too. No weight is read.
 
     Raises:
         MappingError: The manifest cannot be read, or cannot be written because settings or a configuration were given.
@@ -69,16 +90,21 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
             expected="--write-manifest without --set and --config",
         )
     found: list[Finding] = []
+    edits: list[Edit] = []
+    places = Places(mapping)
     listed: Table[str, TensorSpec] | None = None
     built: Table[str, TensorSpec] | None = None
     if mapping.model.factory is not None:
         try:
-            model = build_model(mapping, trust=trust)
-            built = model_specs(model)
-            from tfpt.networks.behavior import check_behavior
+            wrong = [] if update_manifest else check_arguments(mapping, places, trust=trust)
+            found += wrong
+            if not wrong:
+                model = build_model(mapping, trust=trust)
+                built = model_specs(model)
+                from tfpt.networks.behavior import check_behavior
 
-            found += check_behavior(model, mapping)
-            found += _random(mapping, built, trust)
+                found += check_behavior(model, mapping)
+                found += _random(mapping, built, trust)
         except ModelError as error:
             unseen = isinstance(error.__cause__, ImportError) or (
                 isinstance(error, UntrustedError) and mapping.manifest_path.is_file()
@@ -101,20 +127,32 @@ def check_mapping(mapping: Mapping, *, trust: bool = False, update_manifest: boo
     elif not mapping.adapted and mapping.model.factory is not None:
         where = display_path(mapping.path)
         hint = f"tfpt check {where} --write-manifest"
-        found.append(Finding("unchecked", "there is no manifest beside the mapping", where=where, hint=hint))
+        unlisted = Finding("unchecked", "there is no manifest beside the mapping", hint=hint)
+        found.append(places.at_path(unlisted, "model", "factory"))
     parameters = listed if listed is not None else built
     if parameters is None:
-        found.append(_unknown(mapping))
+        found.append(places.at_path(_unknown(mapping), "model"))
     else:
-        found += _unreached(mapping, parameters)
+        rows = RowsOfModel(mapping, parameters)
+        of_rows = [*check_rows(rows, places), *check_shapes(rows, places), *check_fields(rows, places)]
+        edits = [*renamed_parameters(rows, places), *layout_edits(rows, places)]
+        if checkpoint is not None:
+            with closing(open_for(mapping.files, checkpoint, names=mapping.names)) as source:
+                compared = compare_with(mapping, source, parameters, places)
+            planned = compared.findings(places)
+            of_rows = [each for each in of_rows if each.kind not in _PLANNED] + planned
+            edits = edits or list(compared.edits)
+        found += of_rows
     if mapping.params and mapping.model.factory is None and not mapping.adapted:
-        found.append(_fixed(mapping))
+        found.append(places.at_path(_fixed(mapping), "params"))
     found += note_defaults(mapping)
+    found = [places.completed(finding) for finding in found]
     return Check(
         mapping,
         len(parameters or {}),
         tuple(finding for finding in found if finding.stops),
         tuple(finding for finding in found if not finding.stops),
+        tuple(filter(places.editable, edits)),
     )
 
 
@@ -170,39 +208,6 @@ def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> lis
 
     kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows)
     return [random_finding(name, where) for name, where in rows.items() if name in kept.random]
-
-
-def _unreached(mapping: Mapping, parameters: Table[str, TensorSpec]) -> list[Finding]:
-    names = NameIndex(parameters, PT_SEPARATOR)
-    reached: set[str] = set()
-    found = []
-    for row in mapping.alternatives[0].rows:
-        matches = [name for template in row.pt for name, _ in names.matches(template)]
-        reached.update(matches)
-        if not matches and not row.optional:
-            found.append(
-                Finding(
-                    "dead-row",
-                    f"the row writes no parameter of the model: {row}",
-                    where=row.where,
-                    row=str(row),
-                )
-            )
-    texts = list(dict.fromkeys(template.text for row in mapping.alternatives[0].rows for template in row.pt))
-    nearest = NearestNames()
-    found += [
-        Finding(
-            "missing",
-            f"no row writes the parameter {name}",
-            name=name,
-            where=display_path(mapping.path),
-            expected=f"a row for {spec}",
-            nearest=tuple(map(abbreviated, nearest(name, texts))),
-        )
-        for name, spec in parameters.items()
-        if name not in reached
-    ]
-    return found
 
 
 def _drift(mapping: Mapping, listed: Table[str, TensorSpec], built: Table[str, TensorSpec]) -> list[Finding]:

@@ -19,6 +19,7 @@ from tfpt.commands.options import (
     html_option,
     json_option,
     mapping_help,
+    mapping_type,
     model_option,
     name_of,
     parse_settings,
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--mapping", "mappings", required=True, multiple=True, help=f"{mapping_help} Repeatable.")
+@click.option(
+    "--mapping",
+    "mappings",
+    type=mapping_type,
+    required=True,
+    multiple=True,
+    help=f"{mapping_help} Repeatable.",
+)
 @click.option(
     "--checkpoint",
     "checkpoints",

@@ -16,6 +16,7 @@ from tfpt.commands.options import (
     html_option,
     json_option,
     mapping_help,
+    mapping_type,
     model_option,
     parse_settings,
     reports_errors,
@@ -27,7 +28,7 @@ from tfpt.commands.options import (
 @click.command()
 @click.argument("left", metavar="CHECKPOINT")
 @click.argument("right", metavar="[WEIGHTS]", required=False)
-@click.option("--mapping", help=mapping_help)
+@click.option("--mapping", type=mapping_type, help=mapping_help)
 @click.option(
     "--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True,
     help="Relative difference up to which two tensors count as equal.",

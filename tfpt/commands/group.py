@@ -22,6 +22,8 @@ COMMANDS = {
     "inspect": ("tfpt.commands.inspect", "List what a file contains."),
     "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
     "check": ("tfpt.commands.check", "Check a mapping file."),
+    "completion": ("tfpt.commands.completion", "Print the script for command-line completion in a shell."),
+    "schema": ("tfpt.commands.schema", "Print the JSON schema of mapping files, for editors."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),
     "verify": ("tfpt.commands.verify", "Compare what the two networks compute, layer by layer."),
     "record": ("tfpt.commands.record", "Record the activations of a TensorFlow network."),
@@ -87,8 +89,19 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         logger, handler = logging.getLogger("tfpt"), _ToStandardError()
+        before = logger.level
         logger.addHandler(handler)
-        ctx.call_on_close(lambda: logger.removeHandler(handler))
+
+        def restore() -> None:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
+
+        ctx.call_on_close(restore)
+        if ctx.params["quiet"] and ctx.params["verbose"]:
+            raise click.UsageError("-q and -v cannot be combined", ctx)
+        if ctx.params["quiet"] or ctx.params["verbose"]:
+            levels = [logging.ERROR if ctx.params["quiet"] else logging.WARNING, logging.INFO, logging.DEBUG]
+            logger.setLevel(levels[min(ctx.params["verbose"], 2)])
         try:
             with _detecting_no_reader(), _printable_errors():
                 return super().invoke(ctx)
@@ -115,8 +128,10 @@ class _LazyGroup(click.Group):
 @click.group(
     "tfpt", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="tfpt", message="tfpt %(version)s")
-def group() -> None:
+@click.version_option(None, "-V", "--version", package_name="tfpt", message="tfpt %(version)s")
+@click.option("-v", "--verbose", count=True, help="Say what is done on standard error; -vv says more.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors and results: no warnings, no progress.")
+def group(verbose: int, quiet: bool) -> None:
     """Translate TensorFlow weights to PyTorch: exactly, fast, and without TensorFlow.
 
     A mapping (a YAML file) says where each variable goes. Start with `tfpt mappings`, then

@@ -9,7 +9,6 @@ from tfpt.commands.options import json_option, reports_errors
 
 @click.command()
 @json_option
-@click.option("--schema", is_flag=True, help="Print the JSON schema of mapping files, for editors.")
 @click.option("--layers", is_flag=True, help="List the layers that a mapping can place with use:.")
 @click.option(
     "--for",
@@ -18,16 +17,12 @@ from tfpt.commands.options import json_option, reports_errors
     help="Only list mappings that fit the names in this checkpoint, the best first.",
 )
 @reports_errors
-def command(as_json: bool, schema: bool, layers: bool, checkpoint: str | None) -> None:
+def command(as_json: bool, layers: bool, checkpoint: str | None) -> None:
     """List the mappings that come with tfpt."""
     from tfpt.report.mappings import layer_table, layers_to_json, mapping_table, mappings_to_json
     from tfpt.report.terminal import console, print_json
 
-    if schema:
-        from tfpt.language.schema import json_schema
-
-        print_json(json_schema())
-    elif checkpoint is not None:
+    if checkpoint is not None:
         from tfpt.checking.ranking import rank
         from tfpt.report.mappings import print_candidates
 

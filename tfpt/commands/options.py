@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from tfpt.errors import TfptError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,6 +69,27 @@ settings_option = click.option(
     help="Set a parameter declared in the mapping under params:. Repeatable.",
 )
 checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path or a URL."
+
+
+class MappingName(click.ParamType):  # type: ignore[type-arg]
+    """A bundled mapping or a path; a shell completes both."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The bundled mappings and the YAML files here that begin so; without any, what the shell says of files."""
+        from click.shell_completion import CompletionItem
+
+        from tfpt.language.loader import bundled_mappings
+
+        files = sorted(path.name for path in Path().glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+        names = [name for name in (*bundled_mappings(), *files) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names)] or [CompletionItem(incomplete, type="file")]
+
+
+mapping_type = MappingName()
 mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
 
 
@@ -162,6 +185,9 @@ def _report(error: TfptError, as_json: bool) -> None:
     if as_json:
         print_json(error.to_json())
     else:
+        from tfpt.language.source_text import show_source
+
+        show_source(error)
         print_error(str(error))
     if finished():
         click.echo(finished(), err=True)

@@ -15,6 +15,7 @@ from tfpt.commands.options import (
     device_option,
     json_option,
     mapping_help,
+    mapping_type,
     optimize_option,
     parse_settings,
     reports_errors,
@@ -39,6 +40,7 @@ class _InOrder(click.Command):
 @click.option(
     "--mapping",
     "mappings",
+    type=mapping_type,
     required=True,
     multiple=True,
     help=f"{mapping_help} Repeatable: one for each stream.",

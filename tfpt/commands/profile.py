@@ -14,6 +14,7 @@ from tfpt.commands.options import (
     device_option,
     json_option,
     mapping_help,
+    mapping_type,
     optimize_option,
     parse_settings,
     reports_errors,
@@ -25,7 +26,7 @@ _positive = click.IntRange(min=1)
 
 
 @click.command()
-@click.option("--mapping", required=True, help=mapping_help)
+@click.option("--mapping", type=mapping_type, required=True, help=mapping_help)
 @click.option("--weights", help="A checkpoint, or a file that `convert` wrote. [default: random weights]")
 @click.option(
     "--frames", type=_positive, default=16, show_default=True, help="Frames per clip, or tokens per sequence."

@@ -13,6 +13,7 @@ from tfpt.commands.options import (
     config_option,
     json_option,
     mapping_help,
+    mapping_type,
     name_of,
     named_files,
     parse_settings,
@@ -23,7 +24,7 @@ from tfpt.commands.options import (
 
 @click.command()
 @click.argument("network", metavar="NETWORK")
-@click.option("--mapping", help=f"{mapping_help} Its endpoints are recorded.")
+@click.option("--mapping", type=mapping_type, help=f"{mapping_help} Its endpoints are recorded.")
 @click.option(
     "--checkpoint",
     help="Prefix of the checkpoint with the graph's variables, if it is not next to the graph.",

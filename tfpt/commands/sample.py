@@ -11,6 +11,7 @@ from tfpt.commands.options import (
     config_option,
     json_option,
     mapping_help,
+    mapping_type,
     name_of,
     parse_settings,
     reports_errors,
@@ -20,7 +21,7 @@ from tfpt.commands.options import (
 
 
 @click.command()
-@click.option("--mapping", required=True, help=mapping_help)
+@click.option("--mapping", type=mapping_type, required=True, help=mapping_help)
 @click.option("--out", help="The checkpoint's prefix. [default: MAPPING/model.ckpt]")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random weights."

@@ -16,6 +16,7 @@ from tfpt.commands.options import (
     device_option,
     json_option,
     mapping_help,
+    mapping_type,
     named_files,
     optimize_option,
     parse_settings,
@@ -27,7 +28,7 @@ from tfpt.commands.options import (
 
 @click.command()
 @click.argument("weights", metavar="[WEIGHTS]", required=False)
-@click.option("--mapping", required=True, help=mapping_help)
+@click.option("--mapping", type=mapping_type, required=True, help=mapping_help)
 @click.option(
     "--recording", metavar="FILE", help="A recording of the TensorFlow network, from `tfpt record` (.npz)."
 )

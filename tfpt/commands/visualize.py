@@ -16,6 +16,7 @@ from tfpt.commands.options import (
     device_option,
     json_option,
     mapping_help,
+    mapping_type,
     name_of,
     parse_settings,
     reports_errors,
@@ -56,7 +57,7 @@ def command() -> None:
 
 
 @command.command(short_help="Draw the filters of a convolution.")
-@click.option("--mapping", required=True, help=mapping_help)
+@click.option("--mapping", type=mapping_type, required=True, help=mapping_help)
 @click.option("--weights", required=True, help="A checkpoint, or a file written by `convert`.")
 @click.option("--layer", help="A convolution, or a module with one. [default: the model's first]")
 @click.option("--out", type=_PATH, help="A GIF; or a PNG, for the sheet. [default: MAPPING_filters.gif]")
@@ -129,7 +130,7 @@ def filters(
 
 
 @command.command(short_help="Draw the activations for a clip.")
-@click.option("--mapping", required=True, help=mapping_help)
+@click.option("--mapping", type=mapping_type, required=True, help=mapping_help)
 @click.option("--weights", required=True, help="A checkpoint, or a file written by `convert`.")
 @click.option("--clip", help="A .npy, GIF, folder of pictures or video. [default: random noise]")
 @click.option("--layer", help="A module or an endpoint. [default: the first endpoint]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from tfpt.errors import SourceError
@@ -10,6 +11,8 @@ from tfpt.formats.recognition import recognize, weights_in
 from tfpt.formats.renamed import Names, renamed
 from tfpt.formats.source import Source
 from tfpt.io.locations import as_location
+
+_log = logging.getLogger("tfpt")
 
 
 def open_source(
@@ -25,6 +28,7 @@ def open_source(
         location = weights_in(location)
         found = recognize(location)
         source = found.open(location, verify_checksums=verify_checksums, dequantize=dequantize)
+        _log.info("%s: %s, %s", location, source.format, f"{len(source.specs):,} tensors")
         return Guarded(renamed(source, names))
 
 

@@ -260,3 +260,21 @@ def refuse_input(out: str | os.PathLike[str], *inputs: object) -> None:
                         where=str(out),
                         hint="choose another location for the output",
                     )
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8 that appears complete or not at all; an existing file is replaced.
+
+    Raises:
+        SinkError: It cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "greeting"
+        >>> write_text(path, "good morning")
+        >>> path.read_text()
+        'good morning'
+    """
+    with AtomicFile(path, overwrite=True) as file:
+        file.write_at(0, np.frombuffer(text.encode(), np.uint8))
+        file.commit()

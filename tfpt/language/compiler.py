@@ -15,7 +15,8 @@ from tfpt.language.endpoint_steps import steps_of
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
-from tfpt.language.schema import MappingEntry, RowEntry
+from tfpt.language.row_schema import RowEntry
+from tfpt.language.schema import MappingEntry
 from tfpt.language.scope_axes import axes_inside, sized
 from tfpt.language.templates import (
     PT_SEPARATOR,

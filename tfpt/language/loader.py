@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -25,8 +26,11 @@ from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
+from tfpt.language.source_text import show_source
 from tfpt.language.tree import Node, display_path, read_document
 from tfpt.nearest import nearest
+
+_log = logging.getLogger("tfpt")
 
 
 def bundled_mappings() -> dict[str, Path]:
@@ -49,6 +53,17 @@ def _bundled_files() -> Mapping[str, Path]:
 @cache
 def _bundled_document(path: Path) -> Node:
     return read_document(path)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A mapping's file, and those of the mappings that it extends.
+
+    Raises:
+        MappingError: One of them does not exist, or cannot be read.
+    """
+    files = _Files()
+    files.merged(path)
+    return tuple(sorted(files.read))
 
 
 def find_mapping(name: str | Path) -> Path:
@@ -78,6 +93,18 @@ def load_mapping(
     config: Mapping[str, Any] | str | Path | None = None,
 ) -> rows.Mapping:
     """See `tfpt.api.load_mapping`."""
+    try:
+        return _load(name, settings, config)
+    except MappingError as error:
+        show_source(error)
+        raise
+
+
+def _load(
+    name: str | Path,
+    settings: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | str | Path | None,
+) -> rows.Mapping:
     path = find_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
@@ -126,6 +153,7 @@ def load_mapping(
         defaulted=tuple(defaulted),
     )
     compiler.finish()
+    _log.info("mapping %s: %s", path, f"{len(compiled.alternatives[0].rows):,} rows")
     return compiled
 
 
@@ -143,6 +171,7 @@ class _Files:
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
         bundled = _bundled_files().get(path.stem) == path
+        _log.debug("reading %s", path)
         tree = _bundled_document(path) if bundled else read_document(path, self.room)
         self.room -= tree.size()
         self.read.add(path.resolve())

@@ -8,7 +8,8 @@ from typing import Literal
 
 from tfpt.errors import MappingError
 from tfpt.io import limits
-from tfpt.language.schema import LayerEntry, MappingEntry, RowEntry, ScopeEntry
+from tfpt.language.row_schema import LayerEntry, RowEntry, ScopeEntry
+from tfpt.language.schema import MappingEntry
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, join
 from tfpt.language.tree import Node, Position
 from tfpt.nearest import nearest

@@ -1,163 +1,30 @@
 """The structure of a mapping file: every key, its type and its default, as pydantic models.
 
-These classes describe the YAML as written (docs/language.md); `compiler` turns them into rows. The operations of a row
-are parsed directly into the classes that implement them.
+These classes describe the YAML as written (docs/language.md); `compiler` turns them into rows.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
 from tfpt.language.endpoint_steps import Function
-from tfpt.operations.add import Add
-from tfpt.operations.cast import DtypeName
-from tfpt.operations.combine import CombineNumbers
-from tfpt.operations.concat import Concat, Split
-from tfpt.operations.fold import Fold
-from tfpt.operations.function import Functions
-from tfpt.operations.numbers import Constant
-from tfpt.operations.pad import Pad
-from tfpt.operations.reorder import Reorder
-from tfpt.operations.scale import ScaleNumber
-from tfpt.operations.slice import Slices
-from tfpt.operations.zero import Zero
+from tfpt.language.row_schema import LayerEntry, Names, Padding, RowEntry, ScopeEntry, Strict
 from tfpt.tensors import Role
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_ONE_OR_MORE)]
-Padding = Literal["same", "valid", "symmetric"]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RowEntry(_Strict):
-    """One row: its source, its target and the operations between."""
-
-    tf: Names | None = None
-    pt: Names
-    also: Names | None = None
-    when: StrictBool = True
-    layout: Names | None = None
-    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
-    slice: Slices = {}
-    concat: Concat | None = None
-    combine: CombineNumbers | None = None
-    product: str | None = None
-    fold: Fold | None = None
-    split: Split | None = None
-    reorder: Reorder | None = None
-    apply: Functions | None = None
-    scale: ScaleNumber | None = None
-    add: Add | None = None
-    pad: Pad | None = None
-    zero: Zero | None = None
-    dtype: DtypeName | None = None
-    fill: Constant | None = None
-    like: str | None = None
-    shape: list[Annotated[int, Field(ge=0)]] | None = None
-    keep: bool | Literal["random"] = False
-    optional: bool = False
-    overrides: bool = False
-    tied: bool = False
-    fallback: bool = False
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> RowEntry:
-        kinds = [self.tf is not None, self.fill is not None, bool(self.keep)]
-        if sum(kinds) != 1:
-            raise ValueError("a row has one of tf:, fill: and keep: true")
-        if self.fill is None and (self.like is not None or self.shape is not None):
-            raise ValueError("like: and shape: go with fill:")
-        if self.like is not None and self.shape is not None:
-            raise ValueError("expected either like: or shape:")
-        if self.also is not None and len(self.pt) > 1:
-            raise ValueError("also: goes with one name under pt:")
-        if self.tf is None:
-            for key in (
-                "layout",
-                "axes",
-                "slice",
-                "concat",
-                "combine",
-                "product",
-                "fold",
-                "split",
-                "reorder",
-                "apply",
-                "scale",
-                "add",
-                "pad",
-                "zero",
-                "tied",
-            ):
-                if getattr(self, key):
-                    raise ValueError(f"{key}: needs tf:")
-        return self
-
-
-class ScopeEntry(_Strict):
-    """Where a layer is used, on both sides; everything else applies to all of the layer."""
-
-    tf: str
-    pt: str
-    layer: str | None = None
-    use: str | None = None
-    optional: bool = False
-    overrides: bool = False
-    when: StrictBool = True
-    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
-    padding: Padding | None = None
-    eps: Annotated[float | None, Field(gt=0)] = None
-
-    @property
-    def name(self) -> str:
-        """The name of the layer."""
-        return self.layer or self.use or ""
-
-    @model_validator(mode="after")
-    def _one_layer(self) -> ScopeEntry:
-        if (self.layer is None) == (self.use is None):
-            raise ValueError("expected either layer: or use:")
-        return self
-
-
-class LayerEntry(_Strict):
-    """The weights of one layer, the layers inside it, and its padding and epsilon."""
-
-    padding: Padding | None = None
-    eps: Annotated[float | None, Field(gt=0)] = None
-    weights: list[RowEntry] = []
-    scopes: list[ScopeEntry] = []
-
-
-class IgnoreEntry(_Strict):
+class IgnoreEntry(Strict):
     """Variables skipped on purpose, by name or by role, and why."""
 
-    tf: str | None = None
-    role: Role | None = None
-    why: str
-    overrides: bool = False
+    tf: str | None = Field(None, description="A template of the names of variables to skip.")
+    role: Role | None = Field(None, description="The role of variables to skip, as tfpt inspect shows it.")
+    why: str = Field(description="Why they are skipped, by which reports count them.")
+    overrides: bool = Field(
+        False, description="Whether this entry takes precedence over rows that claim the same variables."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> IgnoreEntry:
@@ -166,23 +33,37 @@ class IgnoreEntry(_Strict):
         return self
 
 
-class EmaEntry(_Strict):
+class EmaEntry(Strict):
     """How to treat the shadow variables of an exponential moving average."""
 
-    tf: str
-    use: Literal["prefer", "ignore", "require"]
-    exclude: Annotated[Names, Field(alias="except")] = []
+    tf: str = Field(
+        description="A template of the shadow's name, with one path field for the variable that it shadows."
+    )
+    use: Literal["prefer", "ignore", "require"] = Field(
+        description="Whether to read the shadow if there is one, never, or always."
+    )
+    exclude: Annotated[Names, Field(alias="except")] = Field(
+        [], description="Variables that are always read themselves."
+    )
 
 
-class SourceEntry(_Strict):
+class SourceEntry(Strict):
     """The TensorFlow side."""
 
-    scope: Names = [""]
-    ignore: list[IgnoreEntry] = []
-    ema: EmaEntry | None = None
-    names: Literal["readable", "path", "keras"] = "readable"
-    url: str | None = None
-    files: dict[str, str] = {}
+    scope: Names = Field(
+        [""], description="The prefix of every tf name, or a list of prefixes of which exactly one must fit."
+    )
+    ignore: list[IgnoreEntry] = Field([], description="Variables that are skipped on purpose.")
+    ema: EmaEntry | None = Field(None, description="How to treat moving averages.")
+    names: Literal["readable", "path", "keras"] = Field(
+        "readable",
+        description="Which names of variables the rows use: readable ones, stored paths, or those of Keras.",
+    )
+    url: str | None = Field(None, description="The address of the published checkpoint.")
+    files: dict[str, str] = Field(
+        {},
+        description="The files of a checkpoint that has several: a name for each, and what it contains.",
+    )
 
     @field_validator("files")
     @classmethod
@@ -203,33 +84,52 @@ class SourceEntry(_Strict):
         return url
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Strict):
     """How to build the PyTorch model: `factory` is `package.module:callable`; `type` is that of its configurations."""
 
-    factory: str | None = None
-    kwargs: dict[str, Any] = {}
-    config: str | None = None
-    type: Names | None = None
+    factory: str | None = Field(
+        None, description="A class or function that returns the model, as package.module:Name."
+    )
+    kwargs: dict[str, Any] = Field(
+        {}, description="Keyword arguments of the factory, or of its configuration."
+    )
+    config: str | None = Field(
+        None,
+        description="The class of its configuration, as package.module:Name.",
+    )
+    type: Names | None = Field(
+        None, description="The model_type of its configurations, or a list of alternatives."
+    )
 
 
-class ModuleEntry(_Strict):
+class ModuleEntry(Strict):
     """The padding and epsilon of layers without weights."""
 
-    pt: str
-    padding: Padding | None = None
-    eps: Annotated[float | None, Field(gt=0)] = None
+    pt: str = Field(description="A template of the paths of modules.")
+    padding: Padding | None = Field(None, description="How these modules must pad.")
+    eps: Annotated[float | None, Field(gt=0)] = Field(
+        None, description="The epsilon of these normalizations."
+    )
 
 
-class EndpointEntry(_Strict):
+class EndpointEntry(Strict):
     """One activation under both names; `op` is the operation that computes it, if not `tf`."""
 
-    tf: str
-    pt: str
-    op: str | None = None
-    layout: str | None = None
-    select: dict[str, int] = {}
-    slice: dict[str, str] = {}
-    apply: Function | dict[Literal["softmax"], str] | None = None
+    tf: str = Field(description="The TensorFlow name of the activation.")
+    pt: str = Field(description="The path of the PyTorch module whose output it is.")
+    op: str | None = Field(
+        None, description="The graph operation or name scope that computes it, if it differs from tf."
+    )
+    layout: str | None = Field(None, description="From TensorFlow's axes of the activation to PyTorch's.")
+    select: dict[str, int] = Field(
+        {}, description="The one index of an axis of the module's output that is compared."
+    )
+    slice: dict[str, str] = Field(
+        {}, description="The range of an axis of the module's output that is compared."
+    )
+    apply: Function | dict[Literal["softmax"], str] | None = Field(
+        None, description="A function applied to the module's output before it is compared."
+    )
 
     @field_validator("apply")
     @classmethod
@@ -239,16 +139,24 @@ class EndpointEntry(_Strict):
         return apply
 
 
-class InputEntry(_Strict):
+class InputEntry(Strict):
     """The input of the network."""
 
-    layout: str | None = None
-    range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
-    tf_range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = None
-    names: dict[str, str] = {}
-    size: Annotated[int | None, Field(gt=0)] = None
-    fps: Annotated[float | None, Field(gt=0)] = None
-    kind: Literal["rgb", "flow"] | None = None
+    layout: str | None = Field(None, description="From TensorFlow's axes of the input to PyTorch's.")
+    range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = Field(
+        None, description="The smallest and the largest value of the input."
+    )
+    tf_range: Annotated[list[float] | None, Field(min_length=2, max_length=2)] = Field(
+        None, description="The same for the TensorFlow network, if it differs."
+    )
+    names: dict[str, str] = Field(
+        {}, description="Of several inputs, TensorFlow's names with the model's arguments that differ."
+    )
+    size: Annotated[int | None, Field(gt=0)] = Field(None, description="Height and width of the input.")
+    fps: Annotated[float | None, Field(gt=0)] = Field(None, description="Frames per second of a video.")
+    kind: Literal["rgb", "flow"] | None = Field(
+        None, description="Whether a video consists of frames or of optical flow."
+    )
 
     @field_validator("range", "tf_range")
     @classmethod
@@ -264,65 +172,39 @@ class InputEntry(_Strict):
         return self
 
 
-class AboutEntry(_Strict):
+class AboutEntry(Strict):
     """Facts for people: where the weights come from, and how the PyTorch model differs."""
 
-    source: str | None = None
-    target: str | None = None
-    license: str | None = None
-    citation: str | None = None
-    notes: str | None = None
+    source: str | None = Field(None, description="Where the weights were published.")
+    target: str | None = Field(None, description="The PyTorch model that the parameters belong to.")
+    license: str | None = Field(None, description="The license of the weights.")
+    citation: str | None = Field(None, description="The paper to cite.")
+    notes: str | None = Field(None, description="Anything else that people should know.")
 
 
-class MappingEntry(_Strict):
+class MappingEntry(Strict):
     """A whole mapping file, after `extends` and `params` have been applied."""
 
-    version: Literal[1]
-    summary: str = ""
-    about: AboutEntry = AboutEntry()
-    params: dict[str, Any] = {}
-    source: SourceEntry = SourceEntry()
-    model: ModelEntry = ModelEntry()
-    layers: dict[str, LayerEntry] = {}
-    scopes: list[ScopeEntry] = []
-    weights: list[RowEntry] = []
-    modules: list[ModuleEntry] = []
-    endpoints: list[EndpointEntry] = []
-    input: InputEntry = InputEntry()
-    labels: str | None = None
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a mapping file, for completion and validation in editors.
-
-    Example:
-        >>> sorted(json_schema()["properties"])[:3]
-        ['about', 'drop', 'endpoints']
-    """
-    schema: dict[str, Any] = _with_parameters(MappingEntry.model_json_schema(by_alias=True))
-    extends = {
-        **_ONE_OR_MORE,
-        "description": "Mappings to start from: files beside this one, or bundled names.",
-    }
-    drop = {**_ONE_OR_MORE, "description": "Inherited rows, scopes and modules to leave out, by their pt."}
-    schema["properties"] = {"extends": extends, "drop": drop, **schema["properties"]}
-    # The version may be stated in the mapping that it extends.
-    schema["required"] = [key for key in schema.get("required", []) if key != "version"]
-    return schema
-
-
-# What an editor sees where a number or a choice will be: a parameter or an expression.
-_PARAMETER = {"type": "string", "pattern": r"\$\{"}
-
-
-def _with_parameters(schema: Any) -> Any:
-    """The schema with `${…}` allowed wherever a value other than free text is expected."""
-    if isinstance(schema, list):
-        return [_with_parameters(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inside = {key: _with_parameters(value) for key, value in schema.items()}
-    if schema.get("type") in ("integer", "number", "boolean", "array") or "enum" in schema:
-        kept = {key: inside.pop(key) for key in ("title", "description", "default") if key in inside}
-        return {**kept, "anyOf": [inside, _PARAMETER]}
-    return inside
+    version: Literal[1] = Field(description="The version of the mapping language, which is 1.")
+    summary: str = Field("", description="One line that says what is translated.")
+    about: AboutEntry = Field(
+        AboutEntry(), description="Facts for people, such as where the weights come from."
+    )
+    params: dict[str, Any] = Field(
+        {}, description="Values that the file uses as ${name}, which --set and --config change."
+    )
+    source: SourceEntry = Field(SourceEntry(), description="Facts about the TensorFlow side.")
+    model: ModelEntry = Field(ModelEntry(), description="How to build the PyTorch model.")
+    layers: dict[str, LayerEntry] = Field({}, description="The contents of layers, by name.")
+    scopes: list[ScopeEntry] = Field([], description="Where the layers occur on both sides.")
+    weights: list[RowEntry] = Field([], description="Rows outside any layer.")
+    modules: list[ModuleEntry] = Field([], description="How modules without weights must behave.")
+    endpoints: list[EndpointEntry] = Field(
+        [], description="The same activations under both names, in network order."
+    )
+    input: InputEntry = Field(
+        InputEntry(), description="The layout, value range and size of the network's input."
+    )
+    labels: str | None = Field(
+        None, description="A text file with one class name per line, in the order of the logits."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tfpt.language.placements import Placement
-from tfpt.language.schema import RowEntry
+from tfpt.language.row_schema import RowEntry
 from tfpt.language.transforms import axes_of
 
 

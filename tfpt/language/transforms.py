@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tfpt.errors import MappingError
-from tfpt.language.schema import RowEntry
+from tfpt.language.row_schema import RowEntry
 from tfpt.language.templates import Template
 from tfpt.operations.combine import Combine
 from tfpt.operations.concat import Concat, Split

@@ -6,7 +6,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +38,10 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+    def moved(self, columns: int) -> Position:
+        """The position so many columns to the right."""
+        return replace(self, column=self.column + columns)
 
     @property
     def row(self) -> str:

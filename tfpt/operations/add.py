@@ -18,9 +18,11 @@ class Add(Operation):
 
     in_place: ClassVar[bool] = True
 
-    axis: str | None = None
-    groups: Annotated[tuple[str | int, ...] | None, Field(min_length=1)] = None
-    values: dict[str, Number]
+    axis: str | None = Field(None, description="The axis of the groups, a letter of the layout.")
+    groups: Annotated[tuple[str | int, ...] | None, Field(min_length=1)] = Field(
+        None, description="The names of equal groups along the axis, in order."
+    )
+    values: dict[str, Number] = Field(description="The number added to each group; 0 for those left out.")
 
     @model_validator(mode="before")
     @classmethod

@@ -69,7 +69,7 @@ class Split(AxisOperation):
 
     sizes: (
         Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] | Literal["model"] | None
-    ) = None
+    ) = Field(None, description="The sizes of the pieces, or model for those of the model's parameters.")
 
     def into(self, pieces: int, axes: Axes) -> Split:
         """The same with the sizes of the pieces, equal where the row does not state them."""

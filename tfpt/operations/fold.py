@@ -40,9 +40,9 @@ class Fold(Operation):
         axis: The axis of the channels on the right side of the kernel's layout: a letter, or axes in parentheses.
     """
 
-    batch_norm: tuple[Part, ...]
-    eps: Annotated[Number, Field(ge=0)]
-    axis: str
+    batch_norm: tuple[Part, ...] = Field(description="What each variable under tf is.")
+    eps: Annotated[Number, Field(ge=0)] = Field(description="The epsilon of the normalization.")
+    axis: str = Field(description="The axis of the channels on the right side of the layout.")
 
     @field_validator("axis")
     @classmethod

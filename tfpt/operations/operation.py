@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 
 from tfpt.errors import MappingError
 
@@ -110,7 +110,7 @@ class AxisOperation(Operation):
     # Whether the axis must not be part of a group in parentheses.
     alone: ClassVar[bool] = False
 
-    axis: str
+    axis: str = Field(description="The axis, a letter of the layout.")
 
     @model_validator(mode="before")
     @classmethod

@@ -20,9 +20,11 @@ class Pad(AxisOperation):
 
     key: ClassVar[str] = "pad"
 
-    to: Annotated[int | None, Field(gt=0)] = None
-    multiple: Annotated[int | None, Field(gt=0)] = None
-    value: Constant = 0
+    to: Annotated[int | None, Field(gt=0)] = Field(None, description="The size after padding.")
+    multiple: Annotated[int | None, Field(gt=0)] = Field(
+        None, description="Pads to the next multiple of this number."
+    )
+    value: Constant = Field(0, description="The value that is appended.")
 
     @model_validator(mode="after")
     def _to_or_multiple(self) -> Pad:

@@ -17,8 +17,12 @@ class Reorder(AxisOperation):
 
     key: ClassVar[str] = "reorder"
 
-    order: Annotated[tuple[str | int, ...], Field(alias="as", min_length=1)]
-    groups: tuple[str | int, ...] | None = None
+    order: Annotated[tuple[str | int, ...], Field(alias="as", min_length=1)] = Field(
+        description="The groups in the order of the parameter."
+    )
+    groups: tuple[str | int, ...] | None = Field(
+        None, description="The names of the groups in the order of the variable."
+    )
 
     @model_validator(mode="after")
     def _is_permutation(self) -> Reorder:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from tfpt.operations.layout import LayoutError
 from tfpt.operations.operation import Axes, AxisOperation, Box, Irreversible, position, with_span
@@ -17,7 +18,7 @@ class Zero(AxisOperation):
     key: ClassVar[str] = "zero"
     in_place: ClassVar[bool] = True
 
-    at: int
+    at: int = Field(description="The index that is set to zero; negative numbers count from the end.")
 
     def shape(self, inputs: Sequence[Axes]) -> list[Axes]:
         size = dict(inputs[0])[self.axis]

@@ -25,9 +25,12 @@ KINDS = {
     "ambiguous-ema": True,  # raw and averaged variables, and a mapping that does not choose
     "behavior": True,  # a module that does not compute what TensorFlow computes
     "drift": True,  # the manifest and the model do not list the same parameters
+    "arguments": True,  # the model's factory does not accept an argument, or lacks one
     "unknown-model": True,  # the model's parameters are unknown, so no row was checked
     "unconfirmed-layout": False,  # axes of equal size: the shapes cannot confirm the layout
     "dead-row": False,  # a row that matched no name
+    "shadowed-row": False,  # a row that has no effect because of another one
+    "single-value": False,  # a field that has one value in the whole model
     "default": False,  # a parameter that the configuration does not set
     "unchecked": False,  # something that could not be checked here, and why
 }

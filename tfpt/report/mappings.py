@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tfpt.checking.edits import Edit
+from tfpt.checking.fixing import Fixed
 from tfpt.checking.lint import Check
 from tfpt.checking.ranking import Candidate
 from tfpt.language.library import library_layers
@@ -103,7 +105,7 @@ def _listed(names: str | list[str]) -> str:
     return names if isinstance(names, str) else " ".join(names)
 
 
-def print_check(out: Console, check: Check) -> None:
+def print_check(out: Console, check: Check, *, everything: bool = False) -> None:
     """Print the result of a check."""
     rows = count(len(check.mapping.alternatives[0].rows), "row")
     out.print(f"[bold]{escape(check.mapping.name)}[/]  {escape(check.mapping.summary)}", soft_wrap=True)
@@ -112,8 +114,32 @@ def print_check(out: Console, check: Check) -> None:
         f", {count(len(check.notes), 'note')}" if check.notes else ""
     )
     out.print(f"  [{'red' if check.findings else 'green'}]{verdict}[/]")
-    print_findings(out, check.findings)
-    print_findings(out, check.notes)
+    print_findings(out, check.findings, everything=everything)
+    print_findings(out, check.notes, everything=everything)
+    if check.edits:
+        out.print()
+        out.print(f"{count(len(check.edits), 'correction')} without alternative")
+        for edit in check.edits:
+            out.print(f"  {escape(str(edit.position))}  {escape(_change(edit))}", soft_wrap=True)
+        out.print(f"  next      tfpt check {escape(check.mapping.named)} --fix", soft_wrap=True)
+
+
+def print_fixes(out: Console, fixed: Fixed) -> None:
+    """Print what was changed in a mapping, why, and as a diff."""
+    if not fixed.edits:
+        out.print("nothing to fix: no finding has exactly one correction")
+    for edit in fixed.edits:
+        out.print(f"[green]fixed[/] {escape(str(edit.position))}  {escape(_change(edit))}", soft_wrap=True)
+        out.print(f"  {escape(edit.why)}", soft_wrap=True)
+    for line in fixed.diff:
+        color = {"+": "green", "-": "red"}.get(line[:1], "dim")
+        out.print(f"[{color}]{escape(line)}[/]", soft_wrap=True)
+    out.print()
+
+
+def _change(edit: Edit) -> str:
+    new = " ".join(edit.new.split())
+    return f"{edit.old} → {new}" if edit.old else f"add {new}"
 
 
 def _parameters(mapping: Mapping) -> int | None:

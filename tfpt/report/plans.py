@@ -58,6 +58,8 @@ def print_findings(out: Console, findings: Sequence[Finding], *, everything: boo
         out.print()
         number = f"  ({len(group):,})" if len(group) > 1 else ""
         out.print(f"[{color}]{label}{kind}[/]  [bold]{escape(where)}[/]{number}", soft_wrap=True)
+        for line in group[0].source.splitlines():
+            out.print(f"  [dim]{escape(line)}[/]", soft_wrap=True)
         shown = group if everything else group[:SHOWN_PER_ROW]
         row = ""
         for finding in shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], None] | None]:
     """A bar for each conversion, counted in bytes written; ``None`` if standard error is not a terminal."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or is_quiet():
         yield None
         return
     from tfpt.report.terminal import escape
@@ -37,7 +38,7 @@ def conversion_progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, Step], N
 @contextmanager
 def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """A bar for each download, counted in bytes; one line each if standard error is not a terminal."""
-    if quiet:
+    if quiet or is_quiet():
         yield None
         return
     if not sys.stderr.isatty():
@@ -54,6 +55,11 @@ def fetching_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, in
             progress.update(tasks[name], completed=done, total=total)
 
         yield show
+
+
+def is_quiet() -> bool:
+    """Whether warnings are switched off, as `tfpt -q` does: then there is no progress to see, either."""
+    return not logging.getLogger("tfpt").isEnabledFor(logging.WARNING)
 
 
 def _one_line_each() -> Callable[[str, int, int | None], None]:

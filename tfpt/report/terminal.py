@@ -61,7 +61,12 @@ def print_json(values: Any) -> None:
     Numbers that JSON cannot represent become the strings "nan", "inf" and "-inf". Lone surrogates, as in file names
     that are not UTF-8, are escaped.
     """
-    print(json.dumps(_strict(values), indent=2, allow_nan=False))
+    print(json_text(values))
+
+
+def json_text(values: Any) -> str:
+    """What `print_json` prints, without the last line break."""
+    return json.dumps(_strict(values), indent=2, allow_nan=False)
 
 
 def _strict(value: Any) -> Any:

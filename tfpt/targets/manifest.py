@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping as Table
 from pathlib import Path
@@ -17,6 +18,8 @@ from tfpt.language.tree import display_path
 from tfpt.targets.model import build_model, model_specs
 from tfpt.tensors import DTYPES, TensorSpec
 
+_log = logging.getLogger("tfpt")
+
 
 def target_specs(mapping: Mapping, *, trust: bool = False) -> dict[str, TensorSpec]:
     """The parameters and buffers that the mapping must write, in the model's order.
@@ -28,6 +31,7 @@ def target_specs(mapping: Mapping, *, trust: bool = False) -> dict[str, TensorSp
         ModelError: The model cannot be built.
     """
     if mapping.manifest_path.is_file() and not mapping.adapted:
+        _log.info("parameters from %s", mapping.manifest_path)
         return read_manifest(mapping.manifest_path)
     if mapping.model.factory is None:
         what = (

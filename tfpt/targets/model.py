@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -19,6 +20,8 @@ from tfpt.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger("tfpt")
 
 # Mappings may come from untrusted sources, so the packages they can import are a fixed list.
 TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
@@ -48,18 +51,11 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             expected="model: {factory: package.module:Class}",
             hint="use the written weights with the model's own code",
         )
+    _log.info("building %s on %s", reference.factory, device)
     folder = mapping.path.parent if trust else None
-    factory = _import(reference.factory, where, folder)
+    factory = import_factory(mapping, trust=trust)
     import torch
 
-    if not trust and not _builds_models(factory):
-        raise UntrustedError(
-            f"{reference.factory} is not a class of layers",
-            where=where,
-            expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
-            "torchvision.models, or timm:create_model",
-            hint="--trust, if you know that code",
-        )
     try:
         if reference.config is not None:
             configure = _configuration(reference.config, where, folder)
@@ -92,6 +88,25 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
             f"{reference.factory} does not return a torch.nn.Module", where=where, got=type(model).__name__
         )
     return model.eval()
+
+
+def import_factory(mapping: Mapping, *, trust: bool = False) -> Callable[..., Any]:
+    """The class or function that builds the model of a mapping with a `factory`.
+
+    Raises:
+        ModelError: It is not trusted, or cannot be imported.
+    """
+    reference, where = mapping.model.factory or "", str(mapping.model.position)
+    factory = _import(reference, where, mapping.path.parent if trust else None)
+    if not trust and not _builds_models(factory):
+        raise UntrustedError(
+            f"{reference} is not a class of layers",
+            where=where,
+            expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
+            "torchvision.models, or timm:create_model",
+            hint="--trust, if you know that code",
+        )
+    return factory
 
 
 def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:

@@ -40,9 +40,9 @@ def open_saved_model(location: str, signature: str | None = None, trust: bool = 
     Raises:
         SourceError: It is damaged, lacks the signature, or has several and none is called ``serving_default``.
     """
+    import_tensorflow()
     from tensorflow.core.protobuf import saved_model_pb2
 
-    import_tensorflow()
     folder = location if is_folder(location) else folder_of(location)
     file = next((inside(folder, name) for name in _FILES if is_file(inside(folder, name))), location)
     message = _parse(location if is_file(location) else file, saved_model_pb2.SavedModel())

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
+from tfpt.report.progress import is_quiet
 from tfpt.report.terminal import console, count, escape, figure
 from tfpt.video.prediction.scores import Guess, Prediction, Scores, StreamScores
 
@@ -40,7 +41,7 @@ def name_of(guess: Guess) -> str:
 @contextmanager
 def prediction_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | None]:
     """A progress line for long clips; ``None`` if standard error is not a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or is_quiet() or not sys.stderr.isatty():
         yield None
         return
     with console(stderr=True).status("reading the clip") as status:
