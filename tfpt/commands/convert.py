@@ -118,10 +118,16 @@ def command(
             _make(folder)
         written = _carry_out(jobs, force, workers, quiet=as_json)
     if as_json:
+        from tfpt.proposal.causes import causes_to_json
         from tfpt.report.terminal import print_json
 
         paths = [str(done.path) for done in written] if written else [None for _ in jobs]
-        print_json([{**job.plan.to_json(), "out": path} for job, path in zip(jobs, paths, strict=True)])
+        print_json(
+            [
+                {**job.plan.to_json(), **causes_to_json(job.plan), "out": path}
+                for job, path in zip(jobs, paths, strict=True)
+            ]
+        )
     elif not fits and not dry_run:
         click.echo("\nnothing was written", err=True)
     sys.exit(0 if fits else 1)

@@ -77,9 +77,10 @@ def command(
         use_model=use_model,
     )
     if as_json:
+        from tfpt.proposal.causes import causes_to_json
         from tfpt.report.terminal import print_json
 
-        print_json(result.to_json())
+        print_json({**result.to_json(), **(causes_to_json(result.plan) if result.plan else {})})
     else:
         from tfpt.report.diffs import print_diff
         from tfpt.report.terminal import console

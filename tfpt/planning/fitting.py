@@ -49,7 +49,7 @@ def fit(
     except LayoutError as error:
         return None, [_misfit(instance, reads, error)]
     findings = [
-        _shape_finding(instance, name, shape, targets[name], shapes_text(tuple(reads)))
+        _shape_finding(instance, name, shape, targets[name], shapes_text(tuple(reads)), tuple(reads))
         for name, shape in zip(instance.writes, bound.shapes, strict=True)
         if name in targets and targets[name].shape != shape
     ]
@@ -224,7 +224,12 @@ def _misfit(instance: Instance, reads: list[TensorSpec], error: LayoutError) -> 
 
 
 def _shape_finding(
-    instance: Instance, name: str, shape: tuple[int, ...], target: TensorSpec, origin: str
+    instance: Instance,
+    name: str,
+    shape: tuple[int, ...],
+    target: TensorSpec,
+    origin: str,
+    reads: tuple[TensorSpec, ...] = (),
 ) -> Finding:
     row = instance.row
     layouts = row.transform.stated_layouts if isinstance(row, Copy) else ()
@@ -237,5 +242,7 @@ def _shape_finding(
         row=str(instance.row),
         expected=f"{format_shape(target.shape)}, as the model has it",
         got=f"{format_shape(shape)} from {origin}{by}",
+        variables=reads,
         parameters=(target,),
+        made=shape,
     )

@@ -47,9 +47,9 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
     scopes = [item for item in items if item.content.startswith("use: ")]
     rows = [item for item in items if not item.content.startswith("use: ")]
     if scopes:
-        lines += ["scopes:", *_entries(scopes, facts.scope), ""]
+        lines += ["scopes:", *entries(scopes, facts.scope), ""]
     if rows:
-        lines += ["weights:", *_entries(rows, facts.scope), ""]
+        lines += ["weights:", *entries(rows, facts.scope), ""]
     if facts.open:
         lines += [f"# open: nothing in the checkpoint fits {_counted(len(facts.open), 'parameter')}:"]
         lines += [f"#   {text}" for text in facts.open]
@@ -85,21 +85,37 @@ def _source(facts: Facts) -> list[str]:
     return ["source:", *lines, ""] if lines else []
 
 
-def _entries(items: Sequence[Item], scope: str) -> list[str]:
-    entries = []
+def entries(items: Sequence[Item], scope: str) -> list[str]:
+    """The lines of scopes or rows, aligned, after each reason for doubt; names relative to the scope.
+
+    Example:
+        >>> print(*entries([Item(("net/a/w",), ("a.weight",), 'layout: "i o -> o i"', 0)], "net"))
+          - {tf: a/w, pt: a.weight, layout: "i o -> o i"}
+    """
+    found = []
     for item in items:
         tf = [_relative(name, scope) for name in item.tf]
-        entries.append((_names(tf), _names(item.pt), item))
-    wide_tf = min(max((len(tf) for tf, _, _ in entries), default=0), 2 * _WIDTH)
-    wide_pt = min(max((len(pt) for _, pt, _ in entries), default=0), 2 * _WIDTH)
+        found.append((_names(tf), _names(item.pt), item))
+    wide_tf = min(max((len(tf) for tf, _, _ in found), default=0), 2 * _WIDTH)
+    wide_pt = min(max((len(pt) for _, pt, _ in found), default=0), 2 * _WIDTH)
     lines: list[str] = []
-    for text, pt, item in entries:
+    for text, pt, item in found:
         lines += [f"  # unsure: {reason}" for reason in sorted(item.unsure)]
         entry = f"tf: {text + ',':{wide_tf + 1}} " if item.tf else ""
         content = f"{item.content}" if item.content else ""
         target = f"pt: {pt + ',':{wide_pt + 1}} " if content else f"pt: {pt}"
         lines.append(f"  - {{{entry}{target}{content}}}")
     return lines
+
+
+def ignore_entry(template: str, scope: str, why: str) -> str:
+    """The line that leaves out what a template matches.
+
+    Example:
+        >>> ignore_entry("net/old/{path...}", "net", "not in the model")
+        '  - {tf: "old/{path...}", why: not in the model}'
+    """
+    return f"  - {{tf: {_value(_relative(template, scope))}, why: {_value(why)}}}"
 
 
 def _relative(name: str, scope: str) -> str:
