@@ -9,6 +9,7 @@ import click
 from tfpt.commands.options import dequantize_option, json_option, reports_errors
 
 if TYPE_CHECKING:
+    from tfpt.checking.inspection import Order
     from tfpt.formats.renamed import Names
 
 
@@ -28,10 +29,25 @@ if TYPE_CHECKING:
     help="What tensors are called, as in source.names of a mapping: keras is LAYER/WEIGHT, the same "
     "for all files of a Keras model.",
 )
+@click.option(
+    "--order",
+    type=click.Choice(["name", "file"]),
+    default="name",
+    show_default=True,
+    help="How tensors are listed; file is the order in which they were created, where the file keeps it.",
+)
 @dequantize_option
 @json_option
 @reports_errors
-def command(path: str, grep: str | None, stats: bool, names: Names, dequantize: bool, as_json: bool) -> None:
+def command(
+    path: str,
+    grep: str | None,
+    stats: bool,
+    names: Names,
+    order: Order,
+    dequantize: bool,
+    as_json: bool,
+) -> None:
     """List what a file contains: names, shapes, dtypes, totals.
 
     CHECKPOINT is the path or URL of any file that tfpt reads: a checkpoint (without --stats, its
@@ -40,7 +56,7 @@ def command(path: str, grep: str | None, stats: bool, names: Names, dequantize: 
     """
     from tfpt.checking.inspection import inspect
 
-    found = inspect(path, grep=grep, stats=stats, dequantize=dequantize, names=names)
+    found = inspect(path, grep=grep, stats=stats, dequantize=dequantize, names=names, order=order)
     if as_json:
         from tfpt.report.terminal import print_json
 

@@ -231,6 +231,9 @@ def propose(
     """
     roles = roles_of(source)
     weighed, averaged = _weights(source.specs, roles)
+    if source.order is not None:
+        created = {name: place for place, name in enumerate(source.order)}
+        weighed.sort(key=lambda spec: created[spec.name])
     variables = Side(weighed, "/", ordered=_is_ordered(source))
     parameters = Side(list(target.specs.values()), ".", ordered=True, kinds=target.kinds)
     places = {spec.name: place for place, spec in enumerate(parameters.specs)}
@@ -279,7 +282,7 @@ def _weights(specs: Mapping[str, TensorSpec], roles: Mapping[str, Role]) -> tupl
 def _is_ordered(source: Source) -> bool:
     """Whether the file keeps the order in which variables were created; names alone are sorted."""
     names = list(source.specs)
-    return names != sorted(names)
+    return source.order is not None or names != sorted(names)
 
 
 def _scopes(name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -80,6 +80,11 @@ class TfliteSource(Source):
         }
         self.specs = MappingProxyType(specs)
         self.roles = MappingProxyType(roles)
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the file."""
+        return tuple(self.specs)
 
     @property
     def unavailable(self) -> Mapping[str, str]:
