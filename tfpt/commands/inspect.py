@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfpt.commands.options import dequantize_option, json_option, reports_errors
+from tfpt.commands.options import (
+    dequantize_option,
+    json_option,
+    parse_settings,
+    reports_errors,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from tfpt.checking.inspection import Order
@@ -36,6 +44,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="How tensors are listed; file is the order in which they were created, where the file keeps it.",
 )
+@click.option(
+    "--beside",
+    metavar="TARGET",
+    help="Print names, shapes and order next to those of a model (PACKAGE.MODULE:NAME), a mapping, a "
+    "manifest or a file of weights, aligned by what probably belongs together.",
+)
+@click.option(
+    "--kwargs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="With --beside: an argument of the model. Repeatable.",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="With --beside: the config.json of the model."
+)
+@trust_option
 @dequantize_option
 @json_option
 @reports_errors
@@ -45,6 +69,10 @@ def command(
     stats: bool,
     names: Names,
     order: Order,
+    beside: str | None,
+    kwargs: Sequence[str],
+    config: Path | None,
+    trust: bool,
     dequantize: bool,
     as_json: bool,
 ) -> None:
@@ -54,6 +82,13 @@ def command(
     index is enough), a SavedModel, a graph, a Keras, TensorFlow Lite, numpy, JAX or PyTorch file.
     Unreadable tensors are marked; --stats skips them.
     """
+    if beside is not None:
+        if stats or order == "file" or dequantize:
+            raise click.UsageError("--beside cannot be combined with --stats, --order or --dequantize")
+        _print_beside(path, beside, parse_settings(kwargs), config, grep, names, trust, as_json)
+        return
+    if kwargs or config is not None:
+        raise click.UsageError("--kwargs and --config are for a model --beside")
     from tfpt.checking.inspection import inspect
 
     found = inspect(path, grep=grep, stats=stats, dequantize=dequantize, names=names, order=order)
@@ -66,3 +101,24 @@ def command(
     from tfpt.report.terminal import console
 
     print_inspection(console(), found)
+
+
+def _print_beside(
+    path: str,
+    target: str,
+    kwargs: Mapping[str, Any],
+    config: Path | None,
+    grep: str | None,
+    names: Names,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    from tfpt.proposal.beside import beside
+    from tfpt.report.both_sides import print_beside
+    from tfpt.report.terminal import console, print_json
+
+    both = beside(path, target, kwargs=kwargs, config=config, grep=grep, names=names, trust=trust)
+    if as_json:
+        print_json(both.to_json())
+    else:
+        print_beside(console(), both)
