@@ -234,6 +234,7 @@ def test_optimizer_slots_and_counters_are_ignored_by_role(planned):
         "  - {role: counter, why: training step}",
         "  - {role: slot, why: optimizer slot}",
     )
+    assert cause.scope == "training step, optimizer slot"
     assert not cause.candidates
     assert planned(pasted(text, plan), variables, specs(a=(3,))).ok
 
@@ -246,6 +247,50 @@ def test_what_the_checkpoint_has_not_can_be_kept(planned):
     assert (cause.kind, cause.scope) == ("missing", "head")
     assert cause.repairs[0].instead == "the checkpoint has nothing for them, and they will be trained"
     assert planned(pasted(text, plan), specs(a=(3,)), parameters).ok
+
+
+def test_a_table_that_the_model_shares_is_found(planned):
+    text = 'source: {scope: net}\nweights:\n  - {tf: emb, pt: emb.weight, layout: "n d -> n d"}\n'
+    variables, parameters = (
+        named({"net/emb": (50, 8)}),
+        named({"emb.weight": (50, 8), "decoder.weight": (50, 8)}),
+    )
+    plan = planned(text, variables, parameters)
+    [cause] = causes_of(plan)[0]
+    assert [miss.reasons[-2:] for _, [miss] in cause.candidates] == [
+        ("becomes emb.weight", "the only one of this shape")
+    ]
+    assert [(repair.lines, repair.instead) for repair in cause.repairs] == [
+        (
+            ('  - {tf: emb, pt: decoder.weight, layout: "n d -> n d", tied: true}',),
+            "the model shares the tensor",
+        )
+    ]
+    assert planned(pasted(text, plan), variables, parameters).ok
+
+
+def test_parts_that_the_model_joins_are_one_row(planned):
+    text = "weights:\n  - {tf: a, pt: a}\n"
+    parts = {f"l{i}/attn/{part}/kernel": (8, 8) for i in range(3) for part in ("query", "key", "value")}
+    variables = named({"a": (3,), **parts})
+    parameters = named({"a": (3,), **{f"l.{i}.attn.in_proj_weight": (24, 8) for i in range(3)}})
+    plan = planned(text, variables, parameters)
+    [cause] = causes_of(plan)[0]
+    assert dict(cause.facts)["unused"] == ("l{0..2}/attn/{query,key,value}/kernel",)
+    assert planned(pasted(text, plan), variables, parameters).ok
+
+
+def test_another_size_is_said_of_a_candidate(planned):
+    plan = planned(
+        "weights: [{tf: a, pt: a}]",
+        specs(a=(3,), head__kernel=(8, 11)),
+        named({"a": (3,), "head.weight": (10, 8)}),
+    )
+    missing, unused = causes_of(plan)[0]
+    [(_, [miss])] = missing.candidates
+    assert miss.reasons == ("another shape, [8, 11]", "named alike", "unused")
+    [(_, [other])] = unused.candidates
+    assert other.reasons == ("another shape, [10, 8]", "named alike", "nothing writes it")
 
 
 def test_parameters_that_the_model_does_not_have_are_one_cause(planned):

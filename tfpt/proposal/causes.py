@@ -14,7 +14,7 @@ from tfpt.planning.findings import Finding
 from tfpt.planning.plan import Plan
 from tfpt.proposal.names import parsed
 from tfpt.proposal.near_misses import NearMiss, NearMisses
-from tfpt.proposal.repairs import Repair, Repairs
+from tfpt.proposal.repairs import REASONS, Repair, Repairs
 from tfpt.tensors import TensorSpec, format_shape
 
 # Of how many kinds of tensors the candidates are shown for one cause, and for one plan.
@@ -144,8 +144,9 @@ class _Causes:
             hint = f"{_correction(members, candidates)}paste this, and plan again with --dry-run"
         elif hint:
             hint += ", if the model is larger than the checkpoint"
-        elif not wanted and not candidates:
-            repairs = self.repairs.keeping(specs)
+        elif not wanted:
+            repairs = self.repairs.tying(candidates)
+            repairs += [] if candidates else self.repairs.keeping(specs)
         cause = Cause(
             "absent" if any(finding.kind == "absent" for finding in members) else "missing",
             _scope(scopes, "the whole model"),
@@ -186,7 +187,9 @@ class _Causes:
         roles = {self.repairs.roles.get(name, "") for name in names}
         return Cause(
             "unused",
-            _scope(scopes, "the whole checkpoint"),
+            _scope(scopes, "the whole checkpoint")
+            if "" in roles
+            else ", ".join(REASONS.get(role, role) for role in sorted(roles)),
             f"no row claims these {len(specs)} variables",
             tuple(members),
             (("variables", _with_shapes(specs)),),

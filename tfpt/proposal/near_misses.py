@@ -38,12 +38,14 @@ class NearMiss:
         spec: The variable or the parameter.
         layout: The layout from the variable to the parameter; empty if it stays as it is, or does not fit.
         fits: Whether the shapes fit.
+        taken: Whether something else uses it.
         reasons: What speaks for it and against it, in a few words each.
     """
 
     spec: TensorSpec
     layout: str = ""
     fits: bool = True
+    taken: bool = False
     reasons: tuple[str, ...] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,8 +135,10 @@ class NearMisses:
                 renumbered = Counter((parsed(wanted, pool.separator) if wanted else name).numbers) != Counter(
                     named.numbers
                 )
-                # What belongs to layer 4 is not a candidate for layer 5.
-                if alike < (_LEAST_USED if users else _LEAST) or (users and renumbered):
+                # What belongs to layer 4 is not a candidate for layer 5; a table of unique size may be tied.
+                alone = len(members.specs) == 1 and sum(size > 1 for size in shape) > 1
+                least = (0.0 if alone else _LEAST_USED) if users else _LEAST
+                if alike < least or (users and renumbered):
                     continue
                 score = alike - _MISFIT * (not layouts) - _USED * bool(users) - _NUMBERS * renumbered
                 pattern = layouts[0].pattern if layouts else ""
@@ -143,15 +147,16 @@ class NearMisses:
                 reasons.append(_names(name, named, wanted))
                 if users:
                     reasons.append(users[other.name])
+                    reasons += ["the only one of this shape"] if alone else []
                 elif other.name in self._stray:
                     reasons.append(f"its row writes {self._stray[other.name][1]}, not in the model")
                 elif separator == ".":
                     reasons.append("unused")
                 else:
                     reasons.append("nothing writes it")
-                miss = NearMiss(
-                    other, pattern if not unchanged else "", bool(layouts), tuple(filter(None, reasons))
-                )
+                layout = "" if unchanged else pattern
+                said = tuple(filter(None, reasons))
+                miss = NearMiss(other, layout, bool(layouts), bool(users), said)
                 found.append((score, miss))
         return found
 

@@ -12,7 +12,7 @@ from tfpt.formats.roles import roles_by_name
 from tfpt.planning.plan import Plan
 from tfpt.proposal.document import entries, ignore_entry
 from tfpt.proposal.matches import Match
-from tfpt.proposal.near_misses import NearMisses
+from tfpt.proposal.near_misses import NearMiss, NearMisses
 from tfpt.proposal.rows import items
 from tfpt.proposal.search import Found, search
 from tfpt.proposal.sides import Side
@@ -66,7 +66,8 @@ class Repairs:
         self._plan = plan
         usable = [spec for spec in misses.loose if not _BRACES.search(spec.name)]
         read = {spec.name: spec for step in plan.steps for spec in step.reads}
-        roles = roles_by_name(read | {spec.name: spec for spec in misses.loose})
+        read |= {spec.name: spec for finding in plan.findings for spec in finding.variables}
+        roles = roles_by_name(read)
         self.roles: Mapping[str, str] = roles
         self._variables = Side([spec for spec in usable if spec.name not in roles], "/", ordered=False)
         self._parameters = Side(
@@ -115,6 +116,22 @@ class Repairs:
                 "the checkpoint has nothing for them, and they will be trained",
             )
         ]
+
+    def tying(self, candidates: Sequence[tuple[TensorSpec, Sequence[NearMiss]]]) -> list[Repair]:
+        """The rows for parameters of which something else uses the only variable that fits."""
+        rows = [
+            Item(
+                (misses[0].spec.name,),
+                (spec.name,),
+                f'layout: "{misses[0].layout or _unchanged(spec)}", tied: true',
+                place,
+            )
+            for place, (spec, misses) in enumerate(candidates)
+            if misses[0].fits and misses[0].taken and not _BRACES.search(misses[0].spec.name + spec.name)
+        ]
+        if not rows:
+            return []
+        return [Repair("weights", tuple(entries(rows, self._plan.scope)), "the model shares the tensor")]
 
     def ignoring(self, scopes: Iterable[str], names: Collection[str]) -> list[Repair]:
         """The entries that leave out variables.
@@ -165,6 +182,12 @@ class Repairs:
     def _targets(self) -> list[str]:
         found = {spec.name for finding in self._plan.findings for spec in finding.parameters}
         return [*self._plan.writes, *sorted(found - self._plan.writes.keys())]
+
+
+def _unchanged(spec: TensorSpec) -> str:
+    """The layout of a tensor that stays as it is."""
+    axes = " ".join("nd" if len(spec.shape) == 2 else "abcdefgh"[: len(spec.shape)])
+    return f"{axes} -> {axes}"
 
 
 def _sections(rows: Sequence[Item], scope: str) -> list[Repair]:
