@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.commands.running import refused, run
+from tests.conftest import DATA
 from tfpt.formats import open_source
 from tfpt.formats.joined import Joined
 
@@ -129,7 +131,43 @@ def test_an_npz_has_the_order_of_its_members(tmp_path):
     assert open_source(tmp_path / "s.npz").order is None
 
 
-def test_a_lite_model_and_a_state_dict_have_their_own_order(tf, tmp_path):
+def test_a_lite_model_has_the_order_of_its_operators(tf, tmp_path):
+    keras = tf.keras
+    x = given = keras.Input((8, 8, 3))
+    for name, channels in (("zed", 5), ("abe", 7), ("mid", 11), ("kilo", 13)):
+        x = keras.layers.Conv2D(channels, 2, activation="relu", use_bias=False, name=name)(x)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(given, x)).convert())
+    source = open_source(path)
+    kernels = [source.specs[name].shape[0] for name in source.order if len(source.specs[name].shape) == 4]
+    assert kernels == [5, 7, 11, 13]
+    assert sorted(source.order) == sorted(source.specs)
+
+
+def test_a_frozen_graph_has_the_order_of_its_nodes(tf, tmp_path):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default():
+        y = v1.placeholder(tf.float32, [1, 8], "x")
+        for name, width in (("zed", 5), ("abe", 7), ("mid", 11)):
+            y = v1.nn.relu(y @ v1.get_variable(name, [y.shape[1], width]))
+        y = tf.identity(y, "y")
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            graph = v1.get_default_graph().as_graph_def()
+            frozen = v1.graph_util.convert_variables_to_constants(session, graph, ["y"])
+    (tmp_path / "m.pb").write_bytes(frozen.SerializeToString())
+    assert list(open_source(tmp_path / "m.pb").order) == ["zed", "abe", "mid"]
+
+
+def test_a_model_for_the_web_has_the_order_of_its_manifest():
+    folder = DATA / "tfjs/layers"
+    manifest = json.loads((folder / "model.json").read_text())["weightsManifest"]
+    listed = [weight["name"] for group in manifest for weight in group["weights"]]
+    source = open_source(folder)
+    assert list(source.order) == [name for name in listed if name in source.specs]
+
+
+def test_a_state_dict_has_its_own_order(tmp_path):
     state = {"z": torch.zeros(2), "a": torch.zeros(3)}
     torch.save(state, tmp_path / "w.pth")
     assert list(open_source(tmp_path / "w.pth").order) == ["z", "a"]
