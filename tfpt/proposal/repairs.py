@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +21,14 @@ from tfpt.proposal.sides import Side
 from tfpt.proposal.templates import Item, generalized
 from tfpt.tensors import TensorSpec
 
-# Beyond this, something else than a few rows is wrong, and the search would take seconds.
-_MOST = 600
+# Beyond so many tensors, and pairs of equal size, something else than a few rows is wrong, and the search would take
+# seconds.
+_MOST, _MOST_PAIRS = 600, 40_000
 # How often rows are looked for in one plan: with more causes than this, it is the mapping of another model.
 _LOOKUPS = 20
 # A template cannot say these.
 _BRACES = re.compile(r"[{}]")
+_NUMBERS = re.compile(r"\d+(?:[a-h](?![a-zA-Z0-9]))?")
 
 REASONS: Mapping[str, str] = {
     "slot": "optimizer slot",
@@ -69,10 +73,12 @@ class Repairs:
         read |= {spec.name: spec for finding in plan.findings for spec in finding.variables}
         roles = roles_by_name(read)
         self.roles: Mapping[str, str] = roles
-        self._variables = Side([spec for spec in usable if spec.name not in roles], "/", ordered=False)
-        self._parameters = Side(
-            [spec for spec in misses.open if not _BRACES.search(spec.name)], ".", ordered=True
-        )
+        variables = [spec for spec in usable if spec.name not in roles]
+        parameters = [spec for spec in misses.open if not _BRACES.search(spec.name)]
+        if max(len(variables), len(parameters)) > _MOST:
+            variables = parameters = []
+        self._variables = Side(variables, "/", ordered=False)
+        self._parameters = Side(parameters, ".", ordered=True)
         self._loose = [spec.name for spec in misses.loose]
         self._lookups = 0
 
@@ -81,7 +87,9 @@ class Repairs:
         """What probably belongs together; pairs of which little but the shape agrees are left out."""
         if not (self._variables.specs and self._parameters.specs):
             return ()
-        if max(len(self._variables), len(self._parameters)) > _MOST:
+        sizes = Counter(math.prod(shape) for shape in self._parameters.shapes)
+        pairs = sum(sizes[math.prod(shape)] for shape in self._variables.shapes)
+        if pairs > _MOST_PAIRS:
             return ()
         found: Found = search(self._variables, self._parameters)
         return tuple(match for match in found.matches if match.variables and -1 not in match.instead)
@@ -163,7 +171,12 @@ class Repairs:
         self._lookups += 1
         if self._lookups > _LOOKUPS or len(single) > _MOST:
             return []
-        return generalized(single, self._every, self._targets)
+        # Only names that differ in numbers alone can be matched by accident.
+        every = {name for item in single for text in item.tf for name in self._every.get(_coarse(text), ())}
+        targets = {
+            name for item in single for text in item.pt for name in self._targets.get(_coarse(text), ())
+        }
+        return generalized(single, every, sorted(targets))
 
     def _is_leaf(self, template: str) -> bool:
         """Whether a template stands for variables, not for scopes."""
@@ -171,17 +184,17 @@ class Repairs:
         return any(pattern.fullmatch(name) for name in self._loose)
 
     @cached_property
-    def _every(self) -> set[str]:
-        """Every variable of the checkpoint, and every scope."""
+    def _every(self) -> dict[str, list[str]]:
+        """Every variable of the checkpoint, and every scope, by what is not a number."""
         names = {*self._loose, *self._plan.used, *self._plan.ignored}
         names |= {spec.name for step in self._plan.steps for spec in step.reads}
         names |= {spec.name for finding in self._plan.findings for spec in finding.variables}
-        return names | {above for name in names for above in _above(name)}
+        return _by_coarse(names | {above for name in names for above in _above(name)})
 
     @cached_property
-    def _targets(self) -> list[str]:
+    def _targets(self) -> dict[str, list[str]]:
         found = {spec.name for finding in self._plan.findings for spec in finding.parameters}
-        return [*self._plan.writes, *sorted(found - self._plan.writes.keys())]
+        return _by_coarse(found | self._plan.writes.keys())
 
 
 def _unchanged(spec: TensorSpec) -> str:
@@ -199,6 +212,18 @@ def _sections(rows: Sequence[Item], scope: str) -> list[Repair]:
         if chosen:
             found.append(Repair(section, tuple(entries(chosen, scope))))
     return found
+
+
+def _by_coarse(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_coarse(name), []).append(name)
+    return found
+
+
+def _coarse(name: str) -> str:
+    """A name without its numbers, and without letters that count, as in `4b`."""
+    return _NUMBERS.sub("#", name)
 
 
 def _above(name: str) -> list[str]:
