@@ -89,7 +89,7 @@ PACKAGE = Path(tfpt.__file__).parent
 
 # A package may import those before it; packages in one group do not import each other, except in the first.
 LAYERS = (
-    ("errors", "visible", "tensors", "nearest", "packages", "_version"),
+    ("errors", "visible", "tensors", "nearest", "folding", "packages", "_version"),
     ("io",),
     ("nn",),
     ("operations",),

@@ -265,6 +265,7 @@ def inspect(
     stats: bool = False,
     dequantize: bool = False,
     names: Literal["readable", "path", "keras"] = "readable",
+    order: Literal["name", "file"] = "name",
 ) -> Inspection:
     """List what a file contains. Values are only read if `stats` is set.
 
@@ -274,6 +275,10 @@ def inspect(
         stats: Also read the values and compute statistics.
         dequantize: Convert quantized weights to the float32 values that they represent.
         names: What tensors are called, as in `open_source`.
+        order: ``file`` for the order in which the tensors were created, which not every file keeps.
+
+    Raises:
+        TfptError: The file does not keep that order, or `grep` is not a regular expression.
 
     Example:
         >>> import tempfile
@@ -290,6 +295,7 @@ def inspect(
         stats=stats,
         dequantize=dequantize,
         names=names,
+        order=order,
     )
 
 

@@ -68,6 +68,7 @@ def test_the_json_of_a_plan_says_everything_and_comes_back_the_same(plan: Planne
         "got": "[2] from [2]",
         "variables": [{"name": "b", "shape": [2], "dtype": "float32"}],
         "parameters": [{"name": "b", "shape": [5], "dtype": "float32"}],
+        "made": [2],
     }
     assert found["findings"][1]["kind"] == "unused"
     assert [note["severity"] for note in found["notes"]] == ["note"]

@@ -240,6 +240,10 @@ def test_findings_carry_the_tensors_that_they_are_about(plan: Callable[..., Plan
     assert about["unused"] == ((TensorSpec("loose", (5,), "float32"),), ())
     assert about["absent"] == ((), (TensorSpec("g.w", (7,), "float32"),))
     assert about["missing"] == ((), (TensorSpec("y", (11,), "float32"),))
+    said = {finding.kind: (finding.wanted, finding.made) for finding in found}
+    assert said["shape"] == ((), (3, 2))
+    assert said["absent"] == (("gone/w",), None)
+    assert said["missing"] == said["unused"] == ((), None)
     for finding in found:  # what a row is blamed for names the row and its line
         if finding.kind in ("shape", "absent"):
             assert finding.row

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Quantized, Role
 from tfpt.tensors import DTYPES, TensorSpec
 
+# How tensors are listed.
+Order = Literal["name", "file"]
 # Values processed at a time: keeps float64 temporaries under about 25 MB.
 _CHUNK = 1 << 20
 
@@ -72,6 +74,7 @@ class Inspection:
             with `stats` all of them.
         quantized: How integers represent real numbers, by the name of the tensor.
         sizes: Bytes in the file of string tensors, by name, if the format records them.
+        order: ``name``, or ``file``: `specs` is in the order in which the tensors were created.
     """
 
     path: str
@@ -86,6 +89,7 @@ class Inspection:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     quantized: Mapping[str, Quantized] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    order: Order = "name"
 
     @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
@@ -109,6 +113,7 @@ class Inspection:
         return {
             "path": self.path,
             "format": self.format,
+            "order": self.order,
             "fingerprint": self.fingerprint,
             "tensors": [
                 {
@@ -148,17 +153,23 @@ def inspect(
     stats: bool = False,
     dequantize: bool = False,
     names: Names = "readable",
+    order: Order = "name",
 ) -> Inspection:
     """See `tfpt.api.inspect`."""
     source = open_source(path, dequantize=dequantize, names=names)
     try:
-        return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path))
+        return inspect_source(source, grep=grep, stats=stats, path=os.fspath(path), order=order)
     finally:
         source.close()
 
 
 def inspect_source(
-    source: Source, *, grep: str | None = None, stats: bool = False, path: str = ""
+    source: Source,
+    *,
+    grep: str | None = None,
+    stats: bool = False,
+    path: str = "",
+    order: Order = "name",
 ) -> Inspection:
     """The content of an open file; values are read only with `stats`.
 
@@ -167,16 +178,18 @@ def inspect_source(
         grep: Only tensors whose name matches this regular expression anywhere.
         stats: Also read the values.
         path: The name of the file.
+        order: ``file`` for the order in which the tensors were created.
 
     Raises:
-        TfptError: `grep` is not a regular expression.
+        TfptError: `grep` is not a regular expression; the file does not keep the order.
         SourceError: The file cannot be read. Single tensors that cannot be read are in `unreadable`.
     """
     try:
         wanted = re.compile(grep or "")
     except re.error as error:
         raise TfptError("--grep is not a regular expression", got=f"{grep}: {error}") from error
-    specs = {name: spec for name, spec in source.specs.items() if wanted.search(name)}
+    listed = source.specs if order == "name" else _created(source)
+    specs = {name: spec for name, spec in listed.items() if wanted.search(name)}
     unreadable = {name: why for name, why in source.unavailable.items() if name in specs}
     statistics = {}
     for name, spec in specs.items() if stats else ():
@@ -201,7 +214,24 @@ def inspect_source(
         unreadable=unreadable,
         quantized={name: how for name, how in source.quantized.items() if name in specs},
         sizes={name: size for name, size in source.sizes.items() if name in specs},
+        order=order,
     )
+
+
+def _created(source: Source) -> dict[str, TensorSpec]:
+    """The tensors in the order in which they were created."""
+    if source.order is None:
+        checkpoint = source.format in ("TensorFlow V1 checkpoint", "TensorFlow V2 checkpoint")
+        raise TfptError(
+            "the file does not keep the order in which its tensors were created",
+            where=source.location,
+            expected="a file that lists them in another order than by name",
+            got=source.format,
+            hint="the .meta file that TensorFlow wrote with the checkpoint has the order: put it beside it"
+            if checkpoint
+            else None,
+        )
+    return {name: source.specs[name] for name in source.order}
 
 
 @contextmanager

@@ -139,12 +139,16 @@ def command(
         pages = [of_plan(job.plan, job.source.specs, job.mapping.model.factory or "") for job in jobs]
         write_page(html, pages, overwrite=force)
     if as_json:
+        from tfpt.proposal.causes import causes_to_json
         from tfpt.report.terminal import print_json
 
         paths = [str(done.path) for done in written] if written else [None for _ in jobs]
         page = {} if html is None else {"html": str(html)}
         print_json(
-            [{**job.plan.to_json(), "out": path, **page} for job, path in zip(jobs, paths, strict=True)]
+            [
+                {**job.plan.to_json(), **causes_to_json(job.plan), "out": path, **page}
+                for job, path in zip(jobs, paths, strict=True)
+            ]
         )
     elif html is not None:
         from tfpt.report.terminal import console, print_written

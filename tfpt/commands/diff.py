@@ -93,9 +93,11 @@ def command(
 
         write_page(html, [of_diff(result)], overwrite=force)
     if as_json:
+        from tfpt.proposal.causes import causes_to_json
         from tfpt.report.terminal import print_json
 
-        print_json({**result.to_json(), "html": None if html is None else str(html)})
+        causes = causes_to_json(result.plan) if result.plan else {}
+        print_json({**result.to_json(), **causes, "html": None if html is None else str(html)})
     else:
         from tfpt.report.diffs import print_diff
         from tfpt.report.terminal import console, print_written

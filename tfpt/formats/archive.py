@@ -87,6 +87,12 @@ class PackedSource(Source):
             return self._source.details
 
     @property
+    def order(self) -> Sequence[str] | None:
+        """The order of the model inside."""
+        with self._named():
+            return self._source.order
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """The unavailable tensors of the model inside."""
         with self._named():

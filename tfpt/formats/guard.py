@@ -76,6 +76,12 @@ class Guarded(Source):
             return self.reader.layer_names
 
     @property
+    def order(self) -> Sequence[str] | None:
+        """The source's own."""
+        with reading(self.location, "the file"):
+            return self.reader.order
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """The source's own."""
         with reading(self.location, "the file"):

@@ -107,6 +107,16 @@ class Joined(Source):
         return [f"{name}: {line}" for name, source in self._sources.items() for line in source.details]
 
     @property
+    def order(self) -> Sequence[str] | None:
+        """That of each source in turn, if all are known."""
+        orders = {name: source.order for name, source in self._sources.items()}
+        return (
+            [f"{first}{SEPARATOR}{name}" for first, order in orders.items() for name in order or ()]
+            if all(order is not None for order in orders.values())
+            else None
+        )
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """Those of all sources."""
         return self._joined(lambda source: source.unavailable)

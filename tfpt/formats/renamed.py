@@ -74,6 +74,12 @@ class Renamed(Source):
         return self._source.details
 
     @property
+    def order(self) -> Sequence[str] | None:
+        """The source's own, by the new names."""
+        order = self._source.order
+        return None if order is None else [self._table.get(name, name) for name in order]
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """The source's own, by the new names."""
         return self._renamed(self._source.unavailable)

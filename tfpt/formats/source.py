@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -110,6 +110,14 @@ class Source(ABC):
         """Tensors of `specs` that cannot be read, by name, each with the reason, as far as known without reading."""
         return {}
 
+    @property
+    def order(self) -> Sequence[str] | None:
+        """All names in the order in which the tensors were created, as far as the file keeps it; None if it does not.
+
+        Reads no weights. Tensors of which the order is not known come last.
+        """
+        return None
+
     @abstractmethod
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor: C-contiguous, native byte order, of the shape and dtype of `specs[name]`.
@@ -166,4 +174,15 @@ class Source(ABC):
         self.metadata = other.metadata
 
 
-__all__ = ["Quantized", "Role", "Source"]
+def unsorted(names: Iterable[str]) -> tuple[str, ...] | None:
+    """The names, unless they are sorted: then their order says nothing about when the tensors were created.
+
+    Example:
+        >>> unsorted(["b", "a"]), unsorted(["a", "b"])
+        (('b', 'a'), None)
+    """
+    listed = tuple(names)
+    return None if list(listed) == sorted(listed) else listed
+
+
+__all__ = ["Quantized", "Role", "Source", "unsorted"]

@@ -43,10 +43,14 @@ class Finding(Problem):
     Attributes:
         variables: The variables of the checkpoint that it concerns.
         parameters: The parameters of the model that it concerns, as the model has them.
+        wanted: The variables that a row would read for them, which the checkpoint does not have.
+        made: The shape that the row makes, if the model has another.
     """
 
     variables: tuple[TensorSpec, ...] = ()
     parameters: tuple[TensorSpec, ...] = ()
+    wanted: tuple[str, ...] = ()
+    made: tuple[int, ...] | None = None
 
     @property
     def stops(self) -> bool:

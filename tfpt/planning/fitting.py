@@ -244,4 +244,5 @@ def _shape_finding(
         got=f"{format_shape(shape)} from {origin}{by}",
         variables=reads,
         parameters=(target,),
+        made=shape,
     )

@@ -131,6 +131,7 @@ class LooseEnds:
             nearest=self.nearest(first.reads[0], candidates),
             hint=CONFIGURE if configurable else f"tfpt inspect {self.source}",
             parameters=(self.targets[name],),
+            wanted=tuple(first.absent),
         )
 
     def _missing(self, name: str, instances: list[Instance], candidates: list[str]) -> Finding:
@@ -150,6 +151,7 @@ class LooseEnds:
             nearest=self.nearest(name.replace(PT_SEPARATOR, TF_SEPARATOR), candidates),
             hint=f"tfpt check {display_path(self.mapping.path)}",
             parameters=(self.targets[name],),
+            wanted=tuple(instances[0].absent or instances[0].reads) if instances else (),
         )
 
     def _neighbor(self, name: str) -> str:

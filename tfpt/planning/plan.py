@@ -18,7 +18,7 @@ from tfpt.tensors import TensorSpec, format_shape
 VERSION = 1
 
 # Keys of the JSON that follow from the others, or were added by the command that printed it.
-_FOR_READERS = ("ok", "summary", "out", "html")
+_FOR_READERS = ("ok", "summary", "causes", "out", "html")
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class _Planner:
         for instance in claims.active:
             extra = [name for name in instance.writes if name not in self.targets]
             if self.has_model:
-                self.findings += [self._extra(instance, name) for name in extra]
+                self.findings += [self._extra(instance, name, variables.specs) for name in extra]
             if instance.absent:
                 self.findings += [self._absent(instance, name, variables.specs) for name in instance.absent]
                 continue
@@ -195,7 +195,7 @@ class _Planner:
             return finding
         return replace(finding, hint=CONFIGURE)
 
-    def _extra(self, instance: Instance, name: str) -> Finding:
+    def _extra(self, instance: Instance, name: str, specs: Mapping[str, TensorSpec]) -> Finding:
         return Finding(
             "extra",
             f"the row writes {name}, which the model does not have",
@@ -204,6 +204,7 @@ class _Planner:
             row=str(instance.row),
             got=f"from {', '.join(instance.reads[:3])}" if instance.reads else _constant(instance.row),
             nearest=self.nearest(name, self.targets),
+            variables=tuple(specs[read] for read in instance.reads if read in specs),
         )
 
     def _absent(self, instance: Instance, name: str, specs: Mapping[str, TensorSpec]) -> Finding:
@@ -216,6 +217,8 @@ class _Planner:
             expected=f"{name}, for {', '.join(instance.writes[:3])}",
             nearest=self.nearest(name, specs),
             hint=f"tfpt inspect {self.source}",
+            parameters=tuple(self.targets[write] for write in instance.writes if write in self.targets),
+            wanted=(name,),
         )
 
 

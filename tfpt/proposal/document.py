@@ -57,9 +57,9 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
     scopes = [item for item in items if item.content.startswith("use: ")]
     rows = [item for item in items if not item.content.startswith("use: ")]
     if scopes:
-        lines += ["scopes:", *_entries(scopes, facts.scope), ""]
+        lines += ["scopes:", *entries(scopes, facts.scope), ""]
     if rows:
-        lines += ["weights:", *_entries(rows, facts.scope), ""]
+        lines += ["weights:", *entries(rows, facts.scope), ""]
     if facts.modules:
         lines += [
             "modules:",
@@ -112,15 +112,21 @@ def _source(facts: Facts) -> list[str]:
     return [*([] if lines[0].startswith("#") else ["source:"]), *lines, ""]
 
 
-def _entries(items: Sequence[Item], scope: str) -> list[str]:
-    entries = []
+def entries(items: Sequence[Item], scope: str) -> list[str]:
+    """The lines of scopes or rows, aligned, after each reason for doubt; names relative to the scope.
+
+    Example:
+        >>> print(*entries([Item(("net/a/w",), ("a.weight",), 'layout: "i o -> o i"', 0)], "net"))
+          - {tf: a/w, pt: a.weight, layout: "i o -> o i"}
+    """
+    found = []
     for item in items:
         tf = [_relative(name, scope) for name in item.tf]
-        entries.append((_names(tf), _names(item.pt), item))
-    wide_tf = min(max((len(tf) for tf, _, _ in entries), default=0), 2 * _WIDTH)
-    wide_pt = min(max((len(pt) for _, pt, _ in entries), default=0), 2 * _WIDTH)
+        found.append((_names(tf), _names(item.pt), item))
+    wide_tf = min(max((len(tf) for tf, _, _ in found), default=0), 2 * _WIDTH)
+    wide_pt = min(max((len(pt) for _, pt, _ in found), default=0), 2 * _WIDTH)
     lines: list[str] = []
-    for text, pt, item in entries:
+    for text, pt, item in found:
         reasons = sorted(item.unsure)
         lines += [f"  # unsure: {reason}" for reason in reasons[:_REASONS]]
         if len(reasons) > _REASONS:
@@ -130,6 +136,16 @@ def _entries(items: Sequence[Item], scope: str) -> list[str]:
         target = f"pt: {pt + ',':{wide_pt + 1}} " if content else f"pt: {pt}"
         lines.append(f"  - {{{entry}{target}{content}}}")
     return lines
+
+
+def ignore_entry(template: str, scope: str, why: str) -> str:
+    """The line that leaves out what a template matches.
+
+    Example:
+        >>> ignore_entry("net/old/{path...}", "net", "not in the model")
+        '  - {tf: "old/{path...}", why: not in the model}'
+    """
+    return f"  - {{tf: {_value(_relative(template, scope))}, why: {_value(why)}}}"
 
 
 def _relative(name: str, scope: str) -> str:

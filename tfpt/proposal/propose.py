@@ -270,6 +270,9 @@ def propose(
     """
     roles = roles_of(source)
     weighed, averaged = _weights(source.specs, roles)
+    if source.order is not None:
+        created = {name: place for place, name in enumerate(source.order)}
+        weighed.sort(key=lambda spec: created[spec.name])
     variables = Side(weighed, "/", ordered=_is_ordered(source))
     parameters = Side(list(target.specs.values()), ".", ordered=True, kinds=target.kinds)
     places = {spec.name: place for place, spec in enumerate(parameters.specs)}
@@ -346,7 +349,7 @@ def _weights(
 def _is_ordered(source: Source) -> bool:
     """Whether the file keeps the order in which variables were created; names alone are sorted."""
     names = list(source.specs)
-    return names != sorted(names)
+    return source.order is not None or names != sorted(names)
 
 
 def _scopes(name: str) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfpt.checking.comparison import Diff, TensorDiff
-from tfpt.report.plans import print_findings, print_headline
+from tfpt.report.plans import print_causes, print_findings, print_headline
 from tfpt.report.terminal import count, escape, figure
 from tfpt.tensors import format_shape
 
@@ -24,7 +24,10 @@ def print_diff(out: Console, diff: Diff, *, everything: bool = False) -> None:
             out.print(f"  compared with {escape(diff.right)}", soft_wrap=True)
     else:
         out.print(f"[bold]{escape(diff.left)}[/] and [bold]{escape(diff.right)}[/]", soft_wrap=True)
-    print_findings(out, diff.findings, everything=everything)
+    known = diff.plan.findings if diff.plan is not None else ()
+    if diff.plan is not None:
+        print_causes(out, diff.plan, everything=everything)
+    print_findings(out, [each for each in diff.findings if each not in known], everything=everything)
     if diff.plan is not None:
         print_findings(out, diff.plan.notes, everything=everything)
     if diff.plan is not None and diff.tensors:

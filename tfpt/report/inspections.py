@@ -61,7 +61,7 @@ def _lines(inspection: Inspection) -> Text:
     some = 0 < len(inspection.unreadable) < len(inspection.specs)
     notes = bool(inspection.quantized or some or inspection.sizes)
     rows: list[tuple[list[str], bool]] = []
-    for indent, label, spec in _tree(inspection.specs.values()):
+    for indent, label, spec in _tree(_sorted(inspection)):
         cells = [f"{'  ' * indent}{visible(label)}"]
         role = inspection.roles.get(spec.name) if spec is not None else None
         if spec is not None:
@@ -129,11 +129,16 @@ def _role_total(role: str, number: int, nbytes: int) -> str:
     return f"{number} {one if number == 1 else many} ({size(nbytes)})"
 
 
+def _sorted(inspection: Inspection) -> Iterable[TensorSpec]:
+    specs = inspection.specs.values()
+    return specs if inspection.order == "file" else sorted(specs, key=lambda spec: natural_key(spec.name))
+
+
 def _tree(specs: Iterable[TensorSpec]) -> list[tuple[int, str, TensorSpec | None]]:
     """Lines of (indent, text, tensor); components that a name shares with the previous one are not repeated."""
     lines: list[tuple[int, str, TensorSpec | None]] = []
     before: list[str] = []
-    for spec in sorted(specs, key=lambda spec: natural_key(spec.name)):
+    for spec in specs:
         # TensorFlow Lite joins the names of fused tensors by semicolons; such a name is not a single path.
         components = [spec.name] if ";" in spec.name else _SEPARATORS.split(spec.name)
         shared = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -10,9 +11,16 @@ from rich.table import Table
 from tfpt.planning import KINDS, Finding, Plan, Step
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
+from tfpt.visible import visible
+
+if TYPE_CHECKING:
+    from tfpt.proposal.causes import Cause
 
 # The number of findings shown per row; the rest are counted.
 SHOWN_PER_ROW = 3
+# The number of lines of folded names, and of rows to paste, shown for one cause.
+SHOWN_LINES = 4
+SHOWN_ROWS = 12
 # The number of rows shown with a note of one kind: a mapping may have a row for each tensor.
 SHOWN_NOTES = 5
 
@@ -20,7 +28,7 @@ SHOWN_NOTES = 5
 def print_plan(out: Console, plan: Plan, *, steps: bool = False, everything: bool = False) -> None:
     """Print the summary of a plan, its findings and notes, and with `steps` the steps."""
     print_headline(out, plan)
-    print_findings(out, plan.findings, everything=everything)
+    print_causes(out, plan, everything=everything)
     print_findings(out, plan.notes, everything=everything)
     if steps and plan.steps:
         out.print()
@@ -42,6 +50,53 @@ def print_headline(out: Console, plan: Plan) -> None:
         f", {count(len(plan.notes), 'note')}" if plan.notes else ""
     )
     out.print(f"  [{color}]{verdict}[/]")
+
+
+def print_causes(out: Console, plan: Plan, *, everything: bool = False) -> None:
+    """Print the findings of a plan by cause: what is concerned, the candidates, what to paste, and the next step."""
+    if not plan.findings:
+        return
+    # Imported here: most plans have no findings.
+    from tfpt.proposal.causes import causes_of
+
+    causes, rest = causes_of(plan)
+    print_findings(out, rest, everything=everything)
+    for cause in causes:
+        _print_cause(out, cause, plan.named, everything)
+
+
+def _print_cause(out: Console, cause: Cause, mapping: str, everything: bool) -> None:
+    out.print()
+    number = f"  ({len(cause.findings):,})" if len(cause.findings) > 1 else ""
+    out.print(f"[red]{cause.kind}[/]  [bold]{escape(cause.scope)}[/]{number}", soft_wrap=True)
+    out.print(f"  {escape(cause.what)}", soft_wrap=True)
+    for label, lines in cause.facts:
+        _print_lines(out, label, lines if everything else lines[:SHOWN_LINES], len(lines))
+    for spec, misses in cause.candidates:
+        _print_lines(out, "nearest", [f"for {spec.name} {format_shape(spec.shape)}"], 1)
+        width = max(len(visible(miss.spec.name)) for miss in misses)
+        for miss in misses:
+            name = escape(visible(miss.spec.name).ljust(width))
+            out.print(f"    {'':<12} {name}  [dim]{escape('; '.join(miss.reasons))}[/]", soft_wrap=True)
+    for repair in cause.repairs:
+        under = "source.ignore" if repair.section == "ignore" else repair.section
+        file = mapping if "." in mapping else f"a mapping that extends {mapping}"
+        condition = f" if {repair.instead}" if repair.instead else ""
+        out.print(f"  [green]paste[/] into {escape(file)}, under {under}:{escape(condition)}", soft_wrap=True)
+        for line in repair.lines if everything else repair.lines[:SHOWN_ROWS]:
+            out.print(f"  {escape(line)}", soft_wrap=True, style="bold")
+        if len(repair.lines) > SHOWN_ROWS and not everything:
+            out.print(f"    # … and {len(repair.lines) - SHOWN_ROWS:,} more lines (--all shows them)")
+    if cause.hint:
+        out.print(f"  next      {escape(cause.hint)}", soft_wrap=True)
+
+
+def _print_lines(out: Console, label: str, lines: Sequence[str], total: int) -> None:
+    for line in lines:
+        out.print(f"    [dim]{label:<10}[/] {escape(line)}", soft_wrap=True)
+        label = ""
+    if len(lines) < total:
+        out.print(f"    {'':<10} … and {total - len(lines):,} more (--all shows them)")
 
 
 def print_findings(out: Console, findings: Sequence[Finding], *, everything: bool = False) -> None:

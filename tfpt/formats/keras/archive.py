@@ -68,6 +68,7 @@ class ArchiveSource(HDF5Source):
         self._member = weights if verify_checksums and isinstance(weights, Member) else None
         self._checksum = checksum
         self.paths: Mapping[str, str] = {name: path for path, name in names.items()}
+        self.ordered = bool(names)
         self.find_layer_names = lambda: _by_layer(file5, plain, names, config, version)
         self.config = config
         self.keras_version = version

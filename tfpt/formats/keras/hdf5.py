@@ -93,6 +93,7 @@ def legacy_source(location: str, file: Tree, root: str) -> HDF5Source:
     source.skipped = {path.removeprefix(prefix): reason for path, reason in file.skipped.items()}
     source.format = "Keras model (HDF5)" if root else "Keras weights (HDF5)"
     source.find_layer_names = lambda: _by_layer(file, root, source.specs)
+    source.ordered = bool(listed)
     source.config = _json_of(file, "", "model_config")
     source.keras_version = text_of(file, root, "keras_version") or text_of(file, "", "keras_version")
     source.backend = text_of(file, root, "backend") or text_of(file, "", "backend")

@@ -46,6 +46,7 @@ class HDF5Source(Source):
         keras_version: The version of Keras that saved it, if the file says so.
         backend: The backend that Keras ran on, if the file says so.
         find_layer_names: Called for `layer_names`.
+        ordered: Whether the tensors are in the order in which they were created.
     """
 
     format = "HDF5"
@@ -72,11 +73,17 @@ class HDF5Source(Source):
         self._locations = [file.location for file in files]
         self._closed = False
         self.find_layer_names: Callable[[], Mapping[str, str]] = dict
+        self.ordered = False
 
     @property
     def layer_names(self) -> Mapping[str, str]:
         """As `find_layer_names`, if this is a file of Keras."""
         return self.find_layer_names()
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """As the layers are listed: in the attributes of an older file, or in the configuration."""
+        return tuple(self.specs) if self.ordered else None
 
     @property
     def files(self) -> Sequence[str]:

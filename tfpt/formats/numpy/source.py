@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +13,7 @@ from tfpt.formats.numpy.layout import HEADER_AT_MOST, damaged, parse_header
 from tfpt.formats.pickle.calls import CodeError
 from tfpt.formats.pickle.contents import read_pickle
 from tfpt.formats.pickle.naming import Entry, named, training_roles
-from tfpt.formats.source import Role, Source
+from tfpt.formats.source import Role, Source, unsorted
 from tfpt.io import zips
 from tfpt.io.blobs import Blob, InMemory, Stored
 from tfpt.io.locations import as_location, name_of
@@ -75,6 +75,11 @@ class NumpySource(Source):
             if (role := entry.layout.role) is not None:
                 roles[name] = role
         self.roles = MappingProxyType(roles)
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the file, unless it is by name."""
+        return unsorted(self.specs)
 
     def read(self, name: str) -> np.ndarray:
         """The values of one array; not writable.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,6 +90,11 @@ class TorchSource(Source):
         self.quantized = {} if dequantize else found
         for name in self._to_float:
             specs[name] = TensorSpec(name, specs[name].shape, "float32")
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the state dict, which is that of the model."""
+        return tuple(self.specs)
 
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor; not writable."""

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tfpt.errors import SourceError
-from tfpt.formats.source import Source
+from tfpt.formats.source import Source, unsorted
 from tfpt.formats.tensorflow.bundle_index import Part, damaged, read_index
+from tfpt.formats.tensorflow.collections import order_beside
 from tfpt.formats.tensorflow.location import Location, locate
 from tfpt.formats.tensorflow.slices import covers_once
 from tfpt.formats.tensorflow.sstable import crc32c, masked
@@ -84,6 +85,18 @@ class BundleSource(Source):
             self._files.index,
             *(self._files.shard(number, self._index.shards) for number in range(self._index.shards)),
         )
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the graph in the ``.meta`` file beside the checkpoint, or else that of the data, unless sorted.
+
+        `tf.train.Saver` sorts the data by name; `tf.train.Checkpoint` writes it in the order of the objects.
+        """
+        found = order_beside(self._files.prefix, self.specs)
+        if found is not None:
+            return found
+        entries = self._index.entries
+        return unsorted(sorted(entries, key=lambda name: (entries[name].shard_id, entries[name].offset)))
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, read-only.

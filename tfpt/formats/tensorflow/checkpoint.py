@@ -93,6 +93,13 @@ class ObjectSource(Source):
         self.sizes = {naming.names[key]: size for key, size in bundle.sizes.items() if key not in copies}
 
     @property
+    def order(self) -> Sequence[str] | None:
+        """That of the objects, which is that of the data."""
+        order = self._bundle.order
+        names = {key: name for name, key in self._keys.items()}
+        return None if order is None else [names[key] for key in order if key in names]
+
+    @property
     def unavailable(self) -> Mapping[str, str]:
         """Listed tensors that cannot be read, by name, each with the reason."""
         missing = self._bundle.unavailable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -116,6 +116,11 @@ class GraphSource(Source):
             {name: stored.held for name, stored in constants.stored.items() if stored.spec.dtype == "string"}
         )
         self.quantized = MappingProxyType({} if dequantize else self._described())
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the graph's nodes."""
+        return tuple(self.specs)
 
     @property
     def has_variables(self) -> bool:

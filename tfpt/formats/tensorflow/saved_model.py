@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tfpt.errors import SourceError
 from tfpt.formats.source import Source
 from tfpt.formats.tensorflow.checkpoint import open_checkpoint
+from tfpt.formats.tensorflow.collections import order_in_graph
 from tfpt.formats.tensorflow.graph import GraphSource
 from tfpt.formats.tensorflow.messages import SAVED_MODEL_FILES
 from tfpt.formats.tensorflow.meta_graph import Signature
@@ -106,6 +107,14 @@ class SavedModelSource(Source):
     def files(self) -> Sequence[str]:
         """The graph, and the files of the variables."""
         return tuple(dict.fromkeys([*self._graph.files, *self._inner.files]))
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the graph's collection of variables, or of the objects; constants last."""
+        found = self._inner.order
+        if not any(meta_graph.has_objects for meta_graph in self._graph.meta_graphs):
+            found = order_in_graph(self._graph.location, self._inner.specs) or found
+        return None if found is None else [*found, *self._constants]
 
     @property
     def unavailable(self) -> Mapping[str, str]:

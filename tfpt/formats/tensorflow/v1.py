@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from tfpt.errors import SourceError
 from tfpt.formats.source import Source
 from tfpt.formats.tensorflow.bundle_index import damaged, is_v1
+from tfpt.formats.tensorflow.collections import order_beside
 from tfpt.formats.tensorflow.location import locate
 from tfpt.formats.tensorflow.slices import Piece, covers_once, piece_key
 from tfpt.formats.tensorflow.sstable import Table
@@ -116,6 +117,11 @@ class V1Source(Source):
     def files(self) -> Sequence[str]:
         """The file, or the shards."""
         return tuple(self._all_files)
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the graph in the ``.meta`` file, if it is beside the checkpoint."""
+        return order_beside(self.location, self.specs)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: C-contiguous, of the shape and dtype of `specs[name]`, read-only.

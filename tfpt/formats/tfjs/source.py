@@ -121,6 +121,11 @@ class TfjsSource(Source):
         """Details of the model: its format, its converter, its signature."""
         return self._details
 
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That of the manifest."""
+        return tuple(self.specs)
+
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The values of one tensor: a read-only view of its shard if possible, else a copy."""
         placed = self._find(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tfpt.errors import SourceError
 from tfpt.formats.source import Role, Source
-from tfpt.formats.tflite.schema import PACKED, Constant, read_model
+from tfpt.formats.tflite.schema import PACKED, Constant, read_model, read_use
 from tfpt.formats.tflite.sparsity import stored_count
 from tfpt.io.cached_blocks import View, view_of
 from tfpt.io.fingerprints import fingerprint_of
@@ -54,6 +54,7 @@ class TfliteSource(Source):
         self.description = model.description
         self.metadata_names = model.metadata
         self._constants = model.constants
+        self._places = model.places
         self._dequantize = dequantize
         self.quantized = MappingProxyType(
             {
@@ -80,6 +81,17 @@ class TfliteSource(Source):
         }
         self.specs = MappingProxyType(specs)
         self.roles = MappingProxyType(roles)
+
+    @property
+    def order(self) -> Sequence[str] | None:
+        """That in which operators read them; the converter's own order has nothing to do with the network."""
+        if self._view is None:
+            return None
+        try:
+            used = {place: number for number, place in enumerate(read_use(self.location, self._view))}
+        except SourceError:  # the tensors can be read without the operators
+            return None
+        return sorted(self.specs, key=lambda name: used.get(self._places[name], len(used)))
 
     @property
     def unavailable(self) -> Mapping[str, str]:

@@ -76,11 +76,13 @@ class Model:
         description: The writer's description.
         metadata: The names of its metadata.
         constants: The tensors whose values are in the file, by name, in its order.
+        places: The subgraph of each and its number there, by name.
     """
 
     description: str
     metadata: tuple[str, ...]
     constants: dict[str, Constant]
+    places: dict[str, tuple[int, int]]
 
 
 def read_model(location: str, data: View) -> Model:
@@ -93,17 +95,33 @@ def read_model(location: str, data: View) -> Model:
     root = buffer.root()
     spans = [_span(table) for table in root.tables(4, "buffer", _MOST_TENSORS)]
     constants: dict[str, Constant] = {}
+    places: dict[str, tuple[int, int]] = {}
     left = _MOST_TENSORS
     seen: dict[str, int] = {}
     for index, subgraph in enumerate(root.tables(2, "subgraph", _MOST_SUBGRAPHS)):
         tensors = subgraph.tables(0, "tensor", left)
         left -= len(tensors)
         scope = f"{subgraph.text(4) or f'subgraph_{index}'}/" if index else ""
-        for constant in _constants(tensors, spans):
+        for number, constant in _constants(tensors, spans):
             name = _unique(scope + constant.spec.name, constants, seen)
+            places[name] = index, number
             constants[name] = replace(constant, spec=replace(constant.spec, name=name))
     metadata = tuple(table.text(0) for table in root.tables(6, "metadata entry", _MOST_SUBGRAPHS))
-    return Model(root.text(3), metadata, constants)
+    return Model(root.text(3), metadata, constants, places)
+
+
+def read_use(location: str, data: View) -> list[tuple[int, int]]:
+    """The subgraphs and numbers of tensors in the order in which operators read them.
+
+    Raises:
+        SourceError: An offset is outside the file.
+    """
+    used: dict[tuple[int, int], None] = {}
+    root = Buffer(location, data).root()
+    for index, subgraph in enumerate(root.tables(2, "subgraph", _MOST_SUBGRAPHS)):
+        for operator in subgraph.tables(3, "operator", _MOST_TENSORS):
+            used.update(dict.fromkeys((index, number) for number in operator.numbers(1, "i4").tolist()))
+    return list(used)
 
 
 def _unique(name: str, taken: dict[str, Constant], seen: dict[str, int]) -> str:
@@ -125,7 +143,7 @@ def _span(table: Table) -> tuple[int, int]:
     return begin, size
 
 
-def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[Constant]:
+def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[tuple[int, Constant]]:
     for number, table in enumerate(tensors):
         index = table.number(2, "I")
         if index >= max(len(spans), 1):
@@ -139,7 +157,7 @@ def _constants(tensors: list[Table], spans: list[tuple[int, int]]) -> Iterator[C
         begin, size = spans[index] if index else (0, 0)
         is_elsewhere = table.number(10, "I") != 0
         if size or is_elsewhere:
-            yield _constant(table, table.text(3) or f"tensor_{number}", begin, size, is_elsewhere)
+            yield number, _constant(table, table.text(3) or f"tensor_{number}", begin, size, is_elsewhere)
 
 
 def _constant(table: Table, name: str, begin: int, size: int, is_elsewhere: bool) -> Constant:
