@@ -101,7 +101,7 @@ LAYERS = (
     ("profiling",),
     ("checking",),
     ("verification",),
-    ("proposal",),
+    ("proposal", "modelwriting"),
     ("report",),
     ("video",),
     ("commands", "api"),
