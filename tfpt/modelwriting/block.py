@@ -6,7 +6,7 @@ Activations are channels first wherever a layer of torch wants them so, and chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -164,10 +164,16 @@ class Missing:
 
 @dataclass
 class Written:
-    """All that is shared by the classes of one file."""
+    """All that is shared by the classes of one file.
+
+    Attributes:
+        specs: The variables of the model.
+        generation: 2 or 3, of Keras; `None` if the file does not say.
+        roles: The roles of the file's other tensors.
+    """
 
     specs: Mapping[str, TensorSpec]
-    keras_version: str
+    generation: int | None
     classes: list[Block] = field(default_factory=list)
     class_names: set[str] = field(default_factory=set)
     helpers: dict[str, str] = field(default_factory=dict)
@@ -175,6 +181,7 @@ class Written:
     scopes: list[Scope | Row] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
+    roles: Collection[str] = ()
     layers: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     count: int = 0
@@ -277,15 +284,17 @@ class Block:
     def variable_scope(self, layer: Layer) -> str:
         """The beginning of the names of a layer's variables.
 
-        Older HDF5 files do not name models inside nested models.
+        Older HDF5 files do not name models inside nested models, and may add a counter: ``conv/conv_1/kernel``.
         """
         full = self.path(layer)
-        parts = full.split("/")
         above = self.tf.rstrip("/").split("/")[0]
         for scope in (full, f"{above}/{layer.name}", layer.name) if self.tf else (full,):
-            if any(name.startswith(f"{scope}/") for name in self.written.specs):
-                return scope
-        return "/".join(parts)
+            names = [name for name in self.written.specs if name.startswith(f"{scope}/")]
+            if names:
+                parts = {name.removeprefix(f"{scope}/").split("/")[0] for name in names}
+                repeated = len(parts) == 1 and next(iter(parts)).startswith(f"{layer.name}_")
+                return f"{scope}/{next(iter(parts))}" if repeated else scope
+        return full
 
     def scope(
         self,

@@ -98,6 +98,25 @@ class Graph:
         return None
 
 
+def keras_generation(config: object) -> int | None:
+    """2 or 3: whether Keras 2 or an earlier one, or Keras 3 wrote a configuration; `None` if it does not show.
+
+    Example:
+        >>> keras_generation({"config": {"layers": [{"config": {"batch_shape": [None, 7]}}]}}), keras_generation({})
+        (3, None)
+    """
+    work = [config]
+    while work:
+        each = work.pop()
+        if isinstance(each, dict):
+            if "batch_shape" in each or "batch_input_shape" in each:
+                return 3 if "batch_shape" in each else 2
+            work += each.values()
+        elif isinstance(each, list):
+            work += each
+    return None
+
+
 def read_graph(config: object, where: str) -> Graph:
     """The graph of a whole model's or of a nested model's configuration.
 

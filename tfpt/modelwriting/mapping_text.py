@@ -22,6 +22,15 @@ _TWO_BIASES = (
 )
 _GRU = ", reorder: {axis: g, groups: [z, r, n], as: [r, z, n]}"
 
+_ROLES = {
+    "slot": "of the optimizer",
+    "counter": "counts steps",
+    "metric": "a metric of the training",
+    "average": "a moving average of a weight",
+    "constant": "a constant",
+    "record": "not a weight",
+}
+
 
 def mapping_text(written: Written, factory: str, source: str) -> str:
     """The mapping in YAML.
@@ -34,8 +43,9 @@ def mapping_text(written: Written, factory: str, source: str) -> str:
     block = written.classes[-1]
     summary = quoted(f"{comment_text(source)} in PyTorch, written by tfpt init --write-model")
     lines = ["version: 1", f"summary: {summary}", "source:", "  names: keras"]
-    if written.ignored:
+    if written.ignored or written.roles:
         lines.append("  ignore:")
+        lines += [f"    - {{role: {role}, why: {_ROLES[role]}}}" for role in _ROLES if role in written.roles]
         lines += [f"    - {{tf: {quoted(name)}, why: {why}}}" for name, why in written.ignored.items()]
     lines += [f"model: {{factory: {quoted(factory)}}}"]
     if written.layers:

@@ -30,7 +30,7 @@ class Proof:
             two were not compared.
         inputs: The shapes of the inputs in Keras' order, by name.
         reason: Why they were not compared.
-        failed: Whether that is a failure of the written module, not just the lack of Keras or of its code.
+        failed: Whether one of the two could not run; otherwise Keras is not installed.
     """
 
     difference: float | None
@@ -55,14 +55,24 @@ def prove(block: Block, checkpoint: str, mapping: Path, *, seed: int = 0, trust:
     """
     inputs = _random_inputs(block, seed)
     shapes = {name: array.shape for name, array in inputs.items()}
+    from tfpt.networks.running import importing
+
+    try:
+        importing.import_keras()
+    except SourceError as error:
+        return Proof(None, shapes, error.what)
     try:
         expected = _run_keras(block, checkpoint, inputs, trust)
     except SourceError as error:
-        return Proof(None, shapes, f"{error.what}{f': {error.got}' if error.got else ''}")
+        reason = f"{error.what}{f': {error.got}' if error.got else ''}"
+        return Proof(None, shapes, reason, failed=True)
     try:
         found = _run_torch(block, checkpoint, mapping, inputs)
     except (TfptError, NotImplementedError) as error:
-        return Proof(None, shapes, str(error), failed=True)
+        reason = ": ".join(str(error).splitlines()[:2])
+        return Proof(None, shapes, reason, failed=True)
+    if not all(np.any(array) for array in expected):
+        return Proof(None, shapes, "an output of the Keras model is zero everywhere", failed=True)
     return Proof(max(_difference(a, b) for a, b in zip(found, expected, strict=True)), shapes)
 
 
@@ -84,12 +94,16 @@ def _run_keras(
     block: Block, checkpoint: str, inputs: Mapping[str, np.ndarray], trust: bool
 ) -> list[np.ndarray]:
     from tfpt.networks.running.keras import open_keras
+    from tfpt.networks.running.network import split_output
 
     graph = block.graph
     with closing(open_keras(checkpoint, trust)) as network:
         names = list(network.inputs([]))
         fed = dict(zip(names, inputs.values(), strict=True)) if set(names) != set(inputs) else inputs
         wanted = {ref: f"{ref.layer}:{_number(block, ref)}" for ref in graph.outputs}
+        known = {each.name for each in network.names()}
+        if not {split_output(name)[0] for name in wanted.values()} <= known:
+            raise SourceError("an output of the model is not the output of a layer that Keras runs")
         computed = network.run(dict(fed), list(dict.fromkeys(wanted.values())))
     by_layer = {ref: computed.get(name) for ref, name in wanted.items()}
     if any(value is None for value in by_layer.values()):

@@ -98,8 +98,8 @@ def _inputs(block: Block, given: Sequence[Value] | None) -> dict[Ref, Value]:
             value.shape = given[number].shape
             value.masked, value.integer = given[number].masked, given[number].integer
         values.append(value)
-    if given is None and len({value.layout for value in values}) > 1:
-        for value in values:  # a mapping has one layout for all inputs
+    if given is None and len(values) > 1:
+        for value in values:  # a mapping describes the axes of a single input only
             value.order = "last"
     for ref, value in zip(graph.inputs, values, strict=True):
         block.inputs[ref.layer] = value
@@ -237,12 +237,14 @@ def _source(name: str, missing: Missing, flat: Sequence[object]) -> str:
     variables = "".join(
         f"\n        # {comment_text(spec.name)} {list(spec.shape)} {spec.dtype}" for spec in missing.variables
     )
+    reason = comment_text(missing.reason)[:100]
+    sentence = reason[:1].upper() + reason[1:]
     weights = f"\n        # TODO: its variables in Keras:{variables}" if variables else ""
     return f'''
 class {name}(nn.Module):
     """TODO: the layer {layer} of Keras, a {kind}.
 
-    {comment_text(missing.reason)[:100]}.
+    {sentence}.
 
     {missing.shapes}, {order}.
     """

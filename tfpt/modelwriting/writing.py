@@ -16,9 +16,10 @@ import numpy as np
 
 from tfpt.errors import SinkError, SourceError, TfptError
 from tfpt.formats import open_source
+from tfpt.formats.roles import roles_of
 from tfpt.io.output_file import AtomicFile
 from tfpt.modelwriting.block import Missing, Written
-from tfpt.modelwriting.configuration import read_graph
+from tfpt.modelwriting.configuration import keras_generation, read_graph
 from tfpt.modelwriting.mapping_text import mapping_text
 from tfpt.modelwriting.names import class_name
 from tfpt.modelwriting.proof import Proof, prove
@@ -52,9 +53,9 @@ class WrittenModel:
 
     @property
     def settled(self) -> bool:
-        """Whether every layer was written, and the comparison found no difference."""
-        compared = self.proof.difference is not None
-        return not self.missing and (self.proof.equal or (not compared and not self.proof.failed))
+        """Whether every layer was written, and the comparison, if Keras is installed, found no difference."""
+        compared = self.proof.difference is not None or self.proof.failed
+        return not self.missing and (self.proof.equal or not compared)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as values that JSON can represent."""
@@ -91,9 +92,8 @@ def write_model(
     _check_names(module, mapping, overwrite)
     location = os.fspath(path)
     with closing(open_source(location)) as source:
-        config = getattr(source, "config", None)
-        version = str(getattr(source, "keras_version", None) or "")
-    if config is None and source.side == "tf" and not hasattr(source, "keras_version"):
+        config = source.config
+    if config is None and "Keras" not in source.format:
         raise SourceError(
             "this is not a Keras model",
             where=location,
@@ -103,8 +103,9 @@ def write_model(
         )
     graph = read_graph(config, location)
     with closing(open_source(location, names="keras")) as source:
-        specs = {name: spec for name, spec in source.specs.items() if name not in source.roles}
-    written = Written(specs, version)
+        roles = roles_of(source)
+        specs = {name: spec for name, spec in source.specs.items() if name not in roles}
+    written = Written(specs, keras_generation(config), roles=set(roles.values()))
     name = class_name(module.stem if _AUTOMATIC.fullmatch(graph.name) else graph.name)
     written.class_names.add(name)
     try:

@@ -11,6 +11,8 @@ from tfpt.modelwriting.writing import WrittenModel
 from tfpt.report.terminal import count, escape
 from tfpt.tensors import format_shape
 
+_LISTED = 12
+
 
 def print_written_model(out: Console, written: WrittenModel, checkpoint: str) -> None:
     """What was written, each layer that is missing, the comparison, and the next command."""
@@ -19,7 +21,7 @@ def print_written_model(out: Console, written: WrittenModel, checkpoint: str) ->
         f"[bold]{escape(str(written.module))}[/] and [bold]{escape(str(written.mapping))}[/]: "
         f"{count(written.layers - missing, 'layer')} written"
     )
-    for each in written.missing:
+    for each in written.missing[:_LISTED]:
         out.print(
             f"[red]not written[/] {escape(each.layer)}, a {escape(each.kind)}: {escape(each.reason)}",
             soft_wrap=True,
@@ -27,7 +29,9 @@ def print_written_model(out: Console, written: WrittenModel, checkpoint: str) ->
         out.print(f"       {escape(each.shapes)}; see TODO in {escape(written.module.name)}", soft_wrap=True)
         for spec in each.variables[:4]:
             out.print(f"       variable {escape(spec.name)} {format_shape(spec.shape)}", soft_wrap=True)
-    for note in written.notes:
+    if missing > _LISTED:
+        out.print(f"       and {count(missing - _LISTED, 'more layer')}; see TODO in the file")
+    for note in written.notes[:_LISTED]:
         out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
     _print_proof(out, written)
     if written.missing:

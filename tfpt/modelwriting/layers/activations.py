@@ -52,12 +52,12 @@ def sparse_plus(x: Tensor) -> Tensor:
 ''',
     "sparsemax": '''
 def sparsemax(x: Tensor, dim: int) -> Tensor:
-    """The projection onto the probability simplex, a sparse softmax (arXiv:1602.02068)."""
+    """Keras' sparsemax, whose threshold adds up the cumulative sums, unlike arXiv:1602.02068."""
     ordered = x.sort(dim=dim, descending=True).values.movedim(dim, -1)
     count = torch.arange(1, ordered.shape[-1] + 1, device=x.device)
-    excess = ordered.cumsum(-1) - 1
-    size = (ordered * count > excess).sum(-1, keepdim=True)
-    threshold = excess.gather(-1, size - 1) / size
+    sums = ordered.cumsum(-1)
+    support = ordered * count > sums - 1
+    threshold = ((sums * support).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
     return (x - threshold.movedim(-1, dim)).clamp(min=0)
 ''',
     "squareplus": '''
@@ -98,9 +98,12 @@ def activate(block: Block, layer: Layer, value: Value, key: str = "activation") 
     name = function_name(layer.settings, key)
     if name == "linear":
         return value
-    old = block.written.keras_version.partition(".")[0] in ("1", "2")
     text = _FUNCTIONS[name]
-    if name == "hard_sigmoid" and old:  # Keras 3 has the slope of torch
+    if name == "hard_sigmoid" and block.written.generation != 3:  # Keras 3 has the slope of torch, 1/6
+        if block.written.generation is None:
+            raise GapError(
+                "hard_sigmoid of Keras 2 differs from that of Keras 3, and the file does not say which"
+            )
         text = "(0.2 * {0} + 0.5).clamp(0, 1)"
     shape = value.shape
     if "{axis}" in text:
