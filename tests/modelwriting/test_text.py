@@ -158,6 +158,22 @@ def test_names_that_python_or_torch_have_are_changed(keras: Any, written: Check)
         assert f"self.{attribute} = nn.Linear(5, 5)" in text
 
 
+def test_names_of_values_do_not_hide_functions(keras: Any, written: Check) -> None:
+    layers = keras.layers
+    inputs = keras.Input((5,), name="torch")
+    x = layers.Dense(5, activation="squareplus", name="squareplus")(inputs)
+    y = layers.Dense(5, activation="squareplus", name="F")(x)
+    written(keras.Model(inputs, layers.Add()([layers.Add(name="tanh")([x, y]), inputs, x])))
+
+
+def test_a_scale_is_written_as_it_was_meant(keras: Any, written: Check) -> None:
+    layers = keras.layers
+    stack = [layers.Rescaling(1 / 127.5, -1), layers.Rescaling(0.3), layers.Conv2D(2, 3)]
+    text = written(keras.Sequential([keras.Input((5, 6, 3)), *stack])).module.read_text()
+    assert "x / 127.5 - 1" in text
+    assert "* 0.3" in text
+
+
 def test_the_page_shows_what_is_written() -> None:
     page = (Path(tfpt.__file__).parent.parent / "docs" / "write_model.md").read_text()
     assert MODULE[MODULE.index("class Residual") :] in page

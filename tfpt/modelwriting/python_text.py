@@ -61,7 +61,8 @@ def _class(block: Block) -> str:
     ]
     for name, expression in block.modules.items():
         lines += _wrapped(f"self.{name} = ", expression, 8)
-    lines += [f"        {line}" for line in block.buffers]
+    for line in block.buffers:
+        lines += _wrapped("", line, 8)
     arguments = argument_names(block)
     listed = ", ".join(f"{name}: Tensor" for name in arguments)
     result = "Tensor" if len(block.outputs) == 1 else f"tuple[{', '.join(['Tensor'] * len(block.outputs))}]"
@@ -94,17 +95,16 @@ def _forward(block: Block, arguments: Sequence[str]) -> Iterator[str]:
     uses.update(block.outputs)
     joined = _joined(block.statements, uses)
     names = dict(zip(block.inputs.values(), arguments, strict=True))
-    taken = {*arguments, *block.modules}
+    taken = {*arguments, *block.written.class_names}
     # A name for each value: x if only the next line uses it.
-    for number, (outputs, operands, _, hint, _) in enumerate(joined):
+    for number, (outputs, _, _, hint, _) in enumerate(joined):
         for output in outputs:
             later = [n for n, each in enumerate(joined) if output in each[1]]
             if later == [number + 1] and output not in block.outputs and len(outputs) == 1:
                 names[output] = "x"
             else:
-                names[output] = identifier(hint, taken - {hint} if hint not in names.values() else taken)
+                names[output] = identifier(hint, taken)
                 taken.add(names[output])
-        del operands
     single = len(block.outputs) == 1
     for number, (outputs, operands, text, _, comment) in enumerate(joined):
         if comment:
