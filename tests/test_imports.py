@@ -102,7 +102,7 @@ LAYERS = (
     ("profiling",),
     ("checking",),
     ("verification",),
-    ("proposal",),
+    ("proposal", "modelwriting"),
     ("report",),
     ("video",),
     ("commands", "api"),

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         record,
         sample,
         verify,
+        write_model,
     )
     from tfpt.errors import DtypeError, MappingError, ModelError, SinkError, SourceError, TfptError
     from tfpt.planning import Plan, PlanError
@@ -72,6 +73,7 @@ __all__ = [
     "record",
     "sample",
     "verify",
+    "write_model",
 ]
 
 

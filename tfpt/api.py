@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfpt.execution.jobs import Conversion
     from tfpt.formats import Source
     from tfpt.language import mapping as rows
+    from tfpt.modelwriting.writing import WrittenModel
     from tfpt.networks.recording import Recording
     from tfpt.networks.recording.inputs import Given
     from tfpt.planning import Plan
@@ -1092,3 +1093,49 @@ def draw_activations(
         check=check,
         model=model,
     )
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    mapping_out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> WrittenModel:
+    """Write a Keras model as a PyTorch module, with its mapping, and compare what both compute.
+
+    The module is written from the model's configuration; neither Keras nor TensorFlow is needed for that. Both then run
+    on one random input, if Keras is installed.
+
+    Args:
+        path: A ``.keras`` archive, or an HDF5 file of a whole model: Sequential or functional.
+        out: The Python file to write, such as ``net.py``.
+        mapping_out: The mapping to write, in the same folder. By default, the same name with ``.yaml``.
+        overwrite: Replace existing files.
+        trust: Allow the Keras model to run its own code in the comparison.
+
+    Returns:
+        What was written, the layers that were not (each is a module that raises `NotImplementedError`), and the
+        comparison. It is settled if every layer was written and no output differs by more than 1e-5 of its largest
+        value.
+
+    Raises:
+        SourceError: The file is not a Sequential or functional Keras model.
+        SinkError: A file exists already or cannot be written.
+        TfptError: The module could not be imported under its name.
+
+    Example:
+        >>> import tempfile, keras
+        >>> folder = tempfile.mkdtemp()
+        >>> model = keras.Sequential([keras.Input((7,)), keras.layers.Dense(5, "relu", name="head")], name="tiny")
+        >>> model.save(f"{folder}/model.keras")
+        >>> written = write_model(f"{folder}/model.keras", f"{folder}/tiny_net.py")
+        >>> written.factory, written.layers, written.missing, written.settled
+        ('tiny_net:Tiny', 1, (), True)
+        >>> print(written.module.read_text().splitlines()[-1].strip())
+        return F.relu(self.head(x))
+    """
+    from tfpt.modelwriting.writing import write_model as implementation
+
+    return implementation(path, out, mapping_out, overwrite=overwrite, trust=trust)

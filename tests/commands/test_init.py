@@ -92,8 +92,8 @@ def test_answers_settle_what_is_unsure(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "either --model or --target"),
-        (("--model", "a:B", "--target", "w.safetensors"), "either --model or --target"),
+        ((), "either --model, --target or --write-model"),
+        (("--model", "a:B", "--target", "w.safetensors"), "either --model, --target or --write-model"),
         (("--target", "w.safetensors", "--kwargs", "a=1"), "for a --model"),
         (("--model", "a:B", "--interactive", "--json"), "cannot be combined"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.conftest import DATA
 from tfpt import open_source
 from tfpt.errors import SourceError
 from tfpt.execution.sinks.bundle import write_bundle
-from tfpt.formats.recognition import weights_in
+from tfpt.formats.recognition import KERAS_ARCHIVE, recognize, weights_in
 
 VALUES = np.arange(15, dtype=np.float32).reshape(3, 5)
 BESIDE = (
@@ -112,3 +113,17 @@ def test_of_several_archives_and_beside_weights_none_is_chosen(tmp_path: Path) -
     assert weights_in(str(tmp_path)) == str(tmp_path)
     save(tmp_path / "w.npz")
     assert weights_in(str(tmp_path)) == str(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("place", [512, 1024, 2048])
+def test_an_archive_with_an_hdf5_member_where_hdf5_may_begin_is_an_archive(
+    place: int, tmp_path: Path
+) -> None:
+    """HDF5 may begin after a block of the user; in a .keras archive the weights are there by chance."""
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        before = len("metadata.json") + len("config.json") + len("model.weights.h5") + 3 * 30 + 2
+        archive.writestr("config.json", " " * (place - before))
+        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(64))
+    assert (tmp_path / "m.keras").read_bytes()[place : place + 4] == b"\x89HDF"
+    assert recognize(str(tmp_path / "m.keras")) is KERAS_ARCHIVE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(path_type=Path), help="The config.json of a model of transformers.")
 @click.option(
     "--target", metavar="FILE", help="Instead of a model: a file of PyTorch weights, or a manifest."
+)
+@click.option(
+    "--write-model",
+    "module",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Instead of a model: write one, net.py, from a Keras file of a whole model.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The mapping to write; by default MODEL.yaml.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing mapping.")
@@ -49,6 +56,7 @@ def command(
     kwargs: Sequence[str],
     config: Path | None,
     target: str | None,
+    module: Path | None,
     out: Path | None,
     overwrite: bool,
     averages: Literal["prefer", "ignore"] | None,
@@ -62,7 +70,8 @@ def command(
     """Propose a mapping for a checkpoint and a model that have none.
 
     tfpt compares names, shapes and the order of both sides, writes the mapping that fits, and says
-    what it is unsure about. Weights are only read with --prove.
+    what it is unsure about. Weights are only read with --prove. With --write-model it writes the model
+    as well, from a Keras file, and compares what the two networks compute.
 
     Exit code 0: everything has its place; 1: something is unsure or open; 2: the checkpoint or the
     model cannot be read.
@@ -71,8 +80,14 @@ def command(
     from tfpt.report.proposals import print_evidence, print_proposal
     from tfpt.report.terminal import console, print_json, print_written
 
+    if module is not None:
+        if model or target or kwargs or config or averages or prove or interactive or explain or html:
+            raise click.UsageError(
+                "--write-model can only be combined with --out, --overwrite, --trust and --json"
+            )
+        _write_model(checkpoint, module, out, overwrite, trust, as_json)
     if (model is None) == (target is None):
-        raise click.UsageError("give either --model or --target")
+        raise click.UsageError("give either --model, --target or --write-model")
     if target is not None and (kwargs or config):
         raise click.UsageError("--kwargs and --config are for a --model")
     if interactive and as_json:
@@ -116,6 +131,22 @@ def command(
         if html is not None:
             print_written(console(), html)
     sys.exit(0 if proposal.settled else 1)
+
+
+def _write_model(
+    checkpoint: str, module: Path, out: Path | None, overwrite: bool, trust: bool, as_json: bool
+) -> NoReturn:
+    """Write a model and its mapping, and exit."""
+    from tfpt.modelwriting.writing import write_model
+    from tfpt.report.terminal import console, print_json
+    from tfpt.report.written_models import print_written_model
+
+    written = write_model(checkpoint, module, out, overwrite=overwrite, trust=trust)
+    if as_json:
+        print_json(written.to_json())
+    else:
+        print_written_model(console(), written, checkpoint)
+    sys.exit(0 if written.settled else 1)
 
 
 def _name(model: str) -> str:

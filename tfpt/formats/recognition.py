@@ -255,7 +255,9 @@ def _of_bytes(storage: Storage) -> Format | None:
 
     data = storage.data
     head = data[:_HEAD].tobytes()
-    if any(data[place : place + len(_HDF5)].tobytes() == _HDF5 for place in _HDF5_PLACES):
+    # A zip archive may have an HDF5 file as a member, uncompressed and by chance at one of these places.
+    places = _HDF5_PLACES[:1] if head.startswith(_ZIP) else _HDF5_PLACES
+    if any(data[place : place + len(_HDF5)].tobytes() == _HDF5 for place in places):
         return HDF5
     if head[4:8] == _TFLITE:
         return TFLITE
