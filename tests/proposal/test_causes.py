@@ -87,7 +87,7 @@ def test_one_missing_block_is_one_cause(bert: tuple[Specs, Specs]):
         "               bert.encoder.layer.5.attention.output.{dense,LayerNorm}.{weight,bias}",
         "               bert.encoder.layer.5.intermediate.dense.{weight,bias}",
         "               bert.encoder.layer.5.output.{dense,LayerNorm}.{weight,bias}",
-        f"    row        {_keras()}:6",
+        f"    row        {_keras()}:7",
         "  next      --config config.json, the file that comes with the checkpoint, if the model is larger than the "
         "checkpoint",
     ]
