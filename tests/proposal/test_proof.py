@@ -175,6 +175,45 @@ def test_a_model_that_computes_something_else_is_not_proven(tmp_path):
     assert "# not proven" in proposal.text
 
 
+def test_a_saved_model_whose_names_say_nothing_of_variables_is_proven(tmp_path):
+    x = keras.Input((8, 9, 3))
+    y = keras.layers.Conv2D(5, 3, use_bias=False, name="conv")(x)
+    y = keras.layers.BatchNormalization(epsilon=1e-2, name="norm")(y)
+    keras_file = saved(keras.Model(x, keras.layers.ReLU(name="relu")(y)), tmp_path)
+    keras.models.load_model(keras_file).export(tmp_path / "exported", verbose=False)
+    proven = propose(keras_file, Norm, tmp_path, prove=tmp_path / "exported")
+    assert proven.proof.proven
+    assert "eps: 1.0e-2" in proven.text
+    modules = [endpoint.pt.text for endpoint in tfpt.load_mapping(tmp_path / "m.yaml").endpoints]
+    assert len(set(modules)) == len(modules) > 1
+
+
+def test_a_graph_of_tensorflow_1_is_proven(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    tf1, random = tf.compat.v1, np.random.default_rng(0)
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        images = tf1.placeholder(tf.float32, [None, 8, 9, 3], "images")
+        kernel = tf1.get_variable("net/conv/kernel", [3, 3, 3, 5])
+        values = {
+            name: tf1.get_variable(f"net/norm/{name}", [5])
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        }
+        with tf1.name_scope("net/conv/"):
+            y = tf.nn.conv2d(images, kernel, 1, "VALID")
+        with tf1.name_scope("net/norm/"):
+            mean, variance = values["moving_mean"], values["moving_variance"]
+            y = tf.nn.batch_normalization(y, mean, variance, values["beta"], values["gamma"], 1e-3)
+        with tf1.name_scope("net/relu/"):
+            tf.nn.relu(y)
+        session.run(tf1.global_variables_initializer())
+        for variable in values.values():
+            variable.load(np.abs(random.normal(0.1, 0.05, 5)), session)
+        tf1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+    proven = propose(tmp_path / "model.ckpt", Norm, tmp_path, prove=tmp_path / "model.ckpt.meta")
+    assert proven.proof.proven
+    assert "eps: 1.0e-3" in proven.text
+
+
 def test_an_activation_that_a_keras_layer_includes_is_written_at_the_endpoint(tmp_path):
     x = keras.Input((7,))
     network = saved(keras.Model(x, keras.layers.Dense(3, "softmax", name="head")(x)), tmp_path)

@@ -28,8 +28,8 @@ from tfpt.verification.agreement import DEFAULT_TOLERANCE
 if TYPE_CHECKING:
     import torch
 
-# Epsilons of normalizations: Keras', torch's, those of Google's BERT and of keras.applications.
-_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5, 1e-4)
+# Epsilons of normalizations: Keras', torch's, those of Google's BERT and of keras.applications, other powers of ten.
+_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5, 1e-4, 1e-2, 1e-1, 1e-7, 1e-8, 1e-9, 1e-10)
 # How activations of TensorFlow are laid out, and where PyTorch has their axes.
 _CHANNELS_FIRST = {
     3: "b w c -> b c w",
@@ -111,7 +111,9 @@ class _Prover:
                 trial.change()
                 again = self._compare()
                 # Activations that are no module's output, such as those of functions, show in what follows.
-                if departs in again or len(again) > len(found) or self._output <= DEFAULT_TOLERANCE:
+                paired = {agreement.pt for agreement in again.values()}
+                closer = departs in again or departs in paired or len(again) > len(found)
+                if closer or self._output <= DEFAULT_TOLERANCE:
                     self.decided |= trial.decided
                     self.eps |= trial.eps
                     self.padding |= trial.padding
@@ -198,9 +200,11 @@ class _Prover:
         for endpoint in self.recording.endpoints.values():
             by_size.setdefault(math.prod(endpoint.shape), []).append(endpoint)
         found: dict[str, Agreement] = {}
+        self._ran: list[str] = []
 
         def hook(path: str) -> Callable[[Any, Any, Any], None]:
             def watch(_module: Any, _arguments: Any, output: Any) -> None:
+                self._ran.append(path)
                 tensor = _tensor_in(output)
                 if tensor is None:
                     return
@@ -233,18 +237,29 @@ class _Prover:
         return found
 
     def _departure(self, found: Mapping[str, Agreement], tried: set[str]) -> str | None:
-        """The first activation of a layer with variables that no module computes, in TensorFlow's order."""
+        """Where the networks part: the first activation of a layer with variables that no module computes.
+
+        Names of activations may say nothing of variables, as in a SavedModel of TensorFlow 2: then the first module
+        with parameters whose output no activation is like.
+        """
         for name in self.recording.endpoints:
             if name not in found and name not in tried and self._parameters_of(name):
                 return name
+        if not any(map(self._parameters_of, self.recording.endpoints)):
+            paired = {agreement.pt for agreement in found.values()}
+            for path in self._ran:
+                if path not in paired and path not in tried and self._parameters_of(path):
+                    return path
         return None
 
     def _parameters_of(self, endpoint: str) -> list[str]:
-        """Parameters whose variables are in the layer of an activation."""
+        """Parameters whose variables are in the layer of an activation; or those of a module, given its path."""
         return [
             parameter
             for parameter, (variable, _) in self._from.items()
-            if variable.startswith(f"{endpoint}/") or endpoint.startswith(f"{variable.rpartition('/')[0]}/")
+            if variable.startswith(f"{endpoint}/")
+            or endpoint.startswith(f"{variable.rpartition('/')[0]}/")
+            or parameter.rpartition(".")[0] == endpoint
         ]
 
     def _trials(self, endpoint: str, found: Mapping[str, Agreement]) -> Iterator[_Trial]:

@@ -74,11 +74,15 @@ class Proof:
         compared = f"{len(self.agreements)} of {self.recorded} activations agree"
         if self.proven:
             adapted = " with adapt=True" if self.padding or self.eps else ""
-            differ = f"the outputs differ by {self.output:.1e} of the largest value"
+            differ = (
+                f"the outputs differ by {self.output:.1e} of the largest value"
+                if self.output
+                else "equal outputs"
+            )
             return f"proven on one input{adapted}: {differ}; {compared}"
         if self.departs:
-            return f"not proven: {compared}; the first that no module computes is {self.departs}"
-        return f"not proven: {compared}, but not the output"
+            return f"not proven: {compared}; the networks part at {self.departs}"
+        return f"not proven: {compared}, and the outputs do not"
 
     def to_json(self) -> dict[str, Any]:
         """The proof as JSON values."""

@@ -71,10 +71,12 @@ def propose(
             known = {**(decided or {}), **proof.decided}
             if proof.proven:
                 known = {**proposal.choices, **known}
+            # Of several names of one activation, such as that of an Identity, the first.
+            by_module = {each.pt: each for each in reversed(proof.agreements)}
             shown = Shown(
                 proof.eps,
                 proof.padding,
-                [(each.tf, each.pt, each.row) for each in proof.agreements],
+                [(each.tf, each.pt, each.row) for each in proof.agreements if by_module[each.pt] is each],
                 proof.input,
                 [str(proof)],
             )

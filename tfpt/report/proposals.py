@@ -57,6 +57,9 @@ def print_proposal(
     extra = f" --config {shlex.quote(str(config))}" if config else ""
     if proposal.settled:
         out.print("next: convert, then compare what the two networks compute:", style="dim")
+    elif proposal.proof is not None and not proposal.proof.proven:
+        advice = "next: mend what the model does otherwise where the networks part, and prove again; to convert anyway:"
+        out.print(advice, style="dim", soft_wrap=True)
     else:
         out.print("next: decide what is unsure, in the file or with --interactive, then:", style="dim")
     name = shlex.quote(str(path))
