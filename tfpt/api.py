@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tfpt.networks.recording.inputs import Given
     from tfpt.planning import Plan
     from tfpt.profiling import Profile
-    from tfpt.proposal.propose import Proposal
+    from tfpt.proposal.proposal import Proposal
     from tfpt.verification import Verification
     from tfpt.video.prediction import Prediction, Stream
     from tfpt.video.visualization import Drawing

@@ -24,7 +24,8 @@ from tfpt.planning.plan import Plan
 from tfpt.planning.planner import make_plan
 from tfpt.planning.steps import Copy, Fill
 from tfpt.proposal.evidence import Weights
-from tfpt.proposal.propose import Proposal, propose
+from tfpt.proposal.proposal import Proposal
+from tfpt.proposal.propose import propose
 from tfpt.proposal.target import Target
 from tfpt.targets.manifest import read_manifest
 from tfpt.tensors import TensorSpec

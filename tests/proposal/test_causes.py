@@ -231,10 +231,10 @@ def test_optimizer_slots_and_counters_are_ignored_by_role(planned):
     plan = planned(text, variables, specs(a=(3,)))
     [cause] = causes_of(plan)[0]
     assert cause.repairs[0].lines == (
-        "  - {role: counter, why: training step}",
+        "  - {role: counter, why: step counter}",
         "  - {role: slot, why: optimizer slot}",
     )
-    assert cause.scope == "training step, optimizer slot"
+    assert cause.scope == "step counter, optimizer slot"
     assert not cause.candidates
     assert planned(pasted(text, plan), variables, specs(a=(3,))).ok
 

@@ -224,6 +224,14 @@ def test_an_activation_that_a_keras_layer_includes_is_written_at_the_endpoint(tm
     assert tfpt.verify(tmp_path / "m.yaml", network, recording=tmp_path / "r.npz", trust=True).agrees
 
 
+def test_an_output_of_zeros_proves_nothing(tmp_path):
+    x = keras.Input((7,))
+    model = keras.Model(x, keras.layers.Dense(3, "relu", name="head")(x))
+    model.set_weights([np.zeros((7, 3)), np.full(3, -1.0)])
+    model.save(tmp_path / "model.keras")
+    assert not propose(tmp_path / "model.keras", Head, tmp_path, prove=tmp_path / "model.keras").proof.proven
+
+
 def test_a_recording_is_as_good_as_the_network(tmp_path):
     x = keras.Input((7,))
     network = saved(keras.Model(x, keras.layers.Dense(7, use_bias=False, name="mix")(x)), tmp_path)

@@ -13,7 +13,8 @@ import tfpt
 from tests.mappings.recorded import read
 from tests.proposal.pairs import Names, of_recorded
 from tfpt.errors import ModelError, SinkError, TfptError
-from tfpt.proposal.propose import Proposal, propose
+from tfpt.proposal.proposal import Proposal
+from tfpt.proposal.propose import propose
 from tfpt.proposal.target import Target, target_of_file, target_of_model
 from tfpt.tensors import TensorSpec
 

@@ -12,7 +12,7 @@ from tfpt.checking.edits import Edit
 from tfpt.checking.places import Places
 from tfpt.checking.renames import renames
 from tfpt.checking.shapes import MOST_AXES, layout_edit, reordered
-from tfpt.formats.roles import roles_of
+from tfpt.formats.roles import REASONS, roles_of
 from tfpt.formats.source import Source
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
@@ -25,15 +25,6 @@ from tfpt.planning.instances import instances_of
 from tfpt.planning.names import NameIndex
 from tfpt.tensors import Role, TensorSpec
 
-# What `why` says of an ignored role.
-_WHY: Mapping[Role, str] = {
-    "slot": "optimizer slot",
-    "average": "moving average",
-    "counter": "step counter",
-    "metric": "metric",
-    "constant": "constant of the graph",
-    "record": "record of the checkpoint itself",
-}
 # Averages are weights too: whether to read them is a choice.
 _CHOICES = ("average", "constant")
 
@@ -186,7 +177,7 @@ def _ignored(
     text = places.texts[places.file]
     if not entries or text is None:
         return []
-    lines = [f"{{role: {role}, why: {_WHY[role]}}}" for role in entries]
+    lines = [f"{{role: {role}, why: {REASONS[role]}}}" for role in entries]
     found = "; ".join(f"{len(names)} unused, {names[0]} first" for names in entries.values())
     return _inserted(text, lines, f"variables that are not weights: {found}")
 

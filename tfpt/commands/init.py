@@ -12,7 +12,7 @@ import click
 from tfpt.commands.options import html_option, json_option, parse_settings, reports_errors, trust_option
 
 if TYPE_CHECKING:
-    from tfpt.proposal.propose import Proposal
+    from tfpt.proposal.proposal import Proposal
 
 
 @click.command(short_help="Propose a mapping for a checkpoint and a model.")

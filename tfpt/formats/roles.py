@@ -74,6 +74,16 @@ _SETTINGS = frozenset(
     )
 )
 
+# Why a mapping can leave out the variables of each role, as written under `source.ignore`.
+REASONS: dict[str, str] = {
+    "slot": "optimizer slot",
+    "average": "moving average",
+    "counter": "step counter",
+    "metric": "metric",
+    "constant": "constant of the graph",
+    "record": "record of the checkpoint itself",
+}
+
 # Sonnet's snt.ExponentialMovingAverage (sonnet/src/moving_averages.py): the average itself is what a network uses.
 _SONNET = {"counter": "counter", "_counter": "counter", "hidden": "average", "_hidden": "average"}
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfpt.folding import fold
+from tfpt.formats.roles import REASONS
 from tfpt.planning.findings import Finding
 from tfpt.planning.plan import Plan
 from tfpt.proposal.names import parsed
 from tfpt.proposal.near_misses import NearMiss, NearMisses
-from tfpt.proposal.repairs import REASONS, Repair, Repairs
+from tfpt.proposal.repairs import Repair, Repairs
 from tfpt.tensors import TensorSpec, format_shape
 
 # Of how many kinds of tensors the candidates are shown for one cause, and for one plan.
@@ -189,7 +190,7 @@ class _Causes:
             "unused",
             _scope(scopes, "the whole checkpoint")
             if "" in roles
-            else ", ".join(REASONS.get(role, role) for role in sorted(roles)),
+            else ", ".join(REASONS[role] for role in sorted(roles)),
             f"no row claims these {len(specs)} variables",
             tuple(members),
             (("variables", _with_shapes(specs)),),

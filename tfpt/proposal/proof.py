@@ -20,8 +20,9 @@ from tfpt.networks.recording import record
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
 from tfpt.nn.adapt import adapt
 from tfpt.planning.steps import Copy, Fill
+from tfpt.proposal.activations import agreement_of, functions_of, is_closer, smallest_difference, tensor_in
 from tfpt.proposal.layouts import candidates
-from tfpt.proposal.propose import Proposal
+from tfpt.proposal.proposal import Proposal
 from tfpt.proposal.proven import Agreement, Proof
 from tfpt.verification.agreement import DEFAULT_TOLERANCE
 
@@ -36,10 +37,8 @@ _CHANNELS_FIRST = {
     4: "b h w c -> b c h w",
     5: "b t h w c -> b c t h w",
 }
-_MOST_AXES = 5
-# The most trials for one endpoint, and how far mean absolute values may be apart for a close look at two activations.
+# The most trials for one endpoint.
 _TRIALS = 64
-_SIMILAR = 0.05
 
 
 def prove(
@@ -205,13 +204,13 @@ class _Prover:
         def hook(path: str) -> Callable[[Any, Any, Any], None]:
             def watch(_module: Any, _arguments: Any, output: Any) -> None:
                 self._ran.append(path)
-                tensor = _tensor_in(output)
+                tensor = tensor_in(output)
                 if tensor is None:
                     return
                 array = tensor.detach().to(torch.float32).cpu().numpy()
                 for endpoint in by_size.get(array.size, ()):
-                    agreement = _agreement(endpoint, path, array)
-                    if agreement is not None and _closer(agreement, found.get(endpoint.name)):
+                    agreement = agreement_of(endpoint, path, array)
+                    if agreement is not None and is_closer(agreement, found.get(endpoint.name)):
                         found[endpoint.name] = agreement
 
             return watch
@@ -221,7 +220,7 @@ class _Prover:
         ]
         try:
             with torch.no_grad():
-                output = _tensor_in(self.model(*self.arguments))
+                output = tensor_in(self.model(*self.arguments))
         finally:
             for handle in handles:
                 handle.remove()
@@ -229,9 +228,9 @@ class _Prover:
         if output is not None:
             array = output.detach().to(torch.float32).cpu().numpy()
             best = [
-                _difference(endpoint, applied)[0]
+                smallest_difference(endpoint, applied)[0]
                 for endpoint in by_size.get(array.size, ())
-                for applied in _functions(array).values()
+                for applied in functions_of(array).values()
             ]
             self._output = min(best, default=math.inf)
         return found
@@ -383,84 +382,3 @@ def _adapted(module: Any, rule: str) -> Any:
 def _set_eps(modules: Mapping[str, Any], paths: list[str], value: float) -> None:
     for path in paths:
         modules[path].eps = value
-
-
-def _tensor_in(output: Any) -> torch.Tensor | None:
-    import torch
-
-    if isinstance(output, torch.Tensor):
-        return output
-    values = (
-        output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
-    )
-    return next((found for each in values if (found := _tensor_in(each)) is not None), None)
-
-
-def _closer(one: Agreement, other: Agreement | None) -> bool:
-    """Whether it is better than another: without a function if possible, then by its difference."""
-    return other is None or (one.apply != "", one.difference) < (other.apply != "", other.difference)
-
-
-def _functions(array: np.ndarray) -> dict[str, np.ndarray]:
-    """The array itself, and what the functions make of it that a layer of Keras may include."""
-    exponential = (
-        np.exp(array - array.max(axis=-1, keepdims=True)) if array.ndim == 2 and array.size else None
-    )
-    found = {"": array, "relu": np.maximum(array, 0), "tanh": np.tanh(array)}
-    with np.errstate(over="ignore"):
-        found["sigmoid"] = 1 / (1 + np.exp(-array))
-    if exponential is not None:
-        found["softmax"] = exponential / exponential.sum(axis=-1, keepdims=True)
-    return found
-
-
-def _agreement(endpoint: RecordedEndpoint, path: str, array: np.ndarray) -> Agreement | None:
-    for name, applied in _functions(array).items():
-        if endpoint.mean_abs is not None:
-            mean = float(np.abs(applied).mean(dtype=np.float64)) if applied.size else 0.0
-            if abs(mean - endpoint.mean_abs) > _SIMILAR * max(endpoint.mean_abs, 1e-30):
-                continue
-        difference, layout = _difference(endpoint, applied)
-        if difference <= DEFAULT_TOLERANCE:
-            return Agreement(endpoint.name, path, layout, difference, name)
-    return None
-
-
-def _difference(endpoint: RecordedEndpoint, array: np.ndarray) -> tuple[float, str]:
-    """The smallest difference under any order of the axes, and the layout from TensorFlow's axes to PyTorch's."""
-    if array.size == 0 or array.ndim > _MOST_AXES:
-        return math.inf, ""
-    recorded = np.asarray(endpoint.values, np.float64).reshape(-1)
-    scale = float(np.abs(recorded).max(initial=0)) or 1.0
-    best, layout = math.inf, ""
-    shapes = {array.shape: array}
-    if array.ndim != len(endpoint.shape) and _without_ones(array.shape) == _without_ones(endpoint.shape):
-        shapes = {endpoint.shape: array.reshape(endpoint.shape)}
-    for form in shapes.values():
-        for order in itertools.permutations(range(form.ndim)):
-            if tuple(form.shape[axis] for axis in order) != endpoint.shape:
-                continue
-            samples = endpoint.samples_of(np.transpose(form, order)).astype(np.float64)
-            difference = float(np.abs(samples - recorded).max(initial=0)) / scale
-            if difference < best:
-                best, layout = difference, _layout(order)
-    return best, layout
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size > 1)
-
-
-def _layout(order: tuple[int, ...]) -> str:
-    """From TensorFlow's axes to PyTorch's, for a transpose from PyTorch's to TensorFlow's.
-
-    Example:
-        >>> _layout((0, 2, 3, 1)), _layout((0, 1))
-        ('b h w c -> b c h w', '')
-    """
-    if order == tuple(range(len(order))):
-        return ""
-    letters = {3: "bwc", 4: "bhwc", 5: "bthwc"}.get(len(order), "abcdefg"[: len(order)])
-    left = " ".join(letters)
-    right = " ".join(letters[order.index(axis)] for axis in range(len(order)))
-    return f"{left} -> {right}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tfpt.formats.roles import roles_by_name
+from tfpt.formats.roles import REASONS, roles_by_name
 from tfpt.planning.plan import Plan
 from tfpt.proposal.document import entries, ignore_entry
 from tfpt.proposal.matches import Match
@@ -29,13 +29,6 @@ _LOOKUPS = 20
 # A template cannot say these.
 _BRACES = re.compile(r"[{}]")
 _NUMBERS = re.compile(r"\d+(?:[a-h](?![a-zA-Z0-9]))?")
-
-REASONS: Mapping[str, str] = {
-    "slot": "optimizer slot",
-    "counter": "training step",
-    "record": "record of the checkpoint's objects",
-    "average": "moving average",
-}
 
 
 @dataclass(frozen=True)
@@ -150,11 +143,7 @@ class Repairs:
         """
         roles = sorted({self.roles[name] for name in names if name in self.roles})
         if names and all(name in self.roles for name in names):
-            return [
-                Repair(
-                    "ignore", tuple(f"  - {{role: {role}, why: {REASONS.get(role, role)}}}" for role in roles)
-                )
-            ]
+            return [Repair("ignore", tuple(f"  - {{role: {role}, why: {REASONS[role]}}}" for role in roles))]
         usable = [scope for scope in scopes if not _BRACES.search(scope)]
         single = [Item((scope,), (scope.replace(".", "_"),), "", place) for place, scope in enumerate(usable)]
         whole = [item.tf[0] for item in self._generalized(single)]

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,4 +139,5 @@ def target_of_file(path: str | os.PathLike[str]) -> Target:
     text = os.fspath(path)
     if text.endswith(".json") and not text.endswith(".index.json"):
         return Target(read_manifest(Path(text)))
-    return Target(dict(open_source(text).specs))
+    with closing(open_source(text)) as source:
+        return Target(dict(source.specs))

@@ -5,22 +5,27 @@ A rule is only accepted if it gives exactly the names it was made from.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
 
-from tfpt.proposal.names import Name, Word, parsed
+from tfpt.proposal.names import parsed
+from tfpt.proposal.number_rules import (
+    FIELDS,
+    Column,
+    Rule,
+    changing,
+    columns_of,
+    is_letter,
+    numbers_in,
+    rule_between,
+    skeleton,
+    stage_sizes,
+    with_fields,
+)
 
-_FIELDS = ("i", "j", "k", "l", "m")
-_SEPARATORS = re.compile(r"([/.])")
-_MOST_WORDS = 12
 # How often items are divided by one of their numbers in search of a rule, and into how many parts.
 _MOST_CUTS = 3
 _MOST_PARTS = 9
-# Rules other than adding a number need at least this many examples.
-_LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,11 @@ def generalized(
     for item in items:
         key = (item.content, _patterns(item.tf, "/"), _patterns(item.pt, "."))
         groups.setdefault(key, []).append(item)
-    stages = _stages(groups.values())
+    stages = stage_sizes(
+        side
+        for members in groups.values()
+        for side in (([item.tf for item in members], "/"), ([item.pt for item in members], "."))
+    )
     found: list[Item] = []
     for members in groups.values():
         if members[0].tf:
@@ -84,7 +93,7 @@ def _by_skeleton(texts: Iterable[str], separator: str) -> _Known:
     found: _Known = {}
     for text in texts:
         name = parsed(text, separator)
-        found.setdefault(_skeleton(name), set()).add(name.numbers)
+        found.setdefault(skeleton(name), set()).add(name.numbers)
     return found
 
 
@@ -92,108 +101,26 @@ def _constants(members: Sequence[Item], targets: _Known) -> Item | None:
     """One row for all parameters that are the same constant and differ in numbers alone."""
     if any(len(item.pt) != 1 for item in members):
         return None
-    columns = _columns([item.pt for item in members], ".")[0]
-    names = [Name(item.pt[0], ".") for item in members]
+    columns = columns_of([item.pt for item in members], ".")[0]
+    names = [parsed(item.pt[0], ".") for item in members]
     changing = [column for column in columns if len(set(column.values)) > 1]
-    if {name.numbers for name in names} != targets.get(_skeleton(names[0])) or len(changing) > len(_FIELDS):
+    if {name.numbers for name in names} != targets.get(skeleton(names[0])) or len(changing) > len(FIELDS):
         return None
-    rule: _Rule = {}
-    for field_name, column in zip(_FIELDS, changing, strict=False):
+    rule: Rule = {}
+    for field_name, column in zip(FIELDS, changing, strict=False):
         text = column.spelled(field_name, plain=True, listed=False)
         if text is None:
             return None
         rule[".", column.values] = text
     unsure = frozenset().union(*(item.unsure for item in members))
-    return Item((), (_written(names[0], columns, rule),), members[0].content, members[0].place, unsure)
-
-
-def _skeleton(name: Name) -> tuple[str, ...]:
-    """The text of a name between its numbers."""
-    pieces, start = [], 0
-    for word in _numbers(name):
-        pieces.append(name.text[start : word.start])
-        start = word.end
-    return (*pieces, name.text[start:])
+    return Item((), (with_fields(names[0], columns, rule),), members[0].content, members[0].place, unsure)
 
 
 def _patterns(texts: tuple[str, ...], separator: str) -> tuple[object, ...]:
-    names = [Name(text, separator) for text in texts]
+    names = [parsed(text, separator) for text in texts]
     return tuple(
-        (_skeleton(name), tuple(_is_letter(name, word) for word in _numbers(name))) for name in names
+        (skeleton(name), tuple(is_letter(name, word) for word in numbers_in(name))) for name in names
     )
-
-
-def _numbers(name: Name) -> list[Word]:
-    return [word for part in name.parts for word in part if word.number is not None]
-
-
-def _is_letter(name: Name, word: Word) -> bool:
-    return name.text[word.start : word.end].isalpha()
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A number of a name that differs between the items.
-
-    Attributes:
-        values: One for each item.
-        texts: As they are written.
-    """
-
-    values: tuple[int, ...]
-    texts: tuple[str, ...]
-
-    def spelled(self, expression: str, *, plain: bool, listed: bool) -> str | None:
-        """The field, for an expression of the number."""
-        if self.texts[0].isalpha():
-            words = sorted(set(zip(self.texts, self.values, strict=True)), key=lambda pair: pair[1])
-            return f"{{{expression}:{'|'.join(f'{text}={value}' for text, value in words)}}}"
-        widths = {len(text) for text in self.texts}
-        padded = any(len(text) > 1 and text.startswith("0") for text in self.texts)
-        if padded and len(widths) > 1:
-            return None
-        if padded:
-            return f"{{{expression}:{widths.pop():02}}}"
-        if listed:
-            if len(set(self.texts)) > _MOST_WORDS:
-                return None
-            return f"{{{expression}:{'|'.join(sorted(set(self.texts), key=int))}}}"
-        return f"{{{expression}:int}}" if plain else f"{{{expression}}}"
-
-
-def _columns(texts: Sequence[tuple[str, ...]], separator: str) -> list[list[_Column]]:
-    """The numbers of each name of the items: [names][numbers]."""
-    columns: list[list[_Column]] = []
-    for place in range(len(texts[0])):
-        names = [Name(item[place], separator) for item in texts]
-        words = [_numbers(name) for name in names]
-        columns.append(
-            [
-                _Column(
-                    tuple(row[index].number or 0 for row in words),
-                    tuple(
-                        name.text[row[index].start : row[index].end]
-                        for name, row in zip(names, words, strict=True)
-                    ),
-                )
-                for index in range(len(words[0]))
-            ]
-        )
-    return columns
-
-
-def _stages(groups: Iterable[Sequence[Item]]) -> list[tuple[int, ...]]:
-    """Sizes of stages, where a pair of numbers on one side counts through a single number of the other."""
-    found: Counter[tuple[int, ...]] = Counter()
-    for members in groups:
-        for texts, separator in (([item.tf for item in members], "/"), ([item.pt for item in members], ".")):
-            for columns in _columns(texts, separator):
-                changing = [column for column in columns if len(set(column.values)) > 1]
-                for first, second in pairwise(changing):
-                    pairs = sorted(set(zip(first.values, second.values, strict=True)))
-                    sizes = tuple(len(list(group)) for _, group in groupby(pairs, key=lambda pair: pair[0]))
-                    found[sizes] += 1
-    return [sizes for sizes, _ in sorted(found.items(), key=lambda entry: (-sum(entry[0]), -entry[1]))]
 
 
 def _fewest(
@@ -236,18 +163,18 @@ def _series(
     stages: Sequence[tuple[int, ...]],
 ) -> Item | None:
     """One item for all, if a rule connects their numbers."""
-    ours = _columns([item.tf for item in members], "/")
-    theirs = _columns([item.pt for item in members], ".")
+    ours = columns_of([item.tf for item in members], "/")
+    theirs = columns_of([item.pt for item in members], ".")
     for listed in (False, True):
-        rule = _rule(_changing(ours), _changing(theirs), stages, listed=listed)
+        rule = rule_between(changing(ours), changing(theirs), stages, listed=listed)
         if rule is None:
             return None
         tf = tuple(
-            _written(parsed(text, "/"), columns, rule)
+            with_fields(parsed(text, "/"), columns, rule)
             for text, columns in zip(members[0].tf, ours, strict=True)
         )
         pt = tuple(
-            _written(parsed(text, "."), columns, rule)
+            with_fields(parsed(text, "."), columns, rule)
             for text, columns in zip(members[0].pt, theirs, strict=True)
         )
         if listed or not _matches_others(members, ours, every):
@@ -256,175 +183,21 @@ def _series(
     return None
 
 
-def _changing(columns: Sequence[Sequence[_Column]]) -> list[_Column]:
-    distinct: dict[tuple[int, ...], _Column] = {}
-    for column in (column for name in columns for column in name):
-        if len(set(column.values)) > 1:
-            distinct.setdefault((column.values), column)
-    return list(distinct.values())
-
-
 def _matches_others(
     members: Sequence[Item],
-    columns: Sequence[Sequence[_Column]],
+    columns: Sequence[Sequence[Column]],
     every: _Known,
 ) -> bool:
     """Whether other names have the same words, with other numbers in the places that change."""
     for place, name_columns in enumerate(columns):
-        names = [Name(item.tf[place], "/") for item in members]
+        names = [parsed(item.tf[place], "/") for item in members]
         ours = {name.numbers for name in names}
         fixed = [index for index, column in enumerate(name_columns) if len(set(column.values)) == 1]
         example = names[0].numbers
-        for other in every.get(_skeleton(names[0]), ()):
+        for other in every.get(skeleton(names[0]), ()):
             if other not in ours and all(other[index] == example[index] for index in fixed):
                 return True
     return False
-
-
-_Rule = dict[tuple[str, tuple[int, ...]], str]
-"""How each changing number is written, by the separator of its side and its values."""
-
-
-def _rule(
-    ours: list[_Column], theirs: list[_Column], stages: Sequence[tuple[int, ...]], *, listed: bool
-) -> _Rule | None:
-    """How to write the numbers of both sides; None if no rule connects them.
-
-    Both sides have as many numbers, each a linear function of one of the other side; or a pair of numbers on one side
-    counts through a single one of the other.
-    """
-    rule: _Rule = {}
-    left, right = list(ours), list(theirs)
-    names = iter(_FIELDS)
-    for column in ours:
-        partner = next((other for other in right if _linear(column, other) is not None), None)
-        if partner is None:
-            continue
-        name = next(names, None)
-        if name is None or not _write_linear(rule, name, column, partner, listed=listed):
-            return None
-        left.remove(column)
-        right.remove(partner)
-    if not left and not right:
-        return rule
-    for single, double, sides in ((left, right, "/."), (right, left, "./")):
-        if len(single) == 1 and len(double) == 2:
-            name = next(names, None)
-            if name is not None and _write_stages(
-                rule, name, sides, single[0], double[0], double[1], stages, listed=listed and sides == "/."
-            ):
-                return rule
-    return None
-
-
-def _linear(one: _Column, other: _Column) -> tuple[int, int] | None:
-    """`(k, c)` if other = k * one + c throughout, with k of at least 1."""
-    points = sorted(set(zip(one.values, other.values, strict=True)))
-    if len(points) < 2 or len({x for x, _ in points}) != len(points):
-        return None
-    (x0, y0), (x1, y1) = points[0], points[1]
-    slope, rest = divmod(y1 - y0, x1 - x0)
-    if len(points) < _LEAST_POINTS and y1 - y0 != x1 - x0:
-        return None  # a line through two points is no rule
-    if rest or slope < 1 or any(y - y0 != slope * (x - x0) for x, y in points):
-        # The other way round: one = k * other + c.
-        inverse, rest = divmod(x1 - x0, max(y1 - y0, 1))
-        if y1 <= y0 or rest or inverse < 1 or any(x - x0 != inverse * (y - y0) for x, y in points):
-            return None
-        return -inverse, x0 - inverse * y0
-    return slope, y0 - slope * x0
-
-
-def _write_linear(rule: _Rule, name: str, ours: _Column, theirs: _Column, *, listed: bool) -> bool:
-    found = _linear(ours, theirs)
-    assert found is not None
-    slope, offset = found
-    mine: str | None
-    yours: str | None
-    if slope == 1 and offset == 0:
-        if ours.texts == theirs.texts and ours.texts[0].isalpha():
-            words = "|".join(sorted(set(ours.texts)))
-            mine, yours = f"{{{name}:{words}}}", f"{{{name}}}"
-        else:
-            mine, yours = (
-                ours.spelled(name, plain=True, listed=listed),
-                theirs.spelled(name, plain=False, listed=False),
-            )
-    elif slope < 0 or (slope == 1 and offset < 0):
-        step, shift = (-slope, offset) if slope < 0 else (1, -offset)
-        mine = ours.spelled(_expression(step, name, shift), plain=False, listed=False)
-        yours = theirs.spelled(name, plain=True, listed=listed)
-    else:
-        mine = ours.spelled(name, plain=True, listed=listed)
-        yours = theirs.spelled(_expression(slope, name, offset), plain=False, listed=False)
-    if mine is None or yours is None:
-        return False
-    rule["/", ours.values], rule[".", theirs.values] = mine, yours
-    return True
-
-
-def _expression(step: int, name: str, shift: int) -> str:
-    product = name if step == 1 else f"{step}*{name}"
-    return f"{product}{shift:+d}" if shift else product
-
-
-def _write_stages(
-    rule: _Rule,
-    name: str,
-    sides: str,
-    single: _Column,
-    stage: _Column,
-    inside: _Column,
-    stages: Sequence[tuple[int, ...]],
-    *,
-    listed: bool,
-) -> bool:
-    """A number that counts through all stages, and the stage and the place in it."""
-    points = list(zip(single.values, stage.values, inside.values, strict=True))
-    first_stage, first_inside = min(stage.values), min(inside.values)
-    for sizes in stages:
-        starts = [sum(sizes[:index]) for index in range(len(sizes))]
-        for shift in range(first_stage, first_stage - len(sizes), -1):
-            if not all(
-                0 <= s - shift < len(sizes) and p - first_inside < sizes[s - shift] for _, s, p in points
-            ):
-                continue
-            counts = {n - (starts[s - shift] + p - first_inside) for n, s, p in points}
-            if len(counts) != 1:
-                continue
-            offset = counts.pop()
-            if offset < 0:
-                continue
-            by = str(sizes[0]) if len(set(sizes)) == 1 else f"[{','.join(map(str, sizes))}]"
-            spelled = (
-                single.spelled(_expression(1, name, offset), plain=offset == 0, listed=listed),
-                stage.spelled(
-                    f"{name}//{by}{shift:+d}" if shift else f"{name}//{by}", plain=False, listed=False
-                ),
-                inside.spelled(
-                    f"{name}%{by}{first_inside:+d}" if first_inside else f"{name}%{by}",
-                    plain=False,
-                    listed=False,
-                ),
-            )
-            if None in spelled:
-                return False
-            for side, column, text in zip(
-                (sides[0], sides[1], sides[1]), (single, stage, inside), spelled, strict=True
-            ):
-                rule[side, column.values] = str(text)
-            return True
-    return False
-
-
-def _written(name: Name, columns: Sequence[_Column], rule: _Rule) -> str:
-    """The name with fields for the numbers that change."""
-    pieces, start = [], 0
-    for word, column in zip(_numbers(name), columns, strict=True):
-        if len(set(column.values)) > 1:
-            pieces += [name.text[start : word.start], rule[name.separator, column.values]]
-            start = word.end
-    return "".join((*pieces, name.text[start:]))
 
 
 _Hidden = tuple[str, tuple[str, ...], tuple[str, ...]]

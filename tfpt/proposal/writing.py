@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from tfpt.errors import SinkError, TfptError
-from tfpt.formats import open_source
+from tfpt.formats import Source, open_source
 from tfpt.io.output_file import AtomicFile
 from tfpt.proposal.proof import prove as prove_proposal
-from tfpt.proposal.propose import Proposal, Shown
+from tfpt.proposal.proposal import Proposal, Shown
+from tfpt.proposal.propose import plan_of
 from tfpt.proposal.propose import propose as make_proposal
+from tfpt.proposal.proven import Proof
 from tfpt.proposal.target import build, target_of_file, target_of_model
 from tfpt.targets.manifest import write_manifest
 
@@ -36,54 +39,78 @@ def propose(
     trust: bool = False,
 ) -> Proposal:
     """See `tfpt.propose`."""
-    path = Path(out)
-    if path.exists() and not overwrite:
-        raise SinkError("the mapping exists already", where=str(path), hint="--overwrite, or another --out")
-    source = open_source(checkpoint)
-    if source.layer_names:
-        source = open_source(checkpoint, names="keras")
-    if model is not None:
-        other = target_of_model(model, kwargs, config, trust=trust)
-    elif target is not None:
-        other = target_of_file(target)
-    else:
+    path, manifest = Path(out), Path(out).with_suffix(".manifest.json")
+    if model is None and target is None:
         raise TfptError("there is nothing to map to", expected="a model, or a target")
-    with tempfile.TemporaryDirectory() as folder:
+    if prove is not None and model is None:
+        raise TfptError("only a model can be run", where="--prove", expected="--model, not --target")
+    _refuse_existing(path, manifest if model is None else None, target, overwrite)
+    with closing(_opened(checkpoint)) as source:
+        if model is not None:
+            other = target_of_model(model, kwargs, config, trust=trust)
+        else:
+            assert target is not None
+            other = target_of_file(target)
+        with tempfile.TemporaryDirectory() as folder:
 
-        def make(decided: Mapping[str, str] | None, shown: Shown | None = None) -> Proposal:
-            return make_proposal(
-                source,
-                other,
-                Path(folder),
-                name=path.stem,
-                summary=f"{source.format} to {model or path.stem}",
-                decided=decided,
-                averages=averages,
-                shown=shown,
-            )
+            def make(decided: Mapping[str, str] | None, shown: Shown | None = None) -> Proposal:
+                return make_proposal(
+                    source,
+                    other,
+                    Path(folder),
+                    name=path.stem,
+                    summary=f"{source.format} to {model or path.stem}",
+                    decided=decided,
+                    averages=averages,
+                    shown=shown,
+                )
 
-        proposal = make(decided)
-        if prove is not None:
-            if model is None:
-                raise TfptError("only a model can be run", where="--prove", expected="--model, not --target")
-            built, _ = build(model, kwargs, config, device="cpu", trust=trust)
-            proof = prove_proposal(proposal, source, built, prove, trust=trust)
-            known = {**(decided or {}), **proof.decided}
-            if proof.proven:
-                known = {**proposal.choices, **known}
-            # Of several names of one activation, such as that of an Identity, the first.
-            by_module = {each.pt: each for each in reversed(proof.agreements)}
-            shown = Shown(
-                proof.eps,
-                proof.padding,
-                [(each.tf, each.pt, each.row) for each in proof.agreements if by_module[each.pt] is each],
-                proof.input,
-                [str(proof)],
-            )
-            proposal = replace(make(known, shown), proof=proof)
-    with AtomicFile(path, overwrite=overwrite) as file:
-        file.write_at(0, np.frombuffer(proposal.text.encode(), np.uint8))
-        file.commit()
-    if model is None:
-        write_manifest(path.with_suffix(".manifest.json"), other.specs)
-    return proposal
+            proposal = make(decided)
+            if prove is not None:
+                assert model is not None
+                built, _ = build(model, kwargs, config, device="cpu", trust=trust)
+                proof = prove_proposal(proposal, source, built, prove, trust=trust)
+                known = {**(decided or {}), **proof.decided}
+                if proof.proven:
+                    known = {**proposal.choices, **known}
+                proposal = replace(make(known, _shown(proof)), proof=proof)
+        with AtomicFile(path, overwrite=overwrite) as file:
+            file.write_at(0, np.frombuffer(proposal.text.encode(), np.uint8))
+            file.commit()
+        if model is None:
+            write_manifest(manifest, other.specs)
+        # Findings point at the file that was written.
+        return replace(proposal, plan=plan_of(path, source, other))
+
+
+def _opened(checkpoint: str | os.PathLike[str]) -> Source:
+    source = open_source(checkpoint)
+    if not source.layer_names:
+        return source
+    source.close()
+    return open_source(checkpoint, names="keras")
+
+
+def _refuse_existing(
+    path: Path, manifest: Path | None, target: str | os.PathLike[str] | None, overwrite: bool
+) -> None:
+    """Raise the error of an existing output before anything is computed."""
+    if overwrite:
+        return
+    if path.exists():
+        raise SinkError("the mapping exists already", where=str(path), hint="--overwrite, or another --out")
+    if manifest is not None and manifest.exists() and not (target and manifest.samefile(target)):
+        what = "the manifest that comes with the mapping exists already"
+        raise SinkError(what, where=str(manifest), hint="--overwrite, or another --out")
+
+
+def _shown(proof: Proof) -> Shown:
+    # Of several names of one activation, such as that of an Identity, the first.
+    by_module = {each.pt: each for each in reversed(proof.agreements)}
+    return Shown(
+        proof.eps,
+        proof.padding,
+        [(each.tf, each.pt, each.row) for each in proof.agreements if by_module[each.pt] is each],
+        proof.input,
+        [str(proof)],
+    )

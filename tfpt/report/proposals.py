@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tfpt.proposal.propose import Proposal
+from tfpt.proposal.proposal import Proposal
 from tfpt.report.terminal import count, escape
 
 _LISTED = 8

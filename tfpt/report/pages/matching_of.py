@@ -14,7 +14,7 @@ from tfpt.report.pages.states import of_difference, of_kind, of_step, worse
 from tfpt.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from tfpt.proposal.propose import Proposal
+    from tfpt.proposal.proposal import Proposal
 
 
 def of_plan(plan: Plan, variables: Mapping[str, TensorSpec], model: str = "") -> Matching:
