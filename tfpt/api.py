@@ -863,6 +863,7 @@ def propose(
     decided: Mapping[str, str] | None = None,
     averages: Literal["prefer", "ignore"] | None = None,
     prove: str | os.PathLike[str] | None = None,
+    dequantize: bool = False,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
@@ -880,6 +881,7 @@ def propose(
             unsure.
         prove: The TensorFlow network, or a recording of all it computes. Both networks are run on one input, what is
             unsure is settled by what they compute, and the mapping gets endpoints and epsilons.
+        dequantize: Convert quantized weights to the float32 values that they represent; so must the conversion.
         overwrite: Replace an existing mapping.
         trust: Also import a model from outside the packages that tfpt trusts.
 
@@ -909,6 +911,7 @@ def propose(
         decided=decided,
         averages=averages,
         prove=prove,
+        dequantize=dequantize,
         overwrite=overwrite,
         trust=trust,
     )

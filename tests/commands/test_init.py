@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tfpt
 from tests.commands.running import SCREEN, run
+from tests.conftest import DATA
 
 
 @pytest.fixture
@@ -66,7 +68,6 @@ def test_answers_settle_what_is_unsure(tmp_path, monkeypatch):
     (tmp_path / "m.manifest.json").write_text(
         '{"left.weight": {"dtype": "float32", "shape": [7, 5]}, "right.weight": {"dtype": "float32", "shape": [7, 5]}}'
     )
-    np = pytest.importorskip("numpy")
     np.savez(tmp_path / "m.npz", **{"a/kernel": np.zeros((5, 7), "f4"), "b/kernel": np.ones((5, 7), "f4")})
     words = (
         "init",
@@ -87,6 +88,35 @@ def test_answers_settle_what_is_unsure(tmp_path, monkeypatch):
     answered = CliRunner().invoke(group, [*map(str, words), "--overwrite", "--interactive"], input="2\n1\n")
     assert answered.exit_code == 0, answered.output
     assert "which" in answered.output
+
+
+def test_quantized_weights_are_a_finding_unless_they_are_dequantized(tmp_path, monkeypatch):
+    checkpoint = DATA / "int8/q.tflite"
+    floats = tfpt.open_source(checkpoint, dequantize=True)
+    tables = {f"p{i}": spec for i, spec in enumerate(floats.specs.values()) if spec.dtype == "float32"}
+    lines = [
+        f'"{name}": {{"dtype": "float32", "shape": {list(spec.shape)}}}' for name, spec in tables.items()
+    ]
+    (tmp_path / "m.manifest.json").write_text("{" + ", ".join(lines) + "}")
+    words = ("init", checkpoint, "--target", tmp_path / "m.manifest.json", "--out", tmp_path / "m.yaml")
+    found = run(*words)
+    assert found.code == 1
+    assert f"quantized  {tmp_path / 'm.yaml'}:" in found.out
+    assert "--dequantize reads the encoded numbers" in found.out
+    again = run(*words, "--overwrite", "--dequantize")
+    assert "quantized  " not in again.out
+    assert f"--checkpoint {checkpoint} --dequantize --out" in again.out
+
+
+def test_the_next_command_works_for_a_model_of_ones_own(tmp_path, monkeypatch):
+    np.savez(tmp_path / "m.npz", **{"dense/kernel": np.ones((5, 7), "f4"), "dense/bias": np.ones(7, "f4")})
+    monkeypatch.chdir(tmp_path)
+    done = run("init", "m.npz", "--model", "tests.proposal.test_propose:Net", "--trust", "--out", "net.yaml")
+    assert done.code == 0
+    command = done.out.splitlines()[-1].split()
+    assert command[:2] == ["tfpt", "convert"]
+    assert run(*command[1:]).code == 0
+    assert (tmp_path / "net.safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,20 @@ class TestLayouts:
         assert again.settled
         assert '"i o -> o i"' in again.text
 
+    @pytest.mark.parametrize("inputs", [3, 4])
+    def test_a_kernel_of_tensorflow_lite_begins_with_its_outputs(self, inputs, tmp_path):
+        # As many inputs as rows and columns: unchanged would fit as well.
+        target = Target(specs(**{"conv.weight": (5, inputs, 3, 3)}))
+        proposal = proposed({"conv_1/convolution": (5, 3, 3, inputs)}, target, tmp_path)
+        [step] = proposal.plan.steps
+        array = np.random.default_rng(0).normal(size=(5, 3, 3, inputs)).astype(np.float32)
+        found = step.bound.apply([array], [np.dtype("float32")])[0]
+        assert np.array_equal(found, array.transpose(0, 3, 1, 2))
+
+    def test_a_kernel_of_equal_axes_that_is_not_called_one_is_unsure(self, tmp_path):
+        target = Target(specs(**{"conv.weight": (3, 3, 3, 3)}))
+        assert proposed({"conv_1/convolution": (3, 3, 3, 3)}, target, tmp_path).unsure
+
     def test_a_depthwise_kernel_goes_to_a_grouped_convolution(self, tmp_path):
         model = nn.ModuleDict(
             {"dw": nn.Conv2d(5, 5, 3, groups=5, bias=False), "pw": nn.Conv2d(5, 7, 1, bias=False)}

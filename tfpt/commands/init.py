@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from tfpt.commands.options import html_option, json_option, parse_settings, reports_errors, trust_option
+from tfpt.commands.options import (
+    dequantize_option,
+    html_option,
+    json_option,
+    parse_settings,
+    reports_errors,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from tfpt.proposal.proposal import Proposal
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     metavar="NETWORK",
     help="Run this TensorFlow network (or take its recording) and the model on one input, and settle what is unsure.",
 )
+@dequantize_option
 @click.option("--interactive", is_flag=True, help="Ask about whatever is unsure.")
 @click.option("--explain", is_flag=True, help="Print the evidence for each row.")
 @html_option
@@ -61,6 +69,7 @@ def command(
     overwrite: bool,
     averages: Literal["prefer", "ignore"] | None,
     prove: str | None,
+    dequantize: bool,
     interactive: bool,
     explain: bool,
     html: Path | None,
@@ -81,7 +90,18 @@ def command(
     from tfpt.report.terminal import console, print_json, print_written
 
     if module is not None:
-        if model or target or kwargs or config or averages or prove or interactive or explain or html:
+        if (
+            model
+            or target
+            or kwargs
+            or config
+            or averages
+            or prove
+            or dequantize
+            or interactive
+            or explain
+            or html
+        ):
             raise click.UsageError(
                 "--write-model can only be combined with --out, --overwrite, --trust and --json"
             )
@@ -109,6 +129,7 @@ def command(
             decided=decided,
             averages=averages,
             prove=prove,
+            dequantize=dequantize,
             overwrite=overwrite or bool(decided),
             trust=trust,
         )
@@ -125,7 +146,9 @@ def command(
     if as_json:
         print_json(proposal.to_json(explain=explain))
     else:
-        print_proposal(console(), proposal, checkpoint, path, config)
+        options = [*(["--config", str(config)] if config else ())]
+        options += [name for name, given in (("--trust", trust), ("--dequantize", dequantize)) if given]
+        print_proposal(console(), proposal, checkpoint, path, options)
         if explain:
             print_evidence(console(), proposal)
         if html is not None:

@@ -13,7 +13,7 @@ from tfpt.proposal.evidence import Weights
 from tfpt.proposal.layouts import Candidate, candidates
 from tfpt.proposal.leftovers import Leftovers
 from tfpt.proposal.matches import Match
-from tfpt.proposal.sides import Side
+from tfpt.proposal.sides import Part, Side
 
 # Classes of PyTorch modules whose two-dimensional weights are laid out as TensorFlow's: input first.
 _UNCHANGED = frozenset(("Embedding", "EmbeddingBag", "Conv1D"))
@@ -224,7 +224,7 @@ def _copies(
     settled: Mapping[int, int | str],
 ) -> list[Match]:
     options = {
-        p: candidates(variables.shapes[v], parameters.shapes[p], variables.parts[v])
+        p: candidates(variables.shapes[v], parameters.shapes[p], _part(variables, parameters, v, p))
         for p, v in chosen.items()
     }
     keys = {p: _layout_key(variables, parameters, v, p) for p, v in chosen.items()}
@@ -332,7 +332,13 @@ def _layout(
     if kernel and len(parameters.shapes[p]) == 2:
         transposed = next((c for c in found if _moves(c.pattern) == "transposed"), found[0])
         return transposed, variables.parts[v] == "kernel"
-    return found[0], kernel and len(parameters.shapes[p]) > 2
+    return found[0], variables.parts[v] == "kernel" == parameters.parts[p]
+
+
+def _part(variables: Side, parameters: Side, v: int, p: int) -> Part:
+    """The variable's part of its layer; a convolution's kernel is one whatever it is called."""
+    convolution = parameters.parts[p] == "kernel" and len(parameters.shapes[p]) > 2
+    return "kernel" if convolution else variables.parts[v]
 
 
 def _is_table(variables: Side, parameters: Side, v: int, p: int) -> bool:

@@ -35,6 +35,7 @@ def propose(
     decided: Mapping[str, str] | None = None,
     averages: Literal["prefer", "ignore"] | None = None,
     prove: str | os.PathLike[str] | None = None,
+    dequantize: bool = False,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Proposal:
@@ -45,7 +46,7 @@ def propose(
     if prove is not None and model is None:
         raise TfptError("only a model can be run", where="--prove", expected="--model, not --target")
     _refuse_existing(path, manifest if model is None else None, target, overwrite)
-    with closing(_opened(checkpoint)) as source:
+    with closing(_opened(checkpoint, dequantize)) as source:
         if model is not None:
             other = target_of_model(model, kwargs, config, trust=trust)
         else:
@@ -83,12 +84,12 @@ def propose(
         return replace(proposal, plan=plan_of(path, source, other))
 
 
-def _opened(checkpoint: str | os.PathLike[str]) -> Source:
-    source = open_source(checkpoint)
+def _opened(checkpoint: str | os.PathLike[str], dequantize: bool) -> Source:
+    source = open_source(checkpoint, dequantize=dequantize)
     if not source.layer_names:
         return source
     source.close()
-    return open_source(checkpoint, names="keras")
+    return open_source(checkpoint, names="keras", dequantize=dequantize)
 
 
 def _refuse_existing(

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tfpt.proposal.proposal import Proposal
+from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count, escape
 
 _LISTED = 8
 
 
 def print_proposal(
-    out: Console, proposal: Proposal, checkpoint: str, path: Path, config: Path | None
+    out: Console, proposal: Proposal, checkpoint: str, path: Path, options: Sequence[str] = ()
 ) -> None:
-    """What was proposed and what is left to decide, and the next command."""
+    """What was proposed and what is left to decide, and the next command.
+
+    Args:
+        out: The console.
+        proposal: The proposal.
+        checkpoint: The checkpoint, as the user named it.
+        path: The mapping that was written.
+        options: Options that the next command needs as well.
+    """
     parameters = len(proposal.parameters)
     out.print(
         f"[bold]{escape(str(path))}[/]: {count(proposal.rows, 'row')} for {count(parameters, 'parameter')}"
@@ -54,20 +64,23 @@ def print_proposal(
     if proposal.proof is not None:
         color = "green" if proposal.proof.proven else "red"
         out.print(f"[{color}]{escape(str(proposal.proof))}[/]", soft_wrap=True)
-    extra = f" --config {shlex.quote(str(config))}" if config else ""
+    # Unused variables and open parameters are listed above.
+    others = [finding for finding in proposal.plan.findings if finding.kind not in ("unused", "missing")]
+    print_findings(out, others)
+    if others:
+        out.print()
     if proposal.settled:
         out.print("next: convert, then compare what the two networks compute:", style="dim")
     elif proposal.proof is not None and not proposal.proof.proven:
         advice = "next: mend what the model does otherwise where the networks part, and prove again; to convert anyway:"
         out.print(advice, style="dim", soft_wrap=True)
+    elif others:
+        out.print("next: do what the findings say, then:", style="dim")
     else:
         out.print("next: decide what is unsure, in the file or with --interactive, then:", style="dim")
-    name = shlex.quote(str(path))
-    out.print(
-        f"  tfpt convert --mapping {escape(name)}{escape(extra)} --checkpoint {escape(shlex.quote(checkpoint))}"
-        f" --out {escape(shlex.quote(path.stem))}.safetensors",
-        soft_wrap=True,
-    )
+    words = ["tfpt", "convert", "--mapping", str(path), "--checkpoint", checkpoint, *options]
+    words += ["--out", f"{path.stem}.safetensors"]
+    out.print(f"  {escape(shlex.join(words))}", soft_wrap=True)
 
 
 def print_evidence(out: Console, proposal: Proposal) -> None:
