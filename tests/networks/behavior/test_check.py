@@ -230,3 +230,13 @@ def test_an_epsilon_of_a_scope_concerns_only_the_norms_inside(tiny):
 
     assert found(nn.LayerNorm(3, eps=1e-3), nn.Identity()) == []
     assert found(nn.LayerNorm(3, eps=1e-5), nn.Identity()) == [("behavior", "net.norm")]
+
+
+def test_what_a_scope_states_of_layers_inside_is_found_once(tmp_path):
+    (tmp_path / "m.yaml").write_text(
+        "version: 1\nscopes:\n  - {tf: norm, pt: norm, use: keras/batch_norm, eps: 1.0e-3}\n"
+    )
+    model = nn.ModuleDict({"norm": nn.BatchNorm2d(5)})
+    [finding] = check_behavior(model, load_mapping(tmp_path / "m.yaml"))
+    assert finding.name == "norm"
+    assert finding.where.endswith("m.yaml:3")

@@ -63,10 +63,14 @@ def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
     """
     check = Check(model, mapping)
     findings: list[Finding] = []
+    stated: set[tuple[str, str | None, float | None]] = set()
     for behavior, reached in check.reached:
         found = [(path, module) for each in reached for path, module in layers_in(*each)]
         for path, module in found:
-            findings += check.findings(path, module, behavior)
+            # A layer inside a layer states what the scope around it states.
+            if (path, behavior.padding, behavior.eps) not in stated:
+                findings += check.findings(path, module, behavior)
+            stated.add((path, behavior.padding, behavior.eps))
         if not reached and not behavior.inherited:
             what = f"no module matches {behavior.pt}"
             findings.append(Finding("dead-row", what, str(behavior.pt), behavior.position.row))
