@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -240,14 +241,26 @@ class WordEvidence:
 
     def of(self, pairs: Pairs, likeness: np.ndarray | None = None) -> np.ndarray:
         """The evidence for each pair: each word counts as much as its best counterpart, rare words more."""
-        alike = self.likeness if likeness is None else likeness
+        both = self._unlearnt if likeness is None else self._between(likeness)
+        found: np.ndarray = both[self.set_of_v[pairs.variable], self.set_of_p[pairs.parameter]]
+        return found
+
+    def of_one(self, v: int, p: int) -> float:
+        """The evidence for one pair, without what was learnt."""
+        return float(self._unlearnt[self.set_of_v[v], self.set_of_p[p]])
+
+    @cached_property
+    def _unlearnt(self) -> np.ndarray:
+        return self._between(self.likeness)
+
+    def _between(self, alike: np.ndarray) -> np.ndarray:
+        """The evidence for each set of words of one side and each of the other. [sets, sets]"""
         best_v = _best(alike.T, self._sets_p)  # [sets of parameters, words of variables]
         best_p = _best(alike, self._sets_v)  # [sets of variables, words of parameters]
         forth = (self._sets_v * self._rare_v) @ best_v.T / _total(self._sets_v @ self._rare_v)[:, None]
         back = best_p @ (self._sets_p * self._rare_p).T / _total(self._sets_p @ self._rare_p)[None]
-        both = (forth + back) / 2
-        found: np.ndarray = both[self.set_of_v[pairs.variable], self.set_of_p[pairs.parameter]]
-        return found
+        both: np.ndarray = (forth + back) / 2
+        return both
 
     def learnt(self, pairs: Pairs, share: np.ndarray) -> np.ndarray:
         """The likeness of words, given how much of each variable goes to each parameter. [words, words]"""

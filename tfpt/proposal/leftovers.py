@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-
-from tfpt.proposal.evidence import Pairs, WordEvidence
+from tfpt.proposal.evidence import WordEvidence
 from tfpt.proposal.layouts import candidates
 from tfpt.proposal.matches import Match, stacked, unstacked
-from tfpt.proposal.sides import Shape, Side
+from tfpt.proposal.sides import Part, Shape, Side
 
 # Parts of a packed weight, in the order in which every known implementation packs them.
 _PACKED = (("query", "key", "value"), ("q", "k", "v"))
@@ -48,7 +46,6 @@ class Leftovers:
         self._open = [index for index in range(len(parameters)) if index not in chosen]
         used = set(chosen.values())
         self._unused = [index for index in range(len(variables)) if index not in used]
-        self._all_open = tuple(self._open)
 
     def matches(self) -> list[Match]:
         """How the rest is explained, best explanations first."""
@@ -83,9 +80,8 @@ class Leftovers:
 
     def _related(self, v: int, p: int) -> float:
         """How much the names have in common: words, and the place in series of equal length."""
-        pair = Pairs(np.array([v]), np.array([p]), {})
         (place_v, count_v), (place_p, count_p) = self.variables.series, self.parameters.series
-        alike = float(self._words.of(pair)[0])
+        alike = self._words.of_one(v, p)
         if count_v[v] > 1 and count_v[v] == count_p[p]:
             alike += 0.25 if place_v[v] == place_p[p] else -0.25
         return alike
@@ -124,12 +120,10 @@ class Leftovers:
         ]
         return sorted(whole, key=len, reverse=True)
 
-    def _best(
-        self, options: Iterable[tuple[float, Callable[[], Match]]], least: float = _RELATED
-    ) -> Iterator[Match]:
+    def _best(self, options: Iterable[tuple[float, Match]], least: float = _RELATED) -> Iterator[Match]:
         ranked = sorted(options, key=lambda option: -option[0])
         if ranked and ranked[0][0] >= least:
-            match = ranked[0][1]()
+            match = ranked[0][1]
             if len(ranked) > 1 and ranked[1][0] > ranked[0][0] - 0.05:
                 match = match.doubted("another variable fits as well")
             yield match
@@ -147,23 +141,19 @@ class Leftovers:
                     options.append(
                         (
                             self._related(v, series[0]),
-                            lambda v=v, layout=layout, series=series: Match(
-                                (v,), tuple(series), layout, series=True
-                            ),
+                            Match((v,), tuple(series), layout, series=True),
                         )
                     )
-            for match in self._best(options):
-                yield match
-                break
+            yield from self._best(options)
 
     def _apart(self, whole: Shape, part: Shape, count: int, v: int) -> str | None:
         """The layout that takes a variable apart along an axis of its own, the first if possible."""
         for axis, size in enumerate(whole):
             if size == count:
                 rest = (*whole[:axis], *whole[axis + 1 :])
-                found = candidates(rest, part, self.variables.parts[v])
-                if found and "..." not in found[0].pattern and found[0].pattern:
-                    return unstacked(found[0].pattern, axis, within=False)
+                pattern = _named_axes(rest, part, self.variables.parts[v])
+                if pattern:
+                    return unstacked(pattern, axis, within=False)
         return None
 
     def _one_for_a_series(self) -> Iterator[Match]:
@@ -177,15 +167,13 @@ class Leftovers:
                 whole = self.parameters.shapes[p]
                 if whole[:1] != (count,):
                     continue
-                found = candidates(shape, whole[1:], self.variables.parts[series[0]])
-                if found and "..." not in found[0].pattern and found[0].pattern:
-                    layout = stacked(found[0].pattern, None)
+                pattern = _named_axes(shape, whole[1:], self.variables.parts[series[0]])
+                if pattern:
+                    layout = stacked(pattern, None)
                     options.append(
                         (
                             self._related(series[0], p),
-                            lambda p=p, layout=layout, series=series: Match(
-                                tuple(series), (p,), layout, series=True
-                            ),
+                            Match(tuple(series), (p,), layout, series=True),
                         )
                     )
             yield from self._best(options)
@@ -214,9 +202,7 @@ class Leftovers:
                     options.append(
                         (
                             max(self._related(v, p) for v in group),
-                            lambda p=p, layout=layout, group=group: _with_order(
-                                Match(tuple(group), (p,), layout), self.variables, group
-                            ),
+                            _with_order(Match(tuple(group), (p,), layout), self.variables, group),
                         )
                     )
             yield from self._best(options)
@@ -225,9 +211,9 @@ class Leftovers:
         for axis, size in enumerate(whole):
             if size % len(group) == 0:
                 part = (*whole[:axis], size // len(group), *whole[axis + 1 :])
-                found = candidates(self.variables.shapes[group[0]], part, self.variables.parts[group[0]])
-                if found and "..." not in found[0].pattern and found[0].pattern:
-                    return stacked(found[0].pattern, axis)
+                pattern = _named_axes(self.variables.shapes[group[0]], part, self.variables.parts[group[0]])
+                if pattern:
+                    return stacked(pattern, axis)
         return None
 
     def _unpacked(self) -> Iterator[Match]:
@@ -243,7 +229,7 @@ class Leftovers:
                     options.append(
                         (
                             max(self._related(v, p) for p in group),
-                            lambda v=v, layout=layout, group=group: _with_order(
+                            _with_order(
                                 Match((v,), tuple(group), layout, {"axes": {"s": len(group)}}),
                                 self.parameters,
                                 group,
@@ -256,9 +242,9 @@ class Leftovers:
         for axis in reversed(range(len(whole))):
             if whole[axis] % count == 0:
                 piece = (*whole[:axis], whole[axis] // count, *whole[axis + 1 :])
-                found = candidates(piece, part, self.variables.parts[v])
-                if found and "..." not in found[0].pattern and found[0].pattern:
-                    return unstacked(found[0].pattern, axis, within=True)
+                pattern = _named_axes(piece, part, self.variables.parts[v])
+                if pattern:
+                    return unstacked(pattern, axis, within=True)
         return None
 
     def _shared_by_a_series(self) -> Iterator[Match]:
@@ -275,7 +261,7 @@ class Leftovers:
                     options.append(
                         (
                             self._related(v, series[0]),
-                            lambda v=v, left=left, right=right, series=series: Match(
+                            Match(
                                 (v,),
                                 tuple(series),
                                 f"{left} -> s {right}",
@@ -333,9 +319,7 @@ class Leftovers:
                 options.append(
                     (
                         self._related(v, p),
-                        lambda v=v, p=p, keys=keys, rows=rows, shape=shape: Match(
-                            (v,), (p,), "n d -> n d", keys, unsure=f"{rows[0]} rows for {shape[0]}"
-                        ),
+                        Match((v,), (p,), "n d -> n d", keys, unsure=f"{rows[0]} rows for {shape[0]}"),
                     )
                 )
             yield from self._best(options)
@@ -363,6 +347,12 @@ class Leftovers:
             value = 1 if part == "scale" else 0
             match = Match((), (p,), keys={"fill": value, **like})
             yield match.doubted("no variable: 0, as in a layer without bias") if part == "bias" else match
+
+
+def _named_axes(variable: Shape, parameter: Shape, part: Part) -> str:
+    """The most usual layout, if it names every axis, as one to which an axis is added must; empty otherwise."""
+    found = candidates(variable, parameter, part)
+    return found[0].pattern if found and "..." not in found[0].pattern else ""
 
 
 def _in_packing_order(side: Side, group: list[int]) -> list[int]:
