@@ -269,7 +269,17 @@ class TestWriting:
         with pytest.raises(TfptError, match="no variable dense/kernal"):
             proposed({"dense/kernel": (5, 7)}, target, tmp_path, decided={"dense.weight": "dense/kernal"})
 
-    def test_names_with_braces_quotes_and_spaces_do_no_harm(self, tmp_path):
+    def test_names_that_no_template_can_contain_are_findings(self, tmp_path):
+        target = Target(specs(**{"a.weight": (7, 5), "c.weight": (8, 5)}))
+        proposal = proposed({"a{b}/kernel": (5, 7), "c/kernel": (5, 8)}, target, tmp_path)
+        assert sources(proposal) == {"c.weight": ("c/kernel",)}
+        assert [(one.kind, one.name) for one in proposal.plan.findings] == [
+            ("missing", "a.weight"),
+            ("unused", "a{b}/kernel"),
+        ]
+        assert not proposal.settled
+
+    def test_names_with_quotes_and_spaces_do_no_harm(self, tmp_path):
         hostile = ["a b/w", 'q"uote/w', "tab\t/w", "colon: x/w", "#hash/w", "-dash/w"]
         variables = {name: (5, 7 + place) for place, name in enumerate(hostile)}
         target = Target(specs(**{f"layers.{place}.weight": (7 + place, 5) for place in range(len(hostile))}))

@@ -65,10 +65,14 @@ def propose(
     if source.order is not None:
         created = {name: place for place, name in enumerate(source.order)}
         weighed.sort(key=lambda spec: created[spec.name])
-    variables = Side(weighed, "/", ordered=_is_ordered(source))
-    parameters = Side(list(target.specs.values()), ".", ordered=True, kinds=target.kinds)
+    # A template cannot contain a brace: the plan's findings name what is left out here.
+    variables = Side([spec for spec in weighed if _can_be_written(spec)], "/", ordered=_is_ordered(source))
+    named = [spec for spec in target.specs.values() if _can_be_written(spec)]
+    parameters = Side(named, ".", ordered=True, kinds=target.kinds)
     places = {spec.name: place for place, spec in enumerate(parameters.specs)}
-    tied = {places[one]: places[other] for one, other in target.tied.items()}
+    tied = {
+        places[one]: places[other] for one, other in target.tied.items() if one in places and other in places
+    }
     settled = _decided(decided or {}, variables, places)
     found = search(variables, parameters, tied=tied, weights=weights, decided=settled)
     known = shown or Shown()
@@ -136,6 +140,10 @@ def _weights(
         if role == "average" and name.endswith(_AVERAGE) and name.removesuffix(_AVERAGE) in specs
     }
     return [spec for name, spec in specs.items() if name not in roles], frozenset(averaged)
+
+
+def _can_be_written(spec: TensorSpec) -> bool:
+    return not {"{", "}"} & set(spec.name)
 
 
 def _is_ordered(source: Source) -> bool:

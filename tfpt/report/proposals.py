@@ -65,7 +65,8 @@ def print_proposal(
         color = "green" if proposal.proof.proven else "red"
         out.print(f"[{color}]{escape(str(proposal.proof))}[/]", soft_wrap=True)
     # Unused variables and open parameters are listed above.
-    others = [finding for finding in proposal.plan.findings if finding.kind not in ("unused", "missing")]
+    listed = {("unused", name) for name in proposal.unused} | {("missing", name) for name in unopened}
+    others = [one for one in proposal.plan.findings if (one.kind, one.name) not in listed]
     print_findings(out, others)
     if others:
         out.print()
