@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.commands.running import program
-from tests.commands.signalled import SCRIPT, stopped_at
+from tests.commands.running import run as in_this_process
+from tests.commands.signalled import copies
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -35,18 +36,20 @@ def whole(tiny, path):
     )
 
 
-def spread(count, number):
-    """So many points over the whole run, the last ones, where files take their names, among them."""
-    return sorted(
-        {1 + at * (count - 1) // (number - 1) for at in range(number)} | set(range(count - 5, count + 1))
-    )
+def spread(whole, number):
+    """That many points before the first change of a file, and all after it."""
+    before = whole.unchanged
+    return [
+        *(1 + at * (before - 1) // (number - 1) for at in range(number)),
+        *range(before + 1, whole.points + 1),
+    ]
 
 
-def check(tiny, tmp_path, number, point):
-    out = tmp_path / "w.safetensors"
+def check(tiny, run, number, point):
+    out = tiny.folder / "w.safetensors"
     out.unlink(missing_ok=True)
-    ended = stopped_at(point, number, *words(tiny, out), folder=tmp_path)
-    assert hidden(tmp_path) == [], (point, ended)
+    ended = run.stopped_at(point, number)
+    assert hidden(tiny.folder) == [], (point, ended)
     assert "Traceback" not in ended.err, (point, ended)
     assert ended.code in (0, CODES[number]), (point, ended)
     if out.exists():
@@ -58,43 +61,52 @@ def check(tiny, tmp_path, number, point):
         assert out.exists(), point
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_at_any_point_a_command_leaves_nothing_or_the_whole_file(tiny, tmp_path, number):
-    count = stopped_at(0, number, *words(tiny, tmp_path / "w.safetensors"), folder=tmp_path).points
-    assert count > 100  # imports, and the file's own
-    for point in (count // 3, count - 4, count - 2, count):
-        check(tiny, tmp_path, number, point)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", list(CODES))
-def test_stopped_at_many_points_a_command_leaves_nothing_or_the_whole_file(tiny, tmp_path, number):
-    count = stopped_at(0, number, *words(tiny, tmp_path / "w.safetensors"), folder=tmp_path).points
-    for point in spread(count, 40):
-        check(tiny, tmp_path, number, point)
+def test_stopped_at_any_point_a_command_leaves_nothing_or_the_whole_file(tiny, number):
+    with copies(*words(tiny, tiny.folder / "w.safetensors"), folder=tiny.folder) as run:
+        all_of_it = run.whole()
+        assert all_of_it.unchanged > 100  # imports
+        assert all_of_it.points > all_of_it.unchanged + 10  # the file's own
+        for point in spread(all_of_it, 40):
+            check(tiny, run, number, point)
 
 
 @pytest.mark.parametrize("command", ["inspect", "mappings"])
 def test_commands_that_write_nothing_end_in_the_same_way(tiny, tmp_path, command):
-    arguments = (command, tiny.checkpoint) if command == "inspect" else (command,)
-    stopped_at(0, signal.SIGTERM, *arguments, folder=tmp_path)  # writes bytecode, which are points too
-    half = stopped_at(0, signal.SIGTERM, *arguments, folder=tmp_path).points // 2
-    for number, code in CODES.items():
-        ended = stopped_at(half, number, *arguments, folder=tmp_path)
-        assert (ended.code, ended.err) == (code, f"{SAID[number]}\n")
+    with copies(command, *([tiny.checkpoint] if command == "inspect" else []), folder=tmp_path) as run:
+        all_of_it = run.whole()
+        assert all_of_it.unchanged == all_of_it.points
+        for number, code in CODES.items():
+            ended = run.stopped_at(all_of_it.points // 2, number)
+            assert (ended.code, ended.err) == (code, f"{SAID[number]}\n")
 
 
-def test_a_signal_that_the_process_is_told_to_ignore_is_ignored(tiny, tmp_path):
-    out = tmp_path / "w.safetensors"
-    ignoring = "trap '' INT; exec \"$@\""  # as a shell starts a job with &
+def test_a_process_of_its_own_is_stopped_as_its_copies_are(tiny):
+    out = tiny.folder / "w.safetensors"
+    script = """
+import os, signal, sys
+from tfpt.commands.main import main
+sys.addaudithook(lambda event, _: event == "os.link" and os.kill(os.getpid(), signal.SIGTERM))
+main()
+"""
     done = subprocess.run(
-        ["sh", "-c", ignoring, "sh", sys.executable, "-c", SCRIPT, "50", str(int(signal.SIGINT)),
-         *map(str, words(tiny, out))],
+        [sys.executable, "-c", script, *map(str, words(tiny, out))],
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stderr == f"terminated; written before that: {out}\n"
+    assert whole(tiny, out)
+    assert hidden(tiny.folder) == []
+
+
+def test_a_signal_that_the_process_is_told_to_ignore_is_ignored(tiny):
+    out = tiny.folder / "w.safetensors"
+    ignoring = "trap '' INT; exec \"$@\""  # as a shell starts a job with &
+    with copies(*words(tiny, out), folder=tiny.folder, starter=("sh", "-c", ignoring, "sh")) as run:
+        ended = run.stopped_at(50, signal.SIGINT)
+    assert ended.code == 0, ended
     assert whole(tiny, out)
 
 
@@ -116,24 +128,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert hidden(tmp_path) == []
 
 
-@pytest.mark.slow
-def test_killed_at_any_point_a_command_leaves_nothing_that_the_next_one_does_not_remove(tiny, tmp_path):
-    out = tmp_path / "w.safetensors"
-    count = stopped_at(0, signal.SIGKILL, *words(tiny, out), folder=tmp_path).points
-    out.unlink()
+def test_killed_at_any_point_a_command_leaves_nothing_that_the_next_one_does_not_remove(tiny):
+    out = tiny.folder / "w.safetensors"
     left = 0
-    for point in range(count - 12, count + 1):
-        stopped_at(point, signal.SIGKILL, *words(tiny, out), folder=tmp_path)
-        parts = hidden(tmp_path)
-        left += len(parts)
-        assert not out.exists() or whole(tiny, out)
-        again = program(*words(tiny, out), "--force")
-        assert again.code == 0
-        assert whole(tiny, out)
-        assert hidden(tmp_path) == []
-        for name in parts:
-            assert f"removed {tmp_path / name} (" in again.err
+    with copies(*words(tiny, out), folder=tiny.folder) as run:
+        all_of_it = run.whole()
         out.unlink()
+        for point in range(all_of_it.unchanged - 5, all_of_it.points + 1):
+            assert run.stopped_at(point, signal.SIGKILL).code == -signal.SIGKILL
+            parts = hidden(tiny.folder)
+            left += len(parts)
+            assert not out.exists() or whole(tiny, out)
+            again = in_this_process(*words(tiny, out), "--force")
+            assert again.code == 0
+            assert whole(tiny, out)
+            assert hidden(tiny.folder) == []
+            for name in parts:
+                assert f"removed {tiny.folder / name} (" in again.err
+            out.unlink()
     assert left
 
 
@@ -191,12 +203,12 @@ def test_what_was_unpacked_to_be_read_goes_too(tmp_path, monkeypatch):
     with zipfile.ZipFile(archive, "w") as opened:
         opened.write(tmp_path / "w.npz", "folder/w.npz")
     monkeypatch.setenv("TMPDIR", str(place))
-    count = stopped_at(0, signal.SIGTERM, "inspect", archive, folder=tmp_path).points
     unpacked = 0
-    for point in (count - 30, count - 12, count - 6):
-        ended = stopped_at(point, signal.SIGTERM, "inspect", archive, folder=tmp_path)
-        unpacked += ended.code == 143
-        assert list(place.iterdir()) == [], point
+    with copies("inspect", archive, folder=tmp_path) as run:
+        all_of_it = run.whole()
+        for point in range(all_of_it.unchanged, all_of_it.points + 1):
+            unpacked += run.stopped_at(point, signal.SIGTERM).code == 143
+            assert list(place.iterdir()) == [], point
     assert unpacked
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy as np
 from tfpt.errors import SourceError
 from tfpt.formats import recognition as formats
 from tfpt.formats.source import Source
-from tfpt.io import interruption, limits
+from tfpt.io import limits
 from tfpt.io.archives import fill
 from tfpt.io.locations import as_location
 from tfpt.io.storage import open_storage
+from tfpt.io.temporary import TemporaryFolder
 
 # What torch before 0.1.10 put into a tar archive: torch/serialization.py, `legacy_load`.
 _OLD_TORCH = {"sys_info", "pickle", "storages", "tensors"}
@@ -39,7 +39,7 @@ class PackedSource(Source):
         SourceError: It is damaged, refused by `tfpt.io.archives`, or does not contain exactly one model.
 
     Example:
-        >>> import zipfile
+        >>> import tempfile, zipfile
         >>> folder = tempfile.mkdtemp()
         >>> np.save(f"{folder}/kernel.npy", np.ones((2, 3), np.float32))
         >>> with zipfile.ZipFile(f"{folder}/m.zip", "w") as archive:
@@ -60,8 +60,7 @@ class PackedSource(Source):
         self.location = as_location(path)
         if level > limits.ARCHIVE_LEVELS:
             raise SourceError(f"more than {limits.ARCHIVE_LEVELS} nested archives", where=self.location)
-        self._folder = tempfile.TemporaryDirectory(prefix="tfpt-", ignore_cleanup_errors=True)
-        interruption.begin(self._folder.name)
+        self._folder = TemporaryFolder()
         try:
             with self._named():
                 fill(open_storage(self.location), Path(self._folder.name))
@@ -119,7 +118,6 @@ class PackedSource(Source):
 
     def _remove(self) -> None:
         self._folder.cleanup()
-        interruption.end(self._folder.name)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -92,8 +92,9 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.????????"):
         shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    interruption.begin(temporary)
+    with interruption.uninterrupted():  # between creation and registration
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        interruption.begin(temporary)
     try:
         fill(open_storage(str(archive)), temporary)
         os.replace(temporary, folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ import numpy as np
 import torch
 
 from tfpt.errors import TfptError
-from tfpt.io import interruption
 from tfpt.io.output_file import AtomicFile, refuse_input
+from tfpt.io.temporary import TemporaryFolder
 from tfpt.networks.model_inputs import Sample
 from tfpt.profiling.operator_times import TracedRun, write_trace
 from tfpt.profiling.passes import FORWARD, TRAINING, Options, Pass, measure_inference, measure_step
@@ -215,12 +214,10 @@ def _trace_file(
     with AtomicFile(path, overwrite) as file:
 
         def write(runs: list[TracedRun], device: torch.device) -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                interruption.begin(folder)
+            with TemporaryFolder() as folder:
                 whole = Path(folder, "trace.json")
                 write_trace(runs, device, whole)
                 file.write_at(0, np.fromfile(whole, np.uint8))
-            interruption.end(folder)
 
         yield write
         file.commit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfpt.errors import ModelError
 from tfpt.formats import open_source
+from tfpt.io.temporary import TemporaryFolder
 from tfpt.language.loader import load_mapping
 from tfpt.targets.manifest import read_manifest
 from tfpt.targets.model import build_model, model_specs
@@ -80,7 +80,7 @@ def build(
         model["config"] = _configuration(factory)
     if kwargs:
         model["kwargs"] = dict(kwargs)
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         path = Path(folder) / "model.yaml"
         path.write_text(json.dumps({"version": 1, "model": model}), encoding="utf-8")
         given = os.fspath(config) if isinstance(config, os.PathLike) else config

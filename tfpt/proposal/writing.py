@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 from tfpt.errors import SinkError, TfptError
 from tfpt.formats import Source, open_source
 from tfpt.io.output_file import AtomicFile
+from tfpt.io.temporary import TemporaryFolder
 from tfpt.proposal.proof import prove as prove_proposal
 from tfpt.proposal.proposal import Proposal, Shown
 from tfpt.proposal.propose import plan_of
@@ -52,7 +52,7 @@ def propose(
         else:
             assert target is not None
             other = target_of_file(target)
-        with tempfile.TemporaryDirectory() as folder:
+        with TemporaryFolder() as folder:
 
             def make(decided: Mapping[str, str] | None, shown: Shown | None = None) -> Proposal:
                 return make_proposal(
