@@ -79,6 +79,35 @@ def test_what_is_drawn_at_random_is_told_from_what_is_made(network: Path) -> Non
     assert kept.values["positions"].tolist() == [*range(7)]
 
 
+class Large(torch.nn.Module):
+    """Tensors of more elements than are drawn where only their being random matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        normal = torch.empty(211, 307).normal_()
+        self.register_buffer("normal", normal)
+        self.register_buffer("end", normal[-1, -5:].clone())
+        self.register_buffer("sign", normal.sign())
+        self.register_buffer("uniform", torch.empty(65537).uniform_(-2, 3))
+        self.register_buffer("turned", torch.empty(211, 307).T.normal_())
+        self.register_buffer("randn", torch.randn(211, 307))
+        self.register_buffer("made", torch.arange(65537.0).cos())
+        self.linear = torch.nn.Linear(307, 211)
+        self.orthogonal = torch.nn.Parameter(torch.nn.init.orthogonal_(torch.empty(131, 137)))
+        self.truncated = torch.nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(211, 307)))
+
+
+@pytest.mark.parametrize("random_too", [False, True])
+def test_large_random_tensors_are_random_although_few_numbers_are_drawn(random_too: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        expected = Large().state_dict()
+    kept = kept_values(Large, expected, random_too=random_too)
+    assert kept.random == expected.keys() - {"made"}
+    for name in expected if random_too else ["made"]:
+        assert torch.equal(kept.values[name], expected[name]), name
+
+
 def test_the_generators_are_left_as_they_were() -> None:
     def numbers() -> tuple[float, float, float]:
         return torch.rand(1).item(), random.random(), float(np.random.rand())

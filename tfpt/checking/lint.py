@@ -206,7 +206,7 @@ def _random(mapping: Mapping, built: Table[str, TensorSpec], trust: bool) -> lis
         return []
     from tfpt.execution.kept_values import kept_values, random_finding
 
-    kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows)
+    kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), rows, random_too=False)
     return [random_finding(name, where) for name, where in rows.items() if name in kept.random]
 
 

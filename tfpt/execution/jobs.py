@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfpt.errors import SinkError, SourceError, TfptError
-from tfpt.execution.kept_values import Kept, kept_values, with_kept
+from tfpt.execution.kept_values import Kept, kept_of, with_kept
 from tfpt.execution.sinks import open_sink
 from tfpt.execution.sinks.sink import FileSink, Sink
 from tfpt.execution.translate import metadata_of, translate
@@ -289,7 +289,7 @@ def _open(job: Job, overwrite: bool) -> FileSink:
 def _fill(job: Job, sink: Sink, workers: int | None, progress: Callable[[Job, Step], None] | None) -> None:
     kept = None if job.kept is None else job.kept.values
     if kept is None and job.plan.kept:
-        built = kept_values(lambda: build_model(job.mapping, device="cpu", trust=job.trust), job.plan.kept)
+        built = kept_of(job.plan, lambda: build_model(job.mapping, device="cpu", trust=job.trust))
         kept = built.values
     advance = None if progress is None else (lambda step: progress(job, step))
     try:

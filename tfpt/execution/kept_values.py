@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,19 @@ class Kept:
     random: frozenset[str]
 
 
-def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> Kept:
+def kept_values(
+    build: Callable[[], torch.nn.Module], names: Iterable[str], *, random_too: bool = True
+) -> Kept:
     """The values of some parameters and buffers in a model as it is built.
 
     The model is built twice, with two seeds; values that differ in any bit are random. The states of the random
     generators of torch, numpy and Python are restored.
+
+    Args:
+        build: Builds the model on the CPU.
+        names: The parameters and buffers.
+        random_too: Whether the values of those that are random are used. Otherwise large tensors are initialized with
+            fewer random numbers, which takes a fraction of the time, and `Kept.values` has other values for them.
 
     Example:
         >>> import torch
@@ -46,10 +54,18 @@ def kept_values(build: Callable[[], torch.nn.Module], names: Iterable[str]) -> K
         >>> sorted(kept_values(lambda: torch.nn.Linear(3, 2), ["weight"]).random)
         ['weight']
     """
+    from tfpt.execution.few_draws import FewDraws
+
     wanted = list(names)
-    first = _built(build, wanted, 1)  # a fixed seed, so that each conversion writes the same values
-    second = _built(build, wanted, 2)
+    # A fixed seed, so that each conversion writes the same values.
+    first = _built(build, wanted, 1, nullcontext() if random_too else FewDraws())
+    second = _built(build, wanted, 2, FewDraws())
     return Kept(first, frozenset(name for name in first if not _same(first[name], second.get(name))))
+
+
+def kept_of(plan: Plan, build: Callable[[], torch.nn.Module]) -> Kept:
+    """The values that a plan keeps of the model that `build` makes on the CPU."""
+    return kept_values(build, plan.kept, random_too=any(step.random for step in plan.kept.values()))
 
 
 def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple[Plan, Kept | None]:
@@ -60,7 +76,7 @@ def with_kept(plan: Plan, mapping: TfptMapping, *, trust: bool = False) -> tuple
     if not plan.kept:
         return plan, None
     try:
-        kept = kept_values(lambda: build_model(mapping, device="cpu", trust=trust), plan.kept)
+        kept = kept_of(plan, lambda: build_model(mapping, device="cpu", trust=trust))
     except ModelError as error:
         note = Finding(
             "unchecked",
@@ -106,8 +122,10 @@ def random_finding(name: str, where: str) -> Finding:
     )
 
 
-def _built(build: Callable[[], torch.nn.Module], names: list[str], seed: int) -> dict[str, torch.Tensor]:
-    with _seeded(seed):
+def _built(
+    build: Callable[[], torch.nn.Module], names: list[str], seed: int, drawing: AbstractContextManager[object]
+) -> dict[str, torch.Tensor]:
+    with _seeded(seed), drawing:
         state = build().state_dict()
     # Copies, so that only one of two large models is in memory.
     return {name: state[name].detach().cpu().clone() for name in names if name in state}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfpt.errors import DtypeError, ModelError, TfptError, UntrustedError
-from tfpt.execution.kept_values import kept_values, with_random
+from tfpt.execution.kept_values import kept_of, with_random
 from tfpt.execution.translate import translated
 from tfpt.formats import Source
 from tfpt.formats.joined import open_for
@@ -101,8 +101,7 @@ def _filled(
             quantized=source.quantized,
             skipped=source.skipped,
         )
-        names = list(plan.kept)
-        kept = kept_values(lambda: build("cpu"), names) if names else None
+        kept = kept_of(plan, lambda: build("cpu")) if plan.kept else None
         if kept is not None:
             plan = with_random(plan, kept.random)
         if not plan.ok:
