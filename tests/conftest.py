@@ -17,7 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # The workers share the processors: more threads than those take longer, waiting for each other.
     threads = str(max(1, (os.cpu_count() or 1) // int(workers)))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ):
         os.environ.setdefault(name, threads)
 
 import numpy as np
