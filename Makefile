@@ -24,8 +24,9 @@ demo: $(VENV)/.installed
 	$(BIN)/tfpt diff --mapping i3d_flow $(DEMO)/flow $(DEMO)/weights/i3d_flow.safetensors
 	@$(BIN)/python demo/real_network.py $(DEMO)/real
 
+# In the order of the files: the last ones are short, so that no worker is left with a long one.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(CI),,-m "not slow")
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not slow")
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

@@ -29,7 +29,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,9 +245,15 @@ def recorded() -> list[Recorded]:
 
 def variants() -> list[Recorded]:
     """Every variant of the recorded conversions."""
-    return [variant for case in recorded() for variant in _variants(case)]
+    return [*_all_variants()]
 
 
+@cache
+def _all_variants() -> tuple[Recorded, ...]:
+    return tuple(variant for case in recorded() for variant in _variants(case))
+
+
+@cache
 def read(name: str) -> Recorded:
     """The recorded conversion of that name."""
     with (FOLDER / f"{name}.tsv").open() as file:
@@ -276,6 +282,7 @@ def read(name: str) -> Recorded:
     )
 
 
+@cache
 def _facts(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.variants.yaml"
     return yaml.safe_load(path.read_text()) if path.exists() else {}

@@ -114,7 +114,7 @@ def test_every_file_computes_what_keras_computes(name, settings, tmp_path, agree
     inputs = inputs_of(model)
     with torch.no_grad():
         found = network(channels_first(inputs))
-    expected = model.predict(inputs, verbose=0)
+    expected = model(inputs, training=False).numpy()
     assert_close(found, expected)
     agree(f"mlperf_{name}", found.numpy(), expected)
 
@@ -176,7 +176,7 @@ def test_tensorflow_lite_computes_the_same(name, settings, tmp_path):
     with torch.no_grad():
         found = tfpt.load(f"mlperf_{name}", done.path, settings=settings)(channels_first(inputs))
     assert_close(found, expected)
-    assert_close(found, model.predict(inputs, verbose=0))
+    assert_close(found, model(inputs, training=False).numpy())
 
 
 @pytest.mark.parametrize(("name", "without"), [("resnet8", 3), ("resnet8", 4), ("kws", 3), ("kws", 8)])
@@ -200,7 +200,7 @@ def test_images_of_other_sizes_are_padded_as_keras_does(size, tmp_path):
         inputs = inputs_of(model)
         with torch.no_grad():
             found = tfpt.load(f"mlperf_{name}", tmp_path / "m.weights.h5")(channels_first(inputs))
-        assert_close(found, model.predict(inputs, verbose=0))
+        assert_close(found, model(inputs, training=False).numpy())
 
 
 def test_the_published_resnet8_computes_what_keras_computes(shared):
@@ -210,7 +210,7 @@ def test_the_published_resnet8_computes_what_keras_computes(shared):
     images = np.random.default_rng(1).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
     with torch.no_grad():
         assert_close(
-            tfpt.load("mlperf_resnet8", path)(channels_first(images)), model.predict(images, verbose=0)
+            tfpt.load("mlperf_resnet8", path)(channels_first(images)), model(images, training=False).numpy()
         )
 
 
