@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def vww(size: int = 96, width: int = 8, num_classes: int = 2) -> Any:
 NETWORKS: dict[str, Callable[..., Any]] = {"resnet8": resnet8, "kws": kws, "vww": vww}
 
 
+@cache
 def built(name: str, **settings: Any) -> Any:
+    """The network with random weights, which no test changes."""
     keras = pytest.importorskip("keras")
     keras.utils.clear_session()
     return randomized(NETWORKS[name](**settings))
@@ -119,12 +122,17 @@ def test_every_file_computes_what_keras_computes(name, settings, tmp_path, agree
     agree(f"mlperf_{name}", found.numpy(), expected)
 
 
+@cache
+def in_lite(model: Any) -> bytes:
+    tf = pytest.importorskip("tensorflow")
+    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+
 def lite(name: str, model: Any, path: Path, without: int = -1) -> Path:
     """Converted to TensorFlow Lite, with the names of the published files (those of TensorFlow 2.3).
 
     The normalization is folded into the convolution. The name of a bias lists what was folded, beginning with the last.
     """
-    tf = pytest.importorskip("tensorflow")
     # Convolutions that are normalized, and those at shortcuts, by Keras' numbers; whether a ReLU follows at once.
     numbers = iter([0, 1, 2, 3, 4, 6, 7] if name == "resnet8" else range(99))
     shortcuts, depthwise, normalized = iter([5, 8]), iter(range(99)), iter(range(99))
@@ -154,7 +162,7 @@ def lite(name: str, model: Any, path: Path, without: int = -1) -> Path:
             f"{before};{conv}/BiasAdd/ReadVariableOp/resource;{conv}/BiasAdd;{conv}/Conv2D",
         )
 
-    return tflite_files.write(tf.lite.TFLiteConverter.from_keras_model(model), path, rename)
+    return tflite_files.write(in_lite(model), path, rename)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +218,7 @@ def test_the_published_resnet8_computes_what_keras_computes(shared):
     images = np.random.default_rng(1).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
     with torch.no_grad():
         assert_close(
-            tfpt.load("mlperf_resnet8", path)(channels_first(images)), model(images, training=False).numpy()
+            tfpt.load("mlperf_resnet8", path)(channels_first(images)), model([images], training=False).numpy()
         )
 
 

@@ -76,14 +76,14 @@ class RandomLayers:
             name = self.names[last]
             return (f"{name}/Alpha",) if operation == "PRELU" else (f"{name}/Kernel", f"{name}/Bias")
 
-        return write(converter, path, rename)
+        return write(converter.convert(), path, rename)
 
 
-def write(converter: Any, path: Path, rename: Rename) -> Path:
-    """The converter's file, in which kernels and biases have other names.
+def write(content: bytes, path: Path, rename: Rename) -> Path:
+    """A file of TensorFlow Lite, in which kernels and biases have other names.
 
     Args:
-        converter: A tf.lite.TFLiteConverter.
+        content: What a tf.lite.TFLiteConverter made.
         path: Where to write.
         rename: Gives the names of the weights of an operation: ``"CONV_2D"``, ``"DEPTHWISE_CONV_2D"``,
             ``"FULLY_CONNECTED"``, ``"PRELU"``. Called for each in the order of the file.
@@ -94,7 +94,7 @@ def write(converter: Any, path: Path, rename: Rename) -> Path:
     import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(converter.convert(), 0))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     [graph] = model.subgraphs
     kinds = {number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()}
 
