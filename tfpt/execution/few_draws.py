@@ -13,7 +13,7 @@ _DRAWS = {_aten.normal_.default, _aten.uniform_.default}
 _DRAWN = 1 << 14
 
 
-class FewDraws(TorchDispatchMode):
+class FewDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this context, large tensors that are filled with random numbers repeat the first 16,384.
 
     Example:
