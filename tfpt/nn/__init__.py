@@ -18,6 +18,7 @@ from tfpt.nn.adapt import adapt
 from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
 from tfpt.nn.padding import PADDINGS, same_pads
 from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from tfpt.nn.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
     "PADDINGS",
@@ -27,6 +28,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
