@@ -18,6 +18,7 @@ from tfpt.nn.adapt import adapt
 from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
 from tfpt.nn.padding import PADDINGS, same_pads
 from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from tfpt.nn.resize import Resize
 from tfpt.nn.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "Resize",
     "adapt",
     "same_pads",
 ]
