@@ -15,10 +15,13 @@ Example:
 """
 
 from tfpt.nn.adapt import adapt
+from tfpt.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from tfpt.nn.blocks import DepthToSpace, SpaceToDepth
 from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
 from tfpt.nn.padding import PADDINGS, same_pads
 from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from tfpt.nn.resize import Resize
+from tfpt.nn.response_norm import LocalResponseNorm
 from tfpt.nn.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
@@ -26,16 +29,22 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "DepthToSpace",
+    "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Resize",
+    "SpaceToDepth",
     "adapt",
     "same_pads",
 ]
