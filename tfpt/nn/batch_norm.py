@@ -31,7 +31,7 @@ class _KerasBatchNorm(_BatchNorm):
         dtype: torch.dtype | None = None,
     ) -> None:
         self.scale, self.center = scale, center
-        super().__init__(num_features, eps, 1 - momentum, True, True, device, dtype)  # type: ignore[arg-type]
+        super().__init__(num_features, eps, 1 - momentum, True, True, device, dtype)
         if not scale:
             self.register_parameter("weight", None)
         if not center:

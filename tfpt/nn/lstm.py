@@ -125,9 +125,9 @@ class LSTM(Recurrent):
             found = [outputs]
         else:
             found, ends = [], []
-            for suffix, *before in zip(self._suffixes, outputs_before, cells_before, strict=True):
-                sequence, cell = self._sequence(steps, *before, suffix)
-                ends.append((sequence[-1], cell))
+            for suffix, output, cell in zip(self._suffixes, outputs_before, cells_before, strict=True):
+                sequence, end = self._sequence(steps, output, cell, suffix)
+                ends.append((sequence[-1], end))
                 found.append(torch.stack(sequence[::-1] if suffix.endswith("_reverse") else sequence))
             h, c = (torch.stack(each) for each in zip(*ends, strict=True))
         last = (h, c) if batched else (h.squeeze(1), c.squeeze(1))

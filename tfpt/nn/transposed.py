@@ -149,9 +149,9 @@ class _ConvTranspose(_ConvTransposeNd):
             output_padding=tuple(max(each, 0) for each in lacking),
             groups=groups,
             bias=bias,
-            dilation=dilation,  # type: ignore[arg-type]
-            device=device,  # type: ignore[arg-type]
-            dtype=dtype,  # type: ignore[arg-type]
+            dilation=dilation,
+            device=device,
+            dtype=dtype,
         )
         self.tf_padding = padding
         self.tf_output_padding = None if output_padding is None else tuple(map(int, more))  # type: ignore[arg-type]

@@ -54,9 +54,9 @@ def adapt_model(model: nn.Module, mapping: Mapping) -> list[str]:
                 if eps is None or not same_eps(eps, behavior.eps):
                     set_eps(module, name, behavior.eps)
                     changed[path] = None
-        for one in reached:
-            for path, layer in replacements(*one, behavior):
-                _replace(model, path, layer)
+        for outer, container in reached:
+            for path, replacement in replacements(outer, container, behavior):
+                _replace(model, path, replacement)
                 changed[path] = None
     return list(changed)
 
