@@ -226,7 +226,7 @@ def test_recurrent_layers_that_torch_does_not_have(keras: Any, written: Check) -
     )
     text = "".join(found.module.read_text().split())  # long calls are on several lines
     assert "=tfnn.GRU(4,5,batch_first=True,reset_after=False)" in text
-    lstm = '=tfnn.LSTM(3,4,batch_first=True,activation="softsign",recurrent_activation="hard_sigmoid")'
+    lstm = '=tfnn.LSTM(3,4,batch_first=True,activation="softsign",recurrent_activation="hard_sigmoid"'
     assert lstm in text
 
 
