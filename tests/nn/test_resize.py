@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tfpt
 from tests.nn.tensorflow_oracle import tf
 from tfpt import nn as tfnn
 from tfpt.errors import ModelError
@@ -247,3 +248,31 @@ def test_it_compiles_whole():
 def test_what_does_not_fit_is_refused(make, why):
     with pytest.raises(ModelError, match=why):
         make()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_optimized_it_reads_the_same_pixels_at_all_sizes_up_to_64(rule):
+    for before, after in itertools.product(range(1, 65), range(1, 65)):
+        ours = layer((1, after), "nearest", rule)
+        x = torch.arange(before, dtype=torch.float32).reshape(1, 1, 1, before)
+        assert torch.equal(ours.optimized()(x), ours(x))
+    assert (ours.optimized() is ours) is (rule == "align_corners")
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes, sizes, st.sampled_from(["bilinear", "nearest", "bicubic"]), st.sampled_from(RULES))
+def test_optimized_it_computes_the_same_to_rounding(before, after, mode, rule):
+    x = torch.from_numpy(pixels((3, *before), 1))
+    for each in (x, x[None], (255 * x[None]).to(torch.uint8), x.half()):
+        ours = layer(after, mode, rule)
+        got, wanted = ours.optimized()(each), ours(each)
+        assert got.dtype == wanted.dtype
+        agree(got.float().numpy(), wanted.float().numpy(), rounding=3e-6)
+
+
+def test_optimized_it_keeps_antialiasing_and_scales():
+    ours = tfnn.Resize(3, antialias=True)
+    assert ours.optimized() is ours
+    x = torch.rand(2, 3, 5, 7, 4)
+    upsampling = tfnn.Resize(scale=2, mode="nearest")
+    assert torch.equal(tfpt.optimize(upsampling.eval())(x), upsampling(x))
