@@ -431,7 +431,8 @@ def open_source(
 def optimize(model: nn.Module) -> nn.Module:
     """Return a faster copy of the model, for inference only.
 
-    Batch norms are folded into the convolutions before them, so outputs agree up to rounding (1e-6 of the largest), not
+    Batch norms are folded into the convolutions before them, and layers of `tfpt.nn` run torch's operators where those
+    compute the same up to rounding, so outputs agree up to rounding (1e-6 of the largest), not
     bit for bit. Parameters are frozen and their names change. Modules keep their paths, except inside a folded module.
     On a CPU, activations are kept in the channels-last format.
 

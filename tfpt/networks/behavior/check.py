@@ -22,7 +22,7 @@ from tfpt.networks.behavior.layers import (
     same_eps,
 )
 from tfpt.networks.behavior.observed_padding import Call
-from tfpt.networks.behavior.operations import operation_findings
+from tfpt.networks.behavior.operations import only_operations, operation_findings
 from tfpt.networks.behavior.runs import USUAL_SIZES, Runs, calls_of
 from tfpt.networks.behavior.transposed import crop_contradiction, is_transposed
 from tfpt.planning import Finding
@@ -57,8 +57,7 @@ def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
         if not reached and not behavior.inherited:
             what = f"no module matches {behavior.pt}"
             findings.append(Finding("dead-row", what, str(behavior.pt), behavior.position.row))
-        stated_any = behavior.padding is not None or behavior.eps is not None
-        for path, module in reached if stated_any and not found else ():
+        for path, module in reached if not found and not only_operations(behavior) else ():
             # A Linear in a scope that states an epsilon for the norms inside.
             if not (behavior.inherited and type(module).__module__.startswith("torch.nn.modules.")):
                 findings += check.unknown_module(path, module, behavior)

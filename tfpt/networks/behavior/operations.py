@@ -22,6 +22,12 @@ _KINDS: dict[str, tuple[type[nn.Module], ...]] = {
 }
 
 
+def only_operations(behavior: Behavior) -> bool:
+    """Whether a row states an operation, and neither padding nor epsilon."""
+    stated = any(getattr(behavior, key) for key in _KINDS)
+    return stated and behavior.padding is None and behavior.eps is None
+
+
 def operation_findings(path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
     """The layers at a path, or inside the module at it, that compute something else than the mapping states."""
     for key, layers in _stated(path, module, behavior):
