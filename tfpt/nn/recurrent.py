@@ -19,8 +19,8 @@ TF1 `projection/kernel`         –                           `weight_hr_l0`, tr
 =============================== =========================== ====================================================
 
 In a mapping, `reorder:` permutes the gates, as in the library's layers `keras/gru`, `keras/gru_reset_before`,
-`keras/lstm`, `tf1/gru`, `tf1/lstm` and `tf1/lstm_peepholes`. Sources: ``keras/src/layers/rnn/gru.py`` and ``lstm.py``, and
-``tensorflow/python/keras/layers/legacy_rnn/rnn_cell_impl.py``.
+`keras/lstm`, `tf1/gru`, `tf1/lstm` and `tf1/lstm_peepholes`. Sources: ``keras/src/layers/rnn/gru.py`` and
+``lstm.py``, and ``tensorflow/python/keras/layers/legacy_rnn/rnn_cell_impl.py``.
 
 Layers that compute what torch's do are run by torch's operators; the others step by step, as sequences of plain torch
 operators.
