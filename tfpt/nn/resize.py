@@ -123,8 +123,7 @@ class Resize(nn.Module):
     def optimized(self) -> nn.Module:
         """A layer that runs torch's operator if that computes the same up to rounding; else this one.
 
-        Measured with torch 2.13 on two cores, twice as large as 64 channels of 56×56: bilinear takes 25 ms instead of
-        212, nearest 17 instead of 53.
+        On a CPU, it is several times as fast.
         """
         mode = None if self.antialias and self.mode != "nearest" else _TORCH_MODES.get((self.mode, self.rule))
         return self if mode is None else _Interpolation(self, mode)
