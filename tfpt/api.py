@@ -431,9 +431,10 @@ def open_source(
 def optimize(model: nn.Module) -> nn.Module:
     """Return a faster copy of the model, for inference only.
 
-    Batch norms are folded into the convolutions before them, so outputs agree up to rounding (1e-6 of the largest), not
-    bit for bit. Parameters are frozen and their names change. Modules keep their paths, except inside a folded module.
-    On a CPU, activations are kept in the channels-last format.
+    Batch norms are folded into the convolutions before them, and layers of `tfpt.nn` are replaced by faster ones of
+    torch where these compute the same up to rounding. Outputs agree up to rounding (1e-6 of the largest), not bit for
+    bit. Parameters are frozen and their names change. Modules keep their paths, except inside a folded module. On a
+    CPU, activations are kept in the channels-last format.
 
     Args:
         model: The model, with every module in evaluation mode: folding uses the current running statistics.

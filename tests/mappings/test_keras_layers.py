@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import tfpt
+from tfpt import nn as tfnn
 from tfpt.language.library import library_layers
 
 keras = pytest.importorskip("keras")
@@ -165,6 +166,12 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], nn.Module], str, tuple
     "gru": (
         lambda: keras.layers.GRU(OUT, return_sequences=True),
         lambda: Sequence(nn.GRU(IN, OUT, batch_first=True)),
+        "cell",
+        (B, T, IN),
+    ),
+    "gru_reset_before": (
+        lambda: keras.layers.GRU(OUT, return_sequences=True, reset_after=False),
+        lambda: Sequence(tfnn.GRU(IN, OUT, batch_first=True, reset_after=False)),
         "cell",
         (B, T, IN),
     ),

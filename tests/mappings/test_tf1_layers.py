@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tfpt
+import tfpt.nn
 from tests.commands.running import run
 
 
@@ -43,6 +43,51 @@ def test_an_lstm_computes_what_block_lstm_computes(tmp_path: Path) -> None:
     lstm.load_state_dict(loaded)
     with torch.inference_mode():
         got = lstm(torch.from_numpy(x))[0].numpy()
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+def converted(folder: Path, use: str, variables: dict[str, np.ndarray], layer: torch.nn.Module) -> None:
+    """Fill a layer from the variables of a cell, by one of the library's layers."""
+    np.savez(folder / "w.npz", **{f"rnn/cell/{name}": value for name, value in variables.items()})  # type: ignore[arg-type]
+    listed = {
+        f"rnn.{name}": {"dtype": "float32", "shape": list(value.shape)}
+        for name, value in layer.state_dict().items()
+    }
+    (folder / "m.manifest.json").write_text(json.dumps(listed))
+    (folder / "m.yaml").write_text(f"version: 1\nscopes: [{{tf: rnn/cell, pt: rnn, use: {use}}}]\n")
+    tfpt.convert(folder / "m.yaml", folder / "w.npz", folder / "w.safetensors")
+    found = load_file(folder / "w.safetensors")
+    layer.load_state_dict({name.removeprefix("rnn."): value for name, value in found.items()})
+
+
+@pytest.mark.parametrize("projected", [None, 2])
+def test_an_lstm_with_peepholes_computes_what_the_cell_computes(
+    projected: int | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    from tests.nn.test_recurrent import run_cell
+
+    x = np.random.default_rng(3).normal(size=(7, 2, 3)).astype(np.float32)
+    variables, expected, _ = run_cell(
+        lambda cells: cells.LSTMCell(5, use_peepholes=True, num_proj=projected), x
+    )
+    lstm = tfpt.nn.LSTM(3, 5, peepholes=True, proj_size=projected or 0)
+    converted(tmp_path, "tf1/lstm_peepholes", variables, lstm)
+    with torch.inference_mode():
+        got = lstm(torch.from_numpy(x))[0].numpy()
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+def test_a_gru_computes_what_the_cell_computes(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from tests.nn.test_recurrent import run_cell
+
+    x = np.random.default_rng(3).normal(size=(7, 2, 3)).astype(np.float32)
+    variables, expected, _ = run_cell(lambda cells: cells.GRUCell(5), x)
+    gru = tfpt.nn.GRU(3, 5, reset_after=False)
+    converted(tmp_path, "tf1/gru", variables, gru)
+    with torch.inference_mode():
+        got = gru(torch.from_numpy(x))[0].numpy()
     np.testing.assert_allclose(got, expected, atol=2e-6)
 
 

@@ -63,6 +63,39 @@ def test_transposed_convolutions(
     written(keras.Model(inputs, outputs))
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_transposed_convolutions_with_an_output_padding_or_a_dilation(
+    dimensions: int, padding: str, keras: Any, written: Check
+) -> None:
+    transposed = getattr(keras.layers, f"Conv{dimensions}DTranspose")
+    inputs = keras.Input((*(5, 4, 3)[:dimensions], 4))
+    settings = [
+        {"kernel_size": 3, "strides": 2, "output_padding": 1},
+        {"kernel_size": 3, "strides": 2, "output_padding": 0},
+        {"kernel_size": 4, "strides": 3, "output_padding": 2},
+        {"kernel_size": 3, "dilation_rate": 2},
+        {"kernel_size": 2, "dilation_rate": 3},
+    ]
+    outputs = [transposed(3, padding=padding, **each)(inputs) for each in settings]
+    written(keras.Model(inputs, outputs))
+
+
+def test_a_transposed_convolution_is_torchs_where_that_computes_the_same(keras: Any, written: Check) -> None:
+    layers = keras.layers
+    found = written(
+        stack(
+            keras,
+            (5, 4, 4),
+            layers.Conv2DTranspose(3, 4, strides=2, padding="same"),
+            layers.Conv2DTranspose(3, 3, strides=2, padding="same"),
+        )
+    )
+    text = "".join(found.module.read_text().split())  # long calls are on several lines
+    assert "=nn.ConvTranspose2d(4,3,4,stride=2,padding=1)" in text
+    assert '=tfnn.ConvTranspose2d(3,3,3,stride=2,padding="same")' in text
+
+
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_pools_padding_and_upsampling(dimensions: int, keras: Any, written: Check) -> None:
     def layer(name: str) -> Callable[..., Any]:
@@ -177,6 +210,26 @@ def test_recurrent_layers(keras: Any, written: Check) -> None:
     )
 
 
+def test_recurrent_layers_that_torch_does_not_have(keras: Any, written: Check) -> None:
+    layers = keras.layers
+    found = written(
+        stack(
+            keras,
+            (7, 4),
+            layers.GRU(5, return_sequences=True, reset_after=False),
+            layers.GRU(3, return_sequences=True, recurrent_activation="hard_sigmoid", go_backwards=True),
+            layers.LSTM(4, return_sequences=True, activation="softsign", recurrent_activation="hard_sigmoid"),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True, reset_after=False)),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True, activation="relu")),
+            layers.GRU(5, reset_after=False, use_bias=False, activation="elu"),
+        )
+    )
+    text = "".join(found.module.read_text().split())  # long calls are on several lines
+    assert "=tfnn.GRU(4,5,batch_first=True,reset_after=False)" in text
+    lstm = '=tfnn.LSTM(3,4,batch_first=True,activation="softsign",recurrent_activation="hard_sigmoid"'
+    assert lstm in text
+
+
 def test_both_directions(keras: Any, written: Check) -> None:
     layers = keras.layers
     written(
@@ -257,6 +310,22 @@ def test_resizing(keras: Any, written: Check) -> None:
             layers.Resizing(5, 13),
             layers.Resizing(11, 4, interpolation="nearest"),
             layers.UpSampling2D((3, 2), interpolation="bilinear"),
+            layers.Conv2D(2, 1),
+        )
+    )
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "lanczos3", "lanczos5"])
+def test_resizing_that_torch_does_not_have(mode: str, keras: Any, written: Check) -> None:
+    layers = keras.layers
+    written(
+        stack(
+            keras,
+            (7, 9, 3),
+            layers.Resizing(5, 13, interpolation=mode),
+            layers.UpSampling2D((3, 2), interpolation=mode),
+            layers.Resizing(6, 5, interpolation=mode, antialias=True),
+            layers.Resizing(3, 4, antialias=True),
             layers.Conv2D(2, 1),
         )
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-import tfpt
+import tfpt.nn
 from tests.models.deepmind_i3d import channels_first, seeded_clip, seeded_model
 from tfpt.errors import ModelError
 from tfpt.models.i3d import I3D, Unit3D
@@ -234,3 +234,29 @@ def test_a_hook_that_is_there_before_is_called_after(i3d, clip):
     with torch.no_grad():
         optimize(model)(clip)
     assert seen == ["mixed_3b", "mixed_4b.branch_1.0.conv3d"]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("make", [nn.ConvTranspose2d, tfpt.nn.ConvTranspose2d], ids=["torch", "tfpt"])
+def test_a_transposed_convolution_and_its_norm_are_folded(make, bias, groups):
+    norm = tfpt.nn.BatchNorm2d(6, scale=bias) if groups == 1 else nn.BatchNorm2d(6)
+    model = nn.Sequential(make(4, 6, 3, 2, groups=groups, bias=bias), norm, nn.ReLU()).eval()
+    for value in (norm.running_mean, norm.bias):
+        value.data.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    before = copy.deepcopy(model.state_dict())
+    faster, x = optimize(model), torch.randn(2, 4, 5, 7)
+    assert [type(each) for each in faster] == [make, nn.Identity, nn.ReLU]
+    with torch.no_grad():
+        torch.testing.assert_close(faster(x), model(x), rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_derived_transposed_convolution_is_not_folded():
+    class Doubled(nn.ConvTranspose2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = nn.Sequential(Doubled(4, 6, 3, 2), nn.BatchNorm2d(6)).eval()
+    assert isinstance(optimize(model)[1], nn.BatchNorm2d)

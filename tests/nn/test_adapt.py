@@ -11,6 +11,9 @@ STOCK = [
     nn.Conv1d(2, 4, 4, 3, padding=1, groups=2),
     nn.Conv2d(2, 3, (3, 7), (2, 1), padding=(1, 3), dilation=(1, 2), bias=False),
     nn.Conv3d(2, 3, 3, 2, padding=1),
+    nn.ConvTranspose1d(2, 4, 4, 3, 1, groups=2),
+    nn.ConvTranspose2d(2, 3, 3, 2, 1, 1),
+    nn.ConvTranspose3d(2, 3, (3, 2, 1), 1, dilation=2, bias=False),
     nn.MaxPool1d(3, 2),
     nn.MaxPool2d((2, 3), (1, 4), dilation=(2, 1)),
     nn.MaxPool3d((1, 3, 3), (1, 2, 2), ceil_mode=True),
@@ -66,6 +69,22 @@ def test_under_symmetric_a_layer_with_half_a_kernel_of_pads_computes_as_before()
         assert torch.equal(tfnn.adapt(stock, "symmetric")(x), stock(x))
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_under_symmetric_a_transposed_convolution_keeps_its_output_padding(more):
+    stock, x = nn.ConvTranspose2d(2, 3, 3, 2, 1, more), torch.randn(2, 2, 5, 6)
+    assert torch.equal(tfnn.adapt(stock, "symmetric")(x), stock(x))
+
+
+def test_under_same_a_transposed_convolution_is_one_built_so():
+    stock, x = nn.ConvTranspose2d(2, 3, 3, 2, 1, 1), torch.randn(2, 2, 5, 6)
+    built = tfnn.ConvTranspose2d(2, 3, 3, 2)
+    built.load_state_dict(stock.state_dict())
+    layer = tfnn.adapt(stock, "same")
+    assert torch.equal(layer(x), built(x))
+    assert layer(x).shape == stock(x).shape
+    assert not torch.allclose(layer(x), stock(x))
+
+
 def test_under_same_an_average_no_longer_counts_pads():
     x = torch.ones(1, 1, 4, 4)
     assert torch.equal(tfnn.adapt(nn.AvgPool2d(3, 1, 1), "same")(x), x)
@@ -85,7 +104,7 @@ def test_the_rule_of_a_layer_of_ours_is_replaced():
     ("module", "padding", "why"),
     [
         (nn.Conv2d(2, 3, 3, padding_mode="reflect"), "same", "padding_mode='reflect'"),
-        (nn.ConvTranspose2d(2, 3, 3), "same", "only these layers"),
+        (nn.LPPool2d(2, 3), "same", "only these layers"),
         (nn.LazyConv2d(3, 3), "same", "only these layers"),
         (Clipped(2, 3, 3), "same", "not subclasses of them"),
         (nn.Linear(2, 3), "same", "only these layers"),

@@ -20,6 +20,7 @@ _TWO_BIASES = (
     "      - {{tf: bias, pt: [bias_ih_l0{end}, bias_hh_l0{end}], "
     'layout: "b g -> b g"{gates}, optional: true}}\n'
 )
+_BIAS_OF_THE_INPUT = '      - {{tf: bias, pt: bias_ih_l0{end}, layout: "g -> g"{gates}, optional: true}}\n'
 _GRU = ", reorder: {axis: g, groups: [z, r, n], as: [r, z, n]}"
 
 _ROLES = {
@@ -78,7 +79,8 @@ def _layer(name: str) -> str:
     """A layer that the library does not have: simple recurrent ones, and the backward direction."""
     end = "_reverse" if name.endswith("_reverse") else ""
     gru = name.startswith("gru")
-    text = _RECURRENT + (_TWO_BIASES if gru else _ONE_BIAS)
+    biases = _TWO_BIASES if gru else _ONE_BIAS
+    text = _RECURRENT + (_BIAS_OF_THE_INPUT if name.startswith("gru_reset_before") else biases)
     return text.format(name=name, end=end, gates=_GRU if gru else "")
 
 

@@ -2,8 +2,8 @@
 
 A module may offer its own faster form as a method ``optimized()``, which returns a replacement; see `tfpt.models.i3d`.
 In any model, a convolution and a batch norm that follow each other in a ``torch.nn.Sequential``, with or without a ReLU
-after them, are folded. Subclasses of torch's layers that compute something else, and modules with hooks, are not
-changed.
+after them, are folded, and so are a transposed convolution and a batch norm. Subclasses of torch's layers that compute
+something else, and modules with hooks, are not changed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,29 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from tfpt.errors import ModelError
-from tfpt.nn import Conv1d, Conv2d, Conv3d
-from tfpt.nn.inference import FoldedConv
+from tfpt.nn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+from tfpt.nn.inference import FoldedConv, fold_transposed
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1d, Conv2d, Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_TRANSPOSED = (
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
 def optimize(model: nn.Module) -> nn.Module:
@@ -65,7 +83,10 @@ def _fold_pairs(layers: Any) -> None:
     """Fold consecutive convolution, batch norm and ReLU; identities take the places of the last two."""
     for index, layer in enumerate(layers):
         after = list(layers[index + 1 : index + 3])
-        if not _is(layer, _CONVS) or not after or not _folds(layer, after[0]):
+        if not after or not _is(layer, (*_CONVS, *_TRANSPOSED)) or not _folds(layer, after[0]):
+            continue
+        if _is(layer, _TRANSPOSED):
+            layers[index], layers[index + 1] = fold_transposed(layer, after[0]), nn.Identity()
             continue
         relu = len(after) == 2 and type(after[1]) is nn.ReLU and not _has_hooks(after[1])
         layers[index] = FoldedConv(layer, after[0], relu=relu)

@@ -11,6 +11,7 @@ cores with AVX-512 (`python benchmarks/forward_i3d.py`):
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -202,21 +203,55 @@ def _is_eager_on_cpu(x: Tensor) -> bool:
     )
 
 
+def fold_transposed(conv: Any, norm: Any) -> nn.Module:
+    """A transposed convolution with the batch norm after it folded into its weights, in float64 and rounded once.
+
+    Args:
+        conv: A ``torch.nn.ConvTranspose1d``, 2d or 3d, or one of `tfpt.nn`; it is not changed.
+        norm: The batch norm, in evaluation mode.
+
+    Raises:
+        ModelError: The norm has no running statistics.
+
+    Example:
+        >>> conv, norm = nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.BatchNorm2d(6).eval()
+        >>> folded, x = fold_transposed(conv, norm), torch.randn(2, 4, 7, 11)
+        >>> with torch.no_grad():
+        ...     torch.testing.assert_close(folded(x), norm(conv(x)))
+    """
+    scale, shift = _affine(norm)
+    # The weight is (in, out / groups, …): a group's outputs belong to its rows.
+    grouped = conv.weight.detach().double().unflatten(0, (conv.groups, -1))
+    grouped = grouped * scale.reshape(conv.groups, 1, -1, *(1,) * (grouped.ndim - 3))
+    bias = shift if conv.bias is None else conv.bias.detach().double() * scale + shift
+    folded: Any = copy.copy(conv)
+    # A shallow copy shares the tables of parameters with the original.
+    folded._parameters = dict(conv._parameters)
+    folded.weight = nn.Parameter(grouped.flatten(0, 1).to(conv.weight.dtype), requires_grad=False)
+    folded.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
+    return folded  # type: ignore[no-any-return]
+
+
 def _fold(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
     """Weight and bias of convolution and norm combined, computed in float64 and rounded once."""
     weight = conv.weight.detach().double()
     bias = weight.new_zeros(weight.shape[0]) if conv.bias is None else conv.bias.detach().double()
     if norm is not None:
-        if norm.running_var is None:
-            raise ModelError("a batch norm without running statistics cannot be folded", got=repr(norm))
-        scale = (norm.running_var.double() + norm.eps).rsqrt()
-        if norm.weight is not None:
-            scale = scale * norm.weight.detach().double()
+        scale, shift = _affine(norm)
         weight = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-        bias = (bias - norm.running_mean.double()) * scale
-        if norm.bias is not None:
-            bias = bias + norm.bias.detach().double()
+        bias = bias * scale + shift
     return weight.to(conv.weight.dtype), bias.to(conv.weight.dtype)
+
+
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies by and adds, in float64."""
+    if norm.running_var is None:
+        raise ModelError("a batch norm without running statistics cannot be folded", got=repr(norm))
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach().double()
+    shift = -norm.running_mean.double() * scale
+    return scale, shift if norm.bias is None else shift + norm.bias.detach().double()
 
 
 def _channels_last(x: Tensor) -> Tensor:

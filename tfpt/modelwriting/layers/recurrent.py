@@ -9,42 +9,67 @@ from tfpt.modelwriting.configuration import Call, Layer
 from tfpt.modelwriting.layers.activations import function_name
 from tfpt.modelwriting.registry import writes
 from tfpt.modelwriting.settings import GapError, Settings
+from tfpt.nn.activations import ACTIVATIONS
 
 _CELLS = {"LSTM": "lstm_cell", "GRU": "gru_cell", "SimpleRNN": "simple_rnn_cell"}
 _MODULES = {"LSTM": "nn.LSTM", "GRU": "nn.GRU", "SimpleRNN": "nn.RNN"}
 
 
-def _module(kind: str, settings: Settings, inputs: int, both: bool) -> str:
-    """The module of torch.
+def _module(block: Block, kind: str, settings: Settings, inputs: int, both: bool) -> str:
+    """The module: of torch, or of `tfpt.nn` for what torch's does not compute.
 
     Raises:
-        GapError: It computes something else.
+        GapError: There is none.
     """
     activation = function_name(settings)
-    if kind == "SimpleRNN":
-        if activation not in ("tanh", "relu"):
-            raise GapError(f"its activation is {activation}, not tanh or relu")
-    elif activation != "tanh" or function_name(settings, "recurrent_activation") != "sigmoid":
-        used = f"{activation} and {function_name(settings, 'recurrent_activation')}"
-        raise GapError(f"its activations are {used}, not tanh and sigmoid")
-    if kind == "GRU" and not settings.flag("reset_after", True):
-        raise GapError("it has reset_after=False; torch applies the reset gate after the matrix product")
-    for key in ("return_state", "stateful", "time_major", "zero_output_for_mask"):
-        if settings.flag(key) and key != "zero_output_for_mask":
+    gate = function_name(settings, "recurrent_activation") if kind != "SimpleRNN" else ""
+    for key in ("return_state", "stateful", "time_major"):
+        if settings.flag(key):
             raise GapError(f"it has {key}=True")
+    if kind == "SimpleRNN" and activation not in ("tanh", "relu"):
+        raise GapError(f"its activation is {activation}, not tanh or relu")
+    ours = kind != "SimpleRNN" and (
+        (activation, gate) != ("tanh", "sigmoid") or _resets_before(kind, settings)
+    )
+    if ours and not {activation, gate} <= ACTIVATIONS.keys():
+        raise GapError(f"its activations are {activation} and {gate}; tfpt.nn.{kind} does not have both")
     return call(
-        _MODULES[kind],
+        f"tfnn.{kind}" if ours else _MODULES[kind],
         inputs,
         settings.integer("units"),
         nonlinearity="relu" if kind == "SimpleRNN" and activation == "relu" else None,
         bias=None if settings.flag("use_bias", True) else False,
         batch_first=True,
         bidirectional=True if both else None,
+        activation=_own_name(block, activation) if ours and activation != "tanh" else None,
+        recurrent_activation=_own_name(block, gate) if ours and gate != "sigmoid" else None,
+        reset_after=False if _resets_before(kind, settings) else None,
     )
 
 
+def _own_name(block: Block, activation: str) -> str:
+    """The name of an activation in `tfpt.nn`.
+
+    Raises:
+        GapError: It depends on the version of Keras, which the file does not say.
+    """
+    if activation != "hard_sigmoid" or block.written.generation == 3:
+        return activation
+    if block.written.generation is None:
+        raise GapError(
+            "hard_sigmoid of Keras 2 differs from that of Keras 3, and the file does not say which"
+        )
+    return "hard_sigmoid_keras2"
+
+
+def _resets_before(kind: str, settings: Settings) -> bool:
+    """Whether the reset gate of a GRU is applied before the matrix product."""
+    return kind == "GRU" and not settings.flag("reset_after", True)
+
+
 def _use(kind: str, settings: Settings) -> str:
-    return {"LSTM": "keras/lstm", "GRU": "keras/gru"}.get(kind, "")
+    gru = "keras/gru_reset_before" if _resets_before(kind, settings) else "keras/gru"
+    return {"LSTM": "keras/lstm", "GRU": gru}.get(kind, "")
 
 
 def _cell(block: Block, layer: Layer, below: str, kind: str) -> str:
@@ -57,7 +82,7 @@ def _cell(block: Block, layer: Layer, below: str, kind: str) -> str:
 def recurrent(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> Value:
     settings, kind = layer.settings, layer.kind
     x = block.last(inputs[0])
-    module = block.module(layer, _module(kind, settings, x.channels, False))
+    module = block.module(layer, _module(block, kind, settings, x.channels, False))
     own = "" if _use(kind, settings) else "simple_rnn"
     block.scope(layer, _use(kind, settings), below=_cell(block, layer, "", kind), own=own)
     units = settings.integer("units")
@@ -101,7 +126,7 @@ def bidirectional(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) 
         if backward.get("class_name") != kind or any(other.values.get(k) != v for k, v in same.items()):
             raise GapError("its backward layer differs from the forward one")
     x = block.last(inputs[0])
-    module = block.module(layer, _module(kind, settings, x.channels, True))
+    module = block.module(layer, _module(block, kind, settings, x.channels, True))
     below = {
         name.removeprefix(f"{block.variable_scope(layer)}/").split("/")[0] for name in block.variables(layer)
     }
@@ -109,7 +134,8 @@ def bidirectional(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) 
     if "" in ways:
         raise GapError("the file does not name the variables of both directions")
     use = _use(kind, settings)
-    own = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "simple_rnn"}[kind]
+    gru = "gru_reset_before" if _resets_before(kind, settings) else "gru"
+    own = {"LSTM": "lstm", "GRU": gru, "SimpleRNN": "simple_rnn"}[kind]
     block.scope(layer, use, below=_cell(block, layer, f"/{ways[0]}", kind), own="" if use else own)
     block.scope(layer, below=_cell(block, layer, f"/{ways[1]}", kind), own=f"{own}_reverse")
     units = settings.integer("units")

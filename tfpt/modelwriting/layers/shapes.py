@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tfpt.modelwriting.block import Block, Value
+from tfpt.modelwriting.block import Block, Value, call
 from tfpt.modelwriting.configuration import Call, Layer, Ref
 from tfpt.modelwriting.layers.convolutions import channels_last
 from tfpt.modelwriting.order import preference
@@ -163,11 +163,23 @@ def cropping(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> Va
     return block.add(f"{{0}}[:, :, {', '.join(parts)}]", x, shape=shape, layer=layer)
 
 
+_INTERPOLATIONS = (
+    "nearest",
+    "bilinear",
+    "bicubic",
+    "area",
+    "lanczos3",
+    "lanczos5",
+    "gaussian",
+    "mitchellcubic",
+)
+
+
 @writes("UpSampling1D", "UpSampling2D", "UpSampling3D", order="first")
 def upsampling(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> Value:
     settings = layer.settings
     channels_last(settings)
-    mode = settings.text("interpolation", "nearest", ("nearest", "bilinear"))
+    mode = settings.text("interpolation", "nearest", _INTERPOLATIONS)
     x = block.first(inputs[0])
     factors = settings.sizes("size", len(x.shape) - 2, 2)
     sizes = [
@@ -176,6 +188,11 @@ def upsampling(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> 
     factor = repr(factors[0] if len(set(factors)) == 1 else factors)
     more = ', mode="bilinear"' if mode == "bilinear" else ""
     shape = (x.shape[0], *sizes, x.shape[-1])
+    if mode not in ("nearest", "bilinear"):
+        module = block.module(layer, call("tfnn.Resize", scale=factors, mode=mode))
+        value = block.add(f"{module}({{0}})", x, shape=shape, layer=layer)
+        block.endpoint(layer, value)
+        return value
     return block.add(f"F.interpolate({{0}}, scale_factor={factor}{more})", x, shape=shape, layer=layer)
 
 
@@ -183,16 +200,23 @@ def upsampling(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> 
 def resizing(block: Block, layer: Layer, inputs: Sequence[Value], _: Call) -> Value:
     settings = layer.settings
     channels_last(settings)
-    mode = settings.text("interpolation", "bilinear", ("nearest", "bilinear"))
-    for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
+    mode = settings.text("interpolation", "bilinear", _INTERPOLATIONS)
+    for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
         if settings.flag(key):
             raise GapError(f"it has {key}=True")
     x = block.first(inputs[0])
     if len(x.shape) != 4:
         raise GapError(f"its input has {len(x.shape)} axes")
     size = (settings.integer("height"), settings.integer("width"))
-    torch_mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}[mode]
     shape = (x.shape[0], *size, x.shape[-1])
+    antialias = settings.flag("antialias") and mode not in ("nearest", "area")
+    torch_mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}.get(mode)
+    if antialias or torch_mode is None:
+        text = call("tfnn.Resize", size, mode=mode, antialias=True if antialias else None)
+        module = block.module(layer, text)
+        value = block.add(f"{module}({{0}})", x, shape=shape, layer=layer)
+        block.endpoint(layer, value)
+        return value
     text = f'F.interpolate({{0}}, size={size}, mode="{torch_mode}")'
     return block.add(text, x, shape=shape, layer=layer)
 
