@@ -38,7 +38,7 @@ def test_a_checkpoint_of_something_else_has_no_candidate(tmp_path: Path) -> None
     assert rank(path) == []
     found = run("mappings", "--for", path)
     assert found.code == 0
-    assert found.out.startswith("no bundled mapping fits the names in this checkpoint")
+    assert found.out.startswith("no installed mapping fits the names in this checkpoint")
 
 
 def test_the_command_lists_the_best_first_and_says_how_to_convert(tmp_path: Path) -> None:

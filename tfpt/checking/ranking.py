@@ -1,4 +1,4 @@
-"""Which of the bundled mappings fit a checkpoint, judged by names alone."""
+"""Which mappings fit a checkpoint, judged by names alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tfpt.formats import open_source
 from tfpt.formats.renamed import Names, renamed
 from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Source
-from tfpt.language.loader import bundled_mappings, load_mapping
+from tfpt.language.loader import load_mapping
 from tfpt.language.mapping import Copy, Mapping, RowSet
+from tfpt.language.mapping_files import named_mappings
 from tfpt.language.templates import TF_SEPARATOR
 from tfpt.planning.names import NameIndex, left_out
 
@@ -47,15 +48,15 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """The candidate as JSON values."""
         numbers = {"read": self.read, "weights": self.weights, "matched": self.matched, "rows": self.rows}
-        return {"mapping": self.mapping.name, "scope": self.scope, "score": round(self.score, 4), **numbers}
+        return {"mapping": self.mapping.named, "scope": self.scope, "score": round(self.score, 4), **numbers}
 
 
 def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[Candidate]:
-    """The bundled mappings with rows that match variables of a checkpoint, best first. Reads no weights.
+    """The mappings with rows that match variables of a checkpoint, best first. Reads no weights.
 
     Args:
         checkpoint: The path or URL of a checkpoint.
-        names: The bundled mappings to consider; all by default.
+        names: The mappings to consider; by default all that come with tfpt or with an installed package.
 
     Raises:
         SourceError: The checkpoint cannot be read.
@@ -70,7 +71,7 @@ def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None)
     found = []
     with closing(open_source(checkpoint)) as source:
         by_kind: dict[Names, _Names] = {}
-        for name in bundled_mappings() if names is None else names:
+        for name in named_mappings() if names is None else names:
             mapping = load_mapping(name)
             if mapping.names not in by_kind:
                 by_kind[mapping.names] = _Names(renamed(source, mapping.names))
@@ -81,7 +82,7 @@ def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None)
             )
             if best.score:
                 found.append(best)
-    return sorted(found, key=lambda candidate: (-candidate.score, candidate.mapping.name))
+    return sorted(found, key=lambda candidate: (-candidate.score, candidate.mapping.named))
 
 
 class _Names:

@@ -72,35 +72,37 @@ checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path 
 
 
 class MappingName(click.ParamType):  # type: ignore[type-arg]
-    """A bundled mapping or a path; a shell completes both."""
+    """The name or the path of a mapping; a shell completes both."""
 
     name = "text"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The bundled mappings and the YAML files here that begin so; without any, what the shell says of files."""
+        """The named mappings and the YAML files here that begin so; without any, what the shell says of files."""
         from click.shell_completion import CompletionItem
 
-        from tfpt.language.loader import bundled_mappings
+        from tfpt.language.mapping_files import short_names
 
         files = sorted(path.name for path in Path().glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
-        names = [name for name in (*bundled_mappings(), *files) if name.startswith(incomplete)]
+        names = [name for name in (*short_names(), *files) if name.startswith(incomplete)]
         return [*map(CompletionItem, names)] or [CompletionItem(incomplete, type="file")]
 
 
 mapping_type = MappingName()
-mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
+mapping_help = "The name of a mapping (see `tfpt mappings`) or a path."
 
 
 def name_of(mapping: str) -> str:
     """The name of a mapping given by name or by path.
 
     Example:
-        >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml")
-        ('i3d_rgb', 'i3d_rgb', 'net.v2')
+        >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml"), name_of("acme:net")
+        ('i3d_rgb', 'i3d_rgb', 'net.v2', 'net')
     """
     path = Path(mapping)
+    if path.name == mapping and not path.exists():
+        path = Path(mapping.rpartition(":")[2])  # that of a package
     return path.stem if path.suffix in (".yaml", ".yml") else path.name
 
 

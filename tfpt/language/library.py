@@ -1,4 +1,7 @@
-"""The layers that come with tfpt: `use: keras/dense` places the layer `dense` of `mappings/layers/keras.yaml`."""
+"""Layers that any mapping can place: `use: keras/dense` places the layer `dense` of `mappings/layers/keras.yaml`.
+
+They come with tfpt, or are in the folder `layers` of an installed package with mappings.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,22 @@ from importlib import resources
 from pathlib import Path
 
 from tfpt.errors import MappingError
+from tfpt.language.mapping_files import ambiguous
+from tfpt.language.mapping_packages import (
+    BUNDLED,
+    QUALIFIER,
+    mapping_packages,
+    package_of,
+    packages_called,
+    unusable_packages,
+)
 from tfpt.language.tree import Node, read_document
 from tfpt.nearest import nearest
 
 SEPARATOR = "/"
+
+# The folder with libraries, beside mappings.
+_FOLDER = "layers"
 
 
 @cache
@@ -22,12 +37,16 @@ def libraries() -> Mapping[str, Path]:
         >>> "keras" in libraries()
         True
     """
-    folder = Path(str(resources.files("tfpt.mappings"))) / "layers"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+
+
+@cache
+def _folder() -> Path:
+    return Path(str(resources.files("tfpt.mappings"))).resolve() / _FOLDER
 
 
 def library_layers() -> dict[str, Node]:
-    """Every layer that `use` can name, as YAML with positions.
+    """Every layer that comes with tfpt, by the name that `use` takes, as YAML with positions.
 
     Example:
         >>> library_layers()["keras/dense"].plain()["weights"][0]
@@ -35,9 +54,31 @@ def library_layers() -> dict[str, Node]:
     """
     return {
         f"{library}{SEPARATOR}{name}": node
-        for library in libraries()
-        for name, node in _layers(library).items()
+        for library, path in libraries().items()
+        for name, node in _layers(path).items()
     }
+
+
+def named_layers() -> dict[str, Node]:
+    """Every layer that `use` can name: those that come with tfpt, then `package:library/layer` of installed packages.
+
+    Raises:
+        MappingError: A library of a package cannot be read.
+    """
+    found = library_layers()
+    for package in mapping_packages():
+        for library, path in package.libraries.items():
+            prefix = f"{package.qualified(library)}{SEPARATOR}"
+            found.update({f"{prefix}{name}": node for name, node in _layers(path).items()})
+    return found
+
+
+def is_library(file: str) -> bool:
+    """Whether a file, as in a position, has layers that come with tfpt or with an installed package."""
+    path = Path(file)
+    if path.parent.name != _FOLDER:
+        return False
+    return path.resolve().parent == _folder() or package_of(path) is not None
 
 
 def with_used_layers(tree: Node) -> Node:
@@ -59,12 +100,16 @@ def with_used_layers(tree: Node) -> Node:
                 got=name,
             )
     layers = dict(own.value)
+    placed: set[str] = set()
     to_search = [tree.value.get("scopes"), *(_scopes(layer) for layer in own.value.values())]
     while to_search:
         for use in _uses(to_search.pop()):
-            if use.value not in layers:
-                layers[use.value] = _find(use)
-                to_search.append(_scopes(layers[use.value]))
+            found = _find(use)
+            if layers.setdefault(use.value, found) is not found:
+                raise _two_meanings(use, found, layers[use.value])
+            if use.value not in placed:
+                placed.add(use.value)
+                to_search.append(_scopes(found))
     if len(layers) == len(own.value):
         return tree
     positions = {name: layers[name].position for name in layers if name not in own.keys}
@@ -84,23 +129,56 @@ def _uses(scopes: Node | None) -> Iterator[Node]:
 
 
 def _find(use: Node) -> Node:
-    library, _, name = use.value.partition(SEPARATOR)
-    known = libraries()
-    layers = _layers(library) if library in known else {}
-    if name in layers:
-        return layers[name]
+    """The layer that `use` names: one of tfpt's, of the package that the mapping is in, or of another package.
+
+    Raises:
+        MappingError: There is none, or several packages have one.
+    """
+    qualifier, colon, name = use.value.rpartition(QUALIFIER)
+    library, _, layer = name.partition(SEPARATOR)
+    if qualifier in ("", BUNDLED) and library in libraries():
+        bundled = _layers(libraries()[library])
+        if layer in bundled:
+            return bundled[layer]
+    packages = packages_called(qualifier) if colon else mapping_packages()
+    having = [
+        package
+        for package in packages
+        if library in package.libraries and layer in _layers(package.libraries[library])
+    ]
+    own = package_of(use.position.file) if len(having) > 1 else None
+    if own in having:
+        having = [own]
+    if len(having) > 1:
+        what = f"{len(having)} packages have a layer {use.value!r}"
+        raise ambiguous(what, name, having, str(use.position))
+    if having:
+        return _layers(having[0].libraries[library])[layer]
+    known = [
+        each for each in named_layers() if each.startswith(f"{use.value.partition(SEPARATOR)[0]}{SEPARATOR}")
+    ]
     raise MappingError(
-        f"tfpt has no layer {use.value!r}",
+        f"there is no layer {use.value!r}" if packages else f"tfpt has no layer {use.value!r}",
         where=str(use.position),
-        expected=", ".join(layers) if layers else "LIBRARY/LAYER",
+        expected=", ".join(each.rpartition(SEPARATOR)[2] for each in known) or "LIBRARY/LAYER",
         nearest=_similar(use.value),
         hint="tfpt mappings --layers; layer: names a layer of this mapping",
+        causes=unusable_packages(),
+    )
+
+
+def _two_meanings(use: Node, found: Node, other: Node) -> MappingError:
+    return MappingError(
+        f"{use.value!r} names two layers, in files of different packages",
+        where=str(use.position),
+        expected=f"PACKAGE{QUALIFIER}{use.value}",
+        got=f"{found.position.row} and {other.position.row}",
     )
 
 
 def _similar(use: str) -> list[str]:
     """The nearest layers; those of any library if the text names none."""
-    every = list(library_layers())
+    every = list(named_layers())
     closest = nearest(use, every)
     if closest:
         return closest
@@ -110,6 +188,19 @@ def _similar(use: str) -> list[str]:
 
 
 @cache
-def _layers(library: str) -> dict[str, Node]:
-    layers: dict[str, Node] = read_document(libraries()[library]).value["layers"].value
-    return layers
+def _layers(path: Path) -> dict[str, Node]:
+    """The layers of a library.
+
+    Raises:
+        MappingError: The file cannot be read, or does not have them.
+    """
+    document = read_document(path)
+    layers = document.value.get("layers") if isinstance(document.value, dict) else None
+    if layers is None or not isinstance(layers.value, dict):
+        raise MappingError(
+            "a library is a table of layers",
+            where=str(document.position),
+            expected="layers: {NAME: {weights: […]}}",
+        )
+    found: dict[str, Node] = layers.value
+    return found

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -21,33 +20,18 @@ from tfpt.language.configuration import Configuration, read_config
 from tfpt.language.declarations import Default, declarations, defaults
 from tfpt.language.inheritance import drop, extend
 from tfpt.language.library import with_used_layers
+from tfpt.language.mapping_files import base_mapping, bundled_files, locate_mapping
+from tfpt.language.mapping_files import bundled_mappings as bundled_mappings
+from tfpt.language.mapping_files import find_mapping as find_mapping
 from tfpt.language.model_type import refuse_other_type
 from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
-from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
 from tfpt.language.tree import Node, display_path, read_document
 from tfpt.nearest import nearest
 
 _log = logging.getLogger("tfpt")
-
-
-def bundled_mappings() -> dict[str, Path]:
-    """The mappings that come with tfpt, by name.
-
-    Example:
-        >>> "i3d_rgb" in bundled_mappings()
-        True
-    """
-    return {name: path for name, path in _bundled_files().items() if not name.startswith("_")}
-
-
-@cache
-def _bundled_files() -> Mapping[str, Path]:
-    """The mappings that come with tfpt, and parts of mappings, whose names start with an underscore."""
-    folder = Path(str(resources.files("tfpt.mappings")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 @cache
@@ -64,27 +48,6 @@ def files_of(path: Path) -> tuple[Path, ...]:
     files = _Files()
     files.merged(path)
     return tuple(sorted(files.read))
-
-
-def find_mapping(name: str | Path) -> Path:
-    """The file of a mapping, by path or by the name of a bundled one with or without `.yaml`.
-
-    Raises:
-        MappingError: There is no such mapping.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    bundled = bundled_mappings()
-    if path.parent == Path() and path.name.removesuffix(".yaml") in bundled:
-        return bundled[path.name.removesuffix(".yaml")]
-    raise MappingError(
-        f"there is no mapping {str(name)!r}",
-        expected="the path of a .yaml file, or the name of a bundled mapping",
-        got="a folder" if path.is_dir() else "neither",
-        nearest=nearest(path.name.removesuffix(".yaml"), bundled),
-        hint="tfpt mappings",
-    )
 
 
 def load_mapping(
@@ -105,7 +68,7 @@ def _load(
     settings: Mapping[str, Any] | None,
     config: Mapping[str, Any] | str | Path | None,
 ) -> rows.Mapping:
-    path = find_mapping(name)
+    path, named = locate_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
     document = _Files().merged(path)
@@ -130,11 +93,15 @@ def _load(
     compiled = rows.Mapping(
         name=path.stem,
         path=path,
-        named=path.stem if path in bundled_mappings().values() else display_path(path),
+        named=named,
         summary=entry.summary,
         alternatives=compiler.alternatives(),
         model=rows.ModelReference(
-            entry.model.factory, entry.model.kwargs, entry.model.config, tree.locate(["model", "factory"])
+            entry.model.factory,
+            entry.model.kwargs,
+            entry.model.config,
+            tree.locate(["model", "factory"]),
+            tree.locate(["model", "config"]),
         ),
         behaviors=compiler.behaviors(),
         endpoints=compiler.endpoints(),
@@ -170,7 +137,7 @@ class _Files:
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
-        bundled = _bundled_files().get(path.stem) == path
+        bundled = bundled_files().get(path.stem) == path
         _log.debug("reading %s", path)
         tree = _bundled_document(path) if bundled else read_document(path, self.room)
         self.room -= tree.size()
@@ -188,7 +155,7 @@ class _Files:
             return child
         merged: Node | None = None
         for base in bases.value if isinstance(bases.value, list) else [bases]:
-            target = _base(base, path)
+            target = base_mapping(base, path)
             if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
                 raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
             if target.resolve() in self.read:
@@ -202,27 +169,6 @@ class _Files:
             merged = tree if merged is None else extend(merged, tree)
         merged = merged or Node({}, child.position)
         return extend(merged if dropped is None else drop(merged, dropped), child)
-
-
-def _base(base: Node, path: Path) -> Path:
-    """The file of one mapping that the mapping at `path` extends."""
-    if not isinstance(base.value, str):
-        raise MappingError(
-            "extends: takes a file, or a list of files",
-            where=str(base.position),
-            got=type(base.value).__name__,
-        )
-    target = file_beside(path.parent, base.value, "extends", str(base.position))
-    bundled = _bundled_files()
-    if target is None:
-        target = bundled.get(base.value.removesuffix(".yaml"))
-    if target is None:
-        raise MappingError(
-            f"there is no mapping {base.value!r} to extend",
-            where=str(base.position),
-            nearest=nearest(base.value.removesuffix(".yaml"), bundled),
-        )
-    return target
 
 
 def _validate(tree: Node) -> tuple[Node, MappingEntry, list[MappingError]]:

@@ -180,12 +180,21 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ModelReference:
-    """How to build the PyTorch model."""
+    """How to build the PyTorch model.
+
+    Attributes:
+        factory: The class or function that builds it.
+        kwargs: Its arguments, or those of `config`.
+        config: The class of its configuration, if it takes one.
+        position: The position of `factory`.
+        config_position: The position of `config`.
+    """
 
     factory: str | None
     kwargs: dict[str, Any]
     config: str | None
     position: Position
+    config_position: Position
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,8 @@ class Mapping:
     Attributes:
         name: The file's name without its extension.
         path: The file.
-        named: Its name in messages: that of a bundled mapping, the path of any other.
+        named: Its name in messages: that of a bundled mapping or of one in an installed package (`acme:net`), the path
+            of any other.
         files: The files that its checkpoint consists of, if there are several: names, with what each is.
         about: Where the weights come from, and other facts for people.
         alternatives: One set of rows for each scope in `source.scope`; exactly one must match a checkpoint.

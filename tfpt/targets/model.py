@@ -1,4 +1,7 @@
-"""The PyTorch model that a mapping names: imported only from trusted packages, built on the meta device."""
+"""The PyTorch model that a mapping names: imported only from trusted packages, built on the meta device.
+
+Trusted are a fixed list of packages and, for a mapping that an installed package registered, the code of that package.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.language.configuration import Configuration
-from tfpt.language.mapping import Mapping
+from tfpt.language.mapping import Mapping, ModelReference
+from tfpt.language.mapping_packages import package_of
 from tfpt.targets.model_arguments import check_made_configuration, checked_arguments, checked_configuration
 from tfpt.tensors import TensorSpec
 
@@ -58,7 +62,7 @@ def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) 
 
     try:
         if reference.config is not None:
-            configure = _configuration(reference.config, where, folder)
+            configure = _configuration(mapping, folder)
             values = {**reference.kwargs, **(mapping.config or {})}
             if not trust:  # checked before they are used
                 values = checked_configuration(values, reference.config, where)
@@ -97,16 +101,31 @@ def import_factory(mapping: Mapping, *, trust: bool = False) -> Callable[..., An
         ModelError: It is not trusted, or cannot be imported.
     """
     reference, where = mapping.model.factory or "", str(mapping.model.position)
-    factory = _import(reference, where, mapping.path.parent if trust else None)
-    if not trust and not _builds_models(factory):
+    own = _own_package(mapping.model)
+    factory = _import(reference, where, mapping.path.parent if trust else None, own)
+    if not trust and not _builds_models(factory, own):
         raise UntrustedError(
             f"{reference} is not a class of layers",
             where=where,
-            expected="a class derived from torch.nn.Module, a function of tfpt.models, a model of "
-            "torchvision.models, or timm:create_model",
+            expected="a class derived from torch.nn.Module, a function of "
+            f"{' or '.join(('tfpt.models', *own))}, a model of torchvision.models, or timm:create_model",
             hint="--trust, if you know that code",
         )
     return factory
+
+
+def _own_package(reference: ModelReference) -> tuple[str, ...]:
+    """The package whose code a mapping may use because the package registered the mapping; empty for other mappings.
+
+    What counts is the file that states the factory, and the configuration if there is one: a mapping from elsewhere may
+    extend that of a package.
+    """
+    trusted = (reference.factory, reference.config if reference.config is not None else reference.factory)
+    if all(_is_trusted(str(each).partition(":")[0]) for each in trusted):
+        return ()  # no other package is needed, so none has to be found
+    stated = [reference.position] + [reference.config_position] * (reference.config is not None)
+    homes = {package.home if (package := package_of(each.file)) else "" for each in stated}
+    return tuple(homes) if len(homes) == 1 and "" not in homes else ()
 
 
 def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
@@ -125,8 +144,15 @@ def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:
     }
 
 
-def _import(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
-    """The object that the reference names. A `folder`, that of a trusted mapping, allows any object from anywhere."""
+def _import(reference: str, where: str, folder: Path | None, own: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """The object that the reference names.
+
+    Args:
+        reference: Its name.
+        where: The location in the mapping, for errors.
+        folder: That of a trusted mapping: allows any object from anywhere.
+        own: The package that registered the mapping, which is trusted, too.
+    """
     trust = folder is not None
     module_name, colon, name = reference.partition(":")
     if (
@@ -137,11 +163,11 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
         raise ModelError(
             "the factory cannot be read", where=where, expected="package.module:Name", got=reference
         )
-    if not trust and not _is_trusted(module_name):
+    if not trust and not _is_trusted(module_name, own):
         raise UntrustedError(
             f"the factory {reference} lies outside the packages that tfpt imports from",
             where=where,
-            expected=", ".join(TRUSTED),
+            expected=", ".join((*TRUSTED, *own)),
             got=module_name,
             hint="--trust, if you know that code",
         )
@@ -151,11 +177,11 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
             found = getattr(module, name, None)
     except ImportError as error:
         # A package on PyPI may share the name of the user's module: suggest pip only for known packages.
-        own = f"put {module_name.partition('.')[0]}.py beside the mapping, or its folder on PYTHONPATH"
+        beside = f"put {module_name.partition('.')[0]}.py beside the mapping, or its folder on PYTHONPATH"
         raise ModelError(
             f"{module_name} cannot be imported: {error}",
             where=where,
-            hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else own,
+            hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else beside,
         ) from error
     except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         raise ModelError(
@@ -167,11 +193,11 @@ def _import(reference: str, where: str, folder: Path | None) -> Callable[..., An
     if not callable(found):
         raise ModelError(f"{module_name} has no callable {name}", where=where, got=reference)
     # An object that a trusted module imported from elsewhere is not trusted.
-    if not trust and not _is_trusted(str(getattr(found, "__module__", ""))):
+    if not trust and not _is_trusted(str(getattr(found, "__module__", "")), own):
         raise UntrustedError(
             f"{reference} was defined outside the packages that tfpt imports from",
             where=where,
-            expected=", ".join(TRUSTED),
+            expected=", ".join((*TRUSTED, *own)),
             got=str(getattr(found, "__module__", "")),
             hint="--trust, if you know that code",
         )
@@ -198,8 +224,8 @@ def _also_from(folder: Path | None) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _builds_models(factory: Callable[..., Any]) -> bool:
-    """Whether this only builds layers.
+def _builds_models(factory: Callable[..., Any], own: tuple[str, ...]) -> bool:
+    """Whether this only builds layers, or is a function of the package that registered the mapping.
 
     Classes of layers do. Functions may do anything: with suitable arguments, transformers:pipeline downloads and runs
     code. So only functions known to build models are called.
@@ -216,17 +242,18 @@ def _builds_models(factory: Callable[..., Any]) -> bool:
         from torchvision.models import get_model, list_models
 
         return factory is get_model or name in list_models()
-    return _below(home, ("tfpt.models",))
+    return _below(home, ("tfpt.models", *own))
 
 
-def _configuration(reference: str, where: str, folder: Path | None) -> Callable[..., Any]:
-    trust = folder is not None
-    found = _import(reference, where, folder)
+def _configuration(mapping: Mapping, folder: Path | None) -> Callable[..., Any]:
+    reference, where = str(mapping.model.config), str(mapping.model.position)
+    trust, own = folder is not None, _own_package(mapping.model)
+    found = _import(reference, where, folder, own)
     # Every configuration class of transformers has `model_type`, and no other callable there does.
     if not trust and not (
         isinstance(found, type)
         and hasattr(found, "model_type")
-        and found.__module__.partition(".")[0] == "transformers"
+        and _below(found.__module__, ("transformers", *own))
     ):
         raise UntrustedError(
             f"{reference} is not a configuration class",
@@ -237,9 +264,9 @@ def _configuration(reference: str, where: str, folder: Path | None) -> Callable[
     return found
 
 
-def _is_trusted(module: str) -> bool:
+def _is_trusted(module: str, own: tuple[str, ...] = ()) -> bool:
     # The folder models/ of the repository is installed as tfpt.models.
-    return _below(module, TRUSTED)
+    return _below(module, (*TRUSTED, *own))
 
 
 def _below(module: str, packages: tuple[str, ...]) -> bool:
