@@ -42,6 +42,15 @@ def hidden_vision() -> Iterator[None]:
         vision.hide()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def configuration_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the list of mappings that the user trusts."""
+    folder = tmp_path_factory.getbasetemp() / "configuration"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFPT_CONFIG_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real TensorFlow files and recorded reference values, beside the repository."""

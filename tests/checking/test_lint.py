@@ -59,7 +59,7 @@ def test_a_model_that_may_not_be_imported_is_unchecked_where_there_is_a_manifest
     found = check_mapping(load_mapping(path))
     assert not found.findings
     assert [(note.kind, note.hint) for note in found.notes] == [
-        ("unchecked", "--trust, if you know that code")
+        ("unchecked", f"--trust for this run, or tfpt trust add {path} for all, if you know that code")
     ]
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
         "List the mappings that come with tfpt and with installed packages.",
     ),
     "check": ("tfpt.commands.check", "Check a mapping file."),
+    "trust": ("tfpt.commands.trust", "Trust mappings in every run; list them."),
     "completion": ("tfpt.commands.completion", "Print the script for command-line completion in a shell."),
     "schema": ("tfpt.commands.schema", "Print the JSON schema of mapping files, for editors."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from tfpt.errors import TfptError
 
+_log = logging.getLogger("tfpt")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -24,9 +28,27 @@ html_option = click.option(
     help="Also write a page that shows both sides and what joins them: one self-contained HTML file.",
 )  # fmt: skip
 all_option = click.option("--all", "everything", is_flag=True, help="Show all rows of long lists.")
+
+
+def _say_how_to_remember(context: click.Context, _: click.Parameter, trust: bool) -> bool:
+    """With `--trust`, say at the end how to trust the mappings that needed it in every run."""
+    if trust:
+        from tfpt.targets.permission import needed_trust
+
+        def say() -> None:
+            for named in needed_trust:
+                _log.warning("note: tfpt trust add %s makes --trust unnecessary", shlex.quote(named))
+            needed_trust.clear()
+
+        needed_trust.clear()
+        context.call_on_close(say)
+    return trust
+
+
 trust_option = click.option(
     "--trust",
     is_flag=True,
+    callback=_say_how_to_remember,
     help="Allow models from any package, with any arguments, and networks that run their own code.",
 )
 config_option = click.option(

@@ -5,7 +5,9 @@ They come with tfpt, or are in the folder `layers` of an installed package with 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,7 +22,7 @@ from tfpt.language.mapping_packages import (
     packages_called,
     unusable_packages,
 )
-from tfpt.language.tree import Node, read_document
+from tfpt.language.tree import Node, document_of, read_content
 from tfpt.nearest import nearest
 
 SEPARATOR = "/"
@@ -55,7 +57,7 @@ def library_layers() -> dict[str, Node]:
     return {
         f"{library}{SEPARATOR}{name}": node
         for library, path in libraries().items()
-        for name, node in _layers(path).items()
+        for name, node in _read(path).layers.items()
     }
 
 
@@ -69,7 +71,7 @@ def named_layers() -> dict[str, Node]:
     for package in mapping_packages():
         for library, path in package.libraries.items():
             prefix = f"{package.qualified(library)}{SEPARATOR}"
-            found.update({f"{prefix}{name}": node for name, node in _layers(path).items()})
+            found.update({f"{prefix}{name}": node for name, node in _read(path).layers.items()})
     return found
 
 
@@ -81,17 +83,20 @@ def is_library(file: str) -> bool:
     return path.resolve().parent == _folder() or package_of(path) is not None
 
 
-def with_used_layers(tree: Node) -> Node:
+def with_used_layers(tree: Node) -> tuple[Node, dict[Path, str]]:
     """The mapping with the library's layers that it uses added to its own, directly or within each other.
+
+    Returns:
+        The mapping; and the libraries of installed packages among those used, with the SHA-256 digests of their files.
 
     Raises:
         MappingError: There is no such library or layer, or a layer of the mapping has a name like theirs.
     """
     if not isinstance(tree.value, dict):
-        return tree
+        return tree, {}
     own = tree.value.get("layers", Node({}, tree.position))
     if not isinstance(own.value, dict):
-        return tree  # reported when it is validated
+        return tree, {}  # reported when it is validated
     for name, position in own.keys.items():
         if SEPARATOR in name:
             raise MappingError(
@@ -101,20 +106,24 @@ def with_used_layers(tree: Node) -> Node:
             )
     layers = dict(own.value)
     placed: set[str] = set()
+    files: dict[Path, str] = {}
+    bundled = set(libraries().values())
     to_search = [tree.value.get("scopes"), *(_scopes(layer) for layer in own.value.values())]
     while to_search:
         for use in _uses(to_search.pop()):
-            found = _find(use)
+            path, found = _find(use)
+            if path not in bundled:
+                files[path.resolve()] = _read(path).digest
             if layers.setdefault(use.value, found) is not found:
                 raise _two_meanings(use, found, layers[use.value])
             if use.value not in placed:
                 placed.add(use.value)
                 to_search.append(_scopes(found))
     if len(layers) == len(own.value):
-        return tree
+        return tree, files
     positions = {name: layers[name].position for name in layers if name not in own.keys}
     children = {**tree.value, "layers": Node(layers, own.position, {**own.keys, **positions})}
-    return Node(children, tree.position, {"layers": own.position, **tree.keys})
+    return Node(children, tree.position, {"layers": own.position, **tree.keys}), files
 
 
 def _scopes(layer: Node) -> Node | None:
@@ -128,8 +137,8 @@ def _uses(scopes: Node | None) -> Iterator[Node]:
             yield use
 
 
-def _find(use: Node) -> Node:
-    """The layer that `use` names: one of tfpt's, of the package that the mapping is in, or of another package.
+def _find(use: Node) -> tuple[Path, Node]:
+    """The layer that `use` names, and its file: one of tfpt's, of the mapping's own package, or of another package.
 
     Raises:
         MappingError: There is none, or several packages have one.
@@ -137,14 +146,14 @@ def _find(use: Node) -> Node:
     qualifier, colon, name = use.value.rpartition(QUALIFIER)
     library, _, layer = name.partition(SEPARATOR)
     if qualifier in ("", BUNDLED) and library in libraries():
-        bundled = _layers(libraries()[library])
-        if layer in bundled:
-            return bundled[layer]
+        path = libraries()[library]
+        if layer in _read(path).layers:
+            return path, _read(path).layers[layer]
     packages = packages_called(qualifier) if colon else mapping_packages()
     having = [
         package
         for package in packages
-        if library in package.libraries and layer in _layers(package.libraries[library])
+        if library in package.libraries and layer in _read(package.libraries[library]).layers
     ]
     own = package_of(use.position.file) if len(having) > 1 else None
     if own in having:
@@ -153,7 +162,8 @@ def _find(use: Node) -> Node:
         what = f"{len(having)} packages have a layer {use.value!r}"
         raise ambiguous(what, name, having, str(use.position))
     if having:
-        return _layers(having[0].libraries[library])[layer]
+        path = having[0].libraries[library]
+        return path, _read(path).layers[layer]
     known = [
         each for each in named_layers() if each.startswith(f"{use.value.partition(SEPARATOR)[0]}{SEPARATOR}")
     ]
@@ -187,14 +197,23 @@ def _similar(use: str) -> list[str]:
     return [name for name in every if name.partition(SEPARATOR)[2] in same]
 
 
+@dataclass(frozen=True)
+class _Library:
+    """The layers in a file, and the SHA-256 digest of the file."""
+
+    layers: dict[str, Node]
+    digest: str
+
+
 @cache
-def _layers(path: Path) -> dict[str, Node]:
-    """The layers of a library.
+def _read(path: Path) -> _Library:
+    """Read a library.
 
     Raises:
-        MappingError: The file cannot be read, or does not have them.
+        MappingError: The file cannot be read, or has no layers.
     """
-    document = read_document(path)
+    content = read_content(path)
+    document = document_of(content, path)
     layers = document.value.get("layers") if isinstance(document.value, dict) else None
     if layers is None or not isinstance(layers.value, dict):
         raise MappingError(
@@ -202,5 +221,4 @@ def _layers(path: Path) -> dict[str, Node]:
             where=str(document.position),
             expected="layers: {NAME: {weights: […]}}",
         )
-    found: dict[str, Node] = layers.value
-    return found
+    return _Library(layers.value, hashlib.sha256(content).hexdigest())

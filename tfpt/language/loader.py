@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -28,7 +29,7 @@ from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
 from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
-from tfpt.language.tree import Node, display_path, read_document
+from tfpt.language.tree import Node, display_path, document_of, read_content, read_document
 from tfpt.nearest import nearest
 
 _log = logging.getLogger("tfpt")
@@ -48,6 +49,22 @@ def files_of(path: Path) -> tuple[Path, ...]:
     files = _Files()
     files.merged(path)
     return tuple(sorted(files.read))
+
+
+def files_of_ones_own(path: Path) -> dict[Path, str]:
+    """What a mapping consists of beside files that come with tfpt: what it extends and uses, with SHA-256 digests.
+
+    Raises:
+        MappingError: One of the files does not exist, or cannot be read.
+    """
+    files = _Files()
+    document = files.merged(path)
+    with suppress(MappingError):  # values that a configuration must supply
+        document = substitute(document, {}, None)
+    used: dict[Path, str] = {}
+    with suppress(MappingError):
+        used = with_used_layers(document)[1]
+    return {**files.digests, **used}
 
 
 def load_mapping(
@@ -71,10 +88,11 @@ def _load(
     path, named = locate_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
-    document = _Files().merged(path)
+    files = _Files()
+    document = files.merged(path)
     if given is not None:
         refuse_other_type(document, given)
-    tree = with_used_layers(substitute(document, settings or {}, given))
+    tree, used = with_used_layers(substitute(document, settings or {}, given))
     tree, entry, mistakes = _validate(tree)
     defaulted: list[Default] = []
     if given is not None and not mistakes:
@@ -118,6 +136,7 @@ def _load(
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),
         defaulted=tuple(defaulted),
+        files_of_ones_own={**files.digests, **used},
     )
     compiler.finish()
     _log.info("mapping %s: %s", path, f"{len(compiled.alternatives[0].rows):,} rows")
@@ -134,12 +153,13 @@ class _Files:
     def __init__(self) -> None:
         self.room = limits.MAPPING_VALUES
         self.read: set[Path] = set()
+        self.digests: dict[Path, str] = {}
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
         bundled = bundled_files().get(path.stem) == path
         _log.debug("reading %s", path)
-        tree = _bundled_document(path) if bundled else read_document(path, self.room)
+        tree = _bundled_document(path) if bundled else self._document(path)
         self.room -= tree.size()
         self.read.add(path.resolve())
         if not isinstance(tree.value, dict):
@@ -169,6 +189,11 @@ class _Files:
             merged = tree if merged is None else extend(merged, tree)
         merged = merged or Node({}, child.position)
         return extend(merged if dropped is None else drop(merged, dropped), child)
+
+    def _document(self, path: Path) -> Node:
+        content = read_content(path)
+        self.digests[path.resolve()] = hashlib.sha256(content).hexdigest()
+        return document_of(content, path, self.room)
 
 
 def _validate(tree: Node) -> tuple[Node, MappingEntry, list[MappingError]]:

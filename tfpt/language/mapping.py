@@ -226,6 +226,8 @@ class Mapping:
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
         digest: A hash of the mapping's content.
         defaulted: The parameters that take their defaults because the configuration lacks their keys.
+        files_of_ones_own: The files that it was read from, but for those that come with tfpt, links resolved: itself,
+            what it extends and uses. Each with the SHA-256 digest of what was read.
     """
 
     name: str
@@ -247,6 +249,7 @@ class Mapping:
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)
     defaulted: tuple[Default, ...] = ()
+    files_of_ones_own: dict[Path, str] = field(default_factory=dict, repr=False)
 
     @property
     def manifest_path(self) -> Path:

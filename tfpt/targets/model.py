@@ -1,25 +1,29 @@
-"""The PyTorch model that a mapping names: imported only from trusted packages, built on the meta device.
-
-Trusted are a fixed list of packages and, for a mapping that an installed package registered, the code of that package.
-"""
+"""The PyTorch model that a mapping names: imported with the permission that it has, built on the meta device."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.language.configuration import Configuration
-from tfpt.language.mapping import Mapping, ModelReference
-from tfpt.language.mapping_packages import package_of
+from tfpt.language.mapping import Mapping
 from tfpt.targets.model_arguments import check_made_configuration, checked_arguments, checked_configuration
+from tfpt.targets.permission import (
+    TRUSTED,
+    Permission,
+    below,
+    explained,
+    from_list,
+    note_trust,
+    with_trust,
+    without_trust,
+)
 from tfpt.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -27,71 +31,37 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tfpt")
 
-# Mappings may come from untrusted sources, so the packages they can import are a fixed list.
-TRUSTED = ("tfpt.models", "torchvision.models", "timm", "transformers", "torch.nn")
+T = TypeVar("T")
 
 # Parts of timm that only build layers; its `task` modules load pretrained models.
 _TIMM_LAYERS = ("timm.models", "timm.layers")
 
 
-def build_model(mapping: Mapping, *, device: str = "meta", trust: bool = False) -> torch.nn.Module:
+def build_model(
+    mapping: Mapping, *, device: str = "meta", trust: bool = False, listed: bool = True
+) -> torch.nn.Module:
     """Build the model of a mapping, in evaluation mode.
 
     Args:
         mapping: The mapping, with its factory, arguments and configuration.
         device: ``meta`` for names and shapes only; a real device for a model with values.
         trust: Also import a factory from outside the trusted packages, and pass on any arguments.
+        listed: Whether the mapping may be in the user's list of trusted mappings: not one that was written just now.
 
     Raises:
         ModelError: There is no factory, it or an argument is not trusted, its package is not installed, or it rejects
             its arguments.
+        TfptError: The mapping needs trust, and the user's list is damaged.
     """
-    reference = mapping.model
-    where = str(reference.position)
-    if reference.factory is None:
+    if mapping.model.factory is None:
         raise ModelError(
             f"the mapping {mapping.name} names no model",
-            where=where,
+            where=str(mapping.model.position),
             expected="model: {factory: package.module:Class}",
             hint="use the written weights with the model's own code",
         )
-    _log.info("building %s on %s", reference.factory, device)
-    folder = mapping.path.parent if trust else None
-    factory = import_factory(mapping, trust=trust)
-    import torch
-
-    try:
-        if reference.config is not None:
-            configure = _configuration(mapping, folder)
-            values = {**reference.kwargs, **(mapping.config or {})}
-            if not trust:  # checked before they are used
-                values = checked_configuration(values, reference.config, where)
-                checked_configuration(reference.kwargs, reference.config, where)
-            if mapping.config:
-                known = _keys_of(configure, reference.kwargs)
-                Configuration(mapping.config).check_against(known, reference.config, where)
-            positional, arguments = [configure(**values)], dict[str, Any]()
-            if not trust:
-                check_made_configuration(positional[0], reference.config, where)
-        else:
-            positional, arguments = [], dict(reference.kwargs)
-            if not trust:
-                arguments = checked_arguments(factory, reference.factory, arguments, where)
-        with torch.device(device):
-            model = factory(*positional, **arguments)
-    except (MappingError, ModelError):
-        raise
-    except Exception as error:  # third-party constructors raise anything
-        raise ModelError(
-            f"{reference.factory} rejects its arguments: {error}",
-            where=where,
-            got=", ".join(f"{key}={value!r}" for key, value in reference.kwargs.items()) or "no arguments",
-        ) from error
-    if not isinstance(model, torch.nn.Module):
-        raise ModelError(
-            f"{reference.factory} does not return a torch.nn.Module", where=where, got=type(model).__name__
-        )
-    return model.eval()
+    _log.info("building %s on %s", mapping.model.factory, device)
+    return _permitted(lambda permission: _build(mapping, device, permission), mapping, trust, listed)
 
 
 def import_factory(mapping: Mapping, *, trust: bool = False) -> Callable[..., Any]:
@@ -99,33 +69,80 @@ def import_factory(mapping: Mapping, *, trust: bool = False) -> Callable[..., An
 
     Raises:
         ModelError: It is not trusted, or cannot be imported.
+        TfptError: The mapping needs trust, and the user's list is damaged.
     """
+    return _permitted(lambda permission: _factory(mapping, permission), mapping, trust, True)
+
+
+def _permitted(use: Callable[[Permission], T], mapping: Mapping, trust: bool, listed: bool) -> T:
+    """What `use` returns with the least permission that suffices."""
+    if trust:
+        if listed:
+            note_trust(mapping)
+        return use(with_trust(mapping))
+    try:
+        return use(without_trust(mapping))
+    except UntrustedError as error:
+        if not listed:
+            raise
+        permission = from_list(mapping)
+        if permission is None:
+            raise explained(error, mapping) from None
+    return use(permission)
+
+
+def _build(mapping: Mapping, device: str, permission: Permission) -> torch.nn.Module:
+    reference = mapping.model
+    where, name = str(reference.position), str(reference.factory)
+    factory = _factory(mapping, permission)
+    import torch
+
+    check = not permission.any_arguments
+    try:
+        if reference.config is not None:
+            configure = _configuration(mapping, permission)
+            values = {**reference.kwargs, **(mapping.config or {})}
+            if check:  # before they are used
+                values = checked_configuration(values, reference.config, where)
+                checked_configuration(reference.kwargs, reference.config, where)
+            if mapping.config:
+                known = _keys_of(configure, reference.kwargs)
+                Configuration(mapping.config).check_against(known, reference.config, where)
+            positional, arguments = [configure(**values)], dict[str, Any]()
+            if check:
+                check_made_configuration(positional[0], reference.config, where)
+        else:
+            positional, arguments = [], dict(reference.kwargs)
+            if check:
+                arguments = checked_arguments(factory, name, arguments, where)
+        with torch.device(device):
+            model = factory(*positional, **arguments)
+    except (MappingError, ModelError):
+        raise
+    except Exception as error:  # third-party constructors raise anything
+        raise ModelError(
+            f"{name} rejects its arguments: {error}",
+            where=where,
+            got=", ".join(f"{key}={value!r}" for key, value in reference.kwargs.items()) or "no arguments",
+        ) from error
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"{name} does not return a torch.nn.Module", where=where, got=type(model).__name__)
+    return model.eval()
+
+
+def _factory(mapping: Mapping, permission: Permission) -> Callable[..., Any]:
     reference, where = mapping.model.factory or "", str(mapping.model.position)
-    own = _own_package(mapping.model)
-    factory = _import(reference, where, mapping.path.parent if trust else None, own)
-    if not trust and not _builds_models(factory, own):
+    factory = _import(reference, where, permission)
+    if not permission.any_code and not _builds_models(factory, permission.own):
         raise UntrustedError(
             f"{reference} is not a class of layers",
             where=where,
             expected="a class derived from torch.nn.Module, a function of "
-            f"{' or '.join(('tfpt.models', *own))}, a model of torchvision.models, or timm:create_model",
+            f"{' or '.join(('tfpt.models', *permission.own))}, a model of torchvision.models, or "
+            "timm:create_model",
             hint="--trust, if you know that code",
         )
     return factory
-
-
-def _own_package(reference: ModelReference) -> tuple[str, ...]:
-    """The package whose code a mapping may use because the package registered the mapping; empty for other mappings.
-
-    What counts is the file that states the factory, and the configuration if there is one: a mapping from elsewhere may
-    extend that of a package.
-    """
-    trusted = (reference.factory, reference.config if reference.config is not None else reference.factory)
-    if all(_is_trusted(str(each).partition(":")[0]) for each in trusted):
-        return ()  # no other package is needed, so none has to be found
-    stated = [reference.position] + [reference.config_position] * (reference.config is not None)
-    homes = {package.home if (package := package_of(each.file)) else "" for each in stated}
-    return tuple(homes) if len(homes) == 1 and "" not in homes else ()
 
 
 def _keys_of(configure: Callable[..., Any], kwargs: dict[str, Any]) -> Collection[str]:
@@ -144,16 +161,8 @@ def model_specs(model: torch.nn.Module) -> dict[str, TensorSpec]:
     }
 
 
-def _import(reference: str, where: str, folder: Path | None, own: tuple[str, ...] = ()) -> Callable[..., Any]:
-    """The object that the reference names.
-
-    Args:
-        reference: Its name.
-        where: The location in the mapping, for errors.
-        folder: That of a trusted mapping: allows any object from anywhere.
-        own: The package that registered the mapping, which is trusted, too.
-    """
-    trust = folder is not None
+def _import(reference: str, where: str, permission: Permission) -> Callable[..., Any]:
+    """The object that the reference names."""
     module_name, colon, name = reference.partition(":")
     if (
         not colon
@@ -163,16 +172,16 @@ def _import(reference: str, where: str, folder: Path | None, own: tuple[str, ...
         raise ModelError(
             "the factory cannot be read", where=where, expected="package.module:Name", got=reference
         )
-    if not trust and not _is_trusted(module_name, own):
+    if not permission.imports(module_name):
         raise UntrustedError(
             f"the factory {reference} lies outside the packages that tfpt imports from",
             where=where,
-            expected=", ".join((*TRUSTED, *own)),
+            expected=", ".join(permission.packages),
             got=module_name,
             hint="--trust, if you know that code",
         )
     try:
-        with _also_from(folder):
+        with _also_from(permission.folders):
             module = importlib.import_module(module_name)
             found = getattr(module, name, None)
     except ImportError as error:
@@ -181,7 +190,7 @@ def _import(reference: str, where: str, folder: Path | None, own: tuple[str, ...
         raise ModelError(
             f"{module_name} cannot be imported: {error}",
             where=where,
-            hint=f"pip install {module_name.partition('.')[0]}" if _is_trusted(module_name) else beside,
+            hint=f"pip install {module_name.partition('.')[0]}" if below(module_name, TRUSTED) else beside,
         ) from error
     except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         raise ModelError(
@@ -193,11 +202,11 @@ def _import(reference: str, where: str, folder: Path | None, own: tuple[str, ...
     if not callable(found):
         raise ModelError(f"{module_name} has no callable {name}", where=where, got=reference)
     # An object that a trusted module imported from elsewhere is not trusted.
-    if not trust and not _is_trusted(str(getattr(found, "__module__", "")), own):
+    if not permission.imports(str(getattr(found, "__module__", ""))):
         raise UntrustedError(
             f"{reference} was defined outside the packages that tfpt imports from",
             where=where,
-            expected=", ".join((*TRUSTED, *own)),
+            expected=", ".join(permission.packages),
             got=str(getattr(found, "__module__", "")),
             hint="--trust, if you know that code",
         )
@@ -213,11 +222,10 @@ def _origin(error: BaseException) -> str:
 
 
 @contextmanager
-def _also_from(folder: Path | None) -> Iterator[None]:
-    """Also import from this folder and the working directory, after all installed packages."""
+def _also_from(folders: Sequence[str]) -> Iterator[None]:
+    """Also import from these folders, after all installed packages."""
     before = list(sys.path)
-    if folder is not None:
-        sys.path += [str(folder.resolve()), os.getcwd()]
+    sys.path += folders
     try:
         yield
     finally:
@@ -235,25 +243,24 @@ def _builds_models(factory: Callable[..., Any], own: tuple[str, ...]) -> bool:
     home, name = str(getattr(factory, "__module__", "")), str(getattr(factory, "__name__", ""))
     package = home.partition(".")[0]
     if isinstance(factory, type):
-        return issubclass(factory, torch.nn.Module) and (package != "timm" or _below(home, _TIMM_LAYERS))
+        return issubclass(factory, torch.nn.Module) and (package != "timm" or below(home, _TIMM_LAYERS))
     if package == "timm":
         return name == "create_model"
     if package == "torchvision":
         from torchvision.models import get_model, list_models
 
         return factory is get_model or name in list_models()
-    return _below(home, ("tfpt.models", *own))
+    return below(home, ("tfpt.models", *own))
 
 
-def _configuration(mapping: Mapping, folder: Path | None) -> Callable[..., Any]:
+def _configuration(mapping: Mapping, permission: Permission) -> Callable[..., Any]:
     reference, where = str(mapping.model.config), str(mapping.model.position)
-    trust, own = folder is not None, _own_package(mapping.model)
-    found = _import(reference, where, folder, own)
+    found = _import(reference, where, permission)
     # Every configuration class of transformers has `model_type`, and no other callable there does.
-    if not trust and not (
+    if not permission.any_code and not (
         isinstance(found, type)
         and hasattr(found, "model_type")
-        and _below(found.__module__, ("transformers", *own))
+        and below(found.__module__, ("transformers", *permission.own))
     ):
         raise UntrustedError(
             f"{reference} is not a configuration class",
@@ -262,12 +269,3 @@ def _configuration(mapping: Mapping, folder: Path | None) -> Callable[..., Any]:
             hint="--trust, if you know that code",
         )
     return found
-
-
-def _is_trusted(module: str, own: tuple[str, ...] = ()) -> bool:
-    # The folder models/ of the repository is installed as tfpt.models.
-    return _below(module, (*TRUSTED, *own))
-
-
-def _below(module: str, packages: tuple[str, ...]) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in packages)
