@@ -13,7 +13,8 @@ def command() -> None:
 
     A trusted mapping may import any code that it names, from installed packages or from its own
     folder. It is known by its path and content: after a change of the file, or of one that it
-    extends, it is not trusted until it is added again. The code itself is not compared.
+    extends, it is not trusted until it is added again. The code itself is not compared. --json prints
+    the entries with their digests.
     """
 
 
