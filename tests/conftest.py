@@ -43,12 +43,12 @@ def hidden_vision() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def configuration_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test reads or writes the list of mappings that the user trusts."""
-    folder = tmp_path_factory.getbasetemp() / "configuration"
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache, or the list of mappings that the user trusts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFPT_CONFIG_DIR", str(folder))
-        yield folder
+        patch.setenv("TFPT_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "configuration"))
+        patch.setenv("TFPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,11 @@ from tfpt.checking.shapes import check_shapes, layout_edits
 from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.formats.joined import open_for
 from tfpt.language.mapping import Keep, Mapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 from tfpt.planning.defaults import note_defaults
-from tfpt.planning.names import NameIndex
 from tfpt.targets.manifest import read_manifest, write_manifest
 from tfpt.targets.model import build_model, model_specs
 from tfpt.tensors import TensorSpec

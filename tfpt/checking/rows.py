@@ -11,13 +11,13 @@ from tfpt.language.abbreviation import abbreviated
 from tfpt.language.library import is_library
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Value
 from tfpt.language.tree import Position
 from tfpt.nearest import nearest
 from tfpt.planning import Finding
 from tfpt.planning.instances import Instance, instances_of
 from tfpt.planning.loose_ends import NearestNames
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
 

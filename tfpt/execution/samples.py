@@ -16,6 +16,7 @@ from tfpt.errors import MappingError, SinkError
 from tfpt.execution.sinks.bundle import write_bundle
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template
 from tfpt.operations.combine import Combine
 from tfpt.operations.function import Apply
@@ -23,7 +24,6 @@ from tfpt.operations.inversion import source_shapes
 from tfpt.operations.layout import LayoutError
 from tfpt.planning import PlanError, make_plan
 from tfpt.planning.instances import Instance, instances_of
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec, dtype, is_integer
 
 

@@ -5,14 +5,14 @@ They come with tfpt, or are in the folder `layers` of an installed package with 
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from tfpt.errors import MappingError
+from tfpt.language.documents import kept_document
 from tfpt.language.mapping_files import ambiguous
 from tfpt.language.mapping_packages import (
     BUNDLED,
@@ -22,8 +22,10 @@ from tfpt.language.mapping_packages import (
     packages_called,
     unusable_packages,
 )
-from tfpt.language.tree import Node, document_of, read_content
+from tfpt.language.tree import Node
 from tfpt.nearest import nearest
+
+_log = logging.getLogger("tfpt")
 
 SEPARATOR = "/"
 
@@ -57,21 +59,23 @@ def library_layers() -> dict[str, Node]:
     return {
         f"{library}{SEPARATOR}{name}": node
         for library, path in libraries().items()
-        for name, node in _read(path).layers.items()
+        for name, node in _layers(path).items()
     }
 
 
 def named_layers() -> dict[str, Node]:
     """Every layer that `use` can name: those that come with tfpt, then `package:library/layer` of installed packages.
 
-    Raises:
-        MappingError: A library of a package cannot be read.
+    A library of a package that cannot be read is left out, with a warning.
     """
     found = library_layers()
     for package in mapping_packages():
         for library, path in package.libraries.items():
             prefix = f"{package.qualified(library)}{SEPARATOR}"
-            found.update({f"{prefix}{name}": node for name, node in _read(path).layers.items()})
+            try:
+                found.update({f"{prefix}{name}": node for name, node in _layers(path).items()})
+            except MappingError as error:
+                _log.warning("the library %s cannot be used: %s", prefix[:-1], error)
     return found
 
 
@@ -113,7 +117,7 @@ def with_used_layers(tree: Node) -> tuple[Node, dict[Path, str]]:
         for use in _uses(to_search.pop()):
             path, found = _find(use)
             if path not in bundled:
-                files[path.resolve()] = _read(path).digest
+                files[path.resolve()] = kept_document(path).digest
             if layers.setdefault(use.value, found) is not found:
                 raise _two_meanings(use, found, layers[use.value])
             if use.value not in placed:
@@ -147,13 +151,13 @@ def _find(use: Node) -> tuple[Path, Node]:
     library, _, layer = name.partition(SEPARATOR)
     if qualifier in ("", BUNDLED) and library in libraries():
         path = libraries()[library]
-        if layer in _read(path).layers:
-            return path, _read(path).layers[layer]
+        if layer in _layers(path):
+            return path, _layers(path)[layer]
     packages = packages_called(qualifier) if colon else mapping_packages()
     having = [
         package
         for package in packages
-        if library in package.libraries and layer in _read(package.libraries[library]).layers
+        if library in package.libraries and layer in _layers(package.libraries[library])
     ]
     own = package_of(use.position.file) if len(having) > 1 else None
     if own in having:
@@ -163,7 +167,7 @@ def _find(use: Node) -> tuple[Path, Node]:
         raise ambiguous(what, name, having, str(use.position))
     if having:
         path = having[0].libraries[library]
-        return path, _read(path).layers[layer]
+        return path, _layers(path)[layer]
     known = [
         each for each in named_layers() if each.startswith(f"{use.value.partition(SEPARATOR)[0]}{SEPARATOR}")
     ]
@@ -197,28 +201,20 @@ def _similar(use: str) -> list[str]:
     return [name for name in every if name.partition(SEPARATOR)[2] in same]
 
 
-@dataclass(frozen=True)
-class _Library:
-    """The layers in a file, and the SHA-256 digest of the file."""
-
-    layers: dict[str, Node]
-    digest: str
-
-
 @cache
-def _read(path: Path) -> _Library:
-    """Read a library.
+def _layers(path: Path) -> dict[str, Node]:
+    """The layers of a library.
 
     Raises:
         MappingError: The file cannot be read, or has no layers.
     """
-    content = read_content(path)
-    document = document_of(content, path)
-    layers = document.value.get("layers") if isinstance(document.value, dict) else None
+    root = kept_document(path).root
+    layers = root.value.get("layers") if isinstance(root.value, dict) else None
     if layers is None or not isinstance(layers.value, dict):
         raise MappingError(
             "a library is a table of layers",
-            where=str(document.position),
+            where=str(root.position),
             expected="layers: {NAME: {weights: […]}}",
         )
-    return _Library(layers.value, hashlib.sha256(content).hexdigest())
+    found: dict[str, Node] = layers.value
+    return found

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -19,9 +18,10 @@ from tfpt.language import mapping as rows
 from tfpt.language.compiler import Compiler, together
 from tfpt.language.configuration import Configuration, read_config
 from tfpt.language.declarations import Default, declarations, defaults
+from tfpt.language.documents import kept_document
 from tfpt.language.inheritance import drop, extend
 from tfpt.language.library import with_used_layers
-from tfpt.language.mapping_files import base_mapping, bundled_files, locate_mapping
+from tfpt.language.mapping_files import base_mapping, bundled_files, locate_mapping, named_mappings
 from tfpt.language.mapping_files import bundled_mappings as bundled_mappings
 from tfpt.language.mapping_files import find_mapping as find_mapping
 from tfpt.language.model_type import refuse_other_type
@@ -29,15 +29,10 @@ from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
 from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
-from tfpt.language.tree import Node, display_path, document_of, read_content, read_document
+from tfpt.language.tree import Node, display_path, document_of, read_content
 from tfpt.nearest import nearest
 
 _log = logging.getLogger("tfpt")
-
-
-@cache
-def _bundled_document(path: Path) -> Node:
-    return read_document(path)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -78,6 +73,25 @@ def load_mapping(
     except MappingError as error:
         show_source(error)
         raise
+
+
+def load_named() -> dict[str, rows.Mapping]:
+    """Every mapping that has a name, compiled; one of an installed package that is invalid is left out, with a warning.
+
+    Raises:
+        MappingError: A mapping that comes with tfpt is invalid.
+    """
+    loaded = {name: load_mapping(name) for name in bundled_mappings()}
+    others = {name: _load_if_valid(name) for name in named_mappings() if name not in loaded}
+    return {**loaded, **{name: mapping for name, mapping in others.items() if mapping is not None}}
+
+
+def _load_if_valid(name: str) -> rows.Mapping | None:
+    try:
+        return load_mapping(name)
+    except MappingError as error:
+        _log.warning("the mapping %s cannot be used: %s", name, error)
+        return None
 
 
 def _load(
@@ -159,7 +173,7 @@ class _Files:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
         bundled = bundled_files().get(path.stem) == path
         _log.debug("reading %s", path)
-        tree = _bundled_document(path) if bundled else self._document(path)
+        tree = kept_document(path).root if bundled else self._document(path)
         self.room -= tree.size()
         self.read.add(path.resolve())
         if not isinstance(tree.value, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,17 +10,12 @@ from rich.table import Table
 from tfpt.checking.edits import Edit
 from tfpt.checking.fixing import Fixed
 from tfpt.checking.lint import Check
-from tfpt.checking.ranking import Candidate
 from tfpt.language.library import named_layers
-from tfpt.language.loader import load_mapping
+from tfpt.language.loader import load_named
 from tfpt.language.mapping import Mapping
-from tfpt.language.mapping_files import named_mappings
 from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count, escape
 from tfpt.targets.manifest import read_manifest
-
-# The most candidates listed for a checkpoint.
-_CANDIDATES = 10
 
 
 def mappings_to_json() -> list[dict[str, Any]]:
@@ -37,7 +31,7 @@ def mappings_to_json() -> list[dict[str, Any]]:
             "params": mapping.params,
             "parameters": _parameters(mapping),
         }
-        for mapping in map(load_mapping, named_mappings())
+        for mapping in load_named().values()
     ]
 
 
@@ -73,33 +67,6 @@ def layer_table() -> Table:
             table.add_row(name, *map(escape, cells))
             name = ""
     return table
-
-
-def print_candidates(out: Console, found: Sequence[Candidate], checkpoint: str) -> None:
-    """Print the mappings that fit a checkpoint, and the command that converts it with the best."""
-    if not found:
-        out.print("no installed mapping fits the names in this checkpoint")
-        out.print(f"  next      tfpt inspect {escape(checkpoint)}", soft_wrap=True)
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("mapping", no_wrap=True)
-    table.add_column("weights read", justify="right", no_wrap=True)
-    table.add_column("rows that match", justify="right", no_wrap=True)
-    table.add_column("what it is")
-    for candidate in found[:_CANDIDATES]:
-        table.add_row(
-            escape(candidate.mapping.named),
-            f"{candidate.read} of {candidate.weights}",
-            f"{candidate.matched} of {candidate.rows}",
-            escape(candidate.mapping.summary),
-        )
-    out.print(table)
-    best = found[0].mapping
-    config = " --config config.json" if best.model.config is not None else ""
-    out.print(
-        f"next      tfpt convert --mapping {escape(best.named)}{config} --checkpoint {escape(checkpoint)} --out FILE",
-        soft_wrap=True,
-    )
 
 
 def _listed(names: str | list[str]) -> str:
