@@ -106,7 +106,7 @@ def test_parameters_without_a_model_are_a_note_since_setting_them_needs_no_model
     tiny.mapping.write_text(
         f'{tiny.mapping.read_text()}params: {{scope: net, n: 3}}\nsummary: "${{n}}"\n'.replace(
             "summary: a dense layer and a convolution\n", "", 1
-        ).replace('"${n}"', '"n=${n}"')
+        ).replace('"${n}"', '"${scope} n=${n}"')
     )
     found = check_mapping(load_mapping(tiny.mapping))
     assert not found.findings

@@ -97,6 +97,8 @@ def test_a_note_does_not_stop_a_conversion_and_a_finding_does(plan: Planned) -> 
         "dead-row",
         "shadowed-row",
         "single-value",
+        "unused-param",
+        "unused-layer",
         "default",
         "unchecked",
     }

@@ -77,8 +77,8 @@ def mapping_index() -> dict[str, IndexedMapping]:
         MappingError: One that comes with tfpt is invalid.
 
     Example:
-        >>> mapping_index()["i3d_flow"].alternatives[0].rows[0].tf[0].text
-        'Flow/inception_i3d/Conv3d_1a_7x7/conv_3d/w'
+        >>> mapping_index()["i3d_flow"].alternatives[0].scope
+        'Flow/inception_i3d'
     """
     key = _key()
     path = cache_folder() / "mappings" / f"{key}.json"

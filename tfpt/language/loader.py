@@ -30,6 +30,7 @@ from tfpt.language.pruning import without
 from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
 from tfpt.language.tree import Node, display_path, document_of, read_content
+from tfpt.language.unused import unused
 from tfpt.nearest import nearest
 
 _log = logging.getLogger("tfpt")
@@ -151,6 +152,7 @@ def _load(
         config=None if values is None else dict(values),
         defaulted=tuple(defaulted),
         files_of_ones_own={**files.digests, **used},
+        unused=unused(document, files.own, compiler.placed),
     )
     compiler.finish()
     _log.info("mapping %s: %s", path, f"{len(compiled.alternatives[0].rows):,} rows")
@@ -168,12 +170,15 @@ class _Files:
         self.room = limits.MAPPING_VALUES
         self.read: set[Path] = set()
         self.digests: dict[Path, str] = {}
+        # The first file, as in positions.
+        self.own = ""
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
         bundled = bundled_files().get(path.stem) == path
         _log.debug("reading %s", path)
         tree = kept_document(path).root if bundled else self._document(path)
+        self.own = self.own or tree.position.file
         self.room -= tree.size()
         self.read.add(path.resolve())
         if not isinstance(tree.value, dict):

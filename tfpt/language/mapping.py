@@ -12,6 +12,7 @@ from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
+from tfpt.language.unused import Unused
 from tfpt.operations.layout import Layout
 from tfpt.operations.transform import Transform
 from tfpt.tensors import Role
@@ -228,6 +229,7 @@ class Mapping:
         defaulted: The parameters that take their defaults because the configuration lacks their keys.
         files_of_ones_own: The files that it was read from, but for those that come with tfpt, links resolved: itself,
             what it extends and uses. Each with the SHA-256 digest of what was read.
+        unused: The parameters and layers that its own file declares, and nothing uses.
     """
 
     name: str
@@ -250,6 +252,7 @@ class Mapping:
     config: dict[str, Any] | None = field(default=None, repr=False)
     defaulted: tuple[Default, ...] = ()
     files_of_ones_own: dict[Path, str] = field(default_factory=dict, repr=False)
+    unused: tuple[Unused, ...] = ()
 
     @property
     def manifest_path(self) -> Path:
