@@ -68,7 +68,7 @@ def convert(
             if known.
 
     Raises:
-        PlanError: The mapping does not fit the checkpoint. It lists every finding; nothing was written.
+        PlanError: The mapping does not fit the checkpoint. Its text groups the findings, `findings` has each; nothing was written.
         TfptError: Something cannot be read or written. The output is unchanged unless the message says otherwise.
 
     Example:
