@@ -68,7 +68,8 @@ def convert(
             if known.
 
     Raises:
-        PlanError: The mapping does not fit the checkpoint. Its text groups the findings, `findings` has each; nothing was written.
+        PlanError: The mapping does not fit the checkpoint, and nothing was written. The text groups the findings;
+            `findings` has each of them.
         TfptError: Something cannot be read or written. The output is unchanged unless the message says otherwise.
 
     Example:
