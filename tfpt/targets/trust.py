@@ -122,7 +122,7 @@ def remove_trusted(name: str | os.PathLike[str]) -> Trusted:
     keys = {str(Path(name).expanduser().resolve()), os.fspath(name)}
     if not any(each.mapping in keys for each in found) and Path(name).parent == Path():
         with suppress(TfptError):
-            keys.add(str(locate_mapping(name)[0].resolve()))
+            keys.add(str(locate_mapping(os.fspath(name))[0].resolve()))
     gone = [each for each in found if each.mapping in keys]
     if not gone:
         raise TfptError(
