@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,11 @@ NET = "version: 1\nmodel: {factory: 'acme_nets.models:%s', kwargs: {width: 5}}\n
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with an installed package, `acme_nets`, and a working folder beside it."""
     folder, work = tmp_path / "site", tmp_path / "work"
     folder.mkdir()
     work.mkdir()
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("acme_nets", "zeta")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(folder))
     install(
         folder,
@@ -46,7 +45,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (folder / "acme_nets/models.py").write_text(MODELS)
     monkeypatch.chdir(work)
-    return folder
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("acme_nets", "zeta")]:
+        del sys.modules[name]
 
 
 def refused(name: str) -> UntrustedError:
