@@ -53,6 +53,15 @@ def hidden_vision() -> Iterator[None]:
         vision.hide()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache, or the list of mappings that the user trusts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFPT_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "configuration"))
+        patch.setenv("TFPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real TensorFlow files and recorded reference values, beside the repository."""

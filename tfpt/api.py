@@ -49,7 +49,7 @@ def convert(
     """Translate a checkpoint into a file of PyTorch weights.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. For a mapping that declares
             `source.files`, a dict with a path for each. By default, the one at the mapping's `source.url`, downloaded
             into the cache.
@@ -68,7 +68,8 @@ def convert(
             if known.
 
     Raises:
-        PlanError: The mapping does not fit the checkpoint. It lists every finding; nothing was written.
+        PlanError: The mapping does not fit the checkpoint, and nothing was written. The text groups the findings;
+            `findings` has each of them.
         TfptError: Something cannot be read or written. The output is unchanged unless the message says otherwise.
 
     Example:
@@ -113,7 +114,7 @@ def plan(
     """Plan what `convert` would do and report every finding; only the checkpoint's index is read.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         checkpoint: A checkpoint's prefix, any of its files, or its folder; a path or a URL. For a mapping that declares
             `source.files`, a dict with a path for each. By default, the one at the
             mapping's `source.url`; of a TensorFlow checkpoint only the index is downloaded.
@@ -166,7 +167,7 @@ def sample(
     """Write a TensorFlow checkpoint of random weights that fits a mapping.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         prefix: The checkpoint's prefix; its folder is created if necessary.
         seed: The same seed gives the same values.
         overwrite: Replace an existing checkpoint.
@@ -219,7 +220,7 @@ def diff(
         left: A TensorFlow checkpoint; without a mapping, any file.
         right: A file of PyTorch weights; without a mapping, a file of the same kind as `left`. If omitted, only names,
             shapes and dtypes are compared, which requires a mapping.
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         tolerance: The relative difference up to which two tensors count as equal.
         verify_checksums: Whether to check each tensor against its checksum when it is read.
         dequantize: Convert quantized weights to the float32 values that they represent.
@@ -316,7 +317,7 @@ def load(
     """Build a mapping's model, check the behavior of its layers, and load the weights.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         path: A TensorFlow checkpoint, translated in memory, or a `.safetensors`, `.pth` or `.pt` file.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
@@ -368,7 +369,7 @@ def load_mapping(
     """Read and compile a mapping. Nothing is imported and no code runs.
 
     Args:
-        name: The name of a bundled mapping, or the path of a mapping file.
+        name: The name of a mapping (see `tfpt mappings`), or the path of its file.
         settings: Values for the mapping's parameters (`--set`).
         config: The configuration that came with the checkpoint, as a dict or a JSON file (`--config`).
 
@@ -487,7 +488,7 @@ def record(
     """Run a TensorFlow network in inference mode and record its activations.
 
     Args:
-        mapping: A bundled name or a path; its `endpoints` are recorded. ``None`` with `endpoints` or `all_layers`.
+        mapping: A name or a path; its `endpoints` are recorded. ``None`` with `endpoints` or `all_layers`.
         network: The path of a ``.meta`` file or of the checkpoint next to it, of a SavedModel, a frozen graph or a
             Keras model; or a ``keras.Model`` object.
         out: The ``.npz`` file to write, if any.
@@ -586,7 +587,7 @@ def verify(
     contradict the mapping; contradictions are reported with the results.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         weights: Any file that `tfpt.load` reads: a TensorFlow checkpoint, or a converted file. If omitted with
             `network`, both sides use the same checkpoint.
         recording: The activations computed by TensorFlow: a file, or a `Recording`.
@@ -784,7 +785,7 @@ def profile(
     """Measure the time and memory of a mapping's model: a forward pass, and a training step.
 
     Args:
-        mapping: A bundled name or a path. It defines the network's input, unless the model starts with an embedding:
+        mapping: A name or a path. It defines the network's input, unless the model starts with an embedding:
             that is fed rows of its table, int64 of (batch, frames).
         weights: Any file that `tfpt.load` reads. By default, random weights, which take the same time.
         frames: Frames per clip; for a model whose input is token ids, tokens per sequence.
@@ -948,7 +949,7 @@ def draw_filters(
     without smoothing, and never flipped: left, top and early are as in the weight.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         weights: Any file that `tfpt.load` reads. By default, random weights.
         out: A ``.gif`` file, or a ``.png`` file for the sheet.
         sheet: A ``.png`` file with a strip for each filter, time from left to right.
@@ -1035,7 +1036,7 @@ def draw_activations(
     the frame in the middle of its span of the clip. A network for single pictures is run on each frame separately.
 
     Args:
-        mapping: The name of a bundled mapping, or the path of a mapping file.
+        mapping: The name of a mapping (see `tfpt mappings`), or the path of its file.
         weights: Any file that `tfpt.load` reads. By default, random weights.
         clip: A ``.npy`` file in TensorFlow's layout, a GIF, a folder of pictures or a video, prepared as for
             `tfpt.predict`. By default, random noise with a fixed seed.

@@ -59,7 +59,7 @@ def test_a_model_that_may_not_be_imported_is_unchecked_where_there_is_a_manifest
     found = check_mapping(load_mapping(path))
     assert not found.findings
     assert [(note.kind, note.hint) for note in found.notes] == [
-        ("unchecked", "--trust, if you know that code")
+        ("unchecked", f"--trust for this run, or tfpt trust add {path} for all, if you know that code")
     ]
 
 
@@ -106,7 +106,7 @@ def test_parameters_without_a_model_are_a_note_since_setting_them_needs_no_model
     tiny.mapping.write_text(
         f'{tiny.mapping.read_text()}params: {{scope: net, n: 3}}\nsummary: "${{n}}"\n'.replace(
             "summary: a dense layer and a convolution\n", "", 1
-        ).replace('"${n}"', '"n=${n}"')
+        ).replace('"${n}"', '"${scope} n=${n}"')
     )
     found = check_mapping(load_mapping(tiny.mapping))
     assert not found.findings

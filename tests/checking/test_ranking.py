@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,7 @@ def test_a_checkpoint_of_something_else_has_no_candidate(tmp_path: Path) -> None
     assert rank(path) == []
     found = run("mappings", "--for", path)
     assert found.code == 0
-    assert found.out.startswith("no bundled mapping fits the names in this checkpoint")
+    assert found.out.startswith("no installed mapping fits the names in this checkpoint")
 
 
 def test_the_command_lists_the_best_first_and_says_how_to_convert(tmp_path: Path) -> None:
@@ -61,3 +64,20 @@ def test_the_command_lists_the_best_first_and_says_how_to_convert(tmp_path: Path
         "rows": 12,
     }
     assert run("mappings", "--for", tmp_path / "nothing").code == 2
+
+
+def test_ranking_imports_neither_torch_nor_what_compiles_mappings(tmp_path: Path) -> None:
+    path = write(tmp_path, list(read("bert").shapes))
+    code = (
+        "import sys; from tfpt.checking.ranking import rank; rank(sys.argv[1]); rank(sys.argv[1]); "
+        "print(*{'torch', 'tensorflow', 'pydantic', 'yaml', 'tfpt.language.compiler'} & sys.modules.keys())"
+    )
+    words = [sys.executable, "-c", code, str(path)]
+    environment = {**os.environ, "TFPT_CACHE": str(tmp_path / "cache")}
+    first, second = (
+        subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout.split()
+        for _ in range(2)
+    )
+    assert "torch" not in first
+    assert "tfpt.language.compiler" in first
+    assert set(second) <= {"yaml"}

@@ -25,17 +25,7 @@ def options(name: str) -> dict[str, object]:
     return {"config": SMALL_BERT if name == "bert" else json.loads(config.read_text())}
 
 
-# The size that a product sums over is not taken from other rows.
-UNSAMPLED = pytest.mark.xfail(strict=True, reason="no sample of a product")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[UNSAMPLED] if name == "biggan_deep" else [])
-        for name in sorted(bundled_mappings())
-    ],
-)
+@pytest.mark.parametrize("name", sorted(bundled_mappings()))
 def test_a_sample_of_every_bundled_mapping_converts_without_findings(name, tmp_path):
     number = tfpt.sample(name, tmp_path / "m", **options(name))
     done = tfpt.convert(name, tmp_path / "m", tmp_path / "w.safetensors", **options(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,3 +182,27 @@ def test_what_no_variable_fits_is_refused(
     with pytest.raises(LayoutError) as caught:
         source_shapes(transform(row), written, count)
     assert caught.value.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [
+        ([(3, 5), None], [(3, 5), (1, 5)]),
+        ([None, (1, 7)], [(3, 7), (1, 7)]),
+        # Only summed over, and no other row says how long: any size would do.
+        ([None, None], [(3, 1), (1, 1)]),
+    ],
+)
+def test_an_axis_that_a_product_only_sums_over_has_the_size_that_other_rows_give_it(known, found):
+    row = transform('tf: [w, u], pt: c, product: "i o, 1 o -> i"')
+    assert source_shapes(row, [(3,)], 2, known) == found
+    assert list(row.bind(found, 1).shapes) == [(3,)]
+    weights, vectors = map(np.ones, found)
+    assert np.einsum("io,xo->i", weights, vectors).shape == (3,)
+
+
+def test_sizes_of_factors_determine_those_that_the_result_merges():
+    row = transform('tf: [w, u], pt: c, product: "h w i o, 1 o -> (i h w)"')
+    assert source_shapes(row, [(30,)], 2, [(2, 3, 5, 7), None]) == [(2, 3, 5, 7), (1, 7)]
+    with pytest.raises(LayoutError):
+        source_shapes(row, [(30,)], 2, [None, (1, 7)])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.growth import cpu_budget
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import pair_lists, single
 from tfpt.planning import Finding, Plan
-from tfpt.planning.names import NameIndex
 
 Planned = Callable[..., Plan]
 

@@ -97,6 +97,36 @@ def test_a_note_does_not_stop_a_conversion_and_a_finding_does(plan: Planned) -> 
         "dead-row",
         "shadowed-row",
         "single-value",
+        "unused-param",
+        "unused-layer",
         "default",
         "unchecked",
     }
+
+
+def test_the_error_of_a_plan_groups_what_has_one_cause_and_keeps_every_finding(plan: Planned) -> None:
+    """Of twelve layers, nothing writes the second halves; two parameters have another size; one block is left over."""
+    text = (
+        'weights: [{tf: "layer_{i}/w", pt: "layers.{i:int}.weight"}, '
+        '{tf: "head/{b:w=weight|b=bias}", pt: "head.{b}"}]'
+    )
+    tf = {f"layer_{i}/w": (3,) for i in range(12)} | {"head/w": (7,), "head/b": (7,)}
+    tf |= {f"old/{leaf}": (2,) for leaf in "abcdefghij"}
+    pt = {f"layers.{i}.{leaf}": (3,) for i in range(12) for leaf in ("weight", "scale")}
+    pt |= {"head.weight": (5,), "head.bias": (5,)}
+    error = PlanError(plan(text, tf, pt))
+    assert error.what.endswith("24 findings, nothing was written")
+    assert error.findings == error.plan.findings
+    assert len(error.findings) == 24
+    assert [(cause.what, cause.got) for cause in error.causes] == [
+        (
+            "shape: 7 instead of 5: 2 parameters have another size in the model than the checkpoint gives",
+            "head.{weight,bias}  [5], but [7] from the checkpoint",
+        ),
+        (
+            "missing: layers.{0..11}.scale: no row writes these 12 parameters",
+            "layers.{0..11}.scale  [3]",
+        ),
+        ("unused: old: no row claims these 10 variables", "old/{a,b,c,d,e,f,g,h,i,j}  [2]"),
+    ]
+    assert len(str(error).splitlines()) < 20

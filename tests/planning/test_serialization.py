@@ -133,13 +133,7 @@ def everything(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "m.yaml", tmp_path / "c"
 
 
-# Its sample needs the sizes that a product sums over, which `tfpt sample` does not take from other rows.
-WITHOUT_SAMPLE = pytest.param(
-    "biggan_deep", marks=pytest.mark.xfail(strict=True, reason="no sample of a product")
-)
-
-
-@pytest.mark.parametrize("name", [*sorted(bundled_mappings().keys() - {"biggan_deep"}), WITHOUT_SAMPLE])
+@pytest.mark.parametrize("name", sorted(bundled_mappings()))
 def test_the_plan_of_a_bundled_mapping_is_read_back_equal(name: str) -> None:
     mapping = load_mapping(name)
     targets = target_specs(mapping)

@@ -16,13 +16,13 @@ from tfpt.formats.roles import REASONS, roles_of
 from tfpt.formats.source import Source
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.source_text import SourceText
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Template
 from tfpt.language.tree import Position
 from tfpt.operations.layout import Layout, LayoutError
 from tfpt.planning import Finding, Plan, make_plan
 from tfpt.planning.instances import instances_of
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import Role, TensorSpec
 
 # Averages are weights too: whether to read them is a choice.

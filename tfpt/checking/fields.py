@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from tfpt.checking.places import Component, Places
 from tfpt.checking.rows import RowsOfModel
-from tfpt.language.library import libraries
+from tfpt.language.library import is_library
 from tfpt.language.mapping import Row
 from tfpt.language.templates import PT_SEPARATOR, Value
-from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 
 Place = tuple[str, int, int]
@@ -39,10 +38,9 @@ def check_fields(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
 
 
 def _written(components: list[Component]) -> Iterator[Component]:
-    """Those written in the mapping itself, rather than in a layer that comes with tfpt."""
-    own = {display_path(path) for path in libraries().values()}
+    """Those written in the mapping itself, rather than in a library of layers."""
     for component in components:
-        if component.span is not None and component.span.position.file not in own:
+        if component.span is not None and not is_library(component.span.position.file):
             yield component
 
 

@@ -10,7 +10,7 @@ from tfpt.checking.edits import Edit, apply, difference
 from tfpt.checking.lint import Check
 from tfpt.errors import MappingError, TfptError
 from tfpt.io.output_file import write_text
-from tfpt.language.loader import bundled_mappings
+from tfpt.language.mapping_files import bundled_mappings
 
 # One edit may make another possible: a row that matches again, a layout that can be compared.
 _ROUNDS = 5

@@ -16,14 +16,15 @@ from tfpt.checking.places import Places
 from tfpt.checking.renames import renamed_parameters
 from tfpt.checking.rows import RowsOfModel, check_rows
 from tfpt.checking.shapes import check_shapes, layout_edits
+from tfpt.checking.unused import note_unused
 from tfpt.errors import MappingError, ModelError, UntrustedError
 from tfpt.formats.joined import open_for
 from tfpt.language.mapping import Keep, Mapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning import Finding
 from tfpt.planning.defaults import note_defaults
-from tfpt.planning.names import NameIndex
 from tfpt.targets.manifest import read_manifest, write_manifest
 from tfpt.targets.model import build_model, model_specs
 from tfpt.tensors import TensorSpec
@@ -146,6 +147,7 @@ def check_mapping(
     if mapping.params and mapping.model.factory is None and not mapping.adapted:
         found.append(places.at_path(_fixed(mapping), "params"))
     found += note_defaults(mapping)
+    found += note_unused(mapping, places)
     found = [places.completed(finding) for finding in found]
     return Check(
         mapping,

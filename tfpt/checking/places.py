@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from tfpt.checking.edits import Edit
-from tfpt.language.loader import bundled_mappings
 from tfpt.language.mapping import Copy, Mapping, Row
+from tfpt.language.mapping_files import bundled_mappings
 from tfpt.language.source_text import SourceTexts, Span
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Template
 from tfpt.language.tree import Position, display_path

@@ -1,4 +1,4 @@
-"""Which of the bundled mappings fit a checkpoint, judged by names alone."""
+"""Which mappings fit a checkpoint, judged by names alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from tfpt.checking.mapping_index import IndexedMapping, IndexedRows, mapping_index
 from tfpt.formats import open_source
 from tfpt.formats.renamed import Names, renamed
 from tfpt.formats.roles import roles_of
 from tfpt.formats.source import Source
-from tfpt.language.loader import bundled_mappings, load_mapping
-from tfpt.language.mapping import Copy, Mapping, RowSet
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import TF_SEPARATOR
-from tfpt.planning.names import NameIndex, left_out
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Candidate:
     """How well a mapping fits the names in a checkpoint.
 
     Attributes:
-        mapping: The mapping.
+        mapping: The mapping, as in the index.
         scope: The scope of the source with which it fits best.
         read: How many of the weights its rows would read.
         weights: How many weights the checkpoint has, without optimizer slots and counters and without what the mapping
@@ -32,7 +31,7 @@ class Candidate:
         rows: How many rows it has, without optional ones and constants.
     """
 
-    mapping: Mapping
+    mapping: IndexedMapping
     scope: str
     read: int
     weights: int
@@ -51,11 +50,11 @@ class Candidate:
 
 
 def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[Candidate]:
-    """The bundled mappings with rows that match variables of a checkpoint, best first. Reads no weights.
+    """The mappings with rows that match variables of a checkpoint, best first. Reads no weights.
 
     Args:
         checkpoint: The path or URL of a checkpoint.
-        names: The bundled mappings to consider; all by default.
+        names: The mappings to consider; by default all that come with tfpt or with an installed package.
 
     Raises:
         SourceError: The checkpoint cannot be read.
@@ -67,16 +66,17 @@ def rank(checkpoint: str | os.PathLike[str], names: Iterable[str] | None = None)
         >>> [found.mapping.name for found in rank(path) if found.score == 1]
         ['i3d_flow', 'i3d_flow_piergiaj']
     """
+    index = mapping_index()
     found = []
     with closing(open_source(checkpoint)) as source:
         by_kind: dict[Names, _Names] = {}
-        for name in bundled_mappings() if names is None else names:
-            mapping = load_mapping(name)
+        for name in index if names is None else names:
+            mapping = index[name]
             if mapping.names not in by_kind:
                 by_kind[mapping.names] = _Names(renamed(source, mapping.names))
             checked = by_kind[mapping.names]
             best = max(
-                (checked.candidate(mapping, row_set) for row_set in mapping.alternatives),
+                (checked.candidate(mapping, rows) for rows in mapping.alternatives),
                 key=lambda candidate: candidate.score,
             )
             if best.score:
@@ -92,19 +92,18 @@ class _Names:
         self.weights = [name for name in source.specs if name not in roles]
         self.index = NameIndex(self.weights, TF_SEPARATOR)
 
-    def candidate(self, mapping: Mapping, row_set: RowSet) -> Candidate:
-        rows = [row for row in row_set.rows if isinstance(row, Copy)]
+    def candidate(self, mapping: IndexedMapping, rows: IndexedRows) -> Candidate:
         read: set[str] = set()
         matched = required = 0
-        for row in rows:
+        for row in rows.rows:
             names = {name for template in row.tf for name, _ in self.index.each_match(template)}
             read |= names
             required += not row.optional
             matched += bool(names) and not row.optional
-        ignored = left_out(row_set.ignore, self.index).keys() - read
+        ignored = {name for template in rows.ignore for name, _ in self.index.each_match(template)} - read
         return Candidate(
             mapping=mapping,
-            scope=row_set.scope,
+            scope=rows.scope,
             read=len(read),
             weights=len(self.weights) - len(ignored),
             matched=matched,

@@ -8,16 +8,16 @@ from functools import cached_property
 
 from tfpt.checking.places import Places
 from tfpt.language.abbreviation import abbreviated
-from tfpt.language.library import libraries
+from tfpt.language.library import is_library
 from tfpt.language.mapping import Copy, Row
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Value
-from tfpt.language.tree import Position, display_path
+from tfpt.language.tree import Position
 from tfpt.nearest import nearest
 from tfpt.planning import Finding
 from tfpt.planning.instances import Instance, instances_of
 from tfpt.planning.loose_ends import NearestNames
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
 
@@ -83,7 +83,6 @@ def check_rows(rows: RowsOfModel, places: Places) -> list[Finding]:
 def _dead(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
     unwritten = rows.unwritten
     alive = {matched.row.position for matched in rows.rows if matched.names}
-    own = {display_path(path) for path in libraries().values()}
     for row in rows.dead:
         finding = Finding(
             "dead-row",
@@ -92,7 +91,7 @@ def _dead(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
             nearest=tuple(nearest(row.pt[0].text, unwritten)) if len(unwritten) <= 1000 else (),
             hint="correct the name, or remove the row; optional: true if that is expected",
         )
-        scopes = [scope for scope in row.scopes if scope.file not in own]
+        scopes = [scope for scope in row.scopes if not is_library(scope.file)]
         if row.position in alive and scopes:  # the scope is what has no match
             yield places.at(finding, scopes[-1], "pt")
         else:
@@ -164,13 +163,12 @@ def _covers(rows: RowsOfModel, other: Row, matched: Matched) -> bool:
 
 def _shadowed(rows: RowsOfModel, places: Places) -> Iterator[Finding]:
     """Rows whose every parameter is written by a row that takes precedence, in all their scopes."""
-    own = {display_path(path) for path in libraries().values()}
     by_place: dict[Position, list[tuple[Matched, Row | None]]] = {}
     for matched in rows.rows:
         by_place.setdefault(matched.row.position, []).append((matched, _winner(rows, matched)))
     for position, found in by_place.items():
         first, winner = found[0]
-        if position.file in own or winner is None or not all(each for _, each in found):
+        if is_library(position.file) or winner is None or not all(each for _, each in found):
             continue
         names = [name for name, _ in first.names]
         why = "fallback" if first.row.fallback else "overridden"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfpt.errors import MappingError
-from tfpt.language.loader import files_of, find_mapping
+from tfpt.language.loader import files_of
+from tfpt.language.mapping_files import find_mapping
 
 # Seconds between two looks.
 _PAUSE = 0.5
@@ -23,7 +24,7 @@ def changes(mapping: str | os.PathLike[str], wait: Callable[[float], None] = tim
     being written or has a mistake, is watched on its own.
 
     Args:
-        mapping: A path, or a bundled name.
+        mapping: A path, or the name of a mapping.
         wait: Waits for some seconds.
 
     Raises:

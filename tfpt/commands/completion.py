@@ -22,8 +22,7 @@ _SETUP = {
 def command(shell: str) -> None:
     """Print the script for command-line completion in a shell.
 
-    It completes commands, options and files, and the names of bundled mappings where a mapping is
-    expected.
+    It completes commands, options and files, and the names of mappings where a mapping is expected.
     """
     from click.shell_completion import get_completion_class
 

@@ -20,8 +20,12 @@ COMMANDS = {
     "convert": ("tfpt.commands.convert", "Translate TensorFlow checkpoints into PyTorch weights."),
     "diff": ("tfpt.commands.diff", "Show what differs between two sets of weights."),
     "inspect": ("tfpt.commands.inspect", "List what a file contains."),
-    "mappings": ("tfpt.commands.mappings", "List the mappings that come with tfpt."),
+    "mappings": (
+        "tfpt.commands.mappings",
+        "List the mappings that come with tfpt and with installed packages.",
+    ),
     "check": ("tfpt.commands.check", "Check a mapping file."),
+    "trust": ("tfpt.commands.trust", "Trust mappings in every run; list them."),
     "completion": ("tfpt.commands.completion", "Print the script for command-line completion in a shell."),
     "schema": ("tfpt.commands.schema", "Print the JSON schema of mapping files, for editors."),
     "sample": ("tfpt.commands.sample", "Write a checkpoint of random weights that fits a mapping."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from tfpt.errors import TfptError
 
+_log = logging.getLogger("tfpt")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -24,9 +28,27 @@ html_option = click.option(
     help="Also write a page that shows both sides and what joins them: one self-contained HTML file.",
 )  # fmt: skip
 all_option = click.option("--all", "everything", is_flag=True, help="Show all rows of long lists.")
+
+
+def _say_how_to_remember(context: click.Context, _: click.Parameter, trust: bool) -> bool:
+    """With `--trust`, say at the end how to trust the mappings that needed it in every run."""
+    if trust:
+        from tfpt.targets.permission import needed_trust
+
+        def say() -> None:
+            for named in needed_trust:
+                _log.warning("note: tfpt trust add %s makes --trust unnecessary", shlex.quote(named))
+            needed_trust.clear()
+
+        needed_trust.clear()
+        context.call_on_close(say)
+    return trust
+
+
 trust_option = click.option(
     "--trust",
     is_flag=True,
+    callback=_say_how_to_remember,
     help="Allow models from any package, with any arguments, and networks that run their own code.",
 )
 config_option = click.option(
@@ -72,35 +94,37 @@ checkpoint_help = "A prefix, any of a checkpoint's files, or its folder; a path 
 
 
 class MappingName(click.ParamType):  # type: ignore[type-arg]
-    """A bundled mapping or a path; a shell completes both."""
+    """The name or the path of a mapping; a shell completes both."""
 
     name = "text"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The bundled mappings and the YAML files here that begin so; without any, what the shell says of files."""
+        """The named mappings and the YAML files here that begin so; without any, what the shell says of files."""
         from click.shell_completion import CompletionItem
 
-        from tfpt.language.loader import bundled_mappings
+        from tfpt.language.mapping_files import short_names
 
         files = sorted(path.name for path in Path().glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
-        names = [name for name in (*bundled_mappings(), *files) if name.startswith(incomplete)]
+        names = [name for name in (*short_names(), *files) if name.startswith(incomplete)]
         return [*map(CompletionItem, names)] or [CompletionItem(incomplete, type="file")]
 
 
 mapping_type = MappingName()
-mapping_help = "A bundled mapping (see `tfpt mappings`) or a path."
+mapping_help = "The name of a mapping (see `tfpt mappings`) or a path."
 
 
 def name_of(mapping: str) -> str:
     """The name of a mapping given by name or by path.
 
     Example:
-        >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml")
-        ('i3d_rgb', 'i3d_rgb', 'net.v2')
+        >>> name_of("i3d_rgb"), name_of("i3d_rgb.yaml"), name_of("mine/net.v2.yml"), name_of("acme:net")
+        ('i3d_rgb', 'i3d_rgb', 'net.v2', 'net')
     """
     path = Path(mapping)
+    if path.name == mapping and not path.exists():
+        path = Path(mapping.rpartition(":")[2])  # that of a package
     return path.stem if path.suffix in (".yaml", ".yml") else path.name
 
 

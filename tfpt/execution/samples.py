@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,16 +14,17 @@ import numpy as np
 
 from tfpt.errors import MappingError, SinkError
 from tfpt.execution.sinks.bundle import write_bundle
-from tfpt.language.mapping import Copy, Row
+from tfpt.language.mapping import Copy, Ema, Row
 from tfpt.language.mapping import Mapping as TfptMapping
-from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template
+from tfpt.language.name_index import NameIndex
+from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR, Field, Template, join
 from tfpt.operations.combine import Combine
 from tfpt.operations.function import Apply
 from tfpt.operations.inversion import source_shapes
 from tfpt.operations.layout import LayoutError
+from tfpt.operations.product import Product
 from tfpt.planning import PlanError, make_plan
 from tfpt.planning.instances import Instance, instances_of
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec, dtype, is_integer
 
 
@@ -106,18 +107,39 @@ def _invert(mapping: TfptMapping, targets: Mapping[str, TensorSpec]) -> dict[str
             for name in instance.writes:
                 candidates.setdefault(name, []).append(candidate)
     chosen = {id(each): each for each in map(_best, candidates.values())}
+    known = _known([*chosen.values(), *again])
     found: dict[str, _Variable] = {}
     for candidate in chosen.values():
         row, first = candidate.row, candidate.writes[0]
         signs = _signs(row)
-        for place, (name, shape) in enumerate(candidate.sources().items()):
+        for place, (name, shape) in enumerate(candidate.sources(known).items()):
             spec = TensorSpec(name, shape, _dtype(row, first))
             sign = signs[place % len(signs)]
             functions = row.transform.functions if row.transform.join is None else None
             found.setdefault(name, _Variable(spec, first, sign, functions))
     for candidate in again:
         _read_again(found, candidate)
+    found.update(_averages(found, mapping.alternatives[0].ema))
     return dict(sorted(found.items()))
+
+
+def _averages(found: Mapping[str, _Variable], ema: Ema | None) -> dict[str, _Variable]:
+    """The moving averages that a mapping requires of its variables, by their names."""
+    if ema is None or ema.use != "require":
+        return {}
+    names = NameIndex(found, TF_SEPARATOR)
+    excepted = {name for template in ema.exclude for name, _ in names.each_match(template)}
+    averages: dict[str, _Variable] = {}
+    for name, variable in found.items():
+        if name not in excepted and name.startswith(join(ema.scope, "", TF_SEPARATOR)):
+            path = name.removeprefix(f"{ema.scope}{TF_SEPARATOR}" if ema.scope else "")
+            parts = [
+                part if isinstance(part, str) else path if part.kind == "path" else _discarded(part)
+                for part in ema.tf.parts
+            ]
+            average = "".join(parts)
+            averages[average] = replace(variable, spec=replace(variable.spec, name=average))
+    return averages
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +160,36 @@ class _Candidate:
         except (LayoutError, MappingError):
             return False
 
-    def sources(self) -> dict[str, tuple[int, ...]]:
-        return _sources(self.row, self.instance, self.writes)
+    def sources(self, known: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, tuple[int, ...]]:
+        return _sources(self.row, self.instance, self.writes, known)
 
 
 def _best(candidates: list[_Candidate]) -> _Candidate:
     """Of the rows that write one parameter, the most literal one whose shapes fit; rows that override others first."""
     ordered = sorted(candidates, key=lambda found: (not found.row.overrides, _openness(found.row)))
     return next((candidate for candidate in ordered if candidate.fits), ordered[0])
+
+
+def _known(candidates: Iterable[_Candidate]) -> dict[str, tuple[int, ...]]:
+    """The shapes of variables of products, as far as other rows that read them determine these."""
+    factors: set[str] = set()
+    others: list[_Candidate] = []
+    for candidate in candidates:
+        if isinstance(candidate.row.transform.join, Product):
+            factors.update(_name(template, candidate.instance) for template in candidate.row.tf)
+        elif candidate.writes:
+            others.append(candidate)
+    known: dict[str, tuple[int, ...]] = {}
+    if factors:
+        for candidate in others:
+            if not candidate.row.stacks and factors.isdisjoint(
+                _name(template, candidate.instance) for template in candidate.row.tf
+            ):
+                continue
+            with suppress(MappingError):
+                for name, shape in candidate.sources().items():
+                    known.setdefault(name, shape)
+    return known
 
 
 def _read_again(found: dict[str, _Variable], candidate: _Candidate) -> None:
@@ -193,10 +237,15 @@ def _dtype(row: Copy, parameter: TensorSpec) -> str:
     return "float32" if row.transform.computes and whole else parameter.dtype
 
 
-def _sources(row: Copy, instance: Instance, writes: list[TensorSpec]) -> dict[str, tuple[int, ...]]:
+def _sources(
+    row: Copy, instance: Instance, writes: list[TensorSpec], known: Mapping[str, tuple[int, ...]] | None
+) -> dict[str, tuple[int, ...]]:
     try:
         shapes = source_shapes(
-            row.transform, [spec.shape for spec in writes], None if row.stacks else len(row.tf)
+            row.transform,
+            [spec.shape for spec in writes],
+            None if row.stacks else len(row.tf),
+            None if known is None else [known.get(_name(template, instance)) for template in row.tf],
         )
     except LayoutError as error:
         names = " and ".join(map(str, row.tf))

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from tfpt.errors import TfptError
-from tfpt.io.remote_errors import shown
 
 # May name further files: a model of TensorFlow.js, or an index of sharded weights.
 JSON = re.compile(r"\.json$", re.IGNORECASE)
@@ -76,6 +75,8 @@ def cache_path(url: str) -> Path:
     names = [name for name in parts.path.split("/") if name]
     host = parts.netloc.rpartition("@")[2]
     if ".." in names or "." in names or not names:
+        from tfpt.io.remote_errors import shown  # imports much
+
         raise TfptError("the published location names no file", where=shown(url))
     if parts.query:
         digest = hashlib.sha256(parts.query.encode()).hexdigest()[:12]

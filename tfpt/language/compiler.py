@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ class Compiler:
         self.mistakes = {f"{mistake.where} {mistake.what}": mistake for mistake in mistakes}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], Layout] = {}
         self._placements = placements(tree, entry, self._add)
+
+    @cached_property
+    def placed(self) -> frozenset[str]:
+        """The layers that a scope places, directly or within other layers."""
+        return frozenset(placement.name for placement in self._placements)
 
     def finish(self) -> None:
         """Raise the mistakes found.
@@ -197,9 +203,8 @@ class Compiler:
             for letter in placement.own_axes.keys() - axes_inside(placement, self._placements):
                 mistake = MappingError(f"axes: names {letter!r}, which no layout in the scope has")
                 self._add(mistake, placement.scopes[-1])
-        used = {placement.name for placement in self._placements}
         for name, layer in self.entry.layers.items():
-            if name not in used:  # compiled only to find its mistakes
+            if name not in self.placed:  # compiled only to find its mistakes
                 for number, entry in enumerate(layer.weights):
                     self._rows(entry, self.tree.locate(["layers", name, "weights", number]), "", None)
         for index, entry in enumerate(self.entry.weights):

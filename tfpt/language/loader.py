@@ -6,8 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib import resources
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -19,40 +18,22 @@ from tfpt.language import mapping as rows
 from tfpt.language.compiler import Compiler, together
 from tfpt.language.configuration import Configuration, read_config
 from tfpt.language.declarations import Default, declarations, defaults
+from tfpt.language.documents import kept_document
 from tfpt.language.inheritance import drop, extend
 from tfpt.language.library import with_used_layers
+from tfpt.language.mapping_files import base_mapping, bundled_files, locate_mapping, named_mappings
+from tfpt.language.mapping_files import bundled_mappings as bundled_mappings
+from tfpt.language.mapping_files import find_mapping as find_mapping
 from tfpt.language.model_type import refuse_other_type
 from tfpt.language.parameters import substitute
 from tfpt.language.pruning import without
-from tfpt.language.referenced_files import file_beside
 from tfpt.language.schema import MappingEntry
 from tfpt.language.source_text import show_source
-from tfpt.language.tree import Node, display_path, read_document
+from tfpt.language.tree import Node, display_path, document_of, read_content
+from tfpt.language.unused import unused
 from tfpt.nearest import nearest
 
 _log = logging.getLogger("tfpt")
-
-
-def bundled_mappings() -> dict[str, Path]:
-    """The mappings that come with tfpt, by name.
-
-    Example:
-        >>> "i3d_rgb" in bundled_mappings()
-        True
-    """
-    return {name: path for name, path in _bundled_files().items() if not name.startswith("_")}
-
-
-@cache
-def _bundled_files() -> Mapping[str, Path]:
-    """The mappings that come with tfpt, and parts of mappings, whose names start with an underscore."""
-    folder = Path(str(resources.files("tfpt.mappings")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-@cache
-def _bundled_document(path: Path) -> Node:
-    return read_document(path)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -66,25 +47,20 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return tuple(sorted(files.read))
 
 
-def find_mapping(name: str | Path) -> Path:
-    """The file of a mapping, by path or by the name of a bundled one with or without `.yaml`.
+def files_of_ones_own(path: Path) -> dict[Path, str]:
+    """What a mapping consists of beside files that come with tfpt: what it extends and uses, with SHA-256 digests.
 
     Raises:
-        MappingError: There is no such mapping.
+        MappingError: One of the files does not exist, or cannot be read.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    bundled = bundled_mappings()
-    if path.parent == Path() and path.name.removesuffix(".yaml") in bundled:
-        return bundled[path.name.removesuffix(".yaml")]
-    raise MappingError(
-        f"there is no mapping {str(name)!r}",
-        expected="the path of a .yaml file, or the name of a bundled mapping",
-        got="a folder" if path.is_dir() else "neither",
-        nearest=nearest(path.name.removesuffix(".yaml"), bundled),
-        hint="tfpt mappings",
-    )
+    files = _Files()
+    document = files.merged(path)
+    with suppress(MappingError):  # values that a configuration must supply
+        document = substitute(document, {}, None)
+    used: dict[Path, str] = {}
+    with suppress(MappingError):
+        used = with_used_layers(document)[1]
+    return {**files.digests, **used}
 
 
 def load_mapping(
@@ -100,18 +76,38 @@ def load_mapping(
         raise
 
 
+def load_named() -> dict[str, rows.Mapping]:
+    """Every mapping that has a name, compiled; one of an installed package that is invalid is left out, with a warning.
+
+    Raises:
+        MappingError: A mapping that comes with tfpt is invalid.
+    """
+    loaded = {name: load_mapping(name) for name in bundled_mappings()}
+    others = {name: _load_if_valid(name) for name in named_mappings() if name not in loaded}
+    return {**loaded, **{name: mapping for name, mapping in others.items() if mapping is not None}}
+
+
+def _load_if_valid(name: str) -> rows.Mapping | None:
+    try:
+        return load_mapping(name)
+    except MappingError as error:
+        _log.warning("the mapping %s cannot be used: %s", name, error)
+        return None
+
+
 def _load(
     name: str | Path,
     settings: Mapping[str, Any] | None,
     config: Mapping[str, Any] | str | Path | None,
 ) -> rows.Mapping:
-    path = find_mapping(name)
+    path, named = locate_mapping(name)
     values = read_config(config) if isinstance(config, str | Path) else config
     given = None if values is None else Configuration(values, _config_name(config))
-    document = _Files().merged(path)
+    files = _Files()
+    document = files.merged(path)
     if given is not None:
         refuse_other_type(document, given)
-    tree = with_used_layers(substitute(document, settings or {}, given))
+    tree, used = with_used_layers(substitute(document, settings or {}, given))
     tree, entry, mistakes = _validate(tree)
     defaulted: list[Default] = []
     if given is not None and not mistakes:
@@ -130,11 +126,15 @@ def _load(
     compiled = rows.Mapping(
         name=path.stem,
         path=path,
-        named=path.stem if path in bundled_mappings().values() else display_path(path),
+        named=named,
         summary=entry.summary,
         alternatives=compiler.alternatives(),
         model=rows.ModelReference(
-            entry.model.factory, entry.model.kwargs, entry.model.config, tree.locate(["model", "factory"])
+            entry.model.factory,
+            entry.model.kwargs,
+            entry.model.config,
+            tree.locate(["model", "factory"]),
+            tree.locate(["model", "config"]),
         ),
         behaviors=compiler.behaviors(),
         endpoints=compiler.endpoints(),
@@ -151,6 +151,8 @@ def _load(
         adapted=bool(settings) or values is not None,
         config=None if values is None else dict(values),
         defaulted=tuple(defaulted),
+        files_of_ones_own={**files.digests, **used},
+        unused=unused(document, files.own, compiler.placed),
     )
     compiler.finish()
     _log.info("mapping %s: %s", path, f"{len(compiled.alternatives[0].rows):,} rows")
@@ -167,12 +169,16 @@ class _Files:
     def __init__(self) -> None:
         self.room = limits.MAPPING_VALUES
         self.read: set[Path] = set()
+        self.digests: dict[Path, str] = {}
+        # The first file, as in positions.
+        self.own = ""
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The mapping at `path` merged into those that it extends; `chain` is the files that extend it."""
-        bundled = _bundled_files().get(path.stem) == path
+        bundled = bundled_files().get(path.stem) == path
         _log.debug("reading %s", path)
-        tree = _bundled_document(path) if bundled else read_document(path, self.room)
+        tree = kept_document(path).root if bundled else self._document(path)
+        self.own = self.own or tree.position.file
         self.room -= tree.size()
         self.read.add(path.resolve())
         if not isinstance(tree.value, dict):
@@ -188,7 +194,7 @@ class _Files:
             return child
         merged: Node | None = None
         for base in bases.value if isinstance(bases.value, list) else [bases]:
-            target = _base(base, path)
+            target = base_mapping(base, path)
             if target.resolve() in (earlier.resolve() for earlier in (*chain, path)):
                 raise MappingError("a mapping extends itself", where=str(base.position), got=str(target))
             if target.resolve() in self.read:
@@ -203,26 +209,10 @@ class _Files:
         merged = merged or Node({}, child.position)
         return extend(merged if dropped is None else drop(merged, dropped), child)
 
-
-def _base(base: Node, path: Path) -> Path:
-    """The file of one mapping that the mapping at `path` extends."""
-    if not isinstance(base.value, str):
-        raise MappingError(
-            "extends: takes a file, or a list of files",
-            where=str(base.position),
-            got=type(base.value).__name__,
-        )
-    target = file_beside(path.parent, base.value, "extends", str(base.position))
-    bundled = _bundled_files()
-    if target is None:
-        target = bundled.get(base.value.removesuffix(".yaml"))
-    if target is None:
-        raise MappingError(
-            f"there is no mapping {base.value!r} to extend",
-            where=str(base.position),
-            nearest=nearest(base.value.removesuffix(".yaml"), bundled),
-        )
-    return target
+    def _document(self, path: Path) -> Node:
+        content = read_content(path)
+        self.digests[path.resolve()] = hashlib.sha256(content).hexdigest()
+        return document_of(content, path, self.room)
 
 
 def _validate(tree: Node) -> tuple[Node, MappingEntry, list[MappingError]]:

@@ -12,6 +12,7 @@ from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
+from tfpt.language.unused import Unused
 from tfpt.operations.layout import Layout
 from tfpt.operations.transform import Transform
 from tfpt.tensors import Role
@@ -196,12 +197,21 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ModelReference:
-    """How to build the PyTorch model."""
+    """How to build the PyTorch model.
+
+    Attributes:
+        factory: The class or function that builds it.
+        kwargs: Its arguments, or those of `config`.
+        config: The class of its configuration, if it takes one.
+        position: The position of `factory`.
+        config_position: The position of `config`.
+    """
 
     factory: str | None
     kwargs: dict[str, Any]
     config: str | None
     position: Position
+    config_position: Position
 
 
 @dataclass(frozen=True)
@@ -221,7 +231,8 @@ class Mapping:
     Attributes:
         name: The file's name without its extension.
         path: The file.
-        named: Its name in messages: that of a bundled mapping, the path of any other.
+        named: Its name in messages: that of a bundled mapping or of one in an installed package (`acme:net`), the path
+            of any other.
         files: The files that its checkpoint consists of, if there are several: names, with what each is.
         about: Where the weights come from, and other facts for people.
         alternatives: One set of rows for each scope in `source.scope`; exactly one must match a checkpoint.
@@ -232,6 +243,9 @@ class Mapping:
         adapted: Whether `--set` or `--config` changed the model, so that the manifest does not describe it.
         digest: A hash of the mapping's content.
         defaulted: The parameters that take their defaults because the configuration lacks their keys.
+        files_of_ones_own: The files that it was read from, but for those that come with tfpt, links resolved: itself,
+            what it extends and uses. Each with the SHA-256 digest of what was read.
+        unused: The parameters and layers that its own file declares, and nothing uses.
     """
 
     name: str
@@ -253,6 +267,8 @@ class Mapping:
     adapted: bool = False
     config: dict[str, Any] | None = field(default=None, repr=False)
     defaulted: tuple[Default, ...] = ()
+    files_of_ones_own: dict[Path, str] = field(default_factory=dict, repr=False)
+    unused: tuple[Unused, ...] = ()
 
     @property
     def manifest_path(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -67,6 +67,35 @@ def substitute(root: Node, settings: Mapping[str, Any], config: Configuration | 
     }
     children.setdefault("params", _params(declared, writer.values))
     return replace(root, value=children, keys={"params": declared.position, **root.keys})
+
+
+@dataclass(frozen=True)
+class UsedParameters:
+    """Which parameters a mapping uses.
+
+    Attributes:
+        needed: Those that something outside of `params` uses, directly or through other parameters.
+        by: For each parameter, those whose values use it.
+    """
+
+    needed: frozenset[str]
+    by: Mapping[str, tuple[str, ...]]
+
+
+def used_parameters(root: Node) -> UsedParameters:
+    """Which of the parameters that a mapping declares it uses, by their declared values.
+
+    Args:
+        root: A whole mapping, before substitution.
+    """
+    declared = declarations(root).value
+    outside = (node for key, node in root.value.items() if key != "params")
+    needed = _closure({name for node in outside for name in _names_in(node, declared)}, declared)
+    by: dict[str, list[str]] = {}
+    for name, node in declared.items():
+        for other in dict.fromkeys(_names_in(node, declared)):
+            by.setdefault(other, []).append(name)
+    return UsedParameters(frozenset(needed), {name: tuple(users) for name, users in by.items()})
 
 
 # -- names ---------------------------------------------------------------------------------------------------

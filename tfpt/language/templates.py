@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 
@@ -182,6 +182,8 @@ def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ..
     Raises:
         MappingError: A template is invalid, or a field has two kinds.
     """
+    if not any("{" in text or "}" in text for text in (*tf, *pt)):  # most rows of most mappings
+        return _literal(tf, TF_SEPARATOR), _literal(pt, PT_SEPARATOR)
     tf_parts = [_parse(text) for text in tf]
     pt_parts = [_with_alternatives(_parse(text), text) for text in pt]
     tf_words, pt_words = words_of(tf_parts), words_of(pt_parts)
@@ -202,6 +204,10 @@ def pair_lists(tf: Sequence[str], pt: Sequence[str]) -> tuple[tuple[Template, ..
         _templates(tf, tf_parts, TF_SEPARATOR, domains),
         _templates(pt, pt_parts, PT_SEPARATOR, domains),
     )
+
+
+def _literal(texts: Sequence[str], separator: str) -> tuple[Template, ...]:
+    return tuple(Template(text, separator, (text,) if text else ()) for text in texts)
 
 
 def single(text: str, separator: str = TF_SEPARATOR) -> Template:
@@ -254,7 +260,7 @@ def _parse(text: str) -> Parts:
         inside, closing, rest = rest.partition("}")
         if not closing or "{" in inside:
             raise MappingError("{ without a closing }", got=text)
-        parts.append(parse_field(inside.strip(), text))
+        parts.append(_field(inside.strip()) or parse_field(inside.strip(), text))
     divided = [part for part in parts if isinstance(part, Field) and part.divisor]
     for field in divided:
         if {(other.kind, other.divisor) for other in divided if other.name == field.name} != {
@@ -267,6 +273,15 @@ def _parse(text: str) -> Parts:
                 got=text,
             )
     return parts
+
+
+@lru_cache(maxsize=4096)
+def _field(inside: str) -> Field | None:
+    """The field; None for a mistake, whose message names the whole template."""
+    try:
+        return parse_field(inside, "")
+    except MappingError:
+        return None
 
 
 def _with_alternatives(parts: Parts, text: str) -> Parts:

@@ -144,14 +144,29 @@ def read_document(path: Path, room: int = limits.MAPPING_VALUES) -> Node:
     Raises:
         MappingError: The file cannot be read, is not YAML, repeats a key, or uses a Python tag.
     """
+    return document_of(read_content(path), path, room)
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a YAML file.
+
+    Raises:
+        MappingError: The file cannot be read, or is too long.
+    """
     try:
         with path.open("rb") as stream:
             content = read_at_most(stream, 4 * limits.MAPPING_CHARACTERS + 1)
-        if len(content) > 4 * limits.MAPPING_CHARACTERS:  # UTF-8 uses at most 4 bytes per character
-            raise _too_long(str(path))
-        text = content.decode("utf-8")
     except OSError as error:
         raise MappingError(f"cannot read the mapping: {error.strerror}", where=str(path)) from error
+    if len(content) > 4 * limits.MAPPING_CHARACTERS:  # UTF-8 uses at most 4 bytes per character
+        raise _too_long(str(path))
+    return content
+
+
+def document_of(content: bytes, path: Path, room: int = limits.MAPPING_VALUES) -> Node:
+    """Like `read_document`, from the bytes of the file at `path`."""
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MappingError("the mapping is not UTF-8 text", where=str(path), got=str(error)) from error
     return parse_document(text, display_path(path), room)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
 from tfpt.language.endpoint_steps import OutputSteps
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import Position
 from tfpt.nearest import nearest
 from tfpt.operations.layout import Layout
-from tfpt.planning.names import NameIndex
 
 Inputs = Tensor | Mapping[str, Tensor]
 

@@ -17,7 +17,12 @@ from tfpt.operations.transform import Transform
 from tfpt.tensors import format_shape
 
 
-def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | None) -> list[Shape]:
+def source_shapes(
+    transform: Transform,
+    shapes: Sequence[Shape],
+    count: int | None,
+    known: Sequence[Shape | None] | None = None,
+) -> list[Shape]:
     """Shapes of variables that a transform would write as parameters of `shapes`.
 
     If several fit, those that slices and pads change least are chosen.
@@ -26,6 +31,8 @@ def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | No
         transform: What the row does.
         shapes: The shapes of the parameters.
         count: How many variables it reads; None where it stacks as many as there are.
+        known: For a product: the shapes of those of its variables that other rows determine. An axis that it only sums
+            over, and that none of them has, then gets the size 1. Without it, such an axis is an error.
 
     Raises:
         LayoutError: A size does not follow from the row, such as those of axes that it merges; or no variable fits.
@@ -37,6 +44,8 @@ def source_shapes(transform: Transform, shapes: Sequence[Shape], count: int | No
     """
     if transform.fold is not None:
         return _unfolded(transform, transform.fold, shapes)
+    if isinstance(transform.join, Product) and known is not None:
+        return _free_factors(transform, transform.join, shapes, known)
     whole = _unsplit(transform, shapes)
     joined = whole if transform.layout is None else _before(transform, transform.layout, whole, count)
     if isinstance(transform.join, Product):
@@ -70,6 +79,24 @@ def _factors(transform: Transform, product: Product, result: Shape) -> list[Shap
             )
         found.append(layout.left_shape(sizes))
     return found
+
+
+def _free_factors(
+    transform: Transform, product: Product, shapes: Sequence[Shape], known: Sequence[Shape | None]
+) -> list[Shape]:
+    """The shapes of the factors, some of which are known."""
+    sizes: dict[str, int] = {}
+    for layout, names, shape in zip(transform.layouts, product.factors, known, strict=True):
+        stated = dict(layout.sizes)
+        sizes.update({name: stated[name] for name in names if name in stated})
+        if shape is not None:
+            sizes.update(zip(names, layout.bind(shape).shape, strict=True))
+    if not set(product.result) <= sizes.keys():
+        whole = _unsplit(transform, shapes)
+        joined = whole if transform.layout is None else _before(transform, transform.layout, whole, None)
+        sizes.update(zip(product.result, joined, strict=True))
+    free = {name: 1 for names in product.factors for name in names}
+    return [layout.left_shape({**free, **dict(layout.sizes), **sizes}) for layout in transform.layouts]
 
 
 def _unsplit(transform: Transform, shapes: Sequence[Shape]) -> Shape:

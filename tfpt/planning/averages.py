@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tfpt.language.mapping import Ema, Ignore
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import TF_SEPARATOR, join
 from tfpt.planning.findings import Finding
-from tfpt.planning.names import NameIndex, left_out
+from tfpt.planning.names import left_out
 from tfpt.tensors import TensorSpec
 
 # How tf.train.ExponentialMovingAverage names its slots (tensorflow/python/training/moving_averages.py).

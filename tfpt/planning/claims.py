@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tfpt.language.mapping import Copy, Ignore
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import TF_SEPARATOR, Field
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
-from tfpt.planning.names import NameIndex, left_out
+from tfpt.planning.names import left_out
 
 # The number of rows named of those that claim one variable.
 _NAMED = 10

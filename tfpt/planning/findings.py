@@ -31,6 +31,8 @@ KINDS = {
     "dead-row": False,  # a row that matched no name
     "shadowed-row": False,  # a row that has no effect because of another one
     "single-value": False,  # a field that has one value in the whole model
+    "unused-param": False,  # a parameter under `params` that nothing uses
+    "unused-layer": False,  # a layer that no scope places
     "default": False,  # a parameter that the configuration does not set
     "unchecked": False,  # something that could not be checked here, and why
 }

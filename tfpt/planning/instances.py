@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tfpt.language.mapping import Copy, Row
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import Value
 from tfpt.language.tree import Position
 from tfpt.operations.layout import LayoutError
-from tfpt.planning.names import NameIndex
 from tfpt.tensors import TensorSpec
 
 Key = frozenset[tuple[str, Value]]

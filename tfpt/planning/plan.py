@@ -10,6 +10,7 @@ from typing import Any
 
 from tfpt.errors import TfptError
 from tfpt.planning.findings import Finding
+from tfpt.planning.grouping import Group, groups_of
 from tfpt.planning.serialization import PlanFormatError, damaged, decode, read_object
 from tfpt.planning.steps import Keep, Step
 from tfpt.tensors import TensorSpec, format_shape
@@ -159,6 +160,9 @@ class Plan:
         return plan
 
 
+# How many groups of findings, and names in each, the text of an error has.
+_MOST_CAUSES, _MOST_NAMES = 20, 8
+
 # The keys of the JSON that are fields as they are.
 _PLAIN: dict[str, Any] = {
     **dict.fromkeys(("mapping", "named", "digest", "source", "scope"), str),
@@ -176,6 +180,8 @@ def _listed(entry: Mapping[str, Any], key: str) -> list[tuple[Any, str]]:
 class PlanError(TfptError):
     """A plan that cannot be carried out; nothing was written.
 
+    Its text has the findings by scope and cause.
+
     Attributes:
         plan: The plan, with all its findings.
     """
@@ -183,21 +189,43 @@ class PlanError(TfptError):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         count = len(plan.findings)
+        groups, rest = groups_of(plan.findings, plan.writes, [*plan.used, *plan.ignored])
+        causes = [*map(_one, rest), *map(_together, groups)]
         super().__init__(
             f"{plan.mapping} does not fit {plan.source}: {count} finding{'s' * (count != 1)}, nothing was written",
-            causes=[
-                TfptError(
-                    f"{finding.kind}: {finding.what}",
-                    where=finding.where or None,
-                    expected=finding.expected or None,
-                    got=finding.got or None,
-                    nearest=finding.nearest,
-                    hint=finding.hint or None,
-                )
-                for finding in plan.findings[:20]
-            ],
+            causes=causes[:_MOST_CAUSES],
             hint=f"tfpt diff --mapping {plan.named} {plan.source}",
         )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of the plan."""
+        return self.plan.findings
+
+
+def _one(finding: Finding) -> TfptError:
+    return TfptError(
+        f"{finding.kind}: {finding.what}",
+        where=finding.where or None,
+        expected=finding.expected or None,
+        got=finding.got or None,
+        nearest=finding.nearest,
+        hint=finding.hint or None,
+    )
+
+
+def _together(group: Group) -> TfptError:
+    """One error for the findings of a group: a single one as it is, several with their scope and folded names."""
+    if len(group.findings) == 1:
+        return _one(group.findings[0])
+    more = f", and {len(group.names) - _MOST_NAMES:,} more" if len(group.names) > _MOST_NAMES else ""
+    places = dict.fromkeys(finding.where.partition(" (in")[0] for finding in group.findings if finding.row)
+    return TfptError(
+        f"{group.kind}: {group.scope}: {group.what}",
+        where=next(iter(places)) if len(places) == 1 else None,
+        got=f"{', '.join(group.names[:_MOST_NAMES])}{more}",
+        hint=next((finding.hint for finding in group.findings if finding.hint), None),
+    )
 
 
 def shapes_text(specs: tuple[TensorSpec, ...]) -> str:

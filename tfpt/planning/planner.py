@@ -13,6 +13,7 @@ from tfpt.formats.source import Quantized
 from tfpt.io import limits
 from tfpt.language.mapping import Fill, Ignore, Row, RowSet
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR, TF_SEPARATOR
 from tfpt.language.tree import display_path
 from tfpt.planning.averages import Variables, require_averages, resolve_averages
@@ -22,7 +23,6 @@ from tfpt.planning.findings import Finding
 from tfpt.planning.fitting import fit
 from tfpt.planning.instances import Instance, instances_of, place_constants
 from tfpt.planning.loose_ends import CONFIGURE, LooseEnds, NearestNames
-from tfpt.planning.names import NameIndex
 from tfpt.planning.plan import Plan
 from tfpt.planning.scopes import choose_scope
 from tfpt.planning.steps import Copy, Step

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tfpt.language.mapping import Copy, RowSet
 from tfpt.language.mapping import Mapping as TfptMapping
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import TF_SEPARATOR, Template
 from tfpt.language.tree import display_path
 from tfpt.nearest import nearest
 from tfpt.planning.averages import shadowed
 from tfpt.planning.findings import Finding
-from tfpt.planning.names import NameIndex, left_out
+from tfpt.planning.names import left_out
 from tfpt.tensors import TensorSpec
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tfpt.language.mapping import Copy, Ema, RowSet
+from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import TF_SEPARATOR
 from tfpt.planning.averages import shadowed
 from tfpt.planning.claims import Claims
 from tfpt.planning.findings import Finding
 from tfpt.planning.instances import Instance
-from tfpt.planning.names import NameIndex, left_out
+from tfpt.planning.names import left_out
 from tfpt.tensors import TensorSpec
 
 

@@ -14,7 +14,8 @@ from tfpt.errors import TfptError
 from tfpt.formats import open_source
 from tfpt.formats.renamed import Names
 from tfpt.formats.roles import roles_by_name, roles_of
-from tfpt.language.loader import bundled_mappings, load_mapping
+from tfpt.language.loader import load_mapping
+from tfpt.language.mapping_files import is_named
 from tfpt.proposal.matches import Match
 from tfpt.proposal.search import search
 from tfpt.proposal.sides import Side
@@ -166,9 +167,9 @@ def _target(
     trust: bool,
 ) -> tuple[Target, str]:
     """The other side, and what separates the components of its names."""
-    if _FACTORY.fullmatch(target) and not Path(target).exists():
+    is_mapping = target.endswith((".yaml", ".yml")) or is_named(target)
+    if not is_mapping and _FACTORY.fullmatch(target) and not Path(target).exists():
         return target_of_model(target, kwargs, config, trust=trust), "."
-    is_mapping = target in bundled_mappings() or target.endswith((".yaml", ".yml"))
     if kwargs or (config is not None and not is_mapping):
         raise TfptError(
             "only a model takes arguments", where="--beside", expected="package.module:Class", got=target

@@ -85,7 +85,7 @@ def build(
         path.write_text(json.dumps({"version": 1, "model": model}), encoding="utf-8")
         given = os.fspath(config) if isinstance(config, os.PathLike) else config
         mapping = load_mapping(path, None, given)
-        return build_model(mapping, device=device, trust=trust), model
+        return build_model(mapping, device=device, trust=trust, listed=False), model
 
 
 def _configuration(factory: str) -> str:

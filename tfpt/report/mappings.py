@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,23 +10,19 @@ from rich.table import Table
 from tfpt.checking.edits import Edit
 from tfpt.checking.fixing import Fixed
 from tfpt.checking.lint import Check
-from tfpt.checking.ranking import Candidate
-from tfpt.language.library import library_layers
-from tfpt.language.loader import bundled_mappings, load_mapping
+from tfpt.language.library import named_layers
+from tfpt.language.loader import load_named
 from tfpt.language.mapping import Mapping
 from tfpt.report.plans import print_findings
 from tfpt.report.terminal import count, escape
 from tfpt.targets.manifest import read_manifest
 
-# The most candidates listed for a checkpoint.
-_CANDIDATES = 10
-
 
 def mappings_to_json() -> list[dict[str, Any]]:
-    """The bundled mappings as JSON values."""
+    """The named mappings as JSON values."""
     return [
         {
-            "name": mapping.name,
+            "name": mapping.named,
             "summary": mapping.summary,
             "path": str(mapping.path),
             "scope": [row_set.scope for row_set in mapping.alternatives],
@@ -36,12 +31,12 @@ def mappings_to_json() -> list[dict[str, Any]]:
             "params": mapping.params,
             "parameters": _parameters(mapping),
         }
-        for mapping in map(load_mapping, bundled_mappings())
+        for mapping in load_named().values()
     ]
 
 
 def mapping_table() -> Table:
-    """The bundled mappings, one per line."""
+    """The named mappings, one per line."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("mapping", no_wrap=True)
     table.add_column("what it is")
@@ -55,12 +50,12 @@ def mapping_table() -> Table:
 
 
 def layers_to_json() -> list[dict[str, Any]]:
-    """The layers that come with tfpt, as written in their files, as JSON values."""
-    return [{"use": name, **node.plain()} for name, node in library_layers().items()]
+    """The layers that `use` can name, as written in their files, as JSON values."""
+    return [{"use": name, **node.plain()} for name, node in named_layers().items()]
 
 
 def layer_table() -> Table:
-    """The layers that come with tfpt: a line for each row, and for each layer inside."""
+    """The layers that `use` can name: a line for each row, and for each layer inside."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("use:", "variable", "parameter", "layout"):
         table.add_column(title, no_wrap=title == "use:")
@@ -72,33 +67,6 @@ def layer_table() -> Table:
             table.add_row(name, *map(escape, cells))
             name = ""
     return table
-
-
-def print_candidates(out: Console, found: Sequence[Candidate], checkpoint: str) -> None:
-    """Print the mappings that fit a checkpoint, and the command that converts it with the best."""
-    if not found:
-        out.print("no bundled mapping fits the names in this checkpoint")
-        out.print(f"  next      tfpt inspect {escape(checkpoint)}", soft_wrap=True)
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("mapping", no_wrap=True)
-    table.add_column("weights read", justify="right", no_wrap=True)
-    table.add_column("rows that match", justify="right", no_wrap=True)
-    table.add_column("what it is")
-    for candidate in found[:_CANDIDATES]:
-        table.add_row(
-            escape(candidate.mapping.name),
-            f"{candidate.read} of {candidate.weights}",
-            f"{candidate.matched} of {candidate.rows}",
-            escape(candidate.mapping.summary),
-        )
-    out.print(table)
-    best = found[0].mapping
-    config = " --config config.json" if best.model.config is not None else ""
-    out.print(
-        f"next      tfpt convert --mapping {escape(best.name)}{config} --checkpoint {escape(checkpoint)} --out FILE",
-        soft_wrap=True,
-    )
 
 
 def _listed(names: str | list[str]) -> str:
