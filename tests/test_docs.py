@@ -208,7 +208,7 @@ def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
         for block, printed in play(read("tutorial.md")):
             assert comparable(block.text) == comparable(printed), f"tutorial.md, {block}"
         metadata = tfpt.open_source("shapes.safetensors").metadata
-    rows = table(section(read("formats.md"), "safetensors"), "key")
+    rows = table(section(read("formats/pytorch.md"), "safetensors"), "key")
     assert {code(row["key"])[0] for row in rows} == metadata.keys()
     assert next(code(row["example"]) for row in rows if row["key"] == "`tfpt.source`") == [
         metadata["tfpt.source"]
@@ -250,7 +250,7 @@ def completed(values: Any) -> dict[str, Any]:
 
 EXAMPLES = [
     pytest.param(block, id=f"{name}-{block}")
-    for name in ("language.md", "formats.md")
+    for name in ("language.md", "formats/tensorflow.md")
     for block in blocks(read(name))
     if block.language == "yaml"
 ]
@@ -354,7 +354,7 @@ def test_choices_and_trusted_packages_are_listed() -> None:
 
 
 def test_the_dtypes_are_those_of_the_table() -> None:
-    rows = table(section(read("formats.md"), "Dtypes"), "dtype")
+    rows = table(section(read("formats/tensors.md"), "Dtypes"), "dtype")
     documented = {
         code(row["dtype"])[0]: (row["checkpoint"], row["torch"], row["safetensors"]) for row in rows
     }
@@ -473,7 +473,7 @@ def provoke(name: str) -> None:
             raise ValueError(f"unknown case: {name!r}")
 
 
-REJECTIONS = table(section(read("formats.md"), "What is rejected"), "what")
+REJECTIONS = table(section(read("formats/untrusted.md"), "What is rejected"), "what")
 
 
 @pytest.mark.parametrize("row", REJECTIONS, ids=lambda row: row["what"])
@@ -485,7 +485,7 @@ def test_rejections_have_the_documented_messages(row: dict[str, str], tmp_path: 
 
 # -- links ---------------------------------------------------------------------------------------------
 
-PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.is_file()]
+PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))) if path.is_file()]
 
 
 def anchors(document: str) -> set[str]:
@@ -495,7 +495,7 @@ def anchors(document: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
