@@ -187,7 +187,9 @@ def play(document: str) -> Iterator[tuple[Block, str]]:
     terminal = Terminal()
     for block in blocks(document):
         if block.info.startswith("file="):
-            Path(block.info.removeprefix("file=")).write_text(block.text)
+            path = Path(block.info.removeprefix("file="))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
         elif block.info.startswith("edit="):
             path = Path(block.info.removeprefix("edit="))
             path.write_text(edited(path.read_text(), block.text))
