@@ -35,8 +35,11 @@ def test_every_page_is_in_the_navigation_once() -> None:
         return [
             page
             for entry in entries
-            for page in ([entry] if isinstance(entry, str) else pages(next(iter(entry.values()))))
+            for page in ([entry] if isinstance(entry, str) else below(next(iter(entry.values()))))
         ]
+
+    def below(entry: str | list) -> list[str]:
+        return [entry] if isinstance(entry, str) else pages(entry)
 
     assert sorted(pages(settings["nav"])) == sorted(
         str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")

@@ -13,6 +13,9 @@ _NAMED = re.compile(r"^`[\w.]+`(?:, [^\n]*)?:\n\n(?=```\w+ (?:file|edit)=)", re.
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
+_COMMAND = re.compile(r"<code>tfpt [^<]*</code>")
+_OPTION = re.compile(r"(?<= )-[\w-]*")
+
 
 def on_config(config: Any) -> Any:
     """The anchors of headings are those of a code host, so that one link is right on both."""
@@ -28,6 +31,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         part if part.startswith("```") else _linked(_in_tables(part), folder, Path(config.docs_dir))
         for part in _pieces(markdown)
     )
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Options of commands in the text are not broken after a hyphen."""
+    return _COMMAND.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
 
 
 def anchor(heading: str, _separator: str = "-") -> str:
