@@ -13,8 +13,12 @@ _NAMED = re.compile(r"^`[\w.]+`(?:, [^\n]*)?:\n\n(?=```\w+ (?:file|edit)=)", re.
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
-_COMMAND = re.compile(r"<code>tfpt [^<]*</code>")
-_OPTION = re.compile(r"(?<= )-[\w-]*")
+_COMMAND = re.compile(r"<code>(?:tfpt |-)[^<]*</code>")
+_OPTION = re.compile(r"(?<=[ >])-[\w-]*")
+
+_CELL = re.compile(r"<td>.*?</td>", re.DOTALL)
+_NAME = re.compile(r"(?<=<code>)[^<]+")
+_JOINT = re.compile(r"(?<=\w|\}|\])[/.](?=\w|\{)|\}(?=\w)|\|")
 
 
 def on_config(config: Any) -> Any:
@@ -25,6 +29,8 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """The text of a page as Python-Markdown needs it."""
+    if "\n## " not in markdown:
+        page.meta.setdefault("hide", ["toc"])  # which would be empty
     markdown = _FILE.sub(_titled, _NAMED.sub("", markdown))
     folder = Path(page.file.abs_src_path).parent
     return "".join(
@@ -34,8 +40,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Options of commands in the text are not broken after a hyphen."""
-    return _COMMAND.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
+    """Options in the text are not broken after a hyphen, names in tables are broken between their components."""
+    html = _COMMAND.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
+    return _CELL.sub(lambda cell: _NAME.sub(lambda code: _JOINT.sub(r"\g<0><wbr>", code[0]), cell[0]), html)
 
 
 def anchor(heading: str, _separator: str = "-") -> str:
