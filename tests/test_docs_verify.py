@@ -32,7 +32,7 @@ def shown(text: str) -> list[str]:
 
 def noise(line: str) -> bool:
     """Whether TensorFlow logged the line at startup."""
-    return bool(re.match(r"(WARNING|[IWE]\d{4}) ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
+    return bool(re.match(r"WARNING[: ]|[IWE]\d{4} ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
 
 
 def test_the_page_works_as_typed(tmp_path: Path) -> None:
