@@ -73,6 +73,15 @@ def test_links_out_of_the_folder_become_text() -> None:
     assert linked(text, DOCS, DOCS) == text.replace("[one](../mappings/x.yaml)", "one")
 
 
+def test_commands_break_between_words_and_names_in_tables_between_components() -> None:
+    shown = script("site.py")["on_page_content"]
+    assert shown("<code>tfpt check m.yaml --trust</code>") == (
+        '<code>tfpt check m.yaml <span class="option">--trust</span></code>'
+    )
+    assert shown("<p><code>a/b.c</code></p>") == "<p><code>a/b.c</code></p>"
+    assert shown("<td><code>a/{b}.c</code></td>") == "<td><code>a/<wbr>{b}.<wbr>c</code></td>"
+
+
 def test_the_site_builds_without_a_warning_and_asks_for_nothing(tmp_path: Path) -> None:
     if importlib.util.find_spec("material") is None:
         pytest.skip("mkdocs-material is not installed: make docs")
