@@ -2,6 +2,7 @@
 # make test    the tests (with CI set: the slow ones too)
 # make check   format, lint, types
 # make bench   every figure in the README
+# make docs    the documentation, as a site: open site/index.html
 # make oldest  checks, with the oldest allowed packages, that code named by untrusted mappings does not run
 # Each creates .venv first if it is missing.
 
@@ -12,7 +13,7 @@ DEMO := demo-output
 # In a folder of its own, see tests/vision.py.
 VISION := torchvision==0.28.0 timm==1.0.31
 
-.PHONY: demo test check bench oldest format clean
+.PHONY: demo test check bench docs oldest format clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -44,11 +45,14 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/fidelity_i3d.py
 	$(BIN)/python benchmarks/forward_i3d.py
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 oldest: $(VENV)/.installed-test
 	$(BIN)/python tests/oldest/run.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -61,4 +65,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	rm -rf $(VENV)/vision
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/vision $(VISION)
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ def shown(text: str) -> list[str]:
 
 def noise(line: str) -> bool:
     """Whether TensorFlow logged the line at startup."""
-    return bool(re.match(r"(WARNING|[IWE]\d{4}) ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
+    return bool(re.match(r"WARNING[: ]|[IWE]\d{4} ", line)) or "TF_ENABLE_ONEDNN_OPTS" in line
 
 
 def test_the_page_works_as_typed(tmp_path: Path) -> None:
@@ -51,17 +53,20 @@ def test_every_kind_of_trial_is_listed_in_the_order_in_which_it_is_tried() -> No
     assert [code(row["kind"])[0] for row in rows] == list(KINDS)
 
 
-def rewrite() -> None:
-    document = read("verify.md")
+def rewrite(name: str, prepare: Callable[[str], None] | None = None) -> None:
+    """Write what the commands of a page print into it; `prepare` gets the page first, in the working directory."""
+    document = read(name)
     with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
-        played = [(block, printed) for block, printed in play(document)]
-        for block, printed in reversed(played):
-            lines = [line.rstrip() for line in printed.splitlines() if not noise(line)]
+        if prepare is not None:
+            prepare(document)
+        for block, printed in reversed(list(play(document))):
+            text = re.sub(r"\S*/(mappings/layers/\w+\.yaml)", r"…/\1", printed.replace(os.getcwd() + "/", ""))
+            lines = [line.rstrip() for line in text.splitlines() if not noise(line)]
             document = (
                 document[: block.span[0]] + "\n".join(lines).strip("\n") + "\n" + document[block.span[1] :]
             )
-    (DOCS / "verify.md").write_text(document, encoding="utf-8")
+    (DOCS / name).write_text(document, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    rewrite()
+    rewrite("verify.md")

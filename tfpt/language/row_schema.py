@@ -73,7 +73,8 @@ class RowEntry(Strict):
         None, description="Adds up several variables, each multiplied by its number."
     )
     product: str | None = Field(
-        None, description="An einsum pattern for the product of two variables, used instead of layout."
+        None,
+        description="An einsum pattern for the product of two or more variables, used instead of layout.",
     )
     fold: Fold | None = Field(None, description="Folds a batch normalization into the convolution before it.")
     split: Split | None = Field(
