@@ -62,6 +62,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
             f"the mapping {mapping.name} names no activation to compare",
             where=str(mapping.path),
             expected="endpoints: with rows such as {tf: Mixed_3b, pt: mixed_3b}",
+            hint="tfpt verify --discover finds activations that both networks compute",
         )
     paths = NameIndex((path for path, _ in model.named_modules() if path), PT_SEPARATOR)
     found: dict[str, Endpoint] = {}

@@ -158,17 +158,22 @@ def proven(result: Verification) -> bool:
 
 def facts_in_words(result: Verification) -> Iterator[str]:
     """The input, the versions on both sides, and the tolerance."""
-    fed, ours = result.facts["input"], result.facts["pytorch"]
+    return sides_in_words(result.facts, result.tolerance)
+
+
+def sides_in_words(facts: Mapping[str, Any], tolerance: float) -> Iterator[str]:
+    """The input, the versions on both sides, and the tolerance."""
+    fed, ours = facts["input"], facts["pytorch"]
     shapes = ", ".join(
         f"{name} {format_shape(tuple(shape))}" if name != "input" else format_shape(tuple(shape))
         for name, shape in fed["shapes"].items()
     )
     yield f"input {shapes} from {fed['origin']}"
-    theirs = result.facts["tensorflow"].get("tensorflow")
+    theirs = facts["tensorflow"].get("tensorflow")
     form = ", optimized" if ours["optimize"] else ""
     known = f"TensorFlow {theirs}" if theirs else "TensorFlow of unknown version"
     yield f"{known}; torch {ours['torch']} on {ours['device']} in {ours['dtype']}{form}"
-    yield f"tolerance {result.tolerance:g}"
+    yield f"tolerance {tolerance:g}"
 
 
 def notes(result: Verification) -> Iterator[str]:

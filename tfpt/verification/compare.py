@@ -12,13 +12,10 @@ from torch import nn
 
 from tfpt.errors import TfptError
 from tfpt.language import mapping as rows
-from tfpt.language.loader import load_mapping
 from tfpt.networks.behavior import check_behavior
 from tfpt.networks.endpoints import endpoints_in
-from tfpt.networks.loading import load
-from tfpt.networks.recording import record
 from tfpt.networks.recording.inputs import Given
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.planning import Finding
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, ComparedEndpoint
 from tfpt.verification.coverage import TableCoverage, recording_lookups
@@ -26,7 +23,7 @@ from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
 from tfpt.verification.recorded_input import model_input
 from tfpt.verification.replay import Replay
-from tfpt.verification.sides import check_sides, facts_of, moved_to, prepared, weights_of
+from tfpt.verification.sides import both_sides, facts_of
 
 
 @dataclass(frozen=True)
@@ -147,37 +144,32 @@ def verify(
         "signature": signature,
     }
     record_options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    check_sides(weights, recording, network, model, record_options)
-    if not 0 < tolerance < 1:
-        raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     if not seconds >= 0:
         raise TfptError(
             "invalid time limit for the search", expected="seconds, 0 or more", got=f"{seconds:g}"
         )
-    compiled = load_mapping(os.fspath(mapping), settings, config)
-    common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
-    chosen = weights if weights is not None else weights_of(network, checkpoint)
-    if model is not None:
-        our_model = prepared(model, compiled, adapt=adapt, dtype=dtype, device=device)
-    else:
-        assert chosen is not None
-        loaded = load(mapping, chosen, dequantize=dequantize, adapt=adapt, check=False, **common)
-        our_model = moved_to(loaded, dtype=dtype, device=device)
-    if network is not None:
-        their_recording = record(
-            mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **record_options
-        )
-        inputs = None
-    else:
-        assert recording is not None
-        their_recording = recording if isinstance(recording, Recording) else read_recording(recording)
-    result = Verification(
-        compiled.named,
-        "a model in memory" if model is not None else str(chosen),
-        their_recording.location or (str(network) if network is not None else "a recording in memory"),
-        tolerance,
+    sides = both_sides(
+        mapping,
+        weights,
+        recording,
+        network=network,
+        checkpoint=checkpoint,
+        inputs=inputs,
+        model=model,
+        tolerance=tolerance,
+        settings=settings,
+        config=config,
+        dequantize=dequantize,
+        trust=trust,
+        adapt=adapt,
+        device=device,
+        dtype=dtype,
+        options=record_options,
     )
-    return _compared(result, compiled, our_model, their_recording, inputs, optimize, diagnose, seconds)
+    result = Verification(sides.mapping.named, sides.weights, sides.name, tolerance)
+    return _compared(
+        result, sides.mapping, sides.model, sides.recording, sides.inputs, optimize, diagnose, seconds
+    )
 
 
 def _compared(
