@@ -34,7 +34,7 @@ from tfpt.commands.options import (
 )
 @click.option(
     "--network", metavar="PATH",
-    help="Instead, the TensorFlow network to run: .meta, SavedModel, .pb, .keras.",
+    help="Instead, the TensorFlow network to run: .meta, SavedModel, .pb, .keras, .tflite.",
 )  # fmt: skip
 @click.option("--checkpoint", help="Checkpoint of the network, if it is not next to it.")
 @click.option(

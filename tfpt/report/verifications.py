@@ -172,6 +172,7 @@ def sides_in_words(facts: Mapping[str, Any], tolerance: float) -> Iterator[str]:
     theirs = facts["tensorflow"].get("tensorflow")
     form = ", optimized" if ours["optimize"] else ""
     known = f"TensorFlow {theirs}" if theirs else "TensorFlow of unknown version"
+    known = str(facts["tensorflow"].get("runtime") or known)
     yield f"{known}; torch {ours['torch']} on {ours['device']} in {ours['dtype']}{form}"
     yield f"tolerance {tolerance:g}"
 

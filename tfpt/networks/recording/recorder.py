@@ -112,11 +112,12 @@ def _opened(
         from tfpt.networks.running.open_network import open_network
 
         return open_network(network, checkpoint=checkpoint, signature=signature, trust=trust)
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(network, keras.Layer):
-        from tfpt.networks.running.keras import KerasNetwork
+    for name in ("keras", "tf_keras"):
+        keras = sys.modules.get(name)
+        if keras is not None and isinstance(network, keras.layers.Layer):
+            from tfpt.networks.running.keras import KerasNetwork
 
-        return KerasNetwork(network)
+            return KerasNetwork(network)
     if not hasattr(network, "resolve"):
         raise SourceError(
             "not a TensorFlow network", expected="a path, or a keras.Model", got=type(network).__name__
@@ -208,12 +209,11 @@ def _facts(
     values: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The facts: how the recording was made."""
-    from tfpt.networks.running.importing import import_tensorflow
-
     names = fed.named()
     facts: dict[str, Any] = {
         "tfpt": __version__,
-        "tensorflow": import_tensorflow().__version__,
+        "tensorflow": _tensorflow_version(network.runtime),
+        "runtime": network.runtime,
         "network": network.location,
         "format": network.format,
         **network.facts,
@@ -228,6 +228,17 @@ def _facts(
         # A single seeded input can be reproduced from these.
         facts.update({key: facts["inputs"][INPUT].get(key) for key in ("seed", "shape", "range")})
     return facts
+
+
+def _tensorflow_version(runtime: str) -> str | None:
+    """The version of TensorFlow, if it ran the network.
+
+    Example:
+        >>> _tensorflow_version("TensorFlow 2.21.0"), _tensorflow_version("Keras 3.15.1 on torch 2.13.0")
+        ('2.21.0', None)
+    """
+    name, _, rest = runtime.partition(" ")
+    return rest.partition(" ")[0] if name == "TensorFlow" else None
 
 
 def _json_value(value: Any) -> Any:

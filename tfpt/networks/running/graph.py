@@ -59,6 +59,7 @@ class GraphNetwork:
     ) -> None:
         self._tf = import_tensorflow()
         self.location, self.format = location, format
+        self.runtime = f"TensorFlow {self._tf.__version__}"
         self.facts: dict[str, Any] = dict(facts or {})
         self._saved = saved
         self._graph, self._effects = import_graph(graph_def, producers, location, trust)
