@@ -179,6 +179,12 @@ def sides_in_words(facts: Mapping[str, Any], tolerance: float) -> Iterator[str]:
 
 def notes(result: Verification) -> Iterator[str]:
     """Notes for the reader."""
+    if result.averages and not result.agrees:
+        yield (
+            f"the mapping reads {count(result.averages, 'moving average')}, but TensorFlow ran with the variables "
+            "themselves, so the two must differ, and no cause was searched for. Record the network with this "
+            "mapping again; tfpt record takes the averages that the mapping reads from the checkpoint"
+        )
     explained_already = {diagnosis.name for diagnosis in result.explanation.diagnoses}
     others = [one.name for one in result.others if one.name not in explained_already]
     if others:

@@ -56,6 +56,8 @@ class Verification:
         facts: Both sides, the input and the versions, as JSON values.
         closeup: The values of the first endpoint that departs.
         exercised: The lookup tables of the model, and how many of their rows the input reaches.
+        averages: How many moving averages the weights were read from, although TensorFlow ran with the variables
+            themselves. Then the two are expected to differ, and no cause is searched for.
     """
 
     mapping: str
@@ -68,6 +70,7 @@ class Verification:
     facts: dict[str, Any] = field(default_factory=dict)
     closeup: Closeup | None = field(default=None, repr=False)
     exercised: tuple[TableCoverage, ...] = ()
+    averages: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -94,6 +97,7 @@ class Verification:
             "tolerance": self.tolerance,
             "first": None if self.first is None else self.first.name,
             "endpoints": [one.to_json() for one in self.endpoints],
+            "averages": self.averages,
             "exercised": [table.to_json() for table in self.exercised],
             "findings": [finding.to_json() for finding in self.findings],
             "explanation": self.explanation.to_json(),
@@ -166,7 +170,7 @@ def verify(
         dtype=dtype,
         options=record_options,
     )
-    result = Verification(sides.mapping.named, sides.weights, sides.name, tolerance)
+    result = Verification(sides.mapping.named, sides.weights, sides.name, tolerance, averages=sides.averages)
     return _compared(
         result, sides.mapping, sides.model, sides.recording, sides.inputs, optimize, diagnose, seconds
     )
@@ -194,7 +198,7 @@ def _compared(
         results = replay.results(result.tolerance)
     explanation = Explanation()
     departs = any(one.departs for one in results)
-    if diagnose and departs:
+    if diagnose and departs and not result.averages:
         explanation = _explained(
             replay, replace(replay, model=model), results, mapping, result.tolerance, seconds
         )

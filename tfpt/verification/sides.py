@@ -16,6 +16,7 @@ from tfpt._version import __version__
 from tfpt.errors import TfptError
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
+from tfpt.networks.averages import averages_read
 from tfpt.networks.behavior import adapt_model
 from tfpt.networks.devices import device_of
 from tfpt.networks.loading import load
@@ -37,6 +38,8 @@ class Sides:
         recording: What TensorFlow computed.
         name: Where that comes from.
         inputs: The input supplied by the user, unless the network has just been run on it.
+        averages: How many moving averages the weights were read from, although TensorFlow ran with the variables
+            themselves; 0 if that is not known to be so.
     """
 
     mapping: rows.Mapping
@@ -45,6 +48,7 @@ class Sides:
     recording: Recording
     name: str
     inputs: Given | Mapping[str, Given] | None
+    averages: int = 0
 
 
 def both_sides(
@@ -99,7 +103,19 @@ def both_sides(
         theirs,
         theirs.location or (str(network) if network is not None else "a recording in memory"),
         inputs,
+        0 if model is not None or chosen is None else _only_ours(compiled, chosen, theirs),
     )
+
+
+def _only_ours(mapping: rows.Mapping, weights: str | os.PathLike[str], recording: Recording) -> int:
+    """How many averages the mapping reads from the weights, if the network is known to have run without any.
+
+    Of a frozen graph, and of recordings that do not say what their network's variables were, this is not known.
+    """
+    used = recording.facts.get("averages")
+    if used is None and not recording.facts.get("checkpoint"):
+        return 0
+    return 0 if used else len(averages_read(mapping, os.fspath(weights)))
 
 
 def check_sides(

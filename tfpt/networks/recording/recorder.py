@@ -14,6 +14,7 @@ from tfpt.errors import SourceError
 from tfpt.io.output_file import AtomicFile, refuse_input
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
+from tfpt.networks.averages import averages_read
 from tfpt.networks.recording.generated import Sizes
 from tfpt.networks.recording.inputs import Given, NetworkInputs, given_inputs, match_inputs, seeded_inputs
 from tfpt.networks.recording.recordings import INPUT, RecordedEndpoint, Recording, write_recording
@@ -50,6 +51,7 @@ def record(
         refuse_input(out, network, *files, *(feeds or {}).values())
     compiled = None if mapping is None else load_mapping(os.fspath(mapping), settings, config)
     opened = _opened(network, checkpoint, signature, trust)
+    _take_averages(opened, compiled)
     try:
         wanted = select_endpoints(compiled, opened, endpoints, all_layers=all_layers, trust=trust)
         scalars, arrays = _feeds(feeds)
@@ -124,6 +126,16 @@ def _opened(
         )
     opened: TensorFlowNetwork = network
     return opened
+
+
+def _take_averages(network: TensorFlowNetwork, mapping: rows.Mapping | None) -> None:
+    """Let a network with a checkpoint run with the moving averages that the mapping reads."""
+    checkpoint = getattr(network, "checkpoint", None)
+    if mapping is None or checkpoint is None or not hasattr(network, "use_averages"):
+        return
+    averages = averages_read(mapping, checkpoint)
+    if averages:
+        network.use_averages(averages)
 
 
 def _refuse_existing(out: str | os.PathLike[str] | None, overwrite: bool) -> None:

@@ -16,7 +16,7 @@ from tfpt.networks.running.importing import import_tensorflow
 from tfpt.networks.running.lookup_tables import Table, lookup_tables
 from tfpt.networks.running.network import InputSpec, Recordable, scoped_names
 from tfpt.networks.running.operations import Operations, is_training_switch, resolve, shape_of
-from tfpt.networks.running.restoring import SavedState, restore
+from tfpt.networks.running.restoring import SavedState, assign_averages, restore
 
 # Names of scalars that the user must choose, such as the keep probability of a TensorFlow 1 dropout.
 _HYPERPARAMETER = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
@@ -72,6 +72,20 @@ class GraphNetwork:
         self._operations = Operations(self._graph, self._keys, output_ops)
         self._session: Any = None
         self._restored: set[str] = set()
+        self._averages: Mapping[str, str] = {}
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint with the variables; ``None`` for a frozen graph."""
+        return None if self._saved is None else self._saved.prefix
+
+    def use_averages(self, averages: Mapping[str, str]) -> None:
+        """Give variables the values of others in the checkpoint, their moving averages: variable → average.
+
+        The number of variables that have got one is among the facts after a run.
+        """
+        self._averages = averages
+        self.facts["averages"] = 0
 
     def names(self) -> list[Recordable]:
         """The operations that compute activations, in topological order; then the outputs of the signature."""
@@ -229,9 +243,14 @@ class GraphNetwork:
         restore(
             self._session,
             [self._operations.by_name[name] for name in sorted(needed)],
-            None if self._saved is None else self._saved.prefix,
+            self.checkpoint,
             self.location,
         )
+        if self._averages and self.checkpoint is not None:
+            ops = [self._operations.by_name[name] for name in sorted(needed)]
+            self.facts["averages"] += assign_averages(
+                self._session, ops, self._averages, self.checkpoint, self.location
+            )
         self._restored |= needed
 
     def _upstream(self, wanted: Sequence[str], fed: Collection[str]) -> set[str]:
