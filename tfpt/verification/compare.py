@@ -22,7 +22,7 @@ from tfpt.verification.coverage import TableCoverage, recording_lookups
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
 from tfpt.verification.recorded_input import model_input
-from tfpt.verification.replay import Replay
+from tfpt.verification.replay import Replay, compared_parts
 from tfpt.verification.sides import both_sides, facts_of
 
 
@@ -193,7 +193,7 @@ def _compared(
         from tfpt.networks.optimization import optimize as faster
 
         running = faster(model)
-    replay = Replay(running, fed.inputs, endpoints, recording)
+    replay = Replay(running, fed.inputs, endpoints, compared_parts(recording, endpoints))
     with recording_lookups(running, fed.inputs) as lookups:
         results = replay.results(result.tolerance)
     explanation = Explanation()

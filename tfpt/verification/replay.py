@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ class Replay:
         model: In any mode. Runs preserve its buffers and the state of torch's random number generator.
         inputs: The model's inputs, on its device.
         endpoints: The endpoints, with the names of both sides.
-        recording: What TensorFlow computed.
+        recording: What TensorFlow computed; see `compared_parts`.
 
     Example:
         >>> from tfpt.language.tree import Position
@@ -204,6 +205,30 @@ class Replay:
         )
 
 
+def compared_parts(recording: Recording, endpoints: Sequence[Endpoint]) -> Recording:
+    """The recording with the parts of activations that endpoints compare in place of the whole activations.
+
+    Raises:
+        ModelError: Two endpoints compare different parts of one recorded activation.
+        SourceError: An activation does not have the part.
+    """
+    parts = {endpoint.tf: endpoint for endpoint in endpoints}
+    for endpoint in endpoints:
+        other = parts[endpoint.tf]
+        if other.part != endpoint.part:
+            raise ModelError(
+                f"two endpoints compare different parts of {endpoint.tf}",
+                where=endpoint.position.row,
+                expected=f"a name of its own for each, with op: {endpoint.op}",
+                got=f"those of {endpoint.pt} and {other.pt}",
+            )
+    cut = {
+        name: each.part(parts[name].part) if name in parts and parts[name].part is not None else each
+        for name, each in recording.endpoints.items()
+    }
+    return replace(recording, endpoints=cut)
+
+
 def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndarray:
     """A module's output as an array, in TensorFlow's order of axes.
 
@@ -227,7 +252,10 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
     try:
         if endpoint.steps is not None:
             tensor = _carried_out(endpoint.steps, tensor)
-        return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
+        if not endpoint.reshape:
+            return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
+        array = rearrange(tensor, endpoint.layout, back=True).cpu().numpy()
+        return array.reshape(shape) if array.size == math.prod(shape) else array
     except TfptError as error:
         raise ModelError(
             f"the output of {endpoint.pt} does not have the axes that the mapping says",
@@ -305,6 +333,8 @@ def state_preserved(model: nn.Module) -> Iterator[None]:
 
 
 def _as_pt(values: np.ndarray, endpoint: Endpoint, like: Tensor) -> Tensor:
+    if endpoint.reshape:
+        values = values.reshape(tuple(rearrange(like, endpoint.layout, back=True).shape))
     recorded = torch.tensor(rearrange(values, endpoint.layout))
     return recorded.to(device=like.device, dtype=like.dtype)
 
