@@ -17,7 +17,7 @@ from tfpt.networks.endpoints import endpoints_in
 from tfpt.networks.recording.inputs import Given
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.planning import Finding
-from tfpt.verification.agreement import DEFAULT_TOLERANCE, ComparedEndpoint
+from tfpt.verification.agreement import ComparedEndpoint
 from tfpt.verification.coverage import TableCoverage, recording_lookups
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
@@ -114,7 +114,7 @@ def verify(
     checkpoint: str | os.PathLike[str] | None = None,
     inputs: Given | Mapping[str, Given] | None = None,
     model: nn.Module | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     dequantize: bool = False,
@@ -170,7 +170,9 @@ def verify(
         dtype=dtype,
         options=record_options,
     )
-    result = Verification(sides.mapping.named, sides.weights, sides.name, tolerance, averages=sides.averages)
+    result = Verification(
+        sides.mapping.named, sides.weights, sides.name, sides.tolerance, averages=sides.averages
+    )
     return _compared(
         result, sides.mapping, sides.model, sides.recording, sides.inputs, optimize, diagnose, seconds
     )

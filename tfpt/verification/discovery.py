@@ -17,7 +17,7 @@ from tfpt.language.inline import inline
 from tfpt.networks.endpoints import Inputs, activations
 from tfpt.networks.recording.inputs import Given
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
-from tfpt.verification.agreement import DEFAULT_TOLERANCE, Measure, measure
+from tfpt.verification.agreement import Measure, measure
 from tfpt.verification.data_flow import DataFlow, data_flow
 from tfpt.verification.pairing import CHANNELS_FIRST, Agreement, Pairing, as_array, closest_order, paired
 from tfpt.verification.recorded_input import ModelInput, model_input
@@ -206,7 +206,7 @@ def discover(
     checkpoint: str | os.PathLike[str] | None = None,
     inputs: Given | Mapping[str, Given] | None = None,
     model: nn.Module | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     dequantize: bool = False,
@@ -255,14 +255,14 @@ def discover(
     )
     fed, layout = _accepted_input(sides.recording, sides.mapping, sides.model, sides.inputs)
     with state_preserved(sides.model), data_flow(sides.model) as flow:
-        pairing = paired(sides.model, lambda: _run(sides.model, fed.inputs), sides.recording, tolerance)
+        pairing = paired(sides.model, lambda: _run(sides.model, fed.inputs), sides.recording, sides.tolerance)
     endpoints = _endpoints(pairing, sides.recording)
     roots, after = _departures(pairing, flow, sides.recording)
     return Discovery(
         sides.mapping.named,
         sides.weights,
         sides.name,
-        tolerance,
+        sides.tolerance,
         tuple(endpoints),
         tuple(_places(roots, pairing, flow, sides.model, fed.inputs, sides.recording)),
         after,

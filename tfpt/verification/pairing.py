@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tfpt.networks.precision import full_precision
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, measure
 
@@ -133,7 +134,7 @@ def paired(
 
     handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if path]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), full_precision():
             output = tensor_in(run())
     finally:
         for handle in handles:

@@ -17,6 +17,7 @@ from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.nearest import nearest
 from tfpt.networks.endpoints import Endpoint, Inputs, watch
 from tfpt.networks.inputs import rearrange
+from tfpt.networks.precision import full_precision
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.operations.layout import Layout
 from tfpt.tensors import format_shape
@@ -308,17 +309,14 @@ def state_preserved(model: nn.Module) -> Iterator[None]:
     """Make runs reproducible, and restore buffers, the random number generator and torch's settings afterwards.
 
     A model in training mode draws random numbers and updates its running statistics, and a stateful model changes its
-    buffers in any mode, in place or by replacing them. TF32 is disabled, since it rounds to 10 bits.
+    buffers in any mode, in place or by replacing them. Products are computed in full precision, outside any autocast.
     """
     before = [(module, dict(module._buffers)) for module in model.modules()]
     distinct = {
         id(buffer): buffer for _, buffers in before for buffer in buffers.values() if buffer is not None
     }
     values = [(buffer, buffer.data, buffer.data.clone()) for buffer in distinct.values()]
-    with (
-        torch.random.fork_rng(),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
+    with torch.random.fork_rng(), full_precision():
         torch.manual_seed(0)
         try:
             yield

@@ -23,6 +23,7 @@ from tfpt.networks.loading import load
 from tfpt.networks.recording import record
 from tfpt.networks.recording.inputs import Given
 from tfpt.networks.recording.recordings import Recording, read_recording
+from tfpt.verification.agreement import DEFAULT_TOLERANCE, default_tolerance
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -37,6 +38,7 @@ class Sides:
         weights: Where the weights come from.
         recording: What TensorFlow computed.
         name: Where that comes from.
+        tolerance: The relative difference up to which two activations count as the same.
         inputs: The input supplied by the user, unless the network has just been run on it.
         averages: How many moving averages the weights were read from, although TensorFlow ran with the variables
             themselves; 0 if that is not known to be so.
@@ -47,6 +49,7 @@ class Sides:
     weights: str
     recording: Recording
     name: str
+    tolerance: float
     inputs: Given | Mapping[str, Given] | None
     averages: int = 0
 
@@ -60,7 +63,7 @@ def both_sides(
     checkpoint: str | os.PathLike[str] | None,
     inputs: Given | Mapping[str, Given] | None,
     model: nn.Module | None,
-    tolerance: float,
+    tolerance: float | None,
     settings: Mapping[str, Any] | None,
     config: Mapping[str, Any] | str | None,
     dequantize: bool,
@@ -79,7 +82,7 @@ def both_sides(
         TfptError: A side is missing or given twice, or cannot be read.
     """
     check_sides(weights, recording, network, model, options)
-    if not 0 < tolerance < 1:
+    if tolerance is not None and not 0 < tolerance < 1:
         raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     compiled = load_mapping(os.fspath(mapping), settings, config)
     common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
@@ -102,9 +105,17 @@ def both_sides(
         "a model in memory" if model is not None else str(chosen),
         theirs,
         theirs.location or (str(network) if network is not None else "a recording in memory"),
+        _default_tolerance(ours) if tolerance is None else tolerance,
         inputs,
         0 if model is not None or chosen is None else _only_ours(compiled, chosen, theirs),
     )
+
+
+def _default_tolerance(model: nn.Module) -> float:
+    """The tolerance for the coarsest dtype in which a model computes."""
+    dtypes = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    known = [default_tolerance(dtype) for dtype in dtypes if dtype.itemsize > 1]
+    return max(known, default=DEFAULT_TOLERANCE)
 
 
 def _only_ours(mapping: rows.Mapping, weights: str | os.PathLike[str], recording: Recording) -> int:
