@@ -149,7 +149,7 @@ def smallest_normal(dtype: np.dtype[Any]) -> float:
         return float(np.finfo(dtype).smallest_normal)
     if dtype.isbuiltin == 2:
         with suppress(ValueError, TypeError):  # integers of 4 bits
-            return float(ml_dtypes.finfo(dtype).smallest_normal)
+            return float(ml_dtypes.finfo(dtype).smallest_normal)  # type: ignore[no-untyped-call]
     return 0.0
 
 

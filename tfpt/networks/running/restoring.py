@@ -117,7 +117,7 @@ def assign_averages(
         if not is_variable(op):
             continue
         average = next((averages[each] for each in _names(op) if each in averages), None)
-        if average in shapes:
+        if average is not None and average in shapes:
             _assign(session, op, _read(reader, average, prefix, tf), where, tf)
             number += 1
     return number

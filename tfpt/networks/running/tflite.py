@@ -178,7 +178,8 @@ class TfliteNetwork:
         shape = [1] * values.ndim
         if by_axis.size > 1:
             shape[axis] = by_axis.size
-        return (values.astype(np.float32) - zeros.reshape(shape)) * by_axis.reshape(shape)
+        real: np.ndarray = (values.astype(np.float32) - zeros.reshape(shape)) * by_axis.reshape(shape)
+        return real
 
 
 def _rewritten(location: str) -> bytes:
@@ -238,7 +239,8 @@ def _quantized(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     scales, zeros, _ = scale
     limits = np.iinfo(dtype)
     numbers = np.round(array.astype(np.float64) / scales[0] + zeros[0])
-    return np.clip(numbers, limits.min, limits.max).astype(dtype)
+    clipped: np.ndarray = np.clip(numbers, limits.min, limits.max).astype(dtype)
+    return clipped
 
 
 def _shape(detail: Mapping[str, Any]) -> Shape:
