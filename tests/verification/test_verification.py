@@ -711,7 +711,7 @@ def test_low_precision_is_the_first_suspect(tmp_path):
     model.layer = layer
     path = tmp_path / "one.yaml"
     recorded = Recording({"step": RecordedEndpoint.of("step", truth)}, {"input": x})
-    result = tfpt.verify(path, recording=recorded, model=model, dtype="bfloat16")
+    result = tfpt.verify(path, recording=recorded, model=model, dtype="bfloat16", tolerance=1e-5)
     (diagnosis,) = result.explanation.diagnoses
     assert not diagnosis.proven
     assert diagnosis.suspects[0].startswith("rounding: the model runs in bfloat16")

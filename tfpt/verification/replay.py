@@ -223,10 +223,10 @@ def compared_parts(recording: Recording, endpoints: Sequence[Endpoint]) -> Recor
                 expected=f"a name of its own for each, with op: {endpoint.op}",
                 got=f"those of {endpoint.pt} and {other.pt}",
             )
-    cut = {
-        name: each.part(parts[name].part) if name in parts and parts[name].part is not None else each
-        for name, each in recording.endpoints.items()
-    }
+    cut = dict(recording.endpoints)
+    for name, endpoint in parts.items():
+        if name in cut and endpoint.part is not None:
+            cut[name] = cut[name].part(endpoint.part)
     return replace(recording, endpoints=cut)
 
 
