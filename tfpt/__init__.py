@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfpt.api import (
         convert,
         diff,
+        discover,
         draw_activations,
         draw_filters,
         inspect,
@@ -59,6 +60,7 @@ __all__ = [
     "__version__",
     "convert",
     "diff",
+    "discover",
     "draw_activations",
     "draw_filters",
     "inspect",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tfpt.planning import Plan
     from tfpt.profiling import Profile
     from tfpt.proposal.proposal import Proposal
-    from tfpt.verification import Verification
+    from tfpt.verification import Discovery, Verification
     from tfpt.video.prediction import Prediction, Stream
     from tfpt.video.visualization import Drawing
 
@@ -559,7 +559,7 @@ def verify(
     checkpoint: str | os.PathLike[str] | None = None,
     inputs: Given | Mapping[str, Given] | None = None,
     model: nn.Module | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     dequantize: bool = False,
@@ -596,7 +596,8 @@ def verify(
         inputs: The input of the TensorFlow network, in its layout, if the recording does not contain it; with
             `network`, the input of both.
         model: A model with its weights, instead of `weights`. It is not modified.
-        tolerance: The relative difference up to which two activations count as equal.
+        tolerance: The relative difference up to which two activations count as equal. By default 1e-5; for a model in
+            float16 7.8e-3 and in bfloat16 6.3e-2, 16 times their rounding error.
         settings: Values for the mapping's parameters.
         config: The model's configuration, as a dict or a JSON file.
         dequantize: Convert quantized weights to the float32 values that they represent.
@@ -656,6 +657,105 @@ def verify(
         whole=whole,
         endpoints=endpoints,
         all_layers=all_layers,
+        feeds=feeds,
+        signature=signature,
+    )
+
+
+def discover(
+    mapping: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    recording: str | os.PathLike[str] | Recording | None = None,
+    *,
+    network: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    inputs: Given | Mapping[str, Given] | None = None,
+    model: nn.Module | None = None,
+    tolerance: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    dequantize: bool = False,
+    trust: bool = False,
+    adapt: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+    seed: int | None = None,
+    frames: int | None = None,
+    batch: int | None = None,
+    size: int | None = None,
+    whole: bool = False,
+    feeds: Mapping[str, Any] | None = None,
+    signature: str | None = None,
+) -> Discovery:
+    """Run both networks on one input, and find which activations they share, without the mapping's endpoints.
+
+    Two activations agree as in `verify`, in any order of their axes, perhaps without axes of size 1, or after a
+    function (relu, sigmoid, tanh, softmax) that only TensorFlow's layer contains. The result has the `endpoints:` of
+    the mapping, and the first modules whose outputs are like nothing that TensorFlow computed.
+
+    Args:
+        mapping: The name of a bundled mapping, or the path of a mapping file; it needs no endpoints.
+        weights: Any file that `tfpt.load` reads: a TensorFlow checkpoint, or a converted file. If omitted with
+            `network`, both sides use the same checkpoint.
+        recording: The activations computed by TensorFlow: a file, or a `Recording`; best of all layers.
+        network: Instead of a recording, the TensorFlow network to run; everything it computes is compared.
+        checkpoint: The checkpoint with that network's variables, if it is not next to the network.
+        inputs: The input of the TensorFlow network, in its layout, if the recording does not contain it; with
+            `network`, the input of both.
+        model: A model with its weights, instead of `weights`. It is not modified.
+        tolerance: The relative difference up to which two activations count as equal. By default 1e-5; for a model in
+            float16 7.8e-3 and in bfloat16 6.3e-2, 16 times their rounding error.
+        settings: Values for the mapping's parameters.
+        config: The model's configuration, as a dict or a JSON file.
+        dequantize: Convert quantized weights to the float32 values that they represent.
+        trust: Import the model even if it is from outside the trusted packages.
+        adapt: First replace stock torch layers that do not pad as TensorFlow does with those of `tfpt.nn`.
+        device: The device to run the model on. By default, the one it is on, or the CPU.
+        dtype: The floating-point dtype to run the model in, such as ``"float64"``. By default, that of the weights.
+        seed, frames, batch, size, whole, feeds, signature: With `network`, on which input to run it, as for
+            `tfpt.record`.
+
+    Raises:
+        PlanError: The mapping does not fit the weights.
+        SourceError: The recording or the weights cannot be read, or the input is missing.
+        ModelError: The model rejects the input.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from tfpt.networks.recording import RecordedEndpoint, Recording
+        >>> from tfpt.targets.model import build_model
+        >>> model = build_model(load_mapping("i3d_rgb"), device="cpu")
+        >>> clip = np.random.default_rng(0).random((1, 9, 193, 193, 3), np.float32)
+        >>> found = model.conv3d_1a_7x7(torch.from_numpy(clip).movedim(-1, 1)).detach().movedim(1, -1).numpy()
+        >>> recording = Recording({"Conv3d_1a_7x7": RecordedEndpoint.of("Conv3d_1a_7x7", found)}, {"input": clip})
+        >>> print(discover("i3d_rgb", recording=recording, model=model).rows)
+        endpoints:
+          - {tf: Conv3d_1a_7x7, pt: conv3d_1a_7x7, layout: "b t h w c -> b c t h w"}
+    """
+    from tfpt.verification import discover as implementation
+
+    return implementation(
+        mapping,
+        weights,
+        recording,
+        network=network,
+        checkpoint=checkpoint,
+        inputs=inputs,
+        model=model,
+        tolerance=tolerance,
+        settings=settings,
+        config=config,
+        dequantize=dequantize,
+        trust=trust,
+        adapt=adapt,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+        frames=frames,
+        batch=batch,
+        size=size,
+        whole=whole,
         feeds=feeds,
         signature=signature,
     )

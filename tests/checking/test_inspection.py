@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
-from tfpt.checking.inspection import inspect, statistics_of
+from tests.commands.running import run
+from tfpt.checking.inspection import inspect
+from tfpt.checking.statistics import statistics_of
 from tfpt.errors import TfptError
 from tfpt.execution.sinks.bundle import write_bundle
 
@@ -144,7 +146,15 @@ def test_where_no_value_is_a_number_json_says_null(tmp_path):
     found = inspect(tmp_path / "w.safetensors", stats=True)
     text = json.dumps(found.to_json(), allow_nan=False)
     values = {tensor["name"]: tensor["statistics"] for tensor in json.loads(text)["tensors"]}
-    assert values["w"] == {"min": None, "max": None, "mean": None, "std": None, "nan": 3, "inf": 0}
+    assert values["w"] == {
+        "min": None,
+        "max": None,
+        "mean": None,
+        "std": None,
+        "nan": 3,
+        "inf": 0,
+        "denormal": 0,
+    }
     assert values["v"]["inf"] == 1
 
 
@@ -187,3 +197,57 @@ def test_strings_have_a_size(checkpoint):
     found = inspect(checkpoint[0])
     assert found.sizes["words"] >= len(b"abc")
     assert found.by_dtype["string"] == (1, found.sizes["words"])
+
+
+def test_odd_values_are_named(tmp_path):
+    random = np.random.default_rng(3)
+    fine = random.normal(size=(3, 5)).astype(np.float32)
+    few, many = fine.copy(), np.full(300, 1.0, np.float32)
+    few[0, 0], few[1, 2] = np.nan, -np.inf
+    many[:7], many[7:] = 1e-40, random.uniform(1, 2, 293)
+    values = {
+        "a/kernel": fine,
+        "a/broken": few,
+        "a/zeros": np.zeros((2, 3), np.float32),
+        "bn/gamma": np.ones(7, np.float32),
+        "bn/moving_variance": np.float32([0.5, -1e-3]),
+        "bn/invariance": np.float32([0.5, -1e-3]),
+        "tiny": many,
+        "once": np.concatenate([many[6:], many[7:]]),
+        "global_step": np.int64(0),
+        "scale": np.float32([3]),
+    }
+    write_bundle(tmp_path / "m", values)
+    found = inspect(tmp_path / "m", stats=True)
+    expected = {
+        "NaN": ["a/broken"],
+        "infinity": ["a/broken"],
+        "negative variance": ["bn/moving_variance"],
+        "all zeros": ["a/zeros"],
+        "constant": ["bn/gamma"],
+        "denormals": ["tiny"],
+    }
+    assert found.oddities == expected
+    assert found.to_json()["oddities"] == expected
+    assert found.statistics["tiny"].denormals == int((many < np.finfo(np.float32).tiny).sum()) == 7
+    assert "oddities" not in inspect(tmp_path / "m").to_json()
+    out = run("inspect", tmp_path / "m", "--stats").out.splitlines()
+    assert "NaN in a/broken" in out
+    assert "variances below 0 in bn/moving_variance" in out
+    assert "many denormal values in tiny" in out
+    assert not [line for line in run("inspect", tmp_path / "m").out.splitlines() if line.startswith("NaN")]
+
+
+@pytest.mark.parametrize(
+    "name", ["running_var", "moving_variance", "variance", "bn.running_var", "x/BatchNorm/var"]
+)
+def test_variances_are_known_by_their_names(tmp_path, name):
+    save_file({name: np.float32([-1, 2])}, tmp_path / "w.safetensors")
+    assert inspect(tmp_path / "w.safetensors", stats=True).oddities == {"negative variance": [name]}
+
+
+def test_many_names_are_abbreviated(tmp_path):
+    save_file({f"w{n:02}": np.zeros(3, np.float32) for n in range(11)}, tmp_path / "w.safetensors")
+    out = run("inspect", tmp_path / "w.safetensors", "--stats").out
+    assert "nothing but zeros in 11 tensors: w00, w01" in out
+    assert "w07 and 3 more" in out

@@ -81,7 +81,7 @@ def test_weights_of_pytorch_are_inspected_too(tmp_path):
         found = {tensor["name"]: tensor for tensor in facts["tensors"]}
         assert found["fc.weight"]["shape"] == [1, 3]
         assert found["fc.weight"]["statistics"] == {
-            "min": 1, "max": 3, "mean": 2, "std": pytest.approx(np.std([1, 2, 3])), "nan": 0, "inf": 0,
+            "min": 1, "max": 3, "mean": 2, "std": pytest.approx(np.std([1, 2, 3])), "nan": 0, "inf": 0, "denormal": 0,
         }  # fmt: skip
     formats = [
         run("inspect", "--json", tmp_path / name).json["format"] for name in ("w.safetensors", "w.pth")

@@ -460,6 +460,39 @@ def test_several_inputs_go_to_the_arguments_of_their_names(tmp_path):
     with pytest.raises(ModelError, match="has no argument masks") as error:
         tfpt.verify(path, recording=Recording(recorded, {"ids": ids, "masks": mask}), model=model)
     assert error.value.nearest == ("mask",)
+    assert "input: {names: {masks: ARGUMENT}}" in error.value.hint
+
+
+def test_a_recording_of_several_inputs_without_them_asks_for_each_by_its_name(tmp_path):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.out = nn.Embedding(11, 5), nn.Identity()
+
+        def forward(self, ids, **kwargs):
+            return self.out(self.table(ids) * kwargs["mask"][..., None])
+
+    path = tmp_path / "two.yaml"
+    path.write_text("version: 1\nweights: [{tf: t, pt: t}]\nendpoints: [{tf: out, pt: out}]\n")
+    model = Two()
+    ids, mask = np.array([[3, 1, 7]], np.int64), np.array([[1, 0, 1]], np.float32)
+    out = RecordedEndpoint.of("out", model.table.weight.detach().numpy()[ids] * mask[..., None])
+    facts = {"inputs": {"ids": {"file": "ids.npy"}, "mask": {"file": "mask.npy"}}}
+    recording = Recording({"out": out}, facts=facts)
+    with pytest.raises(SourceError) as error:
+        tfpt.verify(path, recording=recording, model=model)
+    assert "--input ids=F.npy --input mask=F.npy" in error.value.hint
+    with pytest.raises(SourceError, match="the network has several inputs") as error:
+        tfpt.verify(path, recording=recording, model=model, inputs=ids)
+    assert error.value.hint == "--input ids=FILE --input mask=FILE"
+    with pytest.raises(SourceError, match="several inputs") as error:
+        tfpt.verify(path, recording=recording, model=model, inputs={"ids": ids})
+    assert error.value.hint == "--input mask=FILE"
+    assert tfpt.verify(path, recording=recording, model=model, inputs={"ids": ids, "mask": mask}).agrees
+    # A name that the model would not read from its keywords is refused, not dropped.
+    other = Recording({"out": out}, {"ids": ids, "masks": mask})
+    with pytest.raises(ModelError, match="has no argument masks"):
+        tfpt.verify(path, recording=other, model=model)
 
 
 # -- what is refused -----------------------------------------------------------------------------------
@@ -678,7 +711,7 @@ def test_low_precision_is_the_first_suspect(tmp_path):
     model.layer = layer
     path = tmp_path / "one.yaml"
     recorded = Recording({"step": RecordedEndpoint.of("step", truth)}, {"input": x})
-    result = tfpt.verify(path, recording=recorded, model=model, dtype="bfloat16")
+    result = tfpt.verify(path, recording=recorded, model=model, dtype="bfloat16", tolerance=1e-5)
     (diagnosis,) = result.explanation.diagnoses
     assert not diagnosis.proven
     assert diagnosis.suspects[0].startswith("rounding: the model runs in bfloat16")

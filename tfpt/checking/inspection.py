@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
@@ -11,8 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
+from tfpt.checking.statistics import Oddity, Statistics, oddities_in, or_none, statistics_of
 from tfpt.errors import SourceError, TfptError
 from tfpt.formats import Source, open_source
 from tfpt.formats.renamed import Names
@@ -22,38 +20,6 @@ from tfpt.tensors import DTYPES, TensorSpec
 
 # How tensors are listed.
 Order = Literal["name", "file"]
-# Values processed at a time: keeps float64 temporaries under about 25 MB.
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Statistics of one tensor; NaN and infinite values are counted, and excluded from the rest.
-
-    If no value is left, the rest is NaN, and null in JSON.
-    """
-
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
-    nans: int
-    infinities: int
-
-    def to_json(self) -> dict[str, float | int | None]:
-        return {
-            "min": _or_none(self.minimum),
-            "max": _or_none(self.maximum),
-            "mean": _or_none(self.mean),
-            "std": _or_none(self.std),
-            "nan": self.nans,
-            "inf": self.infinities,
-        }
-
-
-def _or_none(value: float) -> float | None:
-    """JSON has neither NaN nor infinity."""
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -92,6 +58,11 @@ class Inspection:
     order: Order = "name"
 
     @property
+    def oddities(self) -> dict[Oddity, list[str]]:
+        """The tensors with values that are odd for a trained network, if the values were read."""
+        return oddities_in(self.specs, self.statistics, self.roles)
+
+    @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
         """For each dtype, how many tensors and how many bytes, largest first."""
         return self._totals(lambda spec: spec.dtype)
@@ -128,6 +99,7 @@ class Inspection:
                 }
                 for name, spec in self.specs.items()
             ],
+            **({"oddities": dict(self.oddities)} if self.statistics else {}),
             "total": self.total,
             "skipped": dict(self.skipped),
             "details": list(self.details),
@@ -140,7 +112,7 @@ def _quantized(how: Quantized) -> dict[str, Any]:
     return {
         "scheme": how.scheme,
         "axis": how.axis,
-        "scales": [_or_none(scale) for scale in how.scales],
+        "scales": [or_none(scale) for scale in how.scales],
         "zero_points": list(how.zero_points),
         **({"minimums": list(how.minimums)} if how.minimums else {}),
     }
@@ -240,43 +212,3 @@ def _noting(reasons: dict[str, str], name: str) -> Iterator[None]:
         yield
     except SourceError as error:
         reasons[name] = error.what
-
-
-def statistics_of(array: np.ndarray) -> Statistics:
-    """Minimum, maximum, mean, standard deviation, and how many values are NaN or infinite.
-
-    Example:
-        >>> statistics_of(np.float32([1, 3, np.nan, np.inf]))
-        Statistics(minimum=1.0, maximum=3.0, mean=2.0, std=1.0, nans=1, infinities=1)
-    """
-    flat = array.reshape(-1)
-    low, high = np.inf, -np.inf
-    count = nans = infinities = 0
-    for values in _chunks(flat):
-        finite = values[np.isfinite(values)]
-        nans += int(np.isnan(values).sum())
-        infinities += int(np.isinf(values).sum())
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            count += finite.size
-    if not count:
-        return Statistics(math.nan, math.nan, math.nan, math.nan, nans, infinities)
-    # Values are scaled by a power of two of their own magnitude, so that neither sums nor squares overflow; and shifted
-    # by the minimum, so that squares lose no digits if all values are far from zero.
-    unit = 2.0 ** min(math.frexp(max(-low, high))[1], 1023)
-    spread = (high / unit - low / unit) or 1.0
-    total = squares = 0.0
-    for values in _chunks(flat):
-        apart = (values[np.isfinite(values)] / unit - low / unit) / spread
-        total += float(apart.sum())
-        squares += float(np.dot(apart, apart))
-    mean = total / count
-    variance = max(squares / count - mean**2, 0.0)
-    return Statistics(
-        low, high, (low / unit + mean * spread) * unit, math.sqrt(variance) * spread * unit, nans, infinities
-    )
-
-
-def _chunks(flat: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, flat.size, _CHUNK):
-        yield flat[start : start + _CHUNK].astype(np.float64)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--stats",
     is_flag=True,
-    help="Also read the values: minimum, maximum, mean, standard deviation, NaN, infinity.",
+    help="Also read the values: minimum, maximum, mean, standard deviation; and name the tensors with NaN, infinity, "
+    "variances below 0, one value throughout or many denormals.",
 )
 @click.option(
     "--names",

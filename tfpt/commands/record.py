@@ -103,11 +103,13 @@ def command(
 ) -> None:
     """Record the activations of a TensorFlow network, as a reference for `tfpt verify`.
 
-    NETWORK is a .meta file or the checkpoint next to it, a SavedModel, a frozen graph (.pb), or a
-    whole Keras model (.keras, .h5). It is run once, in inference mode, on one input; the endpoints
-    and the input are written to an .npz file. `--list` shows what can be recorded.
+    NETWORK is a .meta file or the checkpoint next to it, a SavedModel, a frozen graph (.pb), a
+    whole Keras model (.keras, .h5), or a TensorFlow Lite model (.tflite). It is run once, in inference
+    mode, on one input; the endpoints and the input are written to an .npz file. `--list` shows what
+    can be recorded.
 
-    Requires TensorFlow: pip install "tfpt[tensorflow]".
+    Requires TensorFlow: pip install "tfpt[tensorflow]". Without it, Keras models run on torch
+    (pip install keras), and TensorFlow Lite models with pip install ai-edge-litert.
     """
     if only_list:
         _list(network, checkpoint, options["signature"], options["trust"], grep, everything, as_json)

@@ -34,7 +34,7 @@ from tfpt.commands.options import (
 )
 @click.option(
     "--network", metavar="PATH",
-    help="Instead, the TensorFlow network to run: .meta, SavedModel, .pb, .keras.",
+    help="Instead, the TensorFlow network to run: .meta, SavedModel, .pb, .keras, .tflite.",
 )  # fmt: skip
 @click.option("--checkpoint", help="Checkpoint of the network, if it is not next to it.")
 @click.option(
@@ -43,8 +43,13 @@ from tfpt.commands.options import (
     "TensorFlow's layout. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0, max=1, min_open=True, max_open=True), default=1e-5,
-    show_default=True, help="Relative difference up to which two activations count as equal.",
+    "--discover", "discovering", is_flag=True,
+    help="Find the endpoints instead: print those that agree, as rows for the mapping, and where the networks part.",
+)  # fmt: skip
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    help="Relative difference up to which two activations count as equal. [default: 1e-05; in float16 and "
+    "bfloat16 16 times their rounding error]",
 )  # fmt: skip
 @click.option("--adapt", is_flag=True, help="First replace stock layers that do not pad as TensorFlow does.")
 @optimize_option
@@ -99,6 +104,7 @@ def command(
     size: int | None,
     signature: str | None,
     whole: bool,
+    discovering: bool,
     **options: Any,
 ) -> None:
     """Compare what both networks compute, layer by layer; show where and why they differ.
@@ -107,14 +113,11 @@ def command(
     with --network it may be omitted, and both sides use the same checkpoint. The TensorFlow side is
     a recording (TensorFlow is not required), or a network that is run now.
 
-    Exit code 0: every recorded endpoint agrees; 1: one differs; 2: error.
+    With --discover the mapping needs no endpoints: everything that TensorFlow computes is compared
+    with every module, and the endpoints that agree are printed, to be pasted into the mapping.
+
+    Exit code 0: every recorded endpoint agrees (with --discover: the output); 1: one differs; 2: error.
     """
-    if html is not None:
-        from tfpt.report.pages.verification import check_page
-
-        check_page(html, force)
-    from tfpt.verification import verify
-
     running: dict[str, Any] = {
         "seed": seed,
         "frames": frames,
@@ -122,15 +125,25 @@ def command(
         "signature": signature,
         "whole": whole or None,
     }
-    result = verify(
-        mapping,
-        weights,
-        inputs=named_files(inputs),
-        settings=parse_settings(settings),
-        config=str(config) if config else None,
-        **options,
+    common: dict[str, Any] = {
+        "inputs": named_files(inputs),
+        "settings": parse_settings(settings),
+        "config": str(config) if config else None,
         **{name: value for name, value in running.items() if value is not None},
-    )
+    }
+    if discovering:
+        if html is not None or options["optimize"]:
+            raise click.UsageError(f"--discover cannot be combined with {'--html' if html else '--optimize'}")
+        for name in ("optimize", "diagnose", "seconds"):
+            del options[name]
+        _discover(mapping, weights, everything, as_json, {**options, **common})
+    if html is not None:
+        from tfpt.report.pages.verification import check_page
+
+        check_page(html, force)
+    from tfpt.verification import verify
+
+    result = verify(mapping, weights, **common, **options)
     if html is not None:
         from tfpt.report.pages.verification import write_page
 
@@ -147,4 +160,22 @@ def command(
         print_verification(out, result, everything=everything)
         if html is not None:
             print_written(out, html)
+    sys.exit(0 if result.agrees else 1)
+
+
+def _discover(
+    mapping: str, weights: str | None, everything: bool, as_json: bool, options: dict[str, Any]
+) -> None:
+    from tfpt.verification import discover
+
+    result = discover(mapping, weights, **options)
+    if as_json:
+        from tfpt.report.terminal import print_json
+
+        print_json(result.to_json())
+    else:
+        from tfpt.report.discoveries import print_discovery
+        from tfpt.report.terminal import console
+
+        print_discovery(console(), result, everything=everything)
     sys.exit(0 if result.agrees else 1)

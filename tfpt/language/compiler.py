@@ -12,7 +12,7 @@ from typing import Any
 
 from tfpt.errors import MappingError
 from tfpt.language.abbreviation import abbreviated
-from tfpt.language.endpoint_steps import steps_of
+from tfpt.language.endpoint_steps import part_of, steps_of
 from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, ResponseNorm, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
@@ -133,7 +133,8 @@ class Compiler:
                         "the layout of an endpoint is used in both directions, so it cannot have ... in parentheses",
                         got=layout.pattern,
                     )
-                found.append(Endpoint(tf, pt, op, layout, position, steps))
+                part = None if entry.tf_slice is None else part_of(entry.tf_slice)
+                found.append(Endpoint(tf, pt, op, layout, position, steps, part, entry.reshape))
             except MappingError as mistake:
                 self._add(mistake, position)
         return tuple(found)

@@ -1,16 +1,21 @@
-"""What an endpoint does to PyTorch's output before it is compared: `select`, `slice` and `apply`."""
+"""What an endpoint does before it is compared: to PyTorch's output by `select`, `slice` and `apply`, to TensorFlow's
+activation by `tf_slice`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Literal
 
 from tfpt.errors import MappingError
 from tfpt.operations.layout import Layout
 
 Function = Literal["relu", "sigmoid", "softmax", "tanh"]
+
+# How numpy indexes an array, with indexes, ranges and one ellipsis.
+Part = tuple[int | slice | EllipsisType, ...]
 
 _ARROW = "->"
 
@@ -96,3 +101,35 @@ def _range(text: str) -> slice:
     if found is None:
         raise MappingError("a slice cannot be read", expected='"start:stop"', got=text)
     return slice(*(None if number is None else int(number) for number in found.groups()))
+
+
+def part_of(text: str) -> Part:
+    """The part of an array that a text indexes, in the notation of numpy.
+
+    Raises:
+        MappingError: It is not an index.
+
+    Example:
+        >>> part_of("[..., 1:]"), part_of("0, :, 2:-1")
+        ((Ellipsis, slice(1, None, None)), (0, slice(None, None, None), slice(2, -1, None)))
+    """
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    entries = [entry.strip() for entry in inner.split(",")]
+    if entries.count("...") > 1:
+        raise MappingError("an index has at most one ellipsis", got=text)
+    found: list[int | slice | EllipsisType] = []
+    for entry in entries:
+        if entry == "...":
+            found.append(...)
+        elif re.fullmatch(r"-?\d{1,18}", entry):
+            found.append(int(entry))
+        else:
+            try:
+                found.append(_range(entry))
+            except MappingError:
+                raise MappingError(
+                    "an index cannot be read", expected='"[..., 1:]", or "[0, :, 2:]"', got=text
+                ) from None
+    return tuple(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfpt.language.declarations import Default
-from tfpt.language.endpoint_steps import OutputSteps
+from tfpt.language.endpoint_steps import OutputSteps, Part
 from tfpt.language.schema import AboutEntry, InputEntry
 from tfpt.language.templates import Template
 from tfpt.language.tree import Position, row_location
@@ -185,6 +185,8 @@ class Endpoint:
     Attributes:
         op: The graph operation that computes it; ``None`` if `tf` is that operation or its scope.
         steps: What is done to the module's output before it is compared, if anything.
+        part: The part of TensorFlow's activation that is compared; ``None`` for all of it.
+        reshape: Whether the shapes differ, with the same numbers in row-major order.
     """
 
     tf: Template
@@ -193,6 +195,8 @@ class Endpoint:
     layout: Layout | None
     position: Position
     steps: OutputSteps | None = None
+    part: Part | None = None
+    reshape: bool = False
 
 
 @dataclass(frozen=True)

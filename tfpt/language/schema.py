@@ -151,6 +151,15 @@ class EndpointEntry(Strict):
         None, description="A function applied to the module's output before it is compared."
     )
 
+    tf_slice: str | None = Field(
+        None,
+        description='The part of TensorFlow\'s activation that is compared, as numpy indexes it: "[..., 1:]".',
+    )
+    reshape: bool = Field(
+        False,
+        description="Whether the two shapes differ, with the same numbers in row-major order.",
+    )
+
     @field_validator("apply")
     @classmethod
     def _softmax_has_an_axis(cls, apply: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
-from tfpt.language.endpoint_steps import OutputSteps
+from tfpt.language.endpoint_steps import OutputSteps, Part
 from tfpt.language.name_index import NameIndex
 from tfpt.language.templates import PT_SEPARATOR
 from tfpt.language.tree import Position
@@ -33,6 +33,9 @@ class Endpoint:
         position: Its position in the mapping.
         steps: What is done to the module's output before it is compared; with any, the output cannot be replaced by
             what TensorFlow computed.
+        part: The part of TensorFlow's activation that is compared; ``None`` for all of it.
+        reshape: Whether the shapes differ, with the same numbers in row-major order: the layout, if there is one, is
+            from the shape that TensorFlow's has then.
     """
 
     tf: str
@@ -41,6 +44,8 @@ class Endpoint:
     layout: Layout | None
     position: Position
     steps: OutputSteps | None = None
+    part: Part | None = None
+    reshape: bool = False
 
 
 def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...]:
@@ -62,6 +67,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
             f"the mapping {mapping.name} names no activation to compare",
             where=str(mapping.path),
             expected="endpoints: with rows such as {tf: Mixed_3b, pt: mixed_3b}",
+            hint="tfpt verify --discover finds activations that both networks compute",
         )
     paths = NameIndex((path for path, _ in model.named_modules() if path), PT_SEPARATOR)
     found: dict[str, Endpoint] = {}
@@ -86,7 +92,7 @@ def endpoints_in(model: nn.Module, mapping: rows.Mapping) -> tuple[Endpoint, ...
                     expected="one",
                     got=f"{found[path].tf} and {tf}",
                 )
-            found[path] = Endpoint(tf, op, path, row.layout, row.position, row.steps)
+            found[path] = Endpoint(tf, op, path, row.layout, row.position, row.steps, row.part, row.reshape)
     return tuple(found.values())
 
 

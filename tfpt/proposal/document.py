@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfpt.language.inline import inline
 from tfpt.proposal.templates import Item
 
 _WIDTH = 40
@@ -50,10 +49,10 @@ class Facts:
 
 def written(facts: Facts, items: Sequence[Item]) -> str:
     """The mapping as YAML, in the order of the network."""
-    lines = [*(f"# {line}" for line in facts.proof), "version: 1", f"summary: {_value(facts.summary)}", ""]
+    lines = [*(f"# {line}" for line in facts.proof), "version: 1", f"summary: {inline(facts.summary)}", ""]
     lines += _source(facts)
     if facts.model:
-        lines += ["model:", *(f"  {key}: {_value(value)}" for key, value in facts.model.items()), ""]
+        lines += ["model:", *(f"  {key}: {inline(value)}" for key, value in facts.model.items()), ""]
     scopes = [item for item in items if item.content.startswith("use: ")]
     rows = [item for item in items if not item.content.startswith("use: ")]
     if scopes:
@@ -63,16 +62,16 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
     if facts.modules:
         lines += [
             "modules:",
-            *(f"  - {{pt: {_value(path)}, {keys}}}" for path, keys in facts.modules.items()),
+            *(f"  - {{pt: {inline(path)}, {keys}}}" for path, keys in facts.modules.items()),
             "",
         ]
     if facts.endpoints:
         lines += ["endpoints:"]
         for tf, pt, keys in facts.endpoints:
-            lines.append(f"  - {{tf: {_value(tf)}, pt: {_value(pt)}{', ' + keys if keys else ''}}}")
+            lines.append(f"  - {{tf: {inline(tf)}, pt: {inline(pt)}{', ' + keys if keys else ''}}}")
         lines.append("")
     if facts.input:
-        lines += [f"input: {{layout: {_value(facts.input)}}}", ""]
+        lines += [f"input: {{layout: {inline(facts.input)}}}", ""]
     if facts.open:
         lines += [f"# open: nothing in the checkpoint fits {_counted(len(facts.open), 'parameter')}:"]
         lines += [f"#   {text}" for text in facts.open]
@@ -86,17 +85,17 @@ def written(facts: Facts, items: Sequence[Item]) -> str:
 def _source(facts: Facts) -> list[str]:
     lines: list[str] = []
     if facts.scope:
-        lines.append(f"  scope: {_value(facts.scope)}")
+        lines.append(f"  scope: {inline(facts.scope)}")
     if facts.names:
         lines.append(f"  names: {facts.names}")
     if facts.ema:
         lines.append(f"  ema: {facts.ema}")
     if facts.ignore:
         lines.append("  ignore:")
-        lines += [f"    - {{role: {role}, why: {_value(why)}}}" for role, why in facts.ignore.items()]
+        lines += [f"    - {{role: {role}, why: {inline(why)}}}" for role, why in facts.ignore.items()]
     if facts.unused:
         unused = [
-            f"- {{tf: {_value(_relative(text, facts.scope))}, why: not in the model}}"
+            f"- {{tf: {inline(_relative(text, facts.scope))}, why: not in the model}}"
             + (f"  # {count} variables" if count > 1 else "")
             for text, count in facts.unused.items()
         ]
@@ -145,7 +144,7 @@ def ignore_entry(template: str, scope: str, why: str) -> str:
         >>> ignore_entry("net/old/{path...}", "net", "not in the model")
         '  - {tf: "old/{path...}", why: not in the model}'
     """
-    return f"  - {{tf: {_value(_relative(template, scope))}, why: {_value(why)}}}"
+    return f"  - {{tf: {inline(_relative(template, scope))}, why: {inline(why)}}}"
 
 
 def _relative(name: str, scope: str) -> str:
@@ -157,26 +156,8 @@ def _relative(name: str, scope: str) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    texts = [_value(name) for name in names]
+    texts = [inline(name) for name in names]
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-
-
-def _value(value: Any) -> str:
-    """A value in one line, quoted only where YAML needs it."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_value(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if (
-        re.fullmatch(r"[A-Za-z_/][\w./:() -]*", value)
-        and ": " not in value
-        and not re.fullmatch(r"(?i)y|n|yes|no|on|off|true|false|null", value)
-        and not value.endswith((":", " "))
-    ):
-        return value
-    return json.dumps(value)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,26 +16,20 @@ from tfpt.errors import ModelError
 from tfpt.formats.source import Source
 from tfpt.networks.inputs import rearrange
 from tfpt.networks.recording import record
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.networks.recording.recordings import Recording, read_recording
 from tfpt.nn.adapt import adapt
 from tfpt.planning.steps import Copy, Fill
-from tfpt.proposal.activations import agreement_of, functions_of, is_closer, smallest_difference, tensor_in
 from tfpt.proposal.layouts import candidates
 from tfpt.proposal.proposal import Proposal
-from tfpt.proposal.proven import Agreement, Proof
+from tfpt.proposal.proven import Proof
 from tfpt.verification.agreement import DEFAULT_TOLERANCE
+from tfpt.verification.pairing import CHANNELS_FIRST, Agreement, paired
 
 if TYPE_CHECKING:
     import torch
 
 # Epsilons of normalizations: Keras', torch's, those of Google's BERT and of keras.applications, other powers of ten.
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5, 1e-4, 1e-2, 1e-1, 1e-7, 1e-8, 1e-9, 1e-10)
-# How activations of TensorFlow are laid out, and where PyTorch has their axes.
-_CHANNELS_FIRST = {
-    3: "b w c -> b c w",
-    4: "b h w c -> b c h w",
-    5: "b t h w c -> b c t h w",
-}
 # The most trials for one endpoint.
 _TRIALS = 64
 
@@ -172,8 +165,8 @@ class _Prover:
                 hint="tfpt record without --no-store-input",
             )
         options = [""]
-        if len(arrays) == 1 and arrays[0].ndim in _CHANNELS_FIRST and arrays[0].dtype.kind == "f":
-            options = [_CHANNELS_FIRST[arrays[0].ndim], ""]
+        if len(arrays) == 1 and arrays[0].ndim in CHANNELS_FIRST and arrays[0].dtype.kind == "f":
+            options = [CHANNELS_FIRST[arrays[0].ndim], ""]
         failure: Exception | None = None
         for layout in options:
             given = [rearrange(array, layout) if layout else array for array in arrays]
@@ -193,47 +186,10 @@ class _Prover:
 
     def _compare(self) -> dict[str, Agreement]:
         """The recorded activations that some module computes."""
-        import torch
-
-        by_size: dict[int, list[RecordedEndpoint]] = {}
-        for endpoint in self.recording.endpoints.values():
-            by_size.setdefault(math.prod(endpoint.shape), []).append(endpoint)
-        found: dict[str, Agreement] = {}
-        self._ran: list[str] = []
-
-        def hook(path: str) -> Callable[[Any, Any, Any], None]:
-            def watch(_module: Any, _arguments: Any, output: Any) -> None:
-                self._ran.append(path)
-                tensor = tensor_in(output)
-                if tensor is None:
-                    return
-                array = tensor.detach().to(torch.float32).cpu().numpy()
-                for endpoint in by_size.get(array.size, ()):
-                    agreement = agreement_of(endpoint, path, array)
-                    if agreement is not None and is_closer(agreement, found.get(endpoint.name)):
-                        found[endpoint.name] = agreement
-
-            return watch
-
-        handles = [
-            module.register_forward_hook(hook(path)) for path, module in self.model.named_modules() if path
-        ]
-        try:
-            with torch.no_grad():
-                output = tensor_in(self.model(*self.arguments))
-        finally:
-            for handle in handles:
-                handle.remove()
-        self._output = math.inf
-        if output is not None:
-            array = output.detach().to(torch.float32).cpu().numpy()
-            best = [
-                smallest_difference(endpoint, applied)[0]
-                for endpoint in by_size.get(array.size, ())
-                for applied in functions_of(array).values()
-            ]
-            self._output = min(best, default=math.inf)
-        return found
+        found = paired(self.model, lambda: self.model(*self.arguments), self.recording)
+        self._ran = found.ran
+        self._output = found.apart
+        return found.agreements
 
     def _departure(self, found: Mapping[str, Agreement], tried: set[str]) -> str | None:
         """Where the networks part: the first activation of a layer with variables that no module computes.

@@ -7,37 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfpt.verification.agreement import DEFAULT_TOLERANCE
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """An activation that both networks compute.
-
-    Attributes:
-        tf: TensorFlow's name of it.
-        pt: The path of the module whose output it is.
-        layout: From TensorFlow's axes to PyTorch's; empty if they are the same.
-        apply: What the module leaves to another: ``relu``, ``sigmoid``, ``tanh``, ``softmax``; empty if nothing.
-        difference: The largest difference, relative to the largest value.
-    """
-
-    tf: str
-    pt: str
-    layout: str
-    difference: float
-    apply: str = ""
-
-    @property
-    def row(self) -> str:
-        """The keys of an endpoint in a mapping besides its names."""
-        keys = []
-        layout = self.layout
-        if self.apply == "softmax":
-            layout = layout or "b c -> b c"
-            keys.append(f"apply: {{softmax: {layout.partition(' -> ')[0].split()[-1]}}}")
-        elif self.apply:
-            keys.append(f"apply: {self.apply}")
-        return ", ".join([*([f'layout: "{layout}"'] if layout else []), *keys])
+from tfpt.verification.pairing import Agreement
 
 
 @dataclass(frozen=True)

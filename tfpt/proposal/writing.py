@@ -22,6 +22,7 @@ from tfpt.proposal.propose import propose as make_proposal
 from tfpt.proposal.proven import Proof
 from tfpt.proposal.target import build, target_of_file, target_of_model
 from tfpt.targets.manifest import write_manifest
+from tfpt.verification.pairing import one_per_module
 
 
 def propose(
@@ -106,12 +107,10 @@ def _refuse_existing(
 
 
 def _shown(proof: Proof) -> Shown:
-    # Of several names of one activation, such as that of an Identity, the first.
-    by_module = {each.pt: each for each in reversed(proof.agreements)}
     return Shown(
         proof.eps,
         proof.padding,
-        [(each.tf, each.pt, each.row) for each in proof.agreements if by_module[each.pt] is each],
+        [(each.tf, each.pt, each.row) for each in one_per_module(proof.agreements)],
         proof.input,
         [str(proof)],
     )

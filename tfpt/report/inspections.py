@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from tfpt.checking.inspection import Inspection
+from tfpt.checking.statistics import Oddity
 from tfpt.nearest import natural_key
 from tfpt.report.terminal import count, escape, figure, size
 from tfpt.tensors import TensorSpec, format_shape
@@ -25,6 +26,16 @@ _ROLES = {
     "metric": ("metric", "metrics"),
     "constant": ("constant", "constants"),
     "record": ("record", "records"),
+}
+
+# What is odd in the values of tensors.
+_ODDITIES: dict[Oddity, str] = {
+    "NaN": "NaN",
+    "infinity": "infinite values",
+    "negative variance": "variances below 0",
+    "all zeros": "nothing but zeros",
+    "constant": "one value throughout",
+    "denormals": "many denormal values",
 }
 
 # How many names are listed for each reason why tensors are left out.
@@ -48,6 +59,8 @@ def print_inspection(out: Console, inspection: Inspection) -> None:
         out.print(
             ", ".join(_role_total(role, *of) for role, of in inspection.by_role.items()), soft_wrap=True
         )
+    for kind, names in inspection.oddities.items():
+        out.print(f"{escape(_ODDITIES[kind])} in {escape(_named(names))}", style="yellow", soft_wrap=True)
     asides = _asides("cannot be read", inspection.unreadable, len(specs))
     for line in asides + _asides("skipped", inspection.skipped):
         out.print(escape(line), style="yellow", soft_wrap=True)
@@ -117,11 +130,18 @@ def _asides(what: str, reasons: Mapping[str, str], total: int = -1) -> list[str]
     for reason, of in names.items():
         line = f"{count(len(of), 'tensor')} {what}: {reason}"
         if len(of) != total:
-            line += f": {', '.join(of[:_NAMED])}" + (
-                f" and {len(of) - _NAMED:,} more" if len(of) > _NAMED else ""
-            )
+            line += f": {_names(of)}"
         lines.append(line)
     return lines
+
+
+def _named(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names):,} tensors: {_names(names)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _role_total(role: str, number: int, nbytes: int) -> str:

@@ -45,7 +45,7 @@ def print_recording(out: Console, recording: Recording, nbytes: int) -> None:
     facts = recording.facts
     out.print(
         f"[bold]{escape(str(facts['network']))}[/]  {escape(str(facts['format']))}, "
-        f"run by TensorFlow {escape(str(facts['tensorflow']))}",
+        f"run by {escape(str(facts['runtime']))}",
         soft_wrap=True,
     )
     for name, fed in facts["inputs"].items():

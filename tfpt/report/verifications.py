@@ -158,21 +158,33 @@ def proven(result: Verification) -> bool:
 
 def facts_in_words(result: Verification) -> Iterator[str]:
     """The input, the versions on both sides, and the tolerance."""
-    fed, ours = result.facts["input"], result.facts["pytorch"]
+    return sides_in_words(result.facts, result.tolerance)
+
+
+def sides_in_words(facts: Mapping[str, Any], tolerance: float) -> Iterator[str]:
+    """The input, the versions on both sides, and the tolerance."""
+    fed, ours = facts["input"], facts["pytorch"]
     shapes = ", ".join(
         f"{name} {format_shape(tuple(shape))}" if name != "input" else format_shape(tuple(shape))
         for name, shape in fed["shapes"].items()
     )
     yield f"input {shapes} from {fed['origin']}"
-    theirs = result.facts["tensorflow"].get("tensorflow")
+    theirs = facts["tensorflow"].get("tensorflow")
     form = ", optimized" if ours["optimize"] else ""
     known = f"TensorFlow {theirs}" if theirs else "TensorFlow of unknown version"
+    known = str(facts["tensorflow"].get("runtime") or known)
     yield f"{known}; torch {ours['torch']} on {ours['device']} in {ours['dtype']}{form}"
-    yield f"tolerance {result.tolerance:g}"
+    yield f"tolerance {tolerance:g}"
 
 
 def notes(result: Verification) -> Iterator[str]:
     """Notes for the reader."""
+    if result.averages and not result.agrees:
+        yield (
+            f"the mapping reads {count(result.averages, 'moving average')}, but TensorFlow ran with the variables "
+            "themselves, so the two must differ, and no cause was searched for. Record the network with this "
+            "mapping again; tfpt record takes the averages that the mapping reads from the checkpoint"
+        )
     explained_already = {diagnosis.name for diagnosis in result.explanation.diagnoses}
     others = [one.name for one in result.others if one.name not in explained_already]
     if others:

@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from tfpt.networks.recording.recordings import RecordedEndpoint, mean_abs
 
 # Two float32 implementations of one deep network differ by about 2e-6; a wrong layer changes activations by at least
 # 1e-4.
 DEFAULT_TOLERANCE = 1e-5
+
+# Each layer rounds its weights and its result, and these errors add up as the root of their number: 16 roundings of the
+# dtype are those of about a hundred layers.
+_ROUNDINGS = 16
 
 # The largest of many rounding errors is about five times their root mean square, whatever the network.
 _MARGIN = 10
@@ -30,6 +35,18 @@ VERDICTS: dict[Verdict, str] = {
     "not finite": "contains NaN or infinity, in the model or in the recording",
     "unrecorded": "not in the recording; not compared",
 }
+
+
+def default_tolerance(dtype: torch.dtype) -> float:
+    """The tolerance for a model that computes in this dtype: 1e-5, or 16 times the rounding error of the dtype.
+
+    Example:
+        >>> [default_tolerance(dtype) for dtype in (torch.float32, torch.float64)]
+        [1e-05, 1e-05]
+        >>> [default_tolerance(dtype) for dtype in (torch.float16, torch.bfloat16)]
+        [0.0078125, 0.0625]
+    """
+    return max(DEFAULT_TOLERANCE, _ROUNDINGS * torch.finfo(dtype).eps / 2)
 
 
 @dataclass(frozen=True)

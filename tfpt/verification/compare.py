@@ -12,21 +12,18 @@ from torch import nn
 
 from tfpt.errors import TfptError
 from tfpt.language import mapping as rows
-from tfpt.language.loader import load_mapping
 from tfpt.networks.behavior import check_behavior
 from tfpt.networks.endpoints import endpoints_in
-from tfpt.networks.loading import load
-from tfpt.networks.recording import record
 from tfpt.networks.recording.inputs import Given
-from tfpt.networks.recording.recordings import RecordedEndpoint, Recording, read_recording
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.planning import Finding
-from tfpt.verification.agreement import DEFAULT_TOLERANCE, ComparedEndpoint
+from tfpt.verification.agreement import ComparedEndpoint
 from tfpt.verification.coverage import TableCoverage, recording_lookups
 from tfpt.verification.diagnosis import Explanation, explain, faster_form
 from tfpt.verification.diagnosis.evidence import channel_axis
 from tfpt.verification.recorded_input import model_input
-from tfpt.verification.replay import Replay
-from tfpt.verification.sides import check_sides, facts_of, moved_to, prepared, weights_of
+from tfpt.verification.replay import Replay, compared_parts
+from tfpt.verification.sides import both_sides, facts_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,8 @@ class Verification:
         facts: Both sides, the input and the versions, as JSON values.
         closeup: The values of the first endpoint that departs.
         exercised: The lookup tables of the model, and how many of their rows the input reaches.
+        averages: How many moving averages the weights were read from, although TensorFlow ran with the variables
+            themselves. Then the two are expected to differ, and no cause is searched for.
     """
 
     mapping: str
@@ -71,6 +70,7 @@ class Verification:
     facts: dict[str, Any] = field(default_factory=dict)
     closeup: Closeup | None = field(default=None, repr=False)
     exercised: tuple[TableCoverage, ...] = ()
+    averages: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -97,6 +97,7 @@ class Verification:
             "tolerance": self.tolerance,
             "first": None if self.first is None else self.first.name,
             "endpoints": [one.to_json() for one in self.endpoints],
+            "averages": self.averages,
             "exercised": [table.to_json() for table in self.exercised],
             "findings": [finding.to_json() for finding in self.findings],
             "explanation": self.explanation.to_json(),
@@ -113,7 +114,7 @@ def verify(
     checkpoint: str | os.PathLike[str] | None = None,
     inputs: Given | Mapping[str, Given] | None = None,
     model: nn.Module | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    tolerance: float | None = None,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | str | None = None,
     dequantize: bool = False,
@@ -147,37 +148,34 @@ def verify(
         "signature": signature,
     }
     record_options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    check_sides(weights, recording, network, model, record_options)
-    if not 0 < tolerance < 1:
-        raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     if not seconds >= 0:
         raise TfptError(
             "invalid time limit for the search", expected="seconds, 0 or more", got=f"{seconds:g}"
         )
-    compiled = load_mapping(os.fspath(mapping), settings, config)
-    common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
-    chosen = weights if weights is not None else weights_of(network, checkpoint)
-    if model is not None:
-        our_model = prepared(model, compiled, adapt=adapt, dtype=dtype, device=device)
-    else:
-        assert chosen is not None
-        loaded = load(mapping, chosen, dequantize=dequantize, adapt=adapt, check=False, **common)
-        our_model = moved_to(loaded, dtype=dtype, device=device)
-    if network is not None:
-        their_recording = record(
-            mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **record_options
-        )
-        inputs = None
-    else:
-        assert recording is not None
-        their_recording = recording if isinstance(recording, Recording) else read_recording(recording)
-    result = Verification(
-        compiled.named,
-        "a model in memory" if model is not None else str(chosen),
-        their_recording.location or (str(network) if network is not None else "a recording in memory"),
-        tolerance,
+    sides = both_sides(
+        mapping,
+        weights,
+        recording,
+        network=network,
+        checkpoint=checkpoint,
+        inputs=inputs,
+        model=model,
+        tolerance=tolerance,
+        settings=settings,
+        config=config,
+        dequantize=dequantize,
+        trust=trust,
+        adapt=adapt,
+        device=device,
+        dtype=dtype,
+        options=record_options,
     )
-    return _compared(result, compiled, our_model, their_recording, inputs, optimize, diagnose, seconds)
+    result = Verification(
+        sides.mapping.named, sides.weights, sides.name, sides.tolerance, averages=sides.averages
+    )
+    return _compared(
+        result, sides.mapping, sides.model, sides.recording, sides.inputs, optimize, diagnose, seconds
+    )
 
 
 def _compared(
@@ -197,12 +195,12 @@ def _compared(
         from tfpt.networks.optimization import optimize as faster
 
         running = faster(model)
-    replay = Replay(running, fed.inputs, endpoints, recording)
+    replay = Replay(running, fed.inputs, endpoints, compared_parts(recording, endpoints))
     with recording_lookups(running, fed.inputs) as lookups:
         results = replay.results(result.tolerance)
     explanation = Explanation()
     departs = any(one.departs for one in results)
-    if diagnose and departs:
+    if diagnose and departs and not result.averages:
         explanation = _explained(
             replay, replace(replay, model=model), results, mapping, result.tolerance, seconds
         )

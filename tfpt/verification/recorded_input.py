@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 from tfpt.errors import ModelError, SourceError
 from tfpt.language import mapping as rows
 from tfpt.nearest import nearest
+from tfpt.networks.arguments import accepted_arguments
 from tfpt.networks.endpoints import Inputs
 from tfpt.networks.inputs import rearrange, to_pytorch_range
 from tfpt.networks.recording.generated import regenerated_input
@@ -99,7 +99,7 @@ def model_input(
             ) from error
         return ModelInput(_tensor(rearranged, like), shapes, origin, numbers)
     named = {mapping.input.names.get(name, name): array for name, array in scaled.items()}
-    _check_arguments(model, list(named), recording.location)
+    _check_arguments(model, list(named), recording.location, mapping)
     return ModelInput({name: _tensor(array, like) for name, array in named.items()}, shapes, origin, numbers)
 
 
@@ -107,7 +107,10 @@ def _arrays(
     recording: Recording, inputs: Given | Mapping[str, Given] | None
 ) -> tuple[dict[str, np.ndarray], str]:
     given = given_inputs(inputs)
-    if len(given) == 1 and len(recording.inputs) <= 1:
+    known = _input_names(recording)
+    if given and len(known) > 1:
+        _refuse_missing(given, known, recording)
+    if len(given) == 1 and len(known) <= 1:
         given = {INPUT: next(iter(given.values()))}  # a single array is the single input, whatever its name
     if not given:
         if recording.inputs:
@@ -125,6 +128,30 @@ def _arrays(
             )
     file = next((str(origin["file"]) for _, origin in given.values() if "file" in origin), "")
     return {**recording.inputs, **arrays}, file or "an array in memory"
+
+
+def _input_names(recording: Recording) -> list[str]:
+    """The names of a recording's inputs, whether it contains them or only says what they were."""
+    facts = recording.facts.get("inputs")
+    described = list(facts) if isinstance(facts, dict) else []
+    return list(dict.fromkeys([*recording.inputs, *described]))
+
+
+def _refuse_missing(given: Mapping[str, Any], known: list[str], recording: Recording) -> None:
+    """Refuse inputs that the network does not have, or not all of several that the recording does not contain."""
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in known if name not in given and name not in recording.inputs]
+    if unknown or missing:
+        raise SourceError(
+            f"the network has no input {unknown[0]}"
+            if unknown and unknown != [INPUT]
+            else "the network has several inputs",
+            where=recording.location or None,
+            expected=", ".join(known),
+            got=", ".join(given),
+            nearest=nearest(unknown[0], known) if unknown else (),
+            hint=" ".join(f"--input {name}=FILE" for name in (missing or known)),
+        )
 
 
 def _recorded_origin(recording: Recording) -> str:
@@ -151,27 +178,30 @@ def _regenerated(recording: Recording) -> tuple[dict[str, np.ndarray], str]:
             return found, f"seed {seeds}, from the recording"
         except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
             pass  # the input was a file, or these facts were not written by tfpt
+    names = _input_names(recording)
+    named = " ".join(f"--input {name}=F.npy" for name in names) if len(names) > 1 else "--input F.npy"
     raise SourceError(
         "the recording does not contain its input",
         where=recording.location or None,
-        hint="pass --input F.npy, the array that TensorFlow was fed, in its order of axes",
+        hint=f"pass {named}, what TensorFlow was fed, in its order of axes",
     )
 
 
-def _check_arguments(model: nn.Module, names: list[str], where: str) -> None:
-    parameters = inspect.signature(model.forward).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+def _check_arguments(model: nn.Module, names: list[str], where: str, mapping: rows.Mapping) -> None:
+    known = accepted_arguments(model)
+    if known is None:
         return
     for name in names:
-        if name not in parameters:
+        if name not in known:
+            theirs = next((tf for tf, pt in mapping.input.names.items() if pt == name), name)
             raise ModelError(
                 f"the model has no argument {name}",
                 where=where or None,
-                expected=", ".join(parameters),
+                expected=", ".join(known),
                 got=", ".join(names),
-                nearest=nearest(name, parameters),
-                hint="inputs are passed to the model's arguments of the same names; "
-                "--input NAME=FILE overrides the name",
+                nearest=nearest(name, known),
+                hint="inputs are passed to the model's arguments of the same names; in the mapping, "
+                f"input: {{names: {{{theirs}: ARGUMENT}}}} gives another name",
             )
 
 

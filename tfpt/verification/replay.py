@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from tfpt.language.endpoint_steps import OutputSteps
 from tfpt.nearest import nearest
 from tfpt.networks.endpoints import Endpoint, Inputs, watch
 from tfpt.networks.inputs import rearrange
+from tfpt.networks.precision import full_precision
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
 from tfpt.operations.layout import Layout
 from tfpt.tensors import format_shape
@@ -42,7 +44,7 @@ class Replay:
         model: In any mode. Runs preserve its buffers and the state of torch's random number generator.
         inputs: The model's inputs, on its device.
         endpoints: The endpoints, with the names of both sides.
-        recording: What TensorFlow computed.
+        recording: What TensorFlow computed; see `compared_parts`.
 
     Example:
         >>> from tfpt.language.tree import Position
@@ -204,6 +206,30 @@ class Replay:
         )
 
 
+def compared_parts(recording: Recording, endpoints: Sequence[Endpoint]) -> Recording:
+    """The recording with the parts of activations that endpoints compare in place of the whole activations.
+
+    Raises:
+        ModelError: Two endpoints compare different parts of one recorded activation.
+        SourceError: An activation does not have the part.
+    """
+    parts = {endpoint.tf: endpoint for endpoint in endpoints}
+    for endpoint in endpoints:
+        other = parts[endpoint.tf]
+        if other.part != endpoint.part:
+            raise ModelError(
+                f"two endpoints compare different parts of {endpoint.tf}",
+                where=endpoint.position.row,
+                expected=f"a name of its own for each, with op: {endpoint.op}",
+                got=f"those of {endpoint.pt} and {other.pt}",
+            )
+    cut = dict(recording.endpoints)
+    for name, endpoint in parts.items():
+        if name in cut and endpoint.part is not None:
+            cut[name] = cut[name].part(endpoint.part)
+    return replace(recording, endpoints=cut)
+
+
 def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndarray:
     """A module's output as an array, in TensorFlow's order of axes.
 
@@ -227,7 +253,10 @@ def as_tf(output: Tensor, endpoint: Endpoint, shape: tuple[int, ...]) -> np.ndar
     try:
         if endpoint.steps is not None:
             tensor = _carried_out(endpoint.steps, tensor)
-        return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
+        if not endpoint.reshape:
+            return rearrange(tensor, _with_sizes(endpoint.layout, shape), back=True).cpu().numpy()
+        array = rearrange(tensor, endpoint.layout, back=True).cpu().numpy()
+        return array.reshape(shape) if array.size == math.prod(shape) else array
     except TfptError as error:
         raise ModelError(
             f"the output of {endpoint.pt} does not have the axes that the mapping says",
@@ -280,17 +309,14 @@ def state_preserved(model: nn.Module) -> Iterator[None]:
     """Make runs reproducible, and restore buffers, the random number generator and torch's settings afterwards.
 
     A model in training mode draws random numbers and updates its running statistics, and a stateful model changes its
-    buffers in any mode, in place or by replacing them. TF32 is disabled, since it rounds to 10 bits.
+    buffers in any mode, in place or by replacing them. Products are computed in full precision, outside any autocast.
     """
     before = [(module, dict(module._buffers)) for module in model.modules()]
     distinct = {
         id(buffer): buffer for _, buffers in before for buffer in buffers.values() if buffer is not None
     }
     values = [(buffer, buffer.data, buffer.data.clone()) for buffer in distinct.values()]
-    with (
-        torch.random.fork_rng(),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
+    with torch.random.fork_rng(), full_precision():
         torch.manual_seed(0)
         try:
             yield
@@ -305,6 +331,8 @@ def state_preserved(model: nn.Module) -> Iterator[None]:
 
 
 def _as_pt(values: np.ndarray, endpoint: Endpoint, like: Tensor) -> Tensor:
+    if endpoint.reshape:
+        values = values.reshape(tuple(rearrange(like, endpoint.layout, back=True).shape))
     recorded = torch.tensor(rearrange(values, endpoint.layout))
     return recorded.to(device=like.device, dtype=like.dtype)
 

@@ -6,6 +6,7 @@ import copy
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,11 +15,118 @@ from torch import nn
 from tfpt._version import __version__
 from tfpt.errors import TfptError
 from tfpt.language import mapping as rows
+from tfpt.language.loader import load_mapping
+from tfpt.networks.averages import averages_read
 from tfpt.networks.behavior import adapt_model
 from tfpt.networks.devices import device_of
-from tfpt.networks.recording.recordings import Recording
+from tfpt.networks.loading import load
+from tfpt.networks.recording import record
+from tfpt.networks.recording.inputs import Given
+from tfpt.networks.recording.recordings import Recording, read_recording
+from tfpt.verification.agreement import DEFAULT_TOLERANCE, default_tolerance
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of a verification.
+
+    Attributes:
+        mapping: The compiled mapping.
+        model: The PyTorch model with its weights.
+        weights: Where the weights come from.
+        recording: What TensorFlow computed.
+        name: Where that comes from.
+        tolerance: The relative difference up to which two activations count as the same.
+        inputs: The input supplied by the user, unless the network has just been run on it.
+        averages: How many moving averages the weights were read from, although TensorFlow ran with the variables
+            themselves; 0 if that is not known to be so.
+    """
+
+    mapping: rows.Mapping
+    model: nn.Module
+    weights: str
+    recording: Recording
+    name: str
+    tolerance: float
+    inputs: Given | Mapping[str, Given] | None
+    averages: int = 0
+
+
+def both_sides(
+    mapping: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None,
+    recording: str | os.PathLike[str] | Recording | None,
+    *,
+    network: Any,
+    checkpoint: str | os.PathLike[str] | None,
+    inputs: Given | Mapping[str, Given] | None,
+    model: nn.Module | None,
+    tolerance: float | None,
+    settings: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | str | None,
+    dequantize: bool,
+    trust: bool,
+    adapt: bool,
+    device: str | None,
+    dtype: str | None,
+    options: Mapping[str, Any],
+) -> Sides:
+    """Load the model and read the recording, or run the network.
+
+    Args:
+        options: What to record, and on which input, if the network is run.
+
+    Raises:
+        TfptError: A side is missing or given twice, or cannot be read.
+    """
+    check_sides(weights, recording, network, model, options)
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
+    compiled = load_mapping(os.fspath(mapping), settings, config)
+    common: dict[str, Any] = {"settings": settings, "config": config, "trust": trust}
+    chosen = weights if weights is not None else weights_of(network, checkpoint)
+    if model is not None:
+        ours = prepared(model, compiled, adapt=adapt, dtype=dtype, device=device)
+    else:
+        assert chosen is not None
+        loaded = load(mapping, chosen, dequantize=dequantize, adapt=adapt, check=False, **common)
+        ours = moved_to(loaded, dtype=dtype, device=device)
+    if network is not None:
+        theirs = record(mapping, network, checkpoint=checkpoint, inputs=inputs, **common, **options)
+        inputs = None
+    else:
+        assert recording is not None
+        theirs = recording if isinstance(recording, Recording) else read_recording(recording)
+    return Sides(
+        compiled,
+        ours,
+        "a model in memory" if model is not None else str(chosen),
+        theirs,
+        theirs.location or (str(network) if network is not None else "a recording in memory"),
+        _default_tolerance(ours) if tolerance is None else tolerance,
+        inputs,
+        0 if model is not None or chosen is None else _only_ours(compiled, chosen, theirs),
+    )
+
+
+def _default_tolerance(model: nn.Module) -> float:
+    """The tolerance for the coarsest dtype in which a model computes."""
+    dtypes = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    known = [default_tolerance(dtype) for dtype in dtypes if dtype.itemsize > 1]
+    return max(known, default=DEFAULT_TOLERANCE)
+
+
+def _only_ours(mapping: rows.Mapping, weights: str | os.PathLike[str], recording: Recording) -> int:
+    """How many averages the mapping reads from the weights, if the network is known to have run without any.
+
+    Of a frozen graph, and of recordings that do not say what their network's variables were, this is not known.
+    """
+    used = recording.facts.get("averages")
+    if used is None and not recording.facts.get("checkpoint"):
+        return 0
+    return 0 if used else len(averages_read(mapping, os.fspath(weights)))
 
 
 def check_sides(

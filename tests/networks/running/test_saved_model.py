@@ -117,6 +117,31 @@ def test_what_comes_out_is_what_the_signature_gives_with_its_tables(tf2, x):
     assert_close(network.run({"clip": x, "key": np.int64(3)}, [tensor])[tensor], expected)
 
 
+@pytest.mark.parametrize("name", ["serving_default:scaled", "scaled"])
+def test_an_output_of_the_signature_is_an_endpoint_under_its_key(tf2, x, name):
+    network = open_network(tf2)
+    expected = tf.saved_model.load(str(tf2)).signatures["serving_default"](
+        clip=tf.constant(x), key=tf.constant(3, tf.int64)
+    )
+    tensor = network.resolve(name)
+    found = network.run({"clip": x, "key": np.int64(3)}, [tensor])[tensor]
+    assert_close(found, expected["scaled"].numpy())
+    last = network.names()[-1]
+    assert (last.name, last.kind, last.scopes) == ("serving_default:scaled", "output", ("scaled",))
+
+
+def test_an_output_of_another_signature_is_not_found(tf2):
+    with pytest.raises(SourceError, match="early:unit"):
+        open_network(tf2).resolve("early:unit")
+
+
+def test_an_operation_takes_precedence_over_a_key(small, tf2, x):
+    network = open_network(tf2, signature="early")
+    assert network.resolve("early:unit") != ""
+    tensor = network.resolve("unit")
+    assert_close(network.run({"clip": x}, [tensor])[tensor], small.expected(x)["unit"])
+
+
 def _gives(network, name, width):
     try:
         tensor = network.resolve(name)

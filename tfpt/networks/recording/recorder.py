@@ -14,6 +14,7 @@ from tfpt.errors import SourceError
 from tfpt.io.output_file import AtomicFile, refuse_input
 from tfpt.language import mapping as rows
 from tfpt.language.loader import load_mapping
+from tfpt.networks.averages import averages_read
 from tfpt.networks.recording.generated import Sizes
 from tfpt.networks.recording.inputs import Given, NetworkInputs, given_inputs, match_inputs, seeded_inputs
 from tfpt.networks.recording.recordings import INPUT, RecordedEndpoint, Recording, write_recording
@@ -50,6 +51,7 @@ def record(
         refuse_input(out, network, *files, *(feeds or {}).values())
     compiled = None if mapping is None else load_mapping(os.fspath(mapping), settings, config)
     opened = _opened(network, checkpoint, signature, trust)
+    _take_averages(opened, compiled)
     try:
         wanted = select_endpoints(compiled, opened, endpoints, all_layers=all_layers, trust=trust)
         scalars, arrays = _feeds(feeds)
@@ -112,17 +114,28 @@ def _opened(
         from tfpt.networks.running.open_network import open_network
 
         return open_network(network, checkpoint=checkpoint, signature=signature, trust=trust)
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(network, keras.Layer):
-        from tfpt.networks.running.keras import KerasNetwork
+    for name in ("keras", "tf_keras"):
+        keras = sys.modules.get(name)
+        if keras is not None and isinstance(network, keras.layers.Layer):
+            from tfpt.networks.running.keras import KerasNetwork
 
-        return KerasNetwork(network)
+            return KerasNetwork(network)
     if not hasattr(network, "resolve"):
         raise SourceError(
             "not a TensorFlow network", expected="a path, or a keras.Model", got=type(network).__name__
         )
     opened: TensorFlowNetwork = network
     return opened
+
+
+def _take_averages(network: TensorFlowNetwork, mapping: rows.Mapping | None) -> None:
+    """Let a network with a checkpoint run with the moving averages that the mapping reads."""
+    checkpoint = getattr(network, "checkpoint", None)
+    if mapping is None or checkpoint is None or not hasattr(network, "use_averages"):
+        return
+    averages = averages_read(mapping, checkpoint)
+    if averages:
+        network.use_averages(averages)
 
 
 def _refuse_existing(out: str | os.PathLike[str] | None, overwrite: bool) -> None:
@@ -208,12 +221,11 @@ def _facts(
     values: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The facts: how the recording was made."""
-    from tfpt.networks.running.importing import import_tensorflow
-
     names = fed.named()
     facts: dict[str, Any] = {
         "tfpt": __version__,
-        "tensorflow": import_tensorflow().__version__,
+        "tensorflow": _tensorflow_version(network.runtime),
+        "runtime": network.runtime,
         "network": network.location,
         "format": network.format,
         **network.facts,
@@ -228,6 +240,17 @@ def _facts(
         # A single seeded input can be reproduced from these.
         facts.update({key: facts["inputs"][INPUT].get(key) for key in ("seed", "shape", "range")})
     return facts
+
+
+def _tensorflow_version(runtime: str) -> str | None:
+    """The version of TensorFlow, if it ran the network.
+
+    Example:
+        >>> _tensorflow_version("TensorFlow 2.21.0"), _tensorflow_version("Keras 3.15.1 on torch 2.13.0")
+        ('2.21.0', None)
+    """
+    name, _, rest = runtime.partition(" ")
+    return rest.partition(" ")[0] if name == "TensorFlow" else None
 
 
 def _json_value(value: Any) -> Any:

@@ -20,6 +20,7 @@ from tfpt.formats.numpy.source import plain_arrays
 from tfpt.formats.recognition import NUMPY, recognize
 from tfpt.io.locations import as_location, is_file
 from tfpt.io.output_file import AtomicFile
+from tfpt.language.endpoint_steps import Part
 from tfpt.tensors import format_shape
 
 # Activations with up to this many values are recorded whole; of larger ones, SAMPLES evenly spread values.
@@ -45,6 +46,7 @@ class RecordedEndpoint:
         values: The whole activation in its shape, or a one-dimensional array of samples.
         mean_abs: The mean absolute value of the whole activation, in float64; ``None`` if unknown.
         step: The distance of the samples in the flattened activation, modulo its size; 1 for a whole activation.
+        positions: The positions of the samples in the flattened activation, if they are not evenly spread.
 
     Example:
         >>> found = RecordedEndpoint.of("relu", np.arange(3000).reshape(2, 1500))
@@ -59,6 +61,7 @@ class RecordedEndpoint:
     values: np.ndarray
     mean_abs: float | None
     step: int = 1
+    positions: np.ndarray | None = None
 
     @classmethod
     def of(cls, name: str, array: np.ndarray, *, whole: bool = False) -> RecordedEndpoint:
@@ -72,7 +75,7 @@ class RecordedEndpoint:
     @property
     def whole(self) -> bool:
         """Whether `values` is the whole activation."""
-        return self.values.shape == self.shape
+        return self.values.shape == self.shape and self.positions is None
 
     def samples_of(self, array: np.ndarray) -> np.ndarray:
         """The values of another array of the same shape at the positions of `values`, as a one-dimensional array.
@@ -86,7 +89,51 @@ class RecordedEndpoint:
                 expected=format_shape(self.shape),
                 got=format_shape(tuple(array.shape)),
             )
-        return array.reshape(-1) if self.whole else _samples(array, self.step)
+        if self.whole:
+            return array.reshape(-1)
+        return _samples(array, self.step) if self.positions is None else array.reshape(-1)[self.positions]
+
+    def part(self, index: Part) -> RecordedEndpoint:
+        """A part of the activation, as far as its samples are in it.
+
+        Args:
+            index: As for numpy: indexes, ranges and an ellipsis.
+
+        Raises:
+            SourceError: The activation does not have these axes or indexes, or no sample is in the part.
+
+        Example:
+            >>> whole = RecordedEndpoint.of("scores", np.arange(6).reshape(2, 3))
+            >>> whole.part((..., slice(1, None))).values.tolist()
+            [[1, 2], [4, 5]]
+            >>> sampled = RecordedEndpoint.of("scores", np.arange(3000).reshape(1000, 3))
+            >>> part = sampled.part((..., slice(1, None)))
+            >>> part.shape, bool((part.samples_of(np.arange(3000).reshape(1000, 3)[:, 1:]) == part.values).all())
+            ((1000, 2), True)
+        """
+        size = math.prod(self.shape)
+        places = np.arange(size).reshape(self.shape)
+        try:
+            kept = np.asarray(places[index])
+        except IndexError as error:
+            raise SourceError(
+                f"the recorded activation {self.name} does not have the part that is compared",
+                got=format_shape(self.shape),
+                expected=str(error),
+            ) from None
+        if self.whole:
+            return RecordedEndpoint.of(self.name, np.asarray(self.values[index]), whole=True)
+        sampled = np.arange(SAMPLES) * self.step % size if self.positions is None else self.positions
+        inverse = np.full(size, -1)
+        inverse[kept.reshape(-1)] = np.arange(kept.size)
+        inside = inverse[sampled] >= 0
+        if not inside.any():
+            raise SourceError(
+                f"none of the samples of {self.name} is in the part that is compared",
+                got=format_shape(kept.shape),
+                hint="tfpt record --whole",
+            )
+        return RecordedEndpoint(self.name, kept.shape, self.values[inside], None, 1, inverse[sampled][inside])
 
 
 @dataclass(frozen=True)

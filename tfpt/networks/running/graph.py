@@ -14,9 +14,9 @@ from tfpt.nearest import nearest
 from tfpt.networks.running.graph_import import import_graph, short_message
 from tfpt.networks.running.importing import import_tensorflow
 from tfpt.networks.running.lookup_tables import Table, lookup_tables
-from tfpt.networks.running.network import InputSpec, Recordable
+from tfpt.networks.running.network import InputSpec, Recordable, scoped_names
 from tfpt.networks.running.operations import Operations, is_training_switch, resolve, shape_of
-from tfpt.networks.running.restoring import SavedState, restore
+from tfpt.networks.running.restoring import SavedState, assign_averages, restore
 
 # Names of scalars that the user must choose, such as the keep probability of a TensorFlow 1 dropout.
 _HYPERPARAMETER = re.compile(r"keep|drop|prob|rate", re.IGNORECASE)
@@ -35,7 +35,8 @@ class GraphNetwork:
         graph_def: A GraphDef.
         saved: Where the variables are and how to initialize the graph; ``None`` for a frozen graph.
         inputs: The inputs of a signature: tensor names by key.
-        outputs: The tensor names of the signature's outputs.
+        outputs: The outputs of the signature: tensor names by key.
+        signature: The name of the signature; empty if there is none.
         producers: The operations as the writer's TensorFlow defined them, an ``OpList``, if the file has them.
         facts: Further facts about the network, for recordings.
         trust: Also run operations that access files, run code or contact other machines.
@@ -52,28 +53,68 @@ class GraphNetwork:
         *,
         saved: SavedState | None = None,
         inputs: Mapping[str, str] | None = None,
-        outputs: Collection[str] = (),
+        outputs: Mapping[str, str] | None = None,
+        signature: str = "",
         producers: Any = None,
         facts: Mapping[str, Any] | None = None,
         trust: bool = False,
     ) -> None:
         self._tf = import_tensorflow()
         self.location, self.format = location, format
+        self.runtime = f"TensorFlow {self._tf.__version__}"
         self.facts: dict[str, Any] = dict(facts or {})
         self._saved = saved
         self._graph, self._effects = import_graph(graph_def, producers, location, trust)
         self._keys = {tensor: key for key, tensor in (inputs or {}).items()}
-        output_ops = [tensor.partition(":")[0] for tensor in outputs]
+        self._outputs = {key: tensor for key, tensor in (outputs or {}).items() if self._has(tensor)}
+        self._signature = signature
+        output_ops = [tensor.partition(":")[0] for tensor in self._outputs.values()]
         self._operations = Operations(self._graph, self._keys, output_ops)
         self._session: Any = None
         self._restored: set[str] = set()
+        self._averages: Mapping[str, str] = {}
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint with the variables; ``None`` for a frozen graph."""
+        return None if self._saved is None else self._saved.prefix
+
+    def use_averages(self, averages: Mapping[str, str]) -> None:
+        """Give variables the values of others in the checkpoint, their moving averages: variable → average.
+
+        The number of variables that have got one is among the facts after a run.
+        """
+        self._averages = averages
+        self.facts["averages"] = 0
 
     def names(self) -> list[Recordable]:
-        """The operations that compute activations, in topological order."""
-        return self._operations.recordable()
+        """The operations that compute activations, in topological order; then the outputs of the signature."""
+        return [
+            *self._operations.recordable(),
+            *(
+                Recordable(
+                    f"{self._signature}:{key}",
+                    "output",
+                    shape_of(self._graph.get_tensor_by_name(tensor)),
+                    (key,),
+                )
+                for key, tensor in self._outputs.items()
+            ),
+        ]
 
     def resolve(self, op: str, scopes: Sequence[str] = ()) -> str:
-        """The name of the tensor that `op` refers to."""
+        """The name of the tensor that `op` refers to; ``serving_default:KEY`` or ``KEY`` is an output of the signature.
+
+        An operation or a name scope of that complete name takes precedence over a key.
+        """
+        signature, _, key = op.rpartition(":")
+        if signature == self._signature and key in self._outputs:
+            return self._outputs[key]
+        if op in self._outputs and not any(
+            name in self._operations.by_name or name in self._operations.scopes
+            for name in scoped_names(op, scopes)
+        ):
+            return self._outputs[op]
         return resolve(self._operations, op, scopes, self.location)
 
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
@@ -123,6 +164,13 @@ class GraphNetwork:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def _has(self, tensor: str) -> bool:
+        try:
+            self._graph.get_tensor_by_name(tensor)
+        except (KeyError, ValueError):  # an output of several tensors, or of another graph
+            return False
+        return True
 
     @cached_property
     def _tensors(self) -> dict[str, str]:
@@ -195,9 +243,14 @@ class GraphNetwork:
         restore(
             self._session,
             [self._operations.by_name[name] for name in sorted(needed)],
-            None if self._saved is None else self._saved.prefix,
+            self.checkpoint,
             self.location,
         )
+        if self._averages and self.checkpoint is not None:
+            ops = [self._operations.by_name[name] for name in sorted(needed)]
+            self.facts["averages"] += assign_averages(
+                self._session, ops, self._averages, self.checkpoint, self.location
+            )
         self._restored |= needed
 
     def _upstream(self, wanted: Sequence[str], fed: Collection[str]) -> set[str]:

@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from types import ModuleType
+from typing import Any
 
 from tfpt.errors import SourceError
 
@@ -34,28 +36,98 @@ def import_tensorflow() -> ModuleType:
     return module
 
 
+def has_tensorflow() -> bool:
+    """Whether TensorFlow can be imported."""
+    try:
+        import_tensorflow()
+    except SourceError:
+        return False
+    return True
+
+
 def import_keras() -> ModuleType:
-    """Import Keras 3 with the TensorFlow backend.
+    """Import Keras 3: on TensorFlow; or on torch, if TensorFlow is not installed or ``KERAS_BACKEND`` says so.
 
     Raises:
         SourceError: Keras is not installed, is older, or uses another backend.
     """
-    tf = import_tensorflow()
+    chosen = os.environ.get("KERAS_BACKEND")
+    if "keras" not in sys.modules and chosen != "torch" and not has_tensorflow():
+        # Keras reads it once, when it is imported; its own default is TensorFlow.
+        os.environ["KERAS_BACKEND"] = "torch"
     try:
         with _silent():
             import keras
     except ImportError as error:
         raise SourceError(
-            "running a Keras model needs Keras, which is not installed", got=str(error), hint=_HINT
+            "running a Keras model needs Keras, which is not installed",
+            expected="Keras 3, on TensorFlow or on torch",
+            got=str(error),
+            hint=f"pip install keras, which then runs on torch; or {_HINT}",
         ) from None
-    if int(keras.__version__.partition(".")[0]) < 3 or keras.backend.backend() != "tensorflow":
+    finally:
+        if chosen is None:
+            os.environ.pop("KERAS_BACKEND", None)
+        else:
+            os.environ["KERAS_BACKEND"] = chosen
+    if int(keras.__version__.partition(".")[0]) < 3 or keras.backend.backend() not in ("tensorflow", "torch"):
         raise SourceError(
-            "Keras models need Keras 3 with the TensorFlow backend",
-            expected=f"Keras 3 on TensorFlow {tf.__version__}",
+            "Keras models need Keras 3 on TensorFlow or on torch",
+            expected="Keras 3 on TensorFlow or on torch",
             got=f"Keras {keras.__version__} on {keras.backend.backend()}",
-            hint="export KERAS_BACKEND=tensorflow",
+            hint="export KERAS_BACKEND=tensorflow, or KERAS_BACKEND=torch",
         )
+    if keras.backend.backend() == "tensorflow":
+        import_tensorflow()
     module: ModuleType = keras
+    return module
+
+
+def import_keras_2() -> ModuleType | None:
+    """Import Keras 2, the package tf_keras; ``None`` if it is not installed."""
+    if not has_tensorflow():
+        return None
+    try:
+        with _silent():
+            import tf_keras
+    except ImportError:
+        return None
+    module: ModuleType = tf_keras
+    return module
+
+
+def import_interpreter() -> tuple[Any, str]:
+    """The interpreter class of TensorFlow Lite, and the package it is from with its version.
+
+    Raises:
+        SourceError: Neither ai-edge-litert nor TensorFlow is installed.
+    """
+    try:
+        with _silent():
+            from ai_edge_litert import interpreter
+    except ImportError:
+        try:
+            tf = import_tensorflow()
+        except SourceError as error:
+            raise SourceError(
+                "running a TensorFlow Lite model needs its interpreter, which is not installed",
+                expected="ai-edge-litert, or TensorFlow",
+                got=error.got,
+                hint=f"pip install ai-edge-litert; or {_HINT}",
+            ) from None
+        from tensorflow.lite.python import interpreter
+
+        return interpreter, f"TensorFlow {tf.__version__}"
+    return interpreter, f"ai-edge-litert {version('ai-edge-litert')}"
+
+
+def import_schema() -> ModuleType:
+    """Import the classes of the TensorFlow Lite file format, from the same package as the interpreter."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError:
+        from tensorflow.lite.python import schema_py_generated as schema
+    module: ModuleType = schema
     return module
 
 

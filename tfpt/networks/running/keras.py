@@ -1,10 +1,9 @@
-"""Keras models, run with a hook on each layer; and the check of their configuration for code and file access."""
+"""Keras models, run with a hook on each layer: by Keras 3 on TensorFlow or torch, or by Keras 2."""
 
 from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,22 +15,11 @@ from tfpt.errors import SourceError, TfptError
 from tfpt.formats import open_source
 from tfpt.io.locations import folder_of
 from tfpt.nearest import nearest
-from tfpt.networks.running.importing import import_keras, import_tensorflow
+from tfpt.networks.running.importing import import_keras, import_keras_2, import_tensorflow
+from tfpt.networks.running.keras_code import classes, refuse_code, refuse_code_of_keras_2
+from tfpt.networks.running.keras_runtime import KerasRuntime, runtime_of
 from tfpt.networks.running.lookup_tables import Table, lookup_tables
 from tfpt.networks.running.network import InputSpec, Recordable, Shape, scoped_names, split_output
-
-# Layers that run code or load files supplied with the model, and functions serialized as code.
-_BRINGS_CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")
-
-# The modules of Keras that models are built from. Other modules have functions that download files or disable Keras's
-# own checks (keras.utils.get_file, keras.config.enable_unsafe_deserialization), which a configuration could name too.
-_FUNCTION_MODULES = "activations|constraints|initializers|losses|metrics|ops|quantizers|regularizers"
-_CLASS_MODULES = rf"{_FUNCTION_MODULES}|dtype_policies|engine|layers|models|optimizers|random"
-_FUNCTIONS = re.compile(rf"builtins|keras(?:\.src)?\.(?:{_FUNCTION_MODULES})(?:\.\w+)*")
-_CLASSES = re.compile(rf"builtins|keras|keras(?:\.src)?\.(?:{_CLASS_MODULES})(?:\.\w+)*")
-
-# Layer settings that may be the name of a file: a vocabulary, saved weights.
-_FILES = ("vocabulary", "idf_weights", "filepath", "file_path", "filename")
 
 
 def open_keras(location: str, trust: bool = False) -> KerasNetwork:
@@ -49,20 +37,57 @@ def open_keras(location: str, trust: bool = False) -> KerasNetwork:
     if not trust:
         refuse_code(config, keras.saving.get_custom_objects(), location)
     own = _custom_classes(classes(config), location) if trust else {}
+    runtime = KerasRuntime(keras)
     try:
-        with import_tensorflow().device("/CPU:0"):
+        with runtime.on_cpu():
             model = keras.saving.load_model(location, custom_objects=own, compile=False, safe_mode=not trust)
     except TfptError:
         raise
     except Exception as error:  # whatever Keras, h5py or a layer's constructor raises
-        raise SourceError(
-            "Keras cannot rebuild the model",
-            where=location,
-            expected=f"a model of layers that Keras {keras.__version__} has",
-            got=_short_message(error),
-            hint="build the model in Python and pass it to tfpt.record",
+        keras_2 = import_keras_2()
+        if keras_2 is not None:
+            if not trust:
+                refuse_code_of_keras_2(config, keras_2, location)
+            return _opened_by_keras_2(keras_2, location, own, trust, error)
+        raise _cannot_rebuild(
+            location,
+            f"Keras {keras.__version__}",
+            error,
+            "pip install tf_keras, if Keras 2 wrote the file; or build the model in Python and pass it to "
+            "tfpt.record",
         ) from None
     return KerasNetwork(model, location)
+
+
+def _opened_by_keras_2(
+    keras: Any, location: str, own: dict[str, Any], trust: bool, refusal: Exception
+) -> KerasNetwork:
+    """The model as Keras 2 reads it, which Keras 3 refuses to."""
+    try:
+        with KerasRuntime(keras).on_cpu():
+            model = keras.models.load_model(location, custom_objects=own, compile=False, safe_mode=not trust)
+    except Exception as error:  # as above
+        raise _cannot_rebuild(
+            location,
+            f"Keras 3 or tf_keras {keras.__version__}",
+            refusal,
+            "build the model in Python and pass it to tfpt.record",
+            also=error,
+        ) from None
+    return KerasNetwork(model, location)
+
+
+def _cannot_rebuild(
+    location: str, has: str, error: Exception, hint: str, also: Exception | None = None
+) -> SourceError:
+    more = "" if also is None else f"; tf_keras: {_short_message(also)}"
+    return SourceError(
+        "Keras cannot rebuild the model",
+        where=location,
+        expected=f"a model of layers that {has} has",
+        got=f"{_short_message(error)}{more}",
+        hint=hint,
+    )
 
 
 class KerasNetwork:
@@ -72,18 +97,19 @@ class KerasNetwork:
     others and layers of subclassed models; a layer that is called several times has one output for each call.
 
     Args:
-        model: A ``keras.Model`` or another ``keras.Layer``.
+        model: A ``keras.Model`` or another ``keras.Layer``; or one of Keras 2, from the package ``tf_keras``.
         location: Path of the file; empty for a model in memory.
     """
 
     def __init__(self, model: Any, location: str = "") -> None:
-        self._keras = import_keras()
+        self._runtime = runtime_of(model)
         self._model = model
         self.location = location or f"the model {model.name}"
         self.format = f"Keras {type(model).__name__} model"
-        self.facts: dict[str, Any] = {"keras": self._keras.__version__}
+        self.runtime = self._runtime.described
+        self.facts: dict[str, Any] = {"keras": self._runtime.version}
         self._layers = dict(_nested_layers(model, ""))
-        self._inputs = _input_specs(model)
+        self._inputs = _input_specs(model, self._runtime)
 
     def names(self) -> list[Recordable]:
         """The layers in order; nested ones follow their parent as ``outer/inner``."""
@@ -128,6 +154,8 @@ class KerasNetwork:
 
     def tables(self, inputs: Collection[str]) -> Mapping[str, Table]:
         """The tables that these inputs index, as far as tracing the model shows."""
+        if not self._runtime.on_tensorflow:
+            return _embeddings(self._layers, self._model, inputs)
         tf = import_tensorflow()
         specs = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in self._inputs.items()}
 
@@ -154,10 +182,10 @@ class KerasNetwork:
                 )
         outputs: dict[str, list[np.ndarray]] = {}
         paths = dict.fromkeys(split_output(name)[0] for name in wanted)
-        with ExitStack() as stack, import_tensorflow().device("/CPU:0"):
+        with ExitStack() as stack, self._runtime.on_cpu():
             for path in paths:
                 stack.enter_context(
-                    _capture_outputs(self._layers[path], outputs.setdefault(path, []), self._keras)
+                    _capture_outputs(self._layers[path], outputs.setdefault(path, []), self._runtime)
                 )
             try:
                 self._model(self._arguments(inputs), training=False)
@@ -177,18 +205,17 @@ class KerasNetwork:
 
     def _arguments(self, inputs: Mapping[str, np.ndarray]) -> Any:
         """The inputs as the model takes them: in its own structure if it has one."""
-        arrays = [
-            self._keras.ops.convert_to_tensor(inputs[name], dtype=spec.dtype)
-            for name, spec in self._inputs.items()
-        ]
+        arrays = [self._runtime.tensor(inputs[name], spec.dtype) for name, spec in self._inputs.items()]
         structure = getattr(self._model, "_inputs_struct", None)
+        if structure is None:
+            structure = getattr(self._model, "_nested_inputs", None)
         if structure is not None:
-            return self._keras.tree.pack_sequence_as(structure, arrays)
+            return self._runtime.packed(structure, arrays)
         return arrays[0] if len(arrays) == 1 else arrays
 
 
 @contextmanager
-def _capture_outputs(layer: Any, outputs: list[np.ndarray], keras: Any) -> Iterator[None]:
+def _capture_outputs(layer: Any, outputs: list[np.ndarray], runtime: KerasRuntime) -> Iterator[None]:
     """Append copies of a layer's outputs to a list, one for each tensor of each call."""
     names = [name for name in ("call", "quantized_call") if hasattr(layer, name)]
 
@@ -196,10 +223,7 @@ def _capture_outputs(layer: Any, outputs: list[np.ndarray], keras: Any) -> Itera
         def captured(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
             outputs.extend(
-                np.array(keras.ops.convert_to_numpy(each))
-                for each in keras.tree.flatten(output)
-                # Symbolic tensors, from tracing a loop, have no values.
-                if keras.ops.is_tensor(each) and hasattr(each, "numpy")
+                runtime.array(each) for each in runtime.flattened(output) if runtime.has_values(each)
             )
             return output
 
@@ -227,16 +251,36 @@ def _nested_layers(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _nested_layers(each, f"{path}/")
 
 
-def _input_specs(model: Any) -> dict[str, InputSpec]:
+def _input_specs(model: Any, runtime: KerasRuntime) -> dict[str, InputSpec]:
     """The inputs of a model; for a subclassed one, the shapes it was built with."""
     symbolic = getattr(model, "inputs", None)
     if symbolic:
-        return {each.name: InputSpec(each.name, tuple(each.shape), str(each.dtype)) for each in symbolic}
+        return {
+            each.name: InputSpec(each.name, tuple(each.shape), runtime.dtype_name(each.dtype))
+            for each in symbolic
+        }
+    dtype = getattr(model, "input_dtype", None) or model.compute_dtype
     built = getattr(model, "_build_shapes_dict", None) or {}
     shapes = [tuple(shape) for shape in built.values() if isinstance(shape, list | tuple)]
     if len(shapes) == 1 and all(size is None or isinstance(size, int) for size in shapes[0]):
-        return {"input": InputSpec("input", (None, *shapes[0][1:]), model.input_dtype)}
-    return {"input": InputSpec("input", None, model.input_dtype)}
+        return {"input": InputSpec("input", (None, *shapes[0][1:]), dtype)}
+    return {"input": InputSpec("input", None, dtype)}
+
+
+def _embeddings(layers: Mapping[str, Any], model: Any, inputs: Collection[str]) -> dict[str, Table]:
+    """The tables of the embeddings that take an input of the model, the smallest for each."""
+    symbolic = {id(each): each.name for each in getattr(model, "inputs", None) or ()}
+    found: dict[str, Table] = {}
+    for path, layer in layers.items():
+        if type(layer).__name__ != "Embedding":
+            continue
+        try:
+            name = symbolic.get(id(layer.input), "")
+        except (AttributeError, ValueError):  # never called, or called several times
+            continue
+        if name in inputs and (name not in found or layer.input_dim < found[name].rows):
+            found[name] = Table(path, int(layer.input_dim))
+    return found
 
 
 def _shape(layer: Any) -> Shape | None:
@@ -286,76 +330,3 @@ def _short_message(error: Exception) -> str:
     text = str(error).partition("Full object config")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:3])[:400] or type(error).__name__
-
-
-def classes(config: object) -> list[tuple[str, str]]:
-    """Module and name of every class in a configuration, without duplicates.
-
-    Example:
-        >>> classes({"class_name": "Dense", "config": {"dtype": {"class_name": "DTypePolicy", "module": "keras"}}})
-        [('keras', 'Dense'), ('keras', 'DTypePolicy')]
-    """
-    return list(dict.fromkeys((_module(each), each["class_name"]) for each in _objects(config)))
-
-
-def refuse_code(config: object, registered: Mapping[str, Any], where: str) -> None:
-    """Refuse a configuration that contains code, names objects that no model needs, or reads files.
-
-    Args:
-        config: The configuration as parsed JSON.
-        registered: The classes and functions that the calling program has registered with Keras, by name.
-        where: The file, for error messages.
-
-    Raises:
-        SourceError: The configuration does one of these.
-    """
-    for each in _objects(config):
-        name, module = each["class_name"], _module(each)
-        if name.rpartition(">")[2] in _BRINGS_CODE:
-            raise SourceError(
-                f"the model would run code of its own: it has a layer {name}",
-                where=where,
-                expected="layers of Keras, which are data",
-                got="none of it was run",
-                hint="--trust, if you trust the source of the file",
-            )
-        known = _FUNCTIONS if name == "function" else _CLASSES
-        if not known.fullmatch(module) and str(each.get("registered_name")) not in registered:
-            what = each.get("config") if name == "function" else name
-            own = module.partition(".")[0] not in ("keras", "tensorflow")
-            raise SourceError(
-                "Keras cannot rebuild the model without code from elsewhere",
-                where=where,
-                expected="layers, and functions of layers, of Keras itself",
-                got=f"{module}.{what}",
-                hint=f"put the module of {module}.{what} beside the file, and --trust"
-                if own
-                else "--trust, if you trust the source of the file",
-            )
-        settings = each.get("config")
-        for key in _FILES:
-            if isinstance(settings, dict) and isinstance(settings.get(key), str):
-                raise SourceError(
-                    f"the model would read a file of this machine: {key} of its layer {name}",
-                    where=where,
-                    expected="everything the layer needs in the model's file",
-                    got=settings[key],
-                    hint="--trust, if you trust the source of the file",
-                )
-
-
-def _module(each: Mapping[str, Any]) -> str:
-    return str(each.get("module") or "keras")
-
-
-def _objects(config: object) -> Iterator[Mapping[str, Any]]:
-    """Every dictionary in a configuration that names a class or a function, outer ones first."""
-    work = [config]
-    while work:
-        each = work.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get("class_name"), str):
-                yield each
-            work += reversed(list(each.values()))
-        elif isinstance(each, list):
-            work += reversed(each)

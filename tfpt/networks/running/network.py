@@ -75,11 +75,13 @@ class TensorFlowNetwork(Protocol):
     Attributes:
         location: Its path, as the user would write it in a command.
         format: The name of its format, for reports.
+        runtime: What runs it, with its version, for recordings: ``TensorFlow 2.21.0``.
         facts: Further facts as JSON values: the signature, the checkpoint.
     """
 
     location: str
     format: str
+    runtime: str
     facts: dict[str, Any]
 
     def names(self) -> list[Recordable]:

@@ -1,4 +1,4 @@
-"""Opens a TensorFlow network according to the content of its file: a graph, a SavedModel, or a Keras model."""
+"""Opens a TensorFlow network according to the content of its file: a graph, a SavedModel, a Keras model, or TFLite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tfpt.io.locations import as_location, folder_of, inside, is_file, is_folder
 from tfpt.networks.running.network import TensorFlowNetwork
 
 _EXPECTED = (
-    "a .meta with its checkpoint, a SavedModel, a frozen graph (.pb), or a whole Keras model (.keras, .h5)"
+    "a .meta with its checkpoint, a SavedModel, a frozen graph (.pb), a whole Keras model (.keras, .h5), or a "
+    "TensorFlow Lite model (.tflite)"
 )
 
 
@@ -28,7 +29,7 @@ def open_network(
 
     Args:
         path: A ``.meta`` file, or the checkpoint beside it (its prefix, one of its files or its folder); the folder of
-            a SavedModel; a frozen graph; a Keras model.
+            a SavedModel; a frozen graph; a Keras model; a TensorFlow Lite model.
         checkpoint: The checkpoint with a graph's variables, if it is not beside the graph.
         signature: The SavedModel signature to use; by default ``serving_default``, or the only one.
         trust: Allow the network to run its own code, access files, and contact other machines.
@@ -77,6 +78,10 @@ def open_network(
                 hint=f"rename the file, or a copy, to NAME{ending}",
             )
         return open_keras(location, trust)
+    if kind is formats.TFLITE:
+        from tfpt.networks.running.tflite import TfliteNetwork
+
+        return TfliteNetwork(location, trust)
     raise SourceError(
         "the file contains no TensorFlow network", where=location, expected=_EXPECTED, got=kind.name
     )

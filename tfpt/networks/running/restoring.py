@@ -80,8 +80,7 @@ def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) ->
     shapes = reader.get_variable_to_shape_map()
     missing = []
     for op in empty:
-        shared = op.get_attr("shared_name").decode() if "shared_name" in op.node_def.attr else ""
-        name = next((each for each in (op.name, shared) if each in shapes), None)
+        name = next((each for each in _names(op) if each in shapes), None)
         if name is None:
             missing.append(op.name)
         else:
@@ -94,6 +93,40 @@ def restore(session: Any, ops: Sequence[Any], prefix: str | None, where: str) ->
             nearest=nearest(missing[0], shapes),
             hint=f"tfpt inspect {prefix}",
         )
+
+
+def assign_averages(
+    session: Any, ops: Sequence[Any], averages: Mapping[str, str], prefix: str, where: str
+) -> int:
+    """Assign moving averages from the checkpoint to the variables in `ops`.
+
+    Args:
+        averages: The name of the average in the checkpoint, by that of the variable.
+
+    Returns:
+        How many variables have one.
+
+    Raises:
+        SourceError: An average cannot be read, or has another shape than its variable.
+    """
+    tf = import_tensorflow()
+    reader = _reader(prefix, tf)
+    shapes = reader.get_variable_to_shape_map()
+    number = 0
+    for op in ops:
+        if not is_variable(op):
+            continue
+        average = next((averages[each] for each in _names(op) if each in averages), None)
+        if average is not None and average in shapes:
+            _assign(session, op, _read(reader, average, prefix, tf), where, tf)
+            number += 1
+    return number
+
+
+def _names(op: Any) -> list[str]:
+    """The names that a variable may have in a checkpoint."""
+    shared = op.get_attr("shared_name").decode() if "shared_name" in op.node_def.attr else ""
+    return [op.name, shared]
 
 
 def _try(session: Any, operation: str, feeds: Mapping[str, Any], tf: Any) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfpt.report.colors import Scale, data_uri
 from tfpt.report.html import escape
+from tfpt.report.labels import short_labels
 from tfpt.report.verifications import short
 from tfpt.verification import Closeup, Verification
 from tfpt.verification.agreement import ComparedEndpoint, reals
@@ -70,13 +71,25 @@ def depth_chart(result: Verification) -> str:
     ]
     low = math.floor(math.log10(min([*figures, result.tolerance]))) - 1
     high = math.ceil(math.log10(max([*figures, result.tolerance]))) + 1
-    longest = max(len(_name(one)) for one in result.endpoints)
+    labels = short_labels([one.name for one in result.endpoints])
+    longest = max(map(len, labels))
     label = 22 + 4.6 * longest
     low = min(max(low, -17), 2)
-    depth = _Depth(low, min(max(high, low + 4), 6), len(result.endpoints), label=label)
+    # The first label reaches to the left of its column by its width at 50 degrees.
+    depth = _Depth(
+        low,
+        min(max(high, low + 4), 6),
+        len(result.endpoints),
+        left=max(62, round(4.4 * longest)),
+        label=label,
+    )
     height = depth.bottom + depth.label
     parts = [*_grid(depth, result.tolerance), *_lines(depth, result.endpoints)]
-    parts += [part for column, one in enumerate(result.endpoints) for part in _column(depth, column, one)]
+    parts += [
+        part
+        for column, one in enumerate(result.endpoints)
+        for part in _column(depth, column, one, labels[column])
+    ]
     body = "\n".join(parts)
     # On a narrow screen it shrinks only as far as its text stays legible; with very many endpoints it scrolls.
     least = depth.width if depth.width > _PAGE else min(depth.width, 680)
@@ -133,7 +146,7 @@ def _lines(depth: _Depth, endpoints: Sequence[ComparedEndpoint]) -> Iterator[str
         yield f'<polyline class="line" points="{" ".join(points)}"/>'
 
 
-def _column(depth: _Depth, column: int, one: ComparedEndpoint) -> Iterator[str]:
+def _column(depth: _Depth, column: int, one: ComparedEndpoint, label: str) -> Iterator[str]:
     x, bottom = depth.x(column), depth.bottom
     free = one.free.rel if one.free is not None else math.nan
     own = f", own {short(one.own.rel)}" if one.own is not None else ""
@@ -152,12 +165,8 @@ def _column(depth: _Depth, column: int, one: ComparedEndpoint) -> Iterator[str]:
         yield f'<path class="mark {_class(one.verdict)}" d="{_mark(one.verdict, x, y)}"/>'
     yield (
         f'<text class="tick{" bad" if one.departs else ""}" text-anchor="end" '
-        f'transform="translate({x + 4:.1f} {bottom + 12:.1f}) rotate(-50)">{escape(_name(one))}</text></g>'
+        f'transform="translate({x + 4:.1f} {bottom + 12:.1f}) rotate(-50)">{escape(label)}</text></g>'
     )
-
-
-def _name(one: ComparedEndpoint) -> str:
-    return one.name if len(one.name) <= 24 else f"…{one.name[-23:]}"
 
 
 def _mark(verdict: str, x: float, y: float) -> str:
