@@ -164,7 +164,7 @@ def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments:
 def _masked(
     call: FunctionCall, mask: Callable[[Tensor], Tensor | None], replaced: bool
 ) -> Callable[..., Any] | None:
-    """The call with a mask more, or with it alone; ``None`` if it is not one of an attention, or has no mask to lose."""
+    """The call with a mask more, or with it alone; ``None`` if the call has no scores, or no mask to lose."""
     if call.name == "softmax":
         if replaced or len(call.shape) < 3:
             return None

@@ -126,17 +126,16 @@ def heads(context: Context) -> Iterator[Hypothesis]:
                 if length % size == 0 and length // size in (1, 2, 3) and one.tensor.ndim <= 2:
                     if role == "outputs" and (axis != _input_axis(context, one) or one.tensor.ndim == 1):
                         continue
-                    if role in ("queries", "keys", "values", "packed") and one.tensor.ndim == 2:
-                        if axis == _input_axis(context, one):
-                            continue
+                    inner = role in ("queries", "keys", "values", "packed")
+                    if inner and one.tensor.ndim == 2 and axis == _input_axis(context, one):
+                        continue
                     rows[role].append((one, axis))
-        wholes = [rows[role] for role in ("queries", "keys", "values", "packed") if rows[role]]
-        inner = [pair for pairs in wholes for pair in pairs]
+        before = [pair for role in ("queries", "keys", "values", "packed") for pair in rows[role]]
         choices = {
-            "queries, keys and values": inner,
+            "queries, keys and values": before,
             "outputs": rows["outputs"],
-            "queries, keys, values and outputs": [*inner, *rows["outputs"]]
-            if inner and rows["outputs"]
+            "queries, keys, values and outputs": [*before, *rows["outputs"]]
+            if before and rows["outputs"]
             else [],
             "queries and keys": [*rows["queries"], *rows["keys"]],
             "queries alone": rows["queries"],
