@@ -1,8 +1,8 @@
 """Networks in Keras and in PyTorch, with the faults by which the diagnosis is measured."""
 
-from tests.verification.diagnosis.networks import residual
+from tests.verification.diagnosis.networks import residual, unet
 from tests.verification.diagnosis.networks.network import Fault, Network, pairs
 
-NETWORKS: list[Network] = [residual.NETWORK]
+NETWORKS: list[Network] = [residual.NETWORK, unet.NETWORK, unet.LEGACY]
 
 __all__ = ["NETWORKS", "Fault", "Network", "pairs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -97,6 +97,11 @@ class Network:
         """What Keras computes, at every endpoint."""
         options = {"seed": 5, "batch": 2, "trust": True, **self.recorded}
         return tfpt.record(self.mapping_path, self.model, whole=True, **options)
+
+    @cached_property
+    def other_inputs(self) -> Recording:
+        """What Keras computes from inputs of another seed."""
+        return replace(self, recorded={**self.recorded, "seed": 11}).recording
 
     @property
     def output(self) -> str:
