@@ -195,9 +195,15 @@ def filled(model: Any, seed: int, gain: float = 1.0, gains: Mapping[str, float] 
         elif len(shape) == 1 or "bias" in leaf:
             values = random.normal(0.1, 0.4, shape)
         elif "embedding" in leaf:
-            values = random.normal(0, 1, shape)
+            values = random.normal(0, gains.get(layer, 1), shape)
         else:
-            values = random.normal(0, gains.get(layer, gain) / np.sqrt(np.prod(shape[:-1])), shape)
+            # The projections of an attention have (inputs, heads, size), its output (heads, size, outputs).
+            inputs = (
+                shape[0]
+                if leaf == "kernel" and "/attention_output/" not in weight.path and len(shape) == 3
+                else np.prod(shape[:-1])
+            )
+            values = random.normal(0, gains.get(layer, gain) / np.sqrt(inputs), shape)
         weight.assign(values.astype(np.float32))
     return model
 
