@@ -34,19 +34,23 @@ _ROWS = {
     "multihead": f"""\
   - {{tf: [{_KERNELS}], pt: "block{{i}}.attention.in_proj_weight", layout: "p i h d -> (p h d) i"}}
   - {{tf: [{_BIASES}],  pt: "block{{i}}.attention.in_proj_bias",   layout: "p h d -> (p h d)"}}
-  - {{tf: "block{{i}}_attention/attention_output/kernel", pt: "block{{i}}.attention.out_proj.weight", layout: "h d o -> o (h d)"}}
+  - {{tf: "block{{i}}_attention/attention_output/kernel", pt: "block{{i}}.attention.out_proj.weight",
+     layout: "h d o -> o (h d)"}}
   - {{tf: "block{{i}}_attention/attention_output/bias",   pt: "block{{i}}.attention.out_proj.bias"}}
 """,
     "linear": """\
-  - {tf: "block{i}_attention/{p:query|key|value}/kernel", pt: "block{i}.attention.{p}.weight", layout: "i h d -> (h d) i"}
+  - {tf: "block{i}_attention/{p:query|key|value}/kernel", pt: "block{i}.attention.{p}.weight",
+     layout: "i h d -> (h d) i"}
   - {tf: "block{i}_attention/{p:query|key|value}/bias",   pt: "block{i}.attention.{p}.bias",   layout: "h d -> (h d)"}
-  - {tf: "block{i}_attention/attention_output/kernel", pt: "block{i}.attention.output.weight", layout: "h d o -> o (h d)"}
+  - {tf: "block{i}_attention/attention_output/kernel", pt: "block{i}.attention.output.weight",
+     layout: "h d o -> o (h d)"}
   - {tf: "block{i}_attention/attention_output/bias",   pt: "block{i}.attention.output.bias"}
 """,
     "packed": f"""\
   - {{tf: [{_KERNELS}], pt: "block{{i}}.attention.c_attn.weight", layout: "p i h d -> i (p h d)"}}
   - {{tf: [{_BIASES}],  pt: "block{{i}}.attention.c_attn.bias",   layout: "p h d -> (p h d)"}}
-  - {{tf: "block{{i}}_attention/attention_output/kernel", pt: "block{{i}}.attention.c_proj.weight", layout: "h d o -> (h d) o"}}
+  - {{tf: "block{{i}}_attention/attention_output/kernel", pt: "block{{i}}.attention.c_proj.weight",
+     layout: "h d o -> (h d) o"}}
   - {{tf: "block{{i}}_attention/attention_output/bias",   pt: "block{{i}}.attention.c_proj.bias"}}
 """,
 }  # fmt: skip
