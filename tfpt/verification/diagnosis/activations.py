@@ -58,17 +58,21 @@ def missing_activations(context: Context) -> Iterator[Hypothesis]:
         if isinstance(run.module, linear) and run.path not in context.trace.activated
     ]
     ends = [run for run in context.trace.runs if run.path == context.path and run not in bare]
-    for expected in ("relu", "relu6", "swish (silu)", "gelu by erf"):
+    last = [run for run in context.trace.runs if run.path == context.path]
+    usual = ("relu", "relu6", "swish (silu)", "gelu by erf", "gelu by tanh", "sigmoid", "tanh")
+    for expected in (*usual, "softmax", *(name for name in _FUNCTIONS if name not in usual)):
+        if expected == "no activation":
+            continue
         parts = tuple(
             (
                 Change(
                     run.path,
                     "has no activation after it",
                     expected,
-                    partial(_followed_by, run.module, _FUNCTIONS[expected]),
+                    partial(_followed_by, run.module, _FUNCTIONS.get(expected, _softmax)),
                 ),
             )
-            for run in (*ends, *bare)
+            for run in (last if expected == "softmax" else (*ends, *bare))
         )
         if parts:
             yield Hypothesis(
@@ -130,6 +134,11 @@ def _replacing(function: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
         return function(args[0] if args else kwargs["input"])
 
     return answer
+
+
+def _softmax(x: Tensor) -> Tensor:
+    """Over the channels: the last axis of a matrix or a sequence, the second of images."""
+    return x.softmax(-1 if x.ndim < 4 else 1)
 
 
 @contextmanager

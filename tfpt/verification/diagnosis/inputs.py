@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -28,6 +28,32 @@ def inputs(context: Context) -> Iterator[Hypothesis]:
             "the mapping's input: describes what the network is fed"
         )
         yield Hypothesis("input", value, cause, ((change,),), advice)
+
+
+def affine_input(model: nn.Module, numbers: Sequence[float], reverse: bool) -> Hypothesis:
+    """The input minus a mean, divided by a deviation, for each channel.
+
+    Args:
+        numbers: The means of all channels, followed by their deviations.
+        reverse: Whether the channels are reversed before.
+    """
+    means, deviations = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+    texts = [", ".join(f"{number:.6g}" for number in one) for one in (means, deviations)]
+    order = "channels reversed, " if reverse else ""
+    expected = f"{order}values minus ({texts[0]}), divided by ({texts[1]})"
+
+    def function(x: Tensor) -> Tensor:
+        x = x.flip(1) if reverse else x
+        return (x - _colors(x, tuple(means))) / _colors(x, tuple(deviations))
+
+    return Hypothesis(
+        "input",
+        expected,
+        "the input's values are in another range than the first layer expects",
+        ((Change("", "takes its input as given", expected, partial(_transformed, model, function)),),),
+        f"apply this to the input ({expected}), or to the first layer's weights if those are wrong; "
+        "the mapping's input: describes what the network is fed",
+    )
 
 
 _Form = tuple[str, str, str, str, Callable[[Tensor], Tensor]]

@@ -53,6 +53,37 @@ def missing_skips(context: Context) -> Iterator[Hypothesis]:
             )
 
 
+def unused_branches(context: Context) -> Iterator[Hypothesis]:
+    """A module that never runs, on the input of the module that it is in, added to a result: a forgotten shortcut."""
+    ran = {run.path for run in context.trace.runs} | context.trace.earlier
+    for place in reversed(context.trace.runs):
+        inside = [
+            place,
+            *(one for one in context.trace.runs if _inside(one, place) and one.output == place.output),
+        ]
+        for name, module in place.module.named_children():
+            path = f"{place.path}.{name}" if place.path else name
+            if path in ran or not any(True for _ in module.parameters()):
+                continue
+            for one in dict.fromkeys(reversed(inside)):
+                yield Hypothesis(
+                    "missing skip",
+                    f"{one.path} {path}",
+                    "a skip connection is missing",
+                    (
+                        (
+                            Change(
+                                one.path,
+                                f"never runs {path}",
+                                f"the result of {path} on the input of {place.path or 'the model'} added to it",
+                                partial(_adding, one.module, place.module, False, module),
+                            ),
+                        ),
+                    ),
+                    f"add {path}(x) to the result of {one.path or 'the model'}",
+                )
+
+
 def superfluous_terms(context: Context) -> Iterator[Hypothesis]:
     """Sums without one of their two terms."""
     for index, which in ((0, "first"), (1, "second")):
@@ -96,12 +127,14 @@ def _alone(index: int) -> Callable[..., Any]:
 
 
 @contextmanager
-def _adding(place: nn.Module, source: nn.Module, given: bool) -> Iterator[None]:
-    """Let a module add, to its result, what another one was given or gave."""
+def _adding(
+    place: nn.Module, source: nn.Module, given: bool, through: nn.Module | None = None
+) -> Iterator[None]:
+    """Let a module add, to its result, what another one was given or gave; `through` a module, if there is one."""
     kept: list[Tensor] = []
 
     def keep_input(_module: nn.Module, args: Any) -> None:
-        kept.append(args[0])
+        kept.append(args[0] if through is None else through(args[0]))
 
     def keep_output(_module: nn.Module, _args: Any, output: Any) -> None:
         kept.append(first_tensor(output, ""))

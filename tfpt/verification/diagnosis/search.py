@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from tfpt.verification.agreement import DEFAULT_TOLERANCE, Measure, reals
 from tfpt.verification.diagnosis.activations import (
@@ -21,7 +22,7 @@ from tfpt.verification.diagnosis.attention import masks, score_scales
 from tfpt.verification.diagnosis.branches import exchanged_weights, orders
 from tfpt.verification.diagnosis.changes import Change, Hypothesis
 from tfpt.verification.diagnosis.evidence import is_constant
-from tfpt.verification.diagnosis.inputs import inputs
+from tfpt.verification.diagnosis.inputs import affine_input, inputs
 from tfpt.verification.diagnosis.norms import epsilons, statistics, training_mode
 from tfpt.verification.diagnosis.padding import counted_pads, paddings, zero_pads
 from tfpt.verification.diagnosis.parameters import (
@@ -38,8 +39,8 @@ from tfpt.verification.diagnosis.recurrent import (
     gate_orders,
     reversed_time,
 )
-from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms
-from tfpt.verification.diagnosis.solve import solve, unknowns
+from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms, unused_branches
+from tfpt.verification.diagnosis.solve import solve, solve_all, unknowns
 from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, pools, strides
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.trial import Trials
@@ -84,7 +85,7 @@ KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
     "resize": (resizing,),
     "mirrored kernel": (mirrored_kernels,),
     "superfluous term": (superfluous_terms,),
-    "missing skip": (missing_skips,),
+    "missing skip": (unused_branches, missing_skips),
     "flatten": (flatten_orders,),
     "rows": (shifted_rows,),
     "exchanged weights": (exchanged_weights,),
@@ -104,6 +105,8 @@ _HELPFUL = 0.5
 _MAX_COMBINED = 3
 # Pairs are made of so many hypotheses, those that leave the least difference.
 _MAX_RANKED = 150
+# The input of more channels is not an image.
+_MAX_CHANNELS = 4
 # Above this, which rounding alone rarely reaches, another value of the same kind may be the true one: where
 # TensorFlow's epsilon is 1e-12, one of 1e-5 leaves 6e-6.
 _ROUNDING_LIMIT = 1e-6
@@ -262,6 +265,45 @@ class Search:
                 least = min(left for left, _ in found)
                 enough = max(_COMPARABLE * least, _ROUNDING)
                 return self._minimal((next(one for left, one in found if left <= enough),), rel)
+        return self._solved_input()
+
+    def _solved_input(self) -> Proof | None:
+        """A proof by means and deviations of the input's channels."""
+        context = self.trials.context
+        given = context.inputs
+        if not context.trace.from_start or not isinstance(given, Tensor) or not given.is_floating_point():
+            return None
+        if given.ndim < 3 or given.shape[1] > _MAX_CHANNELS:
+            return None
+        recorded = reals(self.trials.replay.recorded(self.trials.path).values)
+        rel = _rel(self.trials.baseline.measure)
+        number = given.shape[1]
+        for reverse in (False, True):
+            if time.monotonic() > self.deadline:
+                break
+
+            def hypothesis(numbers: np.ndarray, reverse: bool = reverse) -> Hypothesis:
+                means = -numbers[number:] / numbers[:number]
+                return affine_input(context.model, [*means, *(1 / numbers[:number])], reverse)
+
+            def computed(
+                numbers: np.ndarray, hypothesis: Callable[[np.ndarray], Hypothesis] = hypothesis
+            ) -> np.ndarray | None:
+                return self.trials.values(hypothesis(numbers).changes)
+
+            start = np.array([1.0] * number + [0.0] * number)
+            baseline = computed(start)
+            if baseline is None or not np.isfinite(baseline).all():
+                continue
+            solved = solve_all(start, baseline, computed, recorded)
+            if solved is None:
+                continue
+            exact = [*(-solved[number:] / solved[:number]), *(1 / solved[:number])]
+            for digits in range(3, 7):
+                rounded = [float(f"{one:.{digits}g}") if abs(one) > 1e-6 else 0.0 for one in exact]
+                found = affine_input(context.model, rounded, reverse)
+                if self._proves(self._measure((found,)), rel):
+                    return self._minimal((found,), rel)
         return None
 
     def _try_pairs(self) -> Proof | None:

@@ -87,7 +87,7 @@ def solve(
     at = place(unknown.now)
     step = 0.05
     trial = at + step
-    for _ in range(_MAX_STEPS):
+    for turn in range(_MAX_STEPS):
         found = values(unknown.hypothesis(number(trial)))
         if found is None or not np.isfinite(found).all():
             return None
@@ -100,7 +100,7 @@ def solve(
         if not norm:
             return number(at)
         along = float(slope @ residual)
-        if abs(along) < _LEAST_COSINE * math.sqrt(square) * norm:
+        if turn == 0 and abs(along) < _LEAST_COSINE * math.sqrt(square) * norm:
             return None
         # Keep the better of the two points, and step from it.
         if np.linalg.norm(other) < norm:
@@ -108,11 +108,60 @@ def solve(
             along = float(slope @ residual)
         step = -along / square
         step = max(-3.0, min(3.0, step))
-        if abs(step) < 1e-9:
+        if abs(step) < 1e-7:
             break
         trial = at + step
     small = float(np.linalg.norm(residual)) <= 1e-3 * float(np.linalg.norm(baseline - recorded))
     return number(at) if small else None
+
+
+def solve_all(
+    start: np.ndarray,
+    baseline: np.ndarray,
+    values: Callable[[np.ndarray], np.ndarray | None],
+    recorded: np.ndarray,
+) -> np.ndarray | None:
+    """Several numbers at once, by Gauss-Newton steps with a Jacobian of finite differences.
+
+    Args:
+        start: The numbers that the model has.
+        baseline: The endpoint's values with these.
+        values: The endpoint's values with other numbers.
+        recorded: The recorded values.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 50)
+        >>> solve_all(np.array([1.0, 0.0]), x, lambda v: v[0] * x + v[1], 3 * x - 2).round(6).tolist()
+        [3.0, -2.0]
+    """
+    if recorded.size < MIN_VALUES * start.size or baseline.shape != recorded.shape:
+        return None
+    first = residual = baseline - recorded
+    at = start
+    for _ in range(_MAX_STEPS):
+        columns = []
+        for index in range(at.size):
+            other = at.copy()
+            step = 1e-2 * max(abs(at[index]), 0.1)
+            other[index] += step
+            found = values(other)
+            if found is None or not np.isfinite(found).all():
+                return None
+            columns.append((found - recorded - residual) / step)
+        direction = -np.linalg.lstsq(np.stack(columns, 1), residual, rcond=None)[0]
+        for shorter in (1.0, 0.5, 0.25):
+            found = values(at + shorter * direction)
+            if found is None or not np.isfinite(found).all():
+                continue
+            if np.linalg.norm(found - recorded) < np.linalg.norm(residual):
+                at, residual = at + shorter * direction, found - recorded
+                break
+        else:
+            break
+        if np.abs(direction).max() < 1e-7 * np.abs(at).max():
+            break
+    small = float(np.linalg.norm(residual)) <= 1e-3 * float(np.linalg.norm(first))
+    return at if small else None
 
 
 def written(value: float) -> Iterator[float]:
