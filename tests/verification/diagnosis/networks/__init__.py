@@ -1,6 +1,7 @@
 """Networks in Keras and in PyTorch, with the faults by which the diagnosis is measured."""
 
 from tests.verification.diagnosis.networks import (
+    inception,
     recurrent_faults,
     residual_faults,
     transformer_faults,
@@ -9,6 +10,7 @@ from tests.verification.diagnosis.networks import (
 from tests.verification.diagnosis.networks.network import Fault, Network, pairs
 
 NETWORKS: list[Network] = [
+    inception.NETWORK,
     residual_faults.NETWORK,
     unet_faults.NETWORK,
     unet_faults.LEGACY,
