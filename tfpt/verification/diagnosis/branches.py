@@ -17,6 +17,9 @@ from tfpt.verification.diagnosis.trace import Context, FunctionCall
 
 # Up to this many branches every order is tried; of more, only those that exchange two.
 _MAX_BRANCHES = 4
+# What of two modules is exchanged: everything, or a part of it.
+_STATISTICS = ("running_mean", "running_var")
+_PARTS: tuple[tuple[str, ...], ...] = ((), _STATISTICS, ("weight", "bias"), ("weight",), ("bias",))
 # Pairs of modules that are tried, the likeliest first.
 _MAX_PAIRS = 400
 
@@ -64,7 +67,7 @@ def exchanged_weights(context: Context) -> Iterator[Hypothesis]:
         for path, module in context.model.named_modules()
         if path and path not in runs and path not in context.trace.earlier
     }
-    for only in ((), ("running_mean", "running_var"), ("weight", "bias")):
+    for only in _PARTS:
         shapes = {path: _shapes(module, only) for path, module in {**runs, **later}.items()}
         alike: dict[Any, list[str]] = defaultdict(list)
         for path, shape in shapes.items():

@@ -65,7 +65,7 @@ def unused_branches(context: Context) -> Iterator[Hypothesis]:
             path = f"{place.path}.{name}" if place.path else name
             if path in ran or not any(True for _ in module.parameters()):
                 continue
-            for one in dict.fromkeys(reversed(inside)):
+            for one in {one.path: one for one in reversed(inside)}.values():
                 yield Hypothesis(
                     "missing skip",
                     f"{one.path} {path}",

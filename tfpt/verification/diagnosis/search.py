@@ -41,7 +41,7 @@ from tfpt.verification.diagnosis.recurrent import (
 )
 from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms, unused_branches
 from tfpt.verification.diagnosis.solve import solve, solve_all, unknowns
-from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, pools, strides
+from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, numbers, pools, strides
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.trial import Trials
 from tfpt.verification.diagnosis.weights import (
@@ -79,6 +79,7 @@ KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
     "values": (scaled_values,),
     "reduction": (pools,),
     "stride": (strides,),
+    "number": (numbers,),
     "time": (reversed_time,),
     "step": (ends,),
     "softmax axis": (softmax_axes,),

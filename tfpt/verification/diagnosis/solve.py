@@ -56,6 +56,7 @@ class Unknown:
 def unknowns(context: Context) -> Iterator[Unknown]:
     """The numbers that may be wrong: epsilons at once and one by one, then scales near the endpoint first."""
     yield from _epsilons(context)
+    yield from _attributes(context)
     yield from _scales(context)
 
 
@@ -228,6 +229,29 @@ def _epsilon(value: float, eps: float, places: list[tuple[str, nn.Module, str]])
         ),
         f"build it with eps={value:g}",
         mapping_entry=f"eps: {value:g}",
+    )
+
+
+def _attributes(context: Context) -> Iterator[Unknown]:
+    """Numbers that modules have as attributes: slopes, the alpha of a local response normalization, scales."""
+    for run in {run.path: run for run in context.trace.runs}.values():
+        for name, value in vars(run.module).items():
+            if type(value) is float and value > 0 and name not in ("momentum", "p", eps_name(run.module)):
+                yield Unknown(
+                    name, value, partial(_attribute, run.path, run.module, name, value), True, written
+                )
+
+
+def _attribute(path: str, module: nn.Module, name: str, now: float, value: float) -> Hypothesis:
+    change = Change(
+        path, f"has {name} {now:g}", f"{name} {value:.6g}", partial(attribute, module, name, value)
+    )
+    return Hypothesis(
+        "number",
+        f"{name} {value:.6g}",
+        f"the {name} of a layer is not TensorFlow's",
+        ((change,),),
+        f"build it with {name}={value:.6g}",
     )
 
 

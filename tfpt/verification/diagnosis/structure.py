@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,6 +19,9 @@ from tfpt.verification.diagnosis.calls import ACTIVATIONS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, forward
 from tfpt.verification.diagnosis.trace import Context, FunctionCall
 from tfpt.verification.diagnosis.windows import CONVS, windows_of
+
+# Of groups and heads.
+_MAX_PARTS = 64
 
 
 def strides(context: Context) -> Iterator[Hypothesis]:
@@ -125,6 +129,31 @@ def norm_orders(context: Context) -> Iterator[Hypothesis]:
             )
 
 
+def numbers(context: Context) -> Iterator[Hypothesis]:
+    """Other numbers of groups of a normalization, and of heads of an attention."""
+    found: dict[tuple[str, int], list[Change]] = {}
+    for run in {run.path: run for run in context.trace.runs}.values():
+        for name, value in vars(run.module).items():
+            if type(value) is not int or value < 1 or not re.search("group|head", name):
+                continue
+            size = (
+                run.shape[1] if "group" in name and len(run.shape) > 1 else run.shape[-1] if run.shape else 0
+            )
+            for other in range(1, min(size, _MAX_PARTS) + 1):
+                if size % other == 0 and other != value:
+                    put = partial(_numbered, run.module, name, other, size)
+                    change = Change(run.path, f"has {value} {name}", f"{other}", put)
+                    found.setdefault((name, other), []).append(change)
+    for (name, other), changes in found.items():
+        yield Hypothesis(
+            "number",
+            f"{name} {other}",
+            "a number of groups or heads is not TensorFlow's",
+            tuple((change,) for change in changes),
+            f"build it with {name}={other}",
+        )
+
+
 def flatten_orders(context: Context) -> Iterator[Hypothesis]:
     """A flattened activation with the channels last, as TensorFlow flattens it."""
     parts = []
@@ -195,6 +224,15 @@ def _exchanged(a: nn.Module, b: nn.Module, name: str) -> Iterator[None]:
         first, second = getattr(a, name), getattr(b, name)
         stack.enter_context(attribute(a, name, second))
         stack.enter_context(attribute(b, name, first))
+        yield
+
+
+@contextmanager
+def _numbered(module: nn.Module, name: str, value: int, size: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(attribute(module, name, value))
+        if "head" in name and hasattr(module, "head_dim"):
+            stack.enter_context(attribute(module, "head_dim", size // value))
         yield
 
 
