@@ -85,7 +85,7 @@ def test_the_rule_of_a_layer_of_ours_is_replaced():
     ("module", "padding", "why"),
     [
         (nn.Conv2d(2, 3, 3, padding_mode="reflect"), "same", "padding_mode='reflect'"),
-        (nn.ConvTranspose2d(2, 3, 3), "same", "only these layers"),
+        (nn.LPPool2d(2, 3), "same", "only these layers"),
         (nn.LazyConv2d(3, 3), "same", "only these layers"),
         (Clipped(2, 3, 3), "same", "not subclasses of them"),
         (nn.Linear(2, 3), "same", "only these layers"),

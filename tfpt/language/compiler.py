@@ -12,7 +12,7 @@ from typing import Any
 from tfpt.errors import MappingError
 from tfpt.language.abbreviation import abbreviated
 from tfpt.language.endpoint_steps import steps_of
-from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, Row, RowSet
+from tfpt.language.mapping import Behavior, Copy, Ema, Endpoint, Fill, Ignore, Keep, ResponseNorm, Row, RowSet
 from tfpt.language.placements import Placement, below, placements
 from tfpt.language.referenced_files import file_beside
 from tfpt.language.row_schema import RowEntry
@@ -93,7 +93,18 @@ class Compiler:
             position = self.tree.locate(["modules", index])
             alone = self._single(module.pt, PT_SEPARATOR, position)
             if alone:
-                found.append(Behavior(alone, module.padding, module.eps, position))
+                norm = module.response_norm
+                found.append(
+                    Behavior(
+                        alone,
+                        module.padding,
+                        module.eps,
+                        position,
+                        resize=module.resize,
+                        response_norm=None if norm is None else ResponseNorm(**norm.model_dump()),
+                        depth_to_space=module.depth_to_space,
+                    )
+                )
         return tuple(found)
 
     def endpoints(self) -> tuple[Endpoint, ...]:

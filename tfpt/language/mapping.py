@@ -146,10 +146,23 @@ class Ema:
 
 
 @dataclass(frozen=True)
+class ResponseNorm:
+    """The constants of a local response normalization in TensorFlow."""
+
+    depth_radius: int
+    bias: float
+    alpha: float
+    beta: float
+
+
+@dataclass(frozen=True)
 class Behavior:
-    """The padding and epsilon that the modules at a path need to match TensorFlow.
+    """The padding, the epsilon and the operation that the modules at a path need to match TensorFlow.
 
     Attributes:
+        resize: The rule of a resizing: ``half_pixel_centers``, ``align_corners`` or ``legacy``.
+        response_norm: The constants of a local response normalization.
+        depth_to_space: Whether blocks are rearranged in TensorFlow's order of channels.
         inherited: Whether they are stated for everything in a scope, so that they concern only those of its modules
             that pad or normalize.
     """
@@ -159,6 +172,9 @@ class Behavior:
     eps: float | None
     position: Position
     inherited: bool = False
+    resize: str | None = None
+    response_norm: ResponseNorm | None = None
+    depth_to_space: bool = False
 
 
 @dataclass(frozen=True)

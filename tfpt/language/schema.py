@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from tfpt.errors import SourceError
 from tfpt.io.addresses import PUBLISHED, refuse_unknown_store
@@ -102,13 +102,33 @@ class ModelEntry(Strict):
     )
 
 
+class ResponseNormEntry(Strict):
+    """The arguments of `tf.nn.local_response_normalization`, with its defaults."""
+
+    depth_radius: Annotated[int, Field(ge=0)] = Field(
+        5, description="The number of channels on each side that count."
+    )
+    bias: float = Field(1.0, description="The number added to the sum of squares.")
+    alpha: float = Field(1.0, description="The factor of the sum, which torch also divides by the window.")
+    beta: float = Field(0.5, description="The exponent.")
+
+
 class ModuleEntry(Strict):
-    """The padding and epsilon of layers without weights."""
+    """The padding, the epsilon and the operation of layers without weights."""
 
     pt: str = Field(description="A template of the paths of modules.")
     padding: Padding | None = Field(None, description="How these modules must pad.")
     eps: Annotated[float | None, Field(gt=0)] = Field(
         None, description="The epsilon of these normalizations."
+    )
+    resize: Literal["half_pixel_centers", "align_corners", "legacy"] | None = Field(
+        None, description="The rule by which these modules resize images."
+    )
+    response_norm: ResponseNormEntry | None = Field(
+        None, description="TensorFlow's constants of these local response normalizations."
+    )
+    depth_to_space: StrictBool = Field(
+        False, description="Whether these modules order the channels of blocks as tf.nn.depth_to_space does."
     )
 
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from tfpt.errors import ModelError
-from tfpt.nn import Conv1d, Conv2d, Conv3d
+from tfpt.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d
 from tfpt.nn.inference import FoldedConv
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1d, Conv2d, Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
 def optimize(model: nn.Module) -> nn.Module:

@@ -10,11 +10,17 @@ from tfpt.errors import ModelError
 from tfpt.nn.conv import Conv1d, Conv2d, Conv3d
 from tfpt.nn.padding import check_padding
 from tfpt.nn.pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+from tfpt.nn.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 _CONVS: dict[type[nn.Module], Any] = {
     nn.Conv1d: Conv1d,
     nn.Conv2d: Conv2d,
     nn.Conv3d: Conv3d,
+}
+_TRANSPOSED: dict[type[nn.Module], Any] = {
+    nn.ConvTranspose1d: ConvTranspose1d,
+    nn.ConvTranspose2d: ConvTranspose2d,
+    nn.ConvTranspose3d: ConvTranspose3d,
 }
 _MAX_POOLS: dict[type[nn.Module], Any] = {
     nn.MaxPool1d: MaxPool1d,
@@ -27,7 +33,7 @@ _AVG_POOLS: dict[type[nn.Module], Any] = {
     nn.AvgPool3d: AvgPool3d,
 }
 # Layers of tfpt.nn are accepted too; their rule is replaced.
-for _table in (_CONVS, _MAX_POOLS, _AVG_POOLS):
+for _table in (_CONVS, _TRANSPOSED, _MAX_POOLS, _AVG_POOLS):
     _table.update({ours: ours for ours in tuple(_table.values())})
 
 
@@ -39,7 +45,9 @@ def adapt(module: nn.Module, padding: str) -> nn.Module:
     average pool keeps its `count_include_pad`; otherwise padding is not counted.
 
     Args:
-        module: A convolution, max-pool or average pool of ``torch.nn`` or `tfpt.nn`, in 1 to 3 dimensions.
+        module: A convolution, transposed convolution, max-pool or average pool of ``torch.nn`` or `tfpt.nn`, in 1 to
+            3 dimensions. The output of a transposed convolution gets the size that Keras gives it without
+            `output_padding`; under ``"symmetric"``, the module's own `output_padding` is kept.
         padding: ``"same"``, ``"valid"`` or ``"symmetric"``; see `tfpt.nn.padding`.
 
     Raises:
@@ -58,6 +66,8 @@ def adapt(module: nn.Module, padding: str) -> nn.Module:
     kind = type(module)
     if kind in _CONVS:
         layer = _conv(module, padding)
+    elif kind in _TRANSPOSED:
+        layer = _transposed(module, padding)
     elif kind in _MAX_POOLS:
         layer = _max_pool(module, padding)
     elif kind in _AVG_POOLS:
@@ -72,7 +82,7 @@ def adapt(module: nn.Module, padding: str) -> nn.Module:
 
 
 def _refusal(module: nn.Module, padding: str, why: str, hint: str | None = None) -> ModelError:
-    expected = "a conv, max-pool or average pool of torch.nn in 1 to 3 dimensions"
+    expected = "a conv, transposed conv, max-pool or average pool of torch.nn in 1 to 3 dimensions"
     return ModelError(
         f"a {type(module).__name__} cannot be given TensorFlow's {padding} padding: {why}",
         expected=expected,
@@ -84,8 +94,7 @@ def _refusal(module: nn.Module, padding: str, why: str, hint: str | None = None)
 def _conv(module: Any, padding: str) -> nn.Module:
     if module.padding_mode != "zeros":
         raise _refusal(module, padding, f"it pads with padding_mode={module.padding_mode!r}, not zeros")
-    if "weight" not in module._parameters:
-        raise _refusal(module, padding, "its weight is computed", "remove the weight norm or parametrization")
+    _refuse_computed_weight(module, padding)
     layer: nn.Module = _CONVS[type(module)](
         module.in_channels,
         module.out_channels,
@@ -100,6 +109,36 @@ def _conv(module: Any, padding: str) -> nn.Module:
     layer.weight = module.weight
     layer.bias = module.bias
     return layer
+
+
+def _transposed(module: Any, padding: str) -> nn.Module:
+    _refuse_computed_weight(module, padding)
+    layer: nn.Module = _TRANSPOSED[type(module)](
+        module.in_channels,
+        module.out_channels,
+        module.kernel_size,
+        module.stride,
+        padding,
+        _kept_output_padding(module) if padding == "symmetric" else None,
+        module.groups,
+        bias=False,
+        dilation=module.dilation,
+        device="meta",
+    )
+    layer.weight = module.weight
+    layer.bias = module.bias
+    return layer
+
+
+def _kept_output_padding(module: Any) -> tuple[int, ...] | None:
+    """Torch's, if it fits; the rule has no size of its own."""
+    given: tuple[int, ...] = module.output_padding
+    return given if all(each < s for each, s in zip(given, module.stride, strict=True)) else None
+
+
+def _refuse_computed_weight(module: Any, padding: str) -> None:
+    if "weight" not in module._parameters:
+        raise _refusal(module, padding, "its weight is computed", "remove the weight norm or parametrization")
 
 
 def _max_pool(module: Any, padding: str) -> nn.Module:

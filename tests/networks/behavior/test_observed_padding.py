@@ -282,9 +282,7 @@ def test_a_derived_layer_with_a_stride_for_each_axis_is_run(tiny, stride):
     assert check_behavior(nn.ModuleDict({"layer": Strange((1, 3), (1, 1), (0, 1))}), rows) == []
 
 
-@pytest.mark.parametrize(
-    "module", [nn.ConvTranspose2d(3, 5, 3, 2), nn.LPPool2d(2, 3), nn.Unfold(3), nn.Linear(3, 5)]
-)
+@pytest.mark.parametrize("module", [nn.LPPool2d(2, 3), nn.Unfold(3), nn.Linear(3, 5)])
 def test_what_is_not_looked_at_is_said_to_be_so(tiny, module):
     rows = mapping(tiny, "{pt: layer, padding: same}")
     [found] = check_behavior(nn.ModuleDict({"layer": module}), rows)

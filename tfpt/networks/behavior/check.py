@@ -1,4 +1,4 @@
-"""Checks that each module pads as its mapping says TensorFlow did, with the same epsilon, and adapts the others."""
+"""Checks that each module computes what its mapping says TensorFlow computed: padding, epsilons, operations."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tfpt.errors import ModelError
 from tfpt.language.mapping import Behavior, Mapping
+from tfpt.networks.behavior.findings import Verdict, finding, padding_finding, unchecked
 from tfpt.networks.behavior.layers import (
     OTHER_WINDOWS,
     PADDED,
+    TRANSPOSED,
     Contradiction,
     eps_name,
     eps_of,
@@ -19,32 +20,12 @@ from tfpt.networks.behavior.layers import (
     own_contradiction,
     rule_of,
     same_eps,
-    set_eps,
 )
 from tfpt.networks.behavior.observed_padding import Call
+from tfpt.networks.behavior.operations import operation_findings
 from tfpt.networks.behavior.runs import USUAL_SIZES, Runs, calls_of
-from tfpt.nn.adapt import adapt
+from tfpt.networks.behavior.transposed import crop_contradiction, is_transposed
 from tfpt.planning import Finding
-
-_HINT = (
-    "tfpt.load(…, adapt=True) replaces stock layers; or use a layer of tfpt.nn; "
-    "check=False (--no-check) accepts the model as it is, and tfpt verify shows the effect"
-)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is known about a layer's padding.
-
-    Attributes:
-        contradiction: How it differs from the rule; ``None`` if it does not.
-        decided: Whether this is certain for the inputs that the layer gets.
-        why: The reason, if it is not certain.
-    """
-
-    contradiction: Contradiction | None
-    decided: bool = True
-    why: str = ""
 
 
 def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
@@ -71,10 +52,13 @@ def check_behavior(model: nn.Module, mapping: Mapping) -> list[Finding]:
             if (path, behavior.padding, behavior.eps) not in stated:
                 findings += check.findings(path, module, behavior)
             stated.add((path, behavior.padding, behavior.eps))
+        for path, module in reached:
+            findings += operation_findings(path, module, behavior)
         if not reached and not behavior.inherited:
             what = f"no module matches {behavior.pt}"
             findings.append(Finding("dead-row", what, str(behavior.pt), behavior.position.row))
-        for path, module in reached if not found else ():
+        stated_any = behavior.padding is not None or behavior.eps is not None
+        for path, module in reached if stated_any and not found else ():
             # A Linear in a scope that states an epsilon for the norms inside.
             if not (behavior.inherited and type(module).__module__.startswith("torch.nn.modules.")):
                 findings += check.unknown_module(path, module, behavior)
@@ -101,27 +85,31 @@ class Check:
             (each, [one for one in modules if each.pt.match(one[0]) is not None])
             for each in self.mapping.behaviors
         ]
-        layers = [path for path, module in modules if isinstance(module, PADDED)]
+        layers = [path for path, module in modules if isinstance(module, (*PADDED, *TRANSPOSED))]
         named = [path for _, found in self.reached for path, _ in found]
         self.runs = Runs(self.model, self.mapping, tuple(dict.fromkeys((*layers, *named))))
 
     def findings(self, path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
         """The problems of one layer, and what cannot be checked."""
-        if behavior.padding is not None and isinstance(module, OTHER_WINDOWS):
+        if behavior.padding is not None and isinstance(module, TRANSPOSED):
+            verdict = self.crop(path, module, behavior.padding)
+            if verdict.contradiction is not None:
+                yield padding_finding(path, module, behavior, verdict)
+        elif behavior.padding is not None and isinstance(module, OTHER_WINDOWS):
             why = f"the padding of a {type(module).__name__} is not checked"
-            yield _unchecked(path, module, behavior, f"padding: {behavior.padding}", why)
+            yield unchecked(path, module, behavior, f"padding: {behavior.padding}", why)
         if behavior.padding is not None and isinstance(module, PADDED):
             verdict = self.padding(path, module, behavior.padding)
             if verdict.contradiction is not None:
-                yield _padding_finding(path, module, behavior, verdict)
+                yield padding_finding(path, module, behavior, verdict)
         name = eps_name(module)
         if behavior.eps is not None and name:
             eps = eps_of(module, name)
             if eps is None and getattr(module, name) is not None:
-                yield _unchecked(path, module, behavior, f"eps: {behavior.eps:g}", f"{name} has no value")
+                yield unchecked(path, module, behavior, f"eps: {behavior.eps:g}", f"{name} has no value")
             elif eps is None or not same_eps(eps, behavior.eps):
                 got = "None, which means the machine epsilon of the dtype" if eps is None else f"{eps:g}"
-                yield _finding(path, module, behavior, f"eps: {behavior.eps:g}", got)
+                yield finding(path, module, behavior, f"eps: {behavior.eps:g}", got)
 
     def unknown_module(self, path: str, module: nn.Module, behavior: Behavior) -> Iterator[Finding]:
         """The problems of a module without known layers, judged by what it does while the model runs."""
@@ -131,16 +119,16 @@ class Check:
         if behavior.padding is not None and calls:
             verdict = _worst(_verdicts(calls, behavior.padding))
             if verdict.contradiction is not None:
-                yield _padding_finding(path, module, behavior, verdict)
+                yield padding_finding(path, module, behavior, verdict)
         if behavior.eps is not None and epsilons:
             others = [eps for eps in epsilons if not same_eps(eps, behavior.eps)]
             if others:
-                yield _finding(path, module, behavior, f"eps: {behavior.eps:g}", f"{others[0]:g}")
+                yield finding(path, module, behavior, f"eps: {behavior.eps:g}", f"{others[0]:g}")
         if not calls and not epsilons and not behavior.inherited:
             pair = (("padding", behavior.padding), ("eps", behavior.eps))
             stated = [f"{key}: {value}" for key, value in pair if value is not None]
             why = "no layer that pads or normalizes was observed in it"
-            yield _unchecked(path, module, behavior, ", ".join(stated), why)
+            yield unchecked(path, module, behavior, ", ".join(stated), why)
 
     def padding(self, path: str, module: nn.Module, rule: str) -> Verdict:
         """Whether a layer pads by a rule, at the input sizes it gets if these are known."""
@@ -159,6 +147,27 @@ class Check:
                 return Verdict(own_contradiction(module, rule, self.size, axes=axes))
             return found
         return self._in_isolation(path, module, rule, own if exact else None)
+
+    def crop(self, path: str, module: nn.Module, rule: str) -> Verdict:
+        """Whether a transposed convolution crops by a rule, perhaps together with the code after it."""
+        if not is_transposed(module):
+            return Verdict(
+                Contradiction("", ""), False, f"a {type(module).__name__} is not one of torch's layers"
+            )
+        found = crop_contradiction(module, rule)
+        if found is None or not found.recoverable:
+            return Verdict(found)
+        whole = self.runs.whole_model()
+        if whole:
+            cropped = any(path in seen.sliced for seen in whole) or not calls_of(whole, path)
+        else:
+            # Containers that cannot be called do not crop either.
+            cropped = any(
+                not seen or any(path in one.sliced for one in seen)
+                for outer, seen in self.runs.around(path)
+                if outer != path
+            )
+        return Verdict(found, not cropped, "the code after it may cut off the rest")
 
     def _in_isolation(self, path: str, module: nn.Module, rule: str, own: Contradiction | None) -> Verdict:
         """Judge the layer by itself and, if its input may be padded elsewhere, by runs of the modules around it."""
@@ -228,108 +237,3 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     certain = [one for one in verdicts if one.contradiction is not None and one.decided]
     unsure = [one for one in verdicts if not one.decided]
     return next(iter((*certain, *unsure, *verdicts)))
-
-
-def _padding_finding(path: str, module: nn.Module, behavior: Behavior, verdict: Verdict) -> Finding:
-    assert verdict.contradiction is not None
-    more = verdict.contradiction.expected
-    expected = f"padding: {behavior.padding}" + (f", {more}" if more else "")
-    if not verdict.decided:
-        return _unchecked(path, module, behavior, expected, verdict.why, verdict.contradiction.got)
-    return _finding(path, module, behavior, expected, verdict.contradiction.got)
-
-
-def _finding(path: str, module: nn.Module, behavior: Behavior, expected: str, got: str) -> Finding:
-    return Finding(
-        "behavior",
-        f"{path} ({type(module).__name__}) does not compute what TensorFlow computed",
-        name=path,
-        where=behavior.position.row,
-        row=str(behavior.pt),
-        expected=expected,
-        got=got,
-        hint=_HINT,
-    )
-
-
-def _unchecked(
-    path: str, module: nn.Module, behavior: Behavior, expected: str, why: str, got: str = ""
-) -> Finding:
-    return Finding(
-        "unchecked",
-        f"whether {path} ({type(module).__name__}) computes what TensorFlow computed: {why}",
-        name=path,
-        where=behavior.position.row,
-        row=str(behavior.pt),
-        expected=expected,
-        got=got,
-        hint="tfpt verify shows whether it does",
-    )
-
-
-def adapt_model(model: nn.Module, mapping: Mapping) -> list[str]:
-    """Replace stock layers that contradict the mapping with those of `tfpt.nn`, and set the mapping's epsilon.
-
-    A stock layer that agrees only at the sizes the model was run with is also replaced, if possible.
-
-    Returns:
-        The paths of the modules that were changed.
-
-    Raises:
-        ModelError: A layer has options that are incompatible with the mapping's padding.
-    """
-    changed: dict[str, None] = {}
-    check = Check(model, mapping)
-    for behavior, reached in check.reached:
-        found = [each for one in reached for each in layers_in(*one)]
-        for path, module in found:
-            if behavior.padding is not None and isinstance(module, PADDED):
-                layer = _adapted(check, path, module, behavior.padding)
-                if layer is not None:
-                    parent, _, name = path.rpartition(".")
-                    setattr(model.get_submodule(parent), name, layer)
-                    changed[path] = None
-            name = eps_name(module)
-            if behavior.eps is not None and name:
-                eps = eps_of(module, name)
-                if eps is None or not same_eps(eps, behavior.eps):
-                    set_eps(module, name, behavior.eps)
-                    changed[path] = None
-    return list(changed)
-
-
-def _adapted(check: Check, path: str, module: nn.Module, padding: str) -> nn.Module | None:
-    """The replacement for a module; ``None`` if the module can stay.
-
-    Raises:
-        ModelError: The module has to be replaced, but cannot be adapted.
-    """
-    exact = is_stock(module) or rule_of(module) is not None
-    own = own_contradiction(module, padding, check.size) if exact else None
-    if exact and own is None:
-        return None
-    verdict = check.padding(path, module, padding)
-    wrong = verdict.contradiction is not None and verdict.decided
-    if check.runs.pads_around(path):
-        if wrong:
-            raise ModelError(
-                f"{path} ({type(module).__name__}) cannot be given TensorFlow's {padding} padding: "
-                "the code around it pads its input",
-                got=repr(module),
-                hint="change that code, or load with check=False",
-            )
-        return None
-    if wrong:
-        return adapt(module, padding)
-    # Undecided whether something else pads the input; a layer that pads by itself would not be padded twice.
-    if not exact or (verdict.contradiction is not None and not _pads(module)):
-        return None
-    try:
-        return adapt(module, padding)
-    except ModelError:
-        return None
-
-
-def _pads(module: nn.Module) -> bool:
-    stated = getattr(module, "padding", 0)
-    return rule_of(module) is not None or any(stated if isinstance(stated, tuple | list) else (stated,))

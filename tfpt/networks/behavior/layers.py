@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 AVG_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 PADDED = (*CONVS, *MAX_POOLS, *AVG_POOLS)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 # Layers with windows for which TensorFlow's padding rules have no defined meaning here.
 OTHER_WINDOWS = (
@@ -121,10 +122,12 @@ class Contradiction:
     Attributes:
         expected: What TensorFlow does, in addition to the name of the rule; may be empty.
         got: What the module does.
+        recoverable: Whether code after the module can make up for it, because it keeps more than TensorFlow does.
     """
 
     expected: str
     got: str
+    recoverable: bool = field(default=False, repr=False)
 
 
 def own_contradiction(

@@ -129,10 +129,12 @@ class Observations:
     Attributes:
         calls: The convolutions and pools of each layer, by path.
         eps: The epsilons that each module's normalizations used, by path.
+        sliced: The layers whose transposed convolutions are followed by a slice.
     """
 
     calls: dict[str, list[Call]] = field(default_factory=dict)
     eps: dict[str, list[float]] = field(default_factory=dict)
+    sliced: set[str] = field(default_factory=set)
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
@@ -195,6 +197,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, seen: Observations, origins: OriginTracker, active: Sequence[tuple[str, int]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._seen, self._origins, self._active = seen, origins, active
+        # Tensors that a transposed convolution made, with its path; kept alive, so that their ids stay unique.
+        self._transposed: dict[int, tuple[Tensor, str]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -210,7 +214,23 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if name in _EPS_INDEX:
                 self._seen.eps.setdefault(path, []).append(float(args[_EPS_INDEX[name]]))
         self._origins.follow(name, args, output)
+        self._follow_transposed(name, args, output)
         return output
+
+    def _follow_transposed(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """Note whether something is cut off after a transposed convolution, up to the next change of the shape."""
+        if not isinstance(output, Tensor):
+            return
+        if name == "convolution":
+            if args[6] and self._active:
+                self._transposed[id(output)] = (output, self._active[-1][0])
+            return
+        for tensor in tensors_in(args):
+            _, path = self._transposed.get(id(tensor), (None, ""))
+            if path and tensor.shape == output.shape:
+                self._transposed[id(output)] = (output, path)
+            elif path and name in ("slice", "constant_pad_nd", "index_select", "index"):
+                self._seen.sliced.add(path)
 
 
 def _call(name: str, args: Sequence[Any], origins: OriginTracker, outside: int) -> Call | None:

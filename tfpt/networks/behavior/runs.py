@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tfpt.errors import TfptError
 from tfpt.language.mapping import Mapping
-from tfpt.networks.behavior.layers import CONVS, PADDED
+from tfpt.networks.behavior.layers import CONVS, PADDED, TRANSPOSED
 from tfpt.networks.behavior.observed_padding import Call, Observations, meta_copy, observe
 from tfpt.networks.inputs import channels_of, input_axes, input_shape, rearrange
 
@@ -175,7 +175,7 @@ def _channels(layer: nn.Module, module: nn.Module) -> list[int]:
     """Numbers of input channels that a module may accept, most likely first."""
     found = []
     for each in (layer, *module.modules()):
-        if isinstance(each, CONVS):
+        if isinstance(each, (*CONVS, *TRANSPOSED)):
             found.append(each.in_channels)
         elif isinstance(getattr(each, "num_features", None), int):
             found.append(int(each.num_features))  # type: ignore[arg-type]
