@@ -39,6 +39,14 @@ from tfpt.verification.diagnosis.recurrent import (
     gate_orders,
     reversed_time,
 )
+from tfpt.verification.diagnosis.replacements import (
+    channel_blocks,
+    gate_activations,
+    resets,
+    resizes,
+    response_norms,
+    transposed_paddings,
+)
 from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms, unused_branches
 from tfpt.verification.diagnosis.solve import solve, solve_all, unknowns
 from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, numbers, pools, strides
@@ -56,7 +64,7 @@ from tfpt.verification.diagnosis.weights import (
 KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
     "training mode": (training_mode,),
     "zero pads": (zero_pads,),
-    "padding": (paddings,),
+    "padding": (paddings, transposed_paddings),
     "counted pads": (counted_pads,),
     "epsilon": (epsilons,),
     "flattening": (flattening,),
@@ -71,7 +79,7 @@ KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
     "heads": (heads,),
     "score scale": (score_scales,),
     "mask": (masks,),
-    "activation": (other_activations,),
+    "activation": (other_activations, gate_activations),
     "missing activation": (missing_activations,),
     "norm order": (norm_orders,),
     "input": (inputs,),
@@ -83,7 +91,10 @@ KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
     "time": (reversed_time,),
     "step": (ends,),
     "softmax axis": (softmax_axes,),
-    "resize": (resizing,),
+    "resize": (resizing, resizes),
+    "local response": (response_norms,),
+    "pixel shuffle": (channel_blocks,),
+    "reset": (resets,),
     "mirrored kernel": (mirrored_kernels,),
     "superfluous term": (superfluous_terms,),
     "missing skip": (unused_branches, missing_skips),
