@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,15 +38,29 @@ def transposed_paddings(context: Context) -> Iterator[Hypothesis]:
             actual = f"crops by {now}, with output_padding {tuple(module.output_padding)}"
             change = Change(run.path, actual, f"{rule.upper()}", partial(forward, module, layer.forward))
             parts.append((change,))
-        if parts:
-            yield Hypothesis(
-                "padding",
-                f"transposed {rule}",
-                f"a transposed convolution does not crop as {rule.upper()} does",
-                tuple(parts),
-                f"use tfpt.nn.adapt(module, {rule!r}), or a layer of tfpt.nn, which crops as TensorFlow does",
-                mapping_entry=f"padding: {rule}",
-            )
+        yield from _transposed(parts, rule)
+        parts = []
+        for run in _once(context):
+            inner = _only_transposed(run.module)
+            layer = None if inner is None else _adapted(inner, rule)
+            if layer is not None and run.shape[:1] == run.output[:1] and len(run.shape) == len(run.output):
+                actual = "crops a transposed convolution in code of its own"
+                change = Change(run.path, actual, rule.upper(), partial(forward, run.module, layer.forward))
+                parts.append((change,))
+        yield from _transposed(parts, rule)
+
+
+def _transposed(parts: Sequence[tuple[Change, ...]], rule: str) -> Iterator[Hypothesis]:
+    """The hypothesis about these places; none without places."""
+    if parts:
+        yield Hypothesis(
+            "padding",
+            f"transposed {rule} {parts[0][0].actual[:5]}",
+            f"a transposed convolution does not crop as {rule.upper()} does",
+            tuple(parts),
+            f"use tfpt.nn.adapt(module, {rule!r}), or a layer of tfpt.nn, which crops as TensorFlow does",
+            mapping_entry=f"padding: {rule}",
+        )
 
 
 def resizes(context: Context) -> Iterator[Hypothesis]:
@@ -220,6 +234,12 @@ def _adapted(module: nn.Module, rule: str) -> Any:
         return tfpt.nn.adapt(stock, rule)
     except (TfptError, TypeError, ValueError):
         return None
+
+
+def _only_transposed(module: nn.Module) -> nn.Module | None:
+    """The transposed convolution of a module that has nothing else with parameters."""
+    inner = [one for one in module.children() if next(one.parameters(), None) is not None]
+    return inner[0] if len(inner) == 1 and isinstance(inner[0], TRANSPOSED) else None
 
 
 def _resizes(run: ModuleRun) -> bool:

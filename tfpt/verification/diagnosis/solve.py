@@ -44,6 +44,7 @@ class Unknown:
         hypothesis: The hypothesis with the number filled in.
         positive: Whether the number is positive, and is searched for on a logarithmic scale.
         rounded: Numbers near a solved one that a person would write, best first.
+        step: The first step, in logarithms of positive numbers: large for an epsilon, which may have little effect.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Unknown:
     hypothesis: Callable[[float], Hypothesis]
     positive: bool
     rounded: Callable[[float], Iterator[float]]
+    step: float = 0.05
 
 
 def unknowns(context: Context) -> Iterator[Unknown]:
@@ -86,7 +88,7 @@ def solve(
     number = partial(_number, unknown.positive)
     residual = baseline - recorded
     at = place(unknown.now)
-    step = 0.05
+    step = unknown.step
     trial = at + step
     for turn in range(_MAX_STEPS):
         found = values(unknown.hypothesis(number(trial)))
