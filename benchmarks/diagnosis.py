@@ -135,7 +135,10 @@ def repaired_elsewhere(network: Network, result: Verification, loops: Sequence[A
     loop = loops[-1]
     changes = [change for hypotheses in loop.repairs for one in hypotheses for change in one.changes]
     with applied(loop.replay.model, changes):
-        return bool(network.verify(loop.replay.model, network.other_inputs, diagnose=False).agrees)
+        other = network.verify(loop.replay.model, network.other_inputs, diagnose=False)
+    # Endpoints that were not recorded need not agree: a ReLU on the other side of a max-pool is equivalent.
+    recorded = {one.name for one in result.endpoints if one.verdict != "unrecorded"}
+    return not any(one.bad for one in other.endpoints if one.name in recorded)
 
 
 @contextmanager
