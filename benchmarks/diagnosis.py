@@ -2,8 +2,8 @@
 
 Each fault is put into a port that agrees with Keras, and diagnosed twice: with an endpoint for each block, and with the
 output alone. Pairs of faults are drawn from a seed. A cause counts as named if every place that was proven is the
-fault's; as equivalent if it is another, but the repaired model agrees with Keras on other inputs, too; and otherwise as
-a false proof. Seconds are of processor time on one thread, so that other programs do not count.
+fault's, and as equivalent if some are not. Either way the repaired model must agree with Keras on other inputs, too; if
+it does not, that is a false proof. Seconds are of processor time on one thread, so that other programs do not count.
 
     python benchmarks/diagnosis.py                              everything
     python benchmarks/diagnosis.py --network residual           one network
@@ -73,7 +73,7 @@ class Outcome:
     @property
     def line(self) -> str:
         name = " + ".join(self.faults)
-        mark = "✓" if self.right else "✗"
+        mark = "·" if self.cause == HIDDEN else "✓" if self.right else "✗"
         return (
             f"{mark} {self.network:12} {self.group:6} {name[:64]:64} {'' if self.located else 'elsewhere ':10}"
             f"{self.cause:10} {self.seconds:5.1f} s {self.trials:5}  {self.found[:110]}"
@@ -120,25 +120,22 @@ def cause_of(network: Network, faults: Sequence[Fault], result: Verification, lo
         return UNPROVEN
     places = [place for one in proven for place in one.places]
     accepted = all(any(fault.accepts(place.kind, place.path) for fault in faults) for place in places)
-    if explanation.repaired:
-        if accepted:
-            return NAMED
-        return EQUIVALENT if repaired_elsewhere(network, result, loops) else FALSE
-    # Some of several causes; whether these are right only their kinds and places tell.
-    return PARTLY if accepted else FALSE
+    # Endpoints that were not recorded need not agree: a ReLU on the other side of a max-pool is equivalent.
+    recorded = {one.name for one in result.endpoints if one.verdict != "unrecorded"}
+    names = recorded if explanation.repaired else {one.name for one in proven}
+    if not (agrees_elsewhere(network, names, loops[-1]) if loops else accepted):
+        return FALSE
+    if not explanation.repaired:
+        return PARTLY
+    return NAMED if accepted else EQUIVALENT
 
 
-def repaired_elsewhere(network: Network, result: Verification, loops: Sequence[Any]) -> bool:
-    """Whether the model with all repairs agrees with Keras on other inputs."""
-    if not loops:
-        return False
-    loop = loops[-1]
+def agrees_elsewhere(network: Network, names: set[str], loop: Any) -> bool:
+    """Whether these endpoints of the model with all repairs agree with Keras on other inputs."""
     changes = [change for hypotheses in loop.repairs for one in hypotheses for change in one.changes]
     with applied(loop.replay.model, changes):
         other = network.verify(loop.replay.model, network.other_inputs, diagnose=False)
-    # Endpoints that were not recorded need not agree: a ReLU on the other side of a max-pool is equivalent.
-    recorded = {one.name for one in result.endpoints if one.verdict != "unrecorded"}
-    return not any(one.bad for one in other.endpoints if one.name in recorded)
+    return not any(one.bad for one in other.endpoints if one.name in names)
 
 
 @contextmanager
