@@ -10,6 +10,7 @@ it does not, that is a false proof. Seconds are of processor time on one thread,
     python benchmarks/diagnosis.py --fault epsilon --seconds 5  faults with this text in their names
     python benchmarks/diagnosis.py --pairs 5 --seed 3           five pairs of each network, too
     python benchmarks/diagnosis.py --write                      write the totals to docs/verify.md
+    python benchmarks/diagnosis.py --read a.json b.json --write the same from runs that wrote --json
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def totals(found: Sequence[Outcome]) -> list[str]:
         blocks, output, both = ([one for one in here if one.group == group] for group in GROUPS)
         cells = (
             name or "**all**",
-            len({(one.network, one.faults) for one in blocks + output}),
+            len({(one.network, tuple(one.faults)) for one in blocks + output}),
             share([one.located for one in blocks]),
             share([one.right for one in blocks]),
             share([one.right for one in output]),
@@ -207,12 +208,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pairs")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each diagnosis")
     parser.add_argument("--json", type=Path, help="write every outcome to this file")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="the table of outcomes written by --json, without a run"
+    )
     parser.add_argument("--write", action="store_true", help="write the totals to docs/verify.md")
     arguments = parser.parse_args()
     arguments.groups = arguments.groups.split(",")
     torch.set_num_threads(1)
-    found = []
-    for outcome in outcomes(arguments):
+    found = [Outcome(**one) for path in arguments.read or () for one in json.loads(path.read_text())]
+    for outcome in () if arguments.read else outcomes(arguments):
         found.append(outcome)
         print(outcome.line, flush=True)
     lines = totals(found)
