@@ -2,14 +2,15 @@
 
 Each fault is put into a port that agrees with Keras, and diagnosed twice: with an endpoint for each block, and with the
 output alone. Pairs of faults are drawn from a seed. A cause counts as named if every place that was proven is the
-fault's; as equivalent if it is another, but the repaired model agrees with Keras on other inputs, too; and otherwise as
-a false proof. Seconds are of processor time on one thread, so that other programs do not count.
+fault's, and as equivalent if some are not. Either way the repaired model must agree with Keras on other inputs, too; if
+it does not, that is a false proof. Seconds are of processor time on one thread, so that other programs do not count.
 
     python benchmarks/diagnosis.py                              everything
     python benchmarks/diagnosis.py --network residual           one network
     python benchmarks/diagnosis.py --fault epsilon --seconds 5  faults with this text in their names
     python benchmarks/diagnosis.py --pairs 5 --seed 3           five pairs of each network, too
     python benchmarks/diagnosis.py --write                      write the totals to docs/verify.md
+    python benchmarks/diagnosis.py --read a.json b.json --write the same from runs that wrote --json
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from typing import Any
 from unittest.mock import patch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Threads that wait for each other would count as processor time.
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -71,7 +74,7 @@ class Outcome:
     @property
     def line(self) -> str:
         name = " + ".join(self.faults)
-        mark = "✓" if self.right else "✗"
+        mark = "·" if self.cause == HIDDEN else "✓" if self.right else "✗"
         return (
             f"{mark} {self.network:12} {self.group:6} {name[:64]:64} {'' if self.located else 'elsewhere ':10}"
             f"{self.cause:10} {self.seconds:5.1f} s {self.trials:5}  {self.found[:110]}"
@@ -118,22 +121,22 @@ def cause_of(network: Network, faults: Sequence[Fault], result: Verification, lo
         return UNPROVEN
     places = [place for one in proven for place in one.places]
     accepted = all(any(fault.accepts(place.kind, place.path) for fault in faults) for place in places)
-    if explanation.repaired:
-        if accepted:
-            return NAMED
-        return EQUIVALENT if repaired_elsewhere(network, result, loops) else FALSE
-    # Some of several causes; whether these are right only their kinds and places tell.
-    return PARTLY if accepted else FALSE
+    # Endpoints that were not recorded need not agree: a ReLU on the other side of a max-pool is equivalent.
+    recorded = {one.name for one in result.endpoints if one.verdict != "unrecorded"}
+    names = recorded if explanation.repaired else {one.name for one in proven}
+    if not (agrees_elsewhere(network, names, loops[-1]) if loops else accepted):
+        return FALSE
+    if not explanation.repaired:
+        return PARTLY
+    return NAMED if accepted else EQUIVALENT
 
 
-def repaired_elsewhere(network: Network, result: Verification, loops: Sequence[Any]) -> bool:
-    """Whether the model with all repairs agrees with Keras on other inputs."""
-    if not loops:
-        return False
-    loop = loops[-1]
+def agrees_elsewhere(network: Network, names: set[str], loop: Any) -> bool:
+    """Whether these endpoints of the model with all repairs agree with Keras on other inputs."""
     changes = [change for hypotheses in loop.repairs for one in hypotheses for change in one.changes]
     with applied(loop.replay.model, changes):
-        return bool(network.verify(loop.replay.model, network.other_inputs, diagnose=False).agrees)
+        other = network.verify(loop.replay.model, network.other_inputs, diagnose=False)
+    return not any(one.bad for one in other.endpoints if one.name in names)
 
 
 @contextmanager
@@ -180,7 +183,7 @@ def totals(found: Sequence[Outcome]) -> list[str]:
         blocks, output, both = ([one for one in here if one.group == group] for group in GROUPS)
         cells = (
             name or "**all**",
-            len({(one.network, one.faults) for one in blocks + output}),
+            len({(one.network, tuple(one.faults)) for one in blocks + output}),
             share([one.located for one in blocks]),
             share([one.right for one in blocks]),
             share([one.right for one in output]),
@@ -205,12 +208,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pairs")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each diagnosis")
     parser.add_argument("--json", type=Path, help="write every outcome to this file")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="the table of outcomes written by --json, without a run"
+    )
     parser.add_argument("--write", action="store_true", help="write the totals to docs/verify.md")
     arguments = parser.parse_args()
     arguments.groups = arguments.groups.split(",")
     torch.set_num_threads(1)
-    found = []
-    for outcome in outcomes(arguments):
+    found = [Outcome(**one) for path in arguments.read or () for one in json.loads(path.read_text())]
+    for outcome in () if arguments.read else outcomes(arguments):
         found.append(outcome)
         print(outcome.line, flush=True)
     lines = totals(found)

@@ -6,6 +6,7 @@ from tests.verification.diagnosis.networks import (
     residual_faults,
     transformer_faults,
     unet_faults,
+    volume,
 )
 from tests.verification.diagnosis.networks.network import Fault, Network, pairs
 
@@ -14,6 +15,7 @@ NETWORKS: list[Network] = [
     residual_faults.NETWORK,
     unet_faults.NETWORK,
     unet_faults.LEGACY,
+    volume.NETWORK,
     *transformer_faults.NETWORKS,
     *recurrent_faults.NETWORKS,
 ]

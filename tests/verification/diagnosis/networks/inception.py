@@ -126,7 +126,14 @@ FAULTS = {
     ),
     "average missing": Fault(become("mixed", ThirdOfLeft), "mixed", "pooling", "mixed"),
     "relu missing": Fault(become("", WithoutRelu), "mixed", "missing activation", "", "pool", "mixed"),
-    "relu too early": Fault(become("", ReluBeforePool), "pool", {"activation", "layer order"}, "", "pool"),
+    "relu too early": Fault(
+        become("", ReluBeforePool),
+        "pool",
+        {"activation", "missing activation", "layer order"},
+        "",
+        "pool",
+        "mixed",
+    ),
     "maximum in place of average": Fault(
         put("mixed.mean", lambda _: tf_nn.MaxPool2d(3, 1)), "mixed", "pooling", "mixed.mean"
     ),

@@ -8,6 +8,7 @@ not that of the heads; scaled embeddings, norms in front), and a packed projecti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -265,3 +266,32 @@ def keras_model(form: str) -> Any:
     gains = {"tokens": 0.05, "positions": 0.05}
     gains |= {f"{block}_attention": 2.0 for block in ("block1", "block2")}
     return filled(keras.Model([ids, mask], x), 17, 1.0, gains)
+
+
+def by_size(axis: int, parts: int = 1, only: int | None = None) -> Callable[[Tensor], Tensor]:
+    """An axis of (parts heads size) in the order of (parts size heads), in all of its parts or in one."""
+
+    def function(tensor: Tensor) -> Tensor:
+        pieces = list(tensor.chunk(parts, axis))
+        for index, piece in enumerate(pieces):
+            if only in (None, index):
+                split = piece.unflatten(axis, (HEADS, SIZE))
+                pieces[index] = split.transpose(axis, axis + 1).flatten(axis, axis + 1)
+        return torch.cat(pieces, axis)
+
+    return function
+
+
+def reordered(axis: int, *order: int) -> Callable[[Tensor], Tensor]:
+    """The three parts of a packed projection in another order."""
+    return lambda tensor: torch.cat([tensor.chunk(3, axis)[index] for index in order], axis)
+
+
+def scaled(axis: int, factor: float) -> Callable[[Tensor], Tensor]:
+    """The first of three parts multiplied: a query with or without the scale of the attention."""
+
+    def function(tensor: Tensor) -> Tensor:
+        query, key, value = tensor.chunk(3, axis)
+        return torch.cat([query * factor, key, value], axis)
+
+    return function

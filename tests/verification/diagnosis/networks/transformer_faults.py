@@ -32,8 +32,11 @@ from tests.verification.diagnosis.networks.transformer import (
     Net,
     Packed,
     PostNorm,
+    by_size,
     keras_model,
     mapping,
+    reordered,
+    scaled,
 )
 
 Change = Callable[[nn.Module], object]
@@ -123,35 +126,6 @@ class MultiheadCausal(Multihead):
         return nn.MultiheadAttention.forward(
             self, x, x, x, key_padding_mask=~mask, need_weights=False, attn_mask=causal
         )[0]
-
-
-def by_size(axis: int, parts: int = 1, only: int | None = None) -> Callable[[Tensor], Tensor]:
-    """An axis of (parts heads size) in the order of (parts size heads), in all of its parts or in one."""
-
-    def function(tensor: Tensor) -> Tensor:
-        pieces = list(tensor.chunk(parts, axis))
-        for index, piece in enumerate(pieces):
-            if only in (None, index):
-                split = piece.unflatten(axis, (HEADS, SIZE))
-                pieces[index] = split.transpose(axis, axis + 1).flatten(axis, axis + 1)
-        return torch.cat(pieces, axis)
-
-    return function
-
-
-def reordered(axis: int, *order: int) -> Callable[[Tensor], Tensor]:
-    """The three parts of a packed projection in another order."""
-    return lambda tensor: torch.cat([tensor.chunk(3, axis)[index] for index in order], axis)
-
-
-def scaled(axis: int, factor: float) -> Callable[[Tensor], Tensor]:
-    """The first of three parts multiplied: a query with or without the scale of the attention."""
-
-    def function(tensor: Tensor) -> Tensor:
-        query, key, value = tensor.chunk(3, axis)
-        return torch.cat([query * factor, key, value], axis)
-
-    return function
 
 
 def both(fault: Callable[[str], Change]) -> Change:
