@@ -13,7 +13,6 @@ from torch.nn import functional
 from tfpt.verification.diagnosis.calls import ACTIVATIONS, CallKey
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, forward
 from tfpt.verification.diagnosis.trace import Context, FunctionCall
-from tfpt.verification.diagnosis.windows import CONVS
 
 # The functions that TensorFlow's networks use, likeliest first. The default slope of its leaky ReLU is 0.2, of
 # Keras's 0.3.
@@ -51,11 +50,11 @@ def other_activations(context: Context) -> Iterator[Hypothesis]:
 
 def missing_activations(context: Context) -> Iterator[Hypothesis]:
     """An activation after the endpoint itself, or after layers whose result has none."""
-    linear = (*CONVS, nn.Linear, nn.modules.batchnorm._NormBase)
     bare = [
         run
         for run in context.trace.leaves()
-        if isinstance(run.module, linear) and run.path not in context.trace.activated
+        if run.path not in context.trace.activated
+        and (isinstance(run.module, nn.Identity) or next(run.module.parameters(), None) is not None)
     ]
     ends = [run for run in context.trace.runs if run.path == context.path and run not in bare]
     last = [run for run in context.trace.runs if run.path == context.path]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.changes import Change, Hypothesis
 from tfpt.verification.diagnosis.trace import Context, FunctionCall
@@ -54,21 +55,30 @@ def score_scales(context: Context) -> Iterator[Hypothesis]:
 
 def masks(context: Context) -> Iterator[Hypothesis]:
     """Masks that are missing, superfluous or inverted: causal ones, and those that the model is given."""
-    given = {
-        name: value
+    given = [
+        name
         for name, value in (context.inputs.items() if isinstance(context.inputs, Mapping) else ())
         if value.ndim == 2 and not value.is_complex() and bool(((value == 0) | (value == 1)).all())
-    }
+    ]
+    fed: dict[str, Tensor] = {}
     choices: list[tuple[str, str, str, Callable[[Tensor], Tensor | None]]] = [
         ("causal", "masks no later positions", "later positions masked (a causal mask)", _causal),
     ]
-    for name, value in given.items():
+    for name in given:
+        choices.append(
+            (
+                f"causal {name}",
+                f"does not use the mask {name} as TensorFlow does",
+                f"later positions masked, and those where {name} is 0",
+                partial(_of_both, fed=fed, name=name),
+            )
+        )
         choices.append(
             (
                 name,
                 f"does not use the mask {name} as TensorFlow does",
                 f"positions masked where {name} is 0",
-                partial(_of_keys, hidden=value == 0),
+                partial(_of_keys, fed=fed, name=name, hidden=0),
             )
         )
         choices.append(
@@ -76,7 +86,7 @@ def masks(context: Context) -> Iterator[Hypothesis]:
                 f"inverted {name}",
                 f"does not use the mask {name} as TensorFlow does",
                 f"positions masked where {name} is 1",
-                partial(_of_keys, hidden=value != 0),
+                partial(_of_keys, fed=fed, name=name, hidden=1),
             )
         )
     for choice, actual, expected, mask in choices:
@@ -87,6 +97,7 @@ def masks(context: Context) -> Iterator[Hypothesis]:
                         call.path,
                         actual,
                         expected + (", and no others" if replaced else ""),
+                        partial(_noting, context.model, fed),
                         call=call.key,
                         answer=answer,
                     ),
@@ -249,8 +260,28 @@ def _causal(scores: Tensor) -> Tensor:
     return torch.ones(size, dtype=torch.bool, device=scores.device).triu(1)
 
 
-def _of_keys(scores: Tensor, hidden: Tensor) -> Tensor | None:
-    """A mask of keys, [batch, keys], for scores [batch, …, queries, keys]."""
-    if scores.shape[0] != hidden.shape[0] or scores.shape[-1] != hidden.shape[1]:
+def _of_both(scores: Tensor, fed: Mapping[str, Tensor], name: str) -> Tensor | None:
+    keys = _of_keys(scores, fed, name, 0)
+    return None if keys is None else keys | _causal(scores)
+
+
+def _of_keys(scores: Tensor, fed: Mapping[str, Tensor], name: str, hidden: int) -> Tensor | None:
+    """Where the model's input has a value, [batch, keys], for scores [batch, …, queries, keys]."""
+    mask = fed[name] == hidden
+    if scores.shape[0] != mask.shape[0] or scores.shape[-1] != mask.shape[1]:
         return None
-    return hidden.reshape(hidden.shape[0], *(1,) * (scores.ndim - 2), hidden.shape[1])
+    return mask.reshape(mask.shape[0], *(1,) * (scores.ndim - 2), mask.shape[1])
+
+
+@contextmanager
+def _noting(model: nn.Module, fed: dict[str, Tensor]) -> Iterator[None]:
+    """Keep what the model is fed by name while it runs."""
+
+    def note(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        fed.update(kwargs)
+
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -30,6 +30,9 @@ _ROLES = {
 }
 
 
+_PARTS_OF = ("queries", "keys", "values")
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter that was read in the span.
@@ -167,6 +170,51 @@ def heads(context: Context) -> Iterator[Hypothesis]:
                 parts,
                 partial(_heads_advice, context, number=number, width=width),
             )
+
+
+def packed_heads(context: Context) -> Iterator[Hypothesis]:
+    """A packed axis made of q, k and v, heads, and their channels: one of the three by channels, or another order."""
+    for number, width in _head_sizes(context):
+        for parts in (3, 2):
+            packed = [
+                (one, axis)
+                for one in parameters_of(context)
+                for axis, length in enumerate(one.tensor.shape)
+                if one.tensor.ndim <= 2 and length == parts * number * width
+            ]
+            forms: dict[str, Callable[..., Tensor]] = {
+                f"({' '.join('phd'[axis] for axis in order)})": partial(
+                    _recomposed, order=order, sizes=(parts, number, width)
+                )
+                for order in permutations(range(3))
+                if order != (0, 1, 2)
+            }
+            forms |= {
+                f"{_PARTS_OF[part]} as ({'h d' if back else 'd h'})": partial(
+                    _part_regrouped, part=part, parts=parts, number=number, width=width, back=back
+                )
+                for part in range(parts)
+                for back in (False, True)
+            }
+            for name, function in forms.items() if packed else ():
+                by_owner = _by_attention(
+                    (
+                        one,
+                        one.changed(
+                            f"has an axis of {one.leaf} with {name}",
+                            f"(p h d), of {parts} parts with {number} heads of {width}",
+                            partial(function, axis=axis),
+                        ),
+                    )
+                    for one, axis in packed
+                )
+                yield Hypothesis(
+                    "heads",
+                    f"packed {number}×{width} {name}",
+                    "a packed axis of heads is composed in another order than TensorFlow's",
+                    by_owner,
+                    partial(rows_advice, context.mapping),
+                )
 
 
 def scaled_values(context: Context) -> Iterator[Hypothesis]:
@@ -374,6 +422,21 @@ def _regrouped(tensor: Tensor, axis: int, number: int, width: int, back: bool) -
     sizes = (parts, number, width) if back else (parts, width, number)
     index = torch.arange(tensor.shape[axis]).reshape(sizes).transpose(1, 2).reshape(-1)
     return tensor.index_select(axis, index.to(tensor.device))
+
+
+def _recomposed(tensor: Tensor, axis: int, order: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """An axis composed in an order of parts, heads and channels, put into theirs."""
+    stored = torch.arange(tensor.shape[axis]).reshape([sizes[one] for one in order])
+    index = stored.permute([order.index(place) for place in range(3)]).reshape(-1)
+    return tensor.index_select(axis, index.to(tensor.device))
+
+
+def _part_regrouped(
+    tensor: Tensor, axis: int, part: int, parts: int, number: int, width: int, back: bool
+) -> Tensor:
+    pieces = list(tensor.chunk(parts, axis))
+    pieces[part] = _regrouped(pieces[part], axis, number, width, back)
+    return torch.cat(pieces, axis)
 
 
 def _by_attention(pairs: Iterable[tuple[Parameter, Change]]) -> tuple[tuple[Change, ...], ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import tfpt.nn
 from tfpt.errors import TfptError
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, forward
-from tfpt.verification.diagnosis.trace import Context, ModuleRun
+from tfpt.verification.diagnosis.trace import Context, FunctionCall, ModuleRun
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # Resizing in TensorFlow 2, in TensorFlow 1, and with its option align_corners.
@@ -20,6 +20,8 @@ _RULES: dict[str, dict[str, bool]] = {
     "TensorFlow 1's rule": {"half_pixel_centers": False},
     "aligned corners": {"align_corners": True},
 }
+# TensorFlow's default is 5.
+_MAX_RADIUS = 7
 _MODES = ("bilinear", "nearest", "bicubic", "area")
 
 
@@ -73,6 +75,7 @@ def resizes(context: Context) -> Iterator[Hypothesis]:
             except TfptError:
                 continue
             parts = []
+            interpolating = {call.path for call in context.trace.calls if call.name == "interpolate"}
             for call in context.trace.calls:
                 if call.name == "interpolate" and len(call.output) >= 3:
                     size = call.output[2:]
@@ -80,7 +83,7 @@ def resizes(context: Context) -> Iterator[Hypothesis]:
                     words = f"resizes by {call.kwargs.get('mode', 'nearest')}", expected
                     parts.append((Change(call.path, *words, call=call.key, answer=answer),))
             for run in _once(context):
-                if _resizes(run) and not any(call.path == run.path for call in context.trace.calls):
+                if _resizes(run) and run.path not in interpolating:
                     layer = tfpt.nn.Resize(run.output[2:], mode=mode, **options)
                     words = "resizes by a rule of its own", expected
                     parts.append((Change(run.path, *words, partial(forward, run.module, layer.forward)),))
@@ -97,13 +100,13 @@ def resizes(context: Context) -> Iterator[Hypothesis]:
 
 def response_norms(context: Context) -> Iterator[Hypothesis]:
     """Local response norms in TensorFlow's convention, whose alpha is not divided by the size of the window."""
-    for expected, convert in _RESPONSES.items():
+    sizes = [_response(call)["size"] for call in context.trace.calls if call.name == "local_response_norm"]
+    for expected, convert in (*_RESPONSES, *_radii()) if sizes else ():
         parts = []
         for call in context.trace.calls:
             if call.name != "local_response_norm":
                 continue
-            names = ("input", "size", "alpha", "beta", "k")
-            given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+            given = _response(call)
             size, alpha = given["size"], given.get("alpha", 1e-4)
             radius, factor = convert(size, alpha)
             beta, bias = given.get("beta", 0.75), given.get("k", 1.0)
@@ -114,7 +117,7 @@ def response_norms(context: Context) -> Iterator[Hypothesis]:
         if parts:
             yield Hypothesis(
                 "local response",
-                expected,
+                parts[0][0].expected,
                 "a local response norm has torch's convention, not TensorFlow's",
                 tuple(parts),
                 "use tfpt.nn.LocalResponseNorm(depth_radius, bias, alpha, beta), with TensorFlow's numbers",
@@ -180,11 +183,32 @@ def _recurrent(context: Context, wanted: str) -> Iterator[Hypothesis]:
             )
 
 
-_RESPONSES: dict[str, Callable[[int, float], tuple[int, float]]] = {
-    "alpha {1:g} undivided, with a depth_radius of {0}": lambda size, alpha: (size // 2, alpha),
-    "a depth_radius of {0}, and alpha {1:g}": lambda size, alpha: (size, alpha),
-    "a depth_radius of {0}, and alpha {1:g} undivided": lambda size, alpha: (size, alpha / size),
-}
+_Convert = Callable[[int, float], tuple[int, float]]
+_RESPONSES: tuple[tuple[str, _Convert], ...] = (
+    ("alpha {1:g} undivided, with a depth_radius of {0}", lambda size, alpha: (size // 2, alpha)),
+    ("a depth_radius of {0}, and alpha {1:g} undivided", lambda size, alpha: (size, alpha)),
+    ("alpha {1:g}, with a depth_radius of {0}", lambda size, alpha: (size, alpha / size)),
+)
+
+
+def _radii() -> Iterator[tuple[str, _Convert]]:
+    """Other windows, with alpha as it is and divided by torch's size."""
+    for radius in range(1, _MAX_RADIUS + 1):
+        words = "alpha {1:g}, with a depth_radius of {0}"
+        yield words, partial(_with_radius, radius=radius, divided=False)
+        yield words, partial(_with_radius, radius=radius, divided=True)
+
+
+def _with_radius(size: int, alpha: float, radius: int, divided: bool) -> tuple[int, float]:
+    return radius, alpha / size if divided else alpha
+
+
+def _response(call: FunctionCall) -> dict[str, Any]:
+    """The arguments of a local response norm by name."""
+    names = ("input", "size", "alpha", "beta", "k")
+    return {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+
+
 _FORMS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     (
         "reset",

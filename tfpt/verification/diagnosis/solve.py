@@ -23,6 +23,9 @@ from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, f
 from tfpt.verification.diagnosis.trace import Context
 
 _MAX_STEPS = 10
+# What a solved number may leave of the difference, and of the recorded values, which float32 rounds.
+_SHARE_LEFT = 1e-3
+_FLOOR = 3e-6
 # A direction that explains no more than this of the difference is not followed.
 _LEAST_COSINE = 0.2
 # A solved number is written as a person would if that changes it by no more than this.
@@ -98,7 +101,7 @@ def solve(
         slope = (other - residual) / (trial - at)
         square = float(slope @ slope)
         if not square:
-            return None
+            break  # nothing but rounding is left, or the number has no effect
         norm = float(np.linalg.norm(residual))
         if not norm:
             return number(at)
@@ -114,8 +117,7 @@ def solve(
         if abs(step) < 1e-7:
             break
         trial = at + step
-    small = float(np.linalg.norm(residual)) <= 1e-3 * float(np.linalg.norm(baseline - recorded))
-    return number(at) if small else None
+    return number(at) if _is_small(residual, baseline, recorded) else None
 
 
 def solve_all(
@@ -139,7 +141,7 @@ def solve_all(
     """
     if recorded.size < MIN_VALUES * start.size or baseline.shape != recorded.shape:
         return None
-    first = residual = baseline - recorded
+    residual = baseline - recorded
     at = start
     for _ in range(_MAX_STEPS):
         columns = []
@@ -163,8 +165,7 @@ def solve_all(
             break
         if np.abs(direction).max() < 1e-7 * np.abs(at).max():
             break
-    small = float(np.linalg.norm(residual)) <= 1e-3 * float(np.linalg.norm(first))
-    return at if small else None
+    return at if _is_small(residual, baseline, recorded) else None
 
 
 def written(value: float) -> Iterator[float]:
@@ -217,7 +218,9 @@ def _epsilons(context: Context) -> Iterator[Unknown]:
             by_eps.setdefault(eps, []).append((run.path, run.module, name))
     for eps, places in by_eps.items():
         for chosen in (places, *([one] for one in reversed(places) if len(places) > 1)):
-            yield Unknown("eps", eps, partial(_epsilon, eps=eps, places=chosen), True, written_epsilons)
+            yield Unknown(
+                "eps", eps, partial(_epsilon, eps=eps, places=chosen), True, written_epsilons, math.log(10)
+            )
 
 
 def _epsilon(value: float, eps: float, places: list[tuple[str, nn.Module, str]]) -> Hypothesis:
@@ -347,6 +350,12 @@ def _times_input(model: nn.Module, value: float) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _is_small(residual: np.ndarray, baseline: np.ndarray, recorded: np.ndarray) -> bool:
+    """Whether little more than rounding is left of a difference."""
+    before, left = (float(np.linalg.norm(one)) for one in (baseline - recorded, residual))
+    return left <= max(_SHARE_LEFT * before, _FLOOR * float(np.linalg.norm(recorded))) and left < before / 3
 
 
 def _place(positive: bool, value: float) -> float:
