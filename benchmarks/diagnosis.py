@@ -42,6 +42,14 @@ from tfpt.verification.diagnosis.changes import applied  # noqa: E402
 
 PAGE = ROOT / "docs" / "verify.md"
 BEGIN, END = "<!-- written by benchmarks/diagnosis.py -->", "<!-- end -->"
+SECTION = """## What it finds
+
+`benchmarks/diagnosis.py` puts known mistakes into ports of small networks that Keras recorded, and counts which of them
+the diagnosis names. Each is diagnosed with an endpoint for each block, and from the output alone; pairs with all
+endpoints. A cause counts if the kind and the place are right, or if the repaired model agrees with Keras on other
+inputs as well; a proof for which neither holds is false. Mistakes that no change can repair count if nothing is proven.
+
+"""
 NAMED, EQUIVALENT, PARTLY, UNPROVEN, FALSE = "named", "equivalent", "partly", "unproven", "FALSE"
 HIDDEN = "hidden"
 GROUPS = ("blocks", "output", "pairs")
@@ -224,7 +232,8 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps([vars(one) for one in found], indent=1))
     if arguments.write:
-        before, _, rest = PAGE.read_text().partition(BEGIN)
+        page = PAGE.read_text()
+        before, _, rest = (page if BEGIN in page else f"{page}{SECTION}{BEGIN}{END}\n").partition(BEGIN)
         PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + rest.partition(END)[2])
 
 
