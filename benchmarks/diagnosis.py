@@ -233,7 +233,9 @@ def main() -> None:
         arguments.json.write_text(json.dumps([vars(one) for one in found], indent=1))
     if arguments.write:
         page = PAGE.read_text()
-        before, _, rest = (page if BEGIN in page else f"{page}{SECTION}{BEGIN}{END}\n").partition(BEGIN)
+        before, _, rest = (
+            page if BEGIN in page else f"{page.rstrip()}\n\n{SECTION}{BEGIN}{END}\n"
+        ).partition(BEGIN)
         PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + rest.partition(END)[2])
 
 
