@@ -19,6 +19,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def inputs(context: Context) -> Iterator[Hypothesis]:
     """Other forms that the input may need, if the span starts at the input."""
     given = context.inputs
+    if context.trace.from_start and isinstance(given, Tensor):
+        yield from _reversed_steps(context, given)
     if not context.trace.from_start or not isinstance(given, Tensor) or not given.is_floating_point():
         return
     for value, cause, actual, expected, function in [*_channels(given), *_ranges(given), *_axes(given)]:
@@ -28,6 +30,20 @@ def inputs(context: Context) -> Iterator[Hypothesis]:
             "the mapping's input: describes what the network is fed"
         )
         yield Hypothesis("input", value, cause, ((change,),), advice)
+
+
+def _reversed_steps(context: Context, given: Tensor) -> Iterator[Hypothesis]:
+    """A sequence, [batch, steps] of ids or [batch, steps, channels], from its end."""
+    if (given.ndim == 3 or (given.ndim == 2 and not given.is_floating_point())) and given.shape[1] > 1:
+        function = partial(torch.flip, dims=(1,))
+        words = "takes the steps of its input as given", "the steps from the last to the first"
+        yield Hypothesis(
+            "input",
+            "reversed steps",
+            "the steps of the input are in the other direction",
+            ((Change("", *words, partial(_transformed, context.model, function)),),),
+            "reverse the sequence",
+        )
 
 
 def affine_input(model: nn.Module, numbers: Sequence[float], reverse: bool) -> Hypothesis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,12 @@ _USUAL = {"ifgo": ((0, 2, 1, 3), (0, 1, 3, 2)), "rzn": ((1, 0, 2),)}
 def gate_orders(context: Context) -> Iterator[Hypothesis]:
     """The gates in every other order, TensorFlow's first."""
     for gates in dict.fromkeys(_GATES.values()):
-        runs = [(run, named) for run, named in _recurrent(context) if _gates(run.module) == gates]
+        runs = [
+            (run, one)
+            for run, named in _recurrent(context)
+            if _gates(run.module) == gates
+            for one in _directions(named)
+        ]
         orders = dict.fromkeys((*_USUAL[gates], *permutations(range(len(gates)))))
         for order in orders if runs else ():
             if order == tuple(range(len(gates))):
@@ -181,6 +187,14 @@ def _recurrent(context: Context) -> list[tuple[ModuleRun, dict[str, Tensor]]]:
         run.path: run for run in context.trace.runs if isinstance(run.module, nn.RNNBase | nn.RNNCellBase)
     }
     return [(run, dict(run.module.named_parameters(recurse=False))) for run in found.values()]
+
+
+def _directions(named: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The parameters of each layer and direction."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in named.items():
+        found.setdefault(re.sub(r"^(weight|bias)_[a-z]+", "", name), {})[name] = tensor
+    return list(found.values())
 
 
 def _gates(module: nn.Module) -> str:

@@ -89,7 +89,11 @@ class _RepairLoop:
             usual = suspects(trials.context, first, shown, search.best)
             self.diagnoses.append(
                 Diagnosis(
-                    first.name, first.path, False, (), "", (), False, rel, rel, (), shown, usual, trials.count
+                    *(first.name, first.path, False, (), "", (), False, rel, rel, ()),
+                    signs=shown,
+                    suspects=usual,
+                    trials=trials.count,
+                    untried=search.untried,
                 )
             )
         else:

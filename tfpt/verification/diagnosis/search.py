@@ -195,7 +195,7 @@ class Search:
         candidates = self._candidates()
         for hypothesis in candidates:
             if time.monotonic() > self.deadline:
-                self.untried += 1 + sum(1 for _ in candidates)
+                self.untried = 1 + sum(1 for _ in candidates)
                 break
             if any(hypothesis.key == one.key and hypothesis.parts == one.parts for one in accepted):
                 continue
