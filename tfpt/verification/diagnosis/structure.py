@@ -198,8 +198,25 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda _, args, kwargs: function(*args, **kwargs)
 
 
+def _step(index: int) -> Callable[..., Any]:
+    def answer(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        axis = args[1] if len(args) > 1 else kwargs.get("dim")
+        axis = axis[0] if isinstance(axis, tuple | list) and len(axis) == 1 else axis
+        if not isinstance(axis, int) or kwargs.get("keepdim"):
+            raise ValueError("not a reduction along one axis")
+        x: Tensor = args[0]
+        return x.select(axis, index)
+
+    return answer
+
+
 _REDUCTIONS: dict[str, tuple[tuple[str, Callable[..., Any]], ...]] = {
-    "mean": (("the sum", _reduced(torch.sum)), ("the maximum", _reduced(torch.amax))),
+    "mean": (
+        ("the sum", _reduced(torch.sum)),
+        ("the maximum", _reduced(torch.amax)),
+        ("the last step", _step(-1)),
+        ("the first step", _step(0)),
+    ),
     "sum": (("the mean", _reduced(torch.mean)),),
 }
 

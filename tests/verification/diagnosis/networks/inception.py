@@ -122,20 +122,20 @@ FAULTS = {
         "stem.conv",
     ),
     "average after the convolution": Fault(
-        become("mixed", PoolAfterwards), "mixed", {"layer order", "counted pads"}, "mixed"
+        become("mixed", PoolAfterwards), "mixed", {"norm order", "counted pads"}, "mixed"
     ),
-    "average missing": Fault(become("mixed", ThirdOfLeft), "mixed", "pooling", "mixed"),
+    "average missing": Fault(become("mixed", ThirdOfLeft), "mixed", "reduction", "mixed"),
     "relu missing": Fault(become("", WithoutRelu), "mixed", "missing activation", "", "pool", "mixed"),
     "relu too early": Fault(
         become("", ReluBeforePool),
         "pool",
-        {"activation", "missing activation", "layer order"},
+        {"activation", "missing activation", "norm order"},
         "",
         "pool",
         "mixed",
     ),
     "maximum in place of average": Fault(
-        put("mixed.mean", lambda _: tf_nn.MaxPool2d(3, 1)), "mixed", "pooling", "mixed.mean"
+        put("mixed.mean", lambda _: tf_nn.MaxPool2d(3, 1)), "mixed", "reduction", "mixed.mean"
     ),
     "both kernels turned": Fault(
         together(
@@ -149,7 +149,7 @@ FAULTS = {
     "softmax missing": Fault(
         put("softmax", lambda _: nn.Identity()), "softmax", "missing activation", "softmax", "square"
     ),
-    "bias doubled": Fault(change("hidden.bias", lambda bias: 2 * bias), "hidden", "bias", "hidden"),
+    "bias doubled": Fault(change("hidden.bias", lambda bias: 2 * bias), "hidden", "values", "hidden"),
     "moving averages": Fault(perturbed, "norm", set()),
 }
 

@@ -133,28 +133,28 @@ def biases_summed(net: Any) -> None:
     ours.data, theirs.data = ours.data + theirs.data, torch.zeros_like(theirs.data)
 
 
-BIAS = {"bias", "recurrent bias"}
+BIAS = {"values", "gate bias"}
 
 FAULTS = {
     "LSTM gates as TensorFlow 1 orders them": Fault(
         directions(lambda suffix: in_parts("encoder", order(0, 2, 1, 3), suffix=suffix)),
         "encoder",
-        "gates",
+        "gate order",
         "encoder",
     ),
     "LSTM gates i f o c": Fault(
         directions(lambda suffix: in_parts("encoder", order(0, 1, 3, 2), suffix=suffix)),
         "encoder",
-        "gates",
+        "gate order",
         "encoder",
     ),
     "LSTM gates of one direction": Fault(
-        in_parts("encoder", order(0, 2, 1, 3), suffix="_l0_reverse"), "encoder", "gates", "encoder"
+        in_parts("encoder", order(0, 2, 1, 3), suffix="_l0_reverse"), "encoder", "gate order", "encoder"
     ),
     "LSTM gates of the recurrent kernels": Fault(
         directions(lambda suffix: in_parts("encoder", order(0, 2, 1, 3), ["weight_hh"], suffix)),
         "encoder",
-        "gates",
+        "gate order",
         "encoder",
     ),
     "LSTM bias in both places": Fault(
@@ -164,13 +164,13 @@ FAULTS = {
     "LSTM forget bias added": Fault(
         directions(lambda suffix: change(f"encoder.bias_ih{suffix}", added(1.0, 1))),
         "encoder",
-        {*BIAS, "forget bias"},
+        {*BIAS, "gate bias"},
         "encoder",
     ),
     "LSTM directions exchanged": Fault(
         together(*(exchange(f"encoder.{part}_l0", f"encoder.{part}_l0_reverse") for part in PARTS)),
         "encoder",
-        {"directions", "exchanged weights"},
+        {"exchanged parameters", "exchanged weights"},
         "encoder",
     ),
     "LSTM recurrent kernels transposed": Fault(
@@ -181,14 +181,14 @@ FAULTS = {
     ),
     "input reversed in time": Fault(become("", InputReversed), "encoder", {"input", "time"}, "", "encoder"),
     "directions concatenated in the other order": Fault(
-        become("", DirectionsExchanged), "gru", {"branch order", "directions"}, "", "gru", "encoder"
+        become("", DirectionsExchanged), "gru", {"branch order", "exchanged parameters"}, "", "gru", "encoder"
     ),
     "GRU reversed in time": Fault(become("", Reversed), "gru", "time", "", "gru"),
-    "GRU gates": Fault(in_parts("gru", order(1, 0, 2)), "gru", "gates", "gru"),
+    "GRU gates": Fault(in_parts("gru", order(1, 0, 2)), "gru", "gate order", "gru"),
     "GRU gates of the biases": Fault(
-        in_parts("gru", order(1, 0, 2), ["bias_ih", "bias_hh"]), "gru", "gates", "gru"
+        in_parts("gru", order(1, 0, 2), ["bias_ih", "bias_hh"]), "gru", "gate order", "gru"
     ),
-    "GRU gates r n z": Fault(in_parts("gru", order(0, 2, 1)), "gru", "gates", "gru"),
+    "GRU gates r n z": Fault(in_parts("gru", order(0, 2, 1)), "gru", "gate order", "gru"),
     "GRU biases summed": Fault(biases_summed, "gru", set()),
     "GRU biases exchanged": Fault(
         exchange("gru.bias_ih_l0", "gru.bias_hh_l0"), "gru", {*BIAS, "exchanged weights"}, "gru"
@@ -197,14 +197,14 @@ FAULTS = {
     "GRU kernels exchanged": Fault(
         exchange("gru.weight_ih_l0", "gru.weight_hh_l0"),
         "gru",
-        {"exchanged weights", "recurrent kernel"},
+        {"exchanged weights", "exchanged parameters"},
         "gru",
     ),
     "GRU recurrent kernel transposed": Fault(
         change("gru.weight_hh_l0", each_transposed(3)), "gru", "square weight", "gru"
     ),
     "first step instead of the last": Fault(become("", FirstStep), "logits", "time", "", "logits", "gru"),
-    "mean of the steps": Fault(become("", MeanOfSteps), "logits", {"time", "pooling"}, "", "logits", "gru"),
+    "mean of the steps": Fault(become("", MeanOfSteps), "logits", {"time", "reduction"}, "", "logits", "gru"),
     "softmax too many": Fault(
         put("logits", lambda layer: nn.Sequential(layer, nn.Softmax(-1))), "logits", "activation", "logits"
     ),
@@ -214,7 +214,7 @@ FAULTS = {
 BEFORE_FAULTS = {
     "torch's GRU": Fault(put("gru", plain_gru), "gru", "reset", "gru"),
     "reset after the kernel": Fault(become("gru", ResetAfter), "gru", "reset", "gru"),
-    "gates": Fault(in_parts("gru", order(1, 0, 2), PARTS[:3]), "gru", "gates", "gru"),
+    "gates": Fault(in_parts("gru", order(1, 0, 2), PARTS[:3]), "gru", "gate order", "gru"),
     "hard sigmoid": Fault(become("gru", HardGru), "gru", "activation", "gru"),
     "hard sigmoid of Keras 2": Fault(become("gru", OldHardGru), "gru", "activation", "gru"),
     "relu in place of tanh": Fault(become("gru", ReluGru), "gru", "activation", "gru"),
@@ -222,7 +222,7 @@ BEFORE_FAULTS = {
         change("gru.weight_hh_l0", each_transposed(3)), "gru", "square weight", "gru"
     ),
     "bias of the dense layer doubled": Fault(
-        change("logits.bias", lambda bias: 2 * bias), "logits", "bias", "logits"
+        change("logits.bias", lambda bias: 2 * bias), "logits", "values", "logits"
     ),
 }
 
@@ -235,20 +235,23 @@ TF1_FAULTS = {
     "forget bias missing": Fault(
         layers(lambda suffix: change(f"lstm.bias_ih{suffix}", added(-1.0, 1))),
         "lstm",
-        {*BIAS, "forget bias"},
+        {*BIAS, "gate bias"},
         "lstm",
     ),
     "forget bias missing in one layer": Fault(
-        change("lstm.bias_ih_l1", added(-1.0, 1)), "lstm", {*BIAS, "forget bias"}, "lstm"
+        change("lstm.bias_ih_l1", added(-1.0, 1)), "lstm", {*BIAS, "gate bias"}, "lstm"
     ),
     "forget bias at the input gate": Fault(
         layers(lambda suffix: change(f"lstm.bias_ih{suffix}", lambda b: added(1.0, 0)(added(-1.0, 1)(b)))),
         "lstm",
-        {*BIAS, "forget bias"},
+        {*BIAS, "gate bias"},
         "lstm",
     ),
     "gates not reordered": Fault(
-        layers(lambda suffix: in_parts("lstm", order(0, 2, 1, 3), suffix=suffix)), "lstm", "gates", "lstm"
+        layers(lambda suffix: in_parts("lstm", order(0, 2, 1, 3), suffix=suffix)),
+        "lstm",
+        "gate order",
+        "lstm",
     ),
     "gates not reordered, forget bias where torch has it": Fault(
         together(
@@ -257,17 +260,20 @@ TF1_FAULTS = {
             layers(lambda suffix: change(f"lstm.bias_ih{suffix}", added(1.0, 1))),
         ),
         "lstm",
-        {"gates", "forget bias", *BIAS},
+        {"gate order", "gate bias", *BIAS},
         "lstm",
     ),
     "gates o and g exchanged": Fault(
-        layers(lambda suffix: in_parts("lstm", order(0, 1, 3, 2), suffix=suffix)), "lstm", "gates", "lstm"
+        layers(lambda suffix: in_parts("lstm", order(0, 1, 3, 2), suffix=suffix)),
+        "lstm",
+        "gate order",
+        "lstm",
     ),
     "bias in both places": Fault(layers(lambda suffix: bias_twice("lstm", suffix)), "lstm", BIAS, "lstm"),
     "state before the input": Fault(
         layers(lambda suffix: exchange(f"lstm.weight_ih{suffix}", f"lstm.weight_hh{suffix}")),
         "lstm",
-        {"exchanged weights", "recurrent kernel"},
+        {"exchanged weights", "exchanged parameters"},
         "lstm",
     ),
     "layers exchanged": Fault(

@@ -126,7 +126,7 @@ def of_norms(fault: Any) -> Any:
 KERNELS = tuple(f"{block}.conv2" for block in BLOCKS)
 
 FAULTS = {
-    "residual forgotten": Fault(become("block2", WithoutResidual), "block2", "residual", "block2"),
+    "residual forgotten": Fault(become("block2", WithoutResidual), "block2", "missing skip", "block2"),
     "branch halved": Fault(become("block2", Halved), "block2", "scale", "block2"),
     "stride on the 1×1": Fault(stride_on_the_first, "block2", "stride", "block2"),
     "torch's epsilon in the stem": Fault(sets("stem.norm", eps=1e-5), "pool", "epsilon", "stem.norm"),
@@ -162,7 +162,7 @@ FAULTS = {
     "reciprocal of the variance": Fault(
         change("block2.norm1.running_var", torch.reciprocal), "block2", "statistics", "block2.norm1"
     ),
-    "activation before the norm": Fault(become("block1", ActivatedFirst), "block1", "layer order", "block1"),
+    "activation before the norm": Fault(become("block1", ActivatedFirst), "block1", "norm order", "block1"),
     "softmax missing": Fault(
         put("softmax", lambda _: nn.Identity()), "softmax", "missing activation", "softmax", "dense"
     ),
@@ -203,10 +203,10 @@ FAULTS = {
         *KERNELS,
     ),
     "average in place of maximum": Fault(
-        put("stem.pool", lambda _: tf_nn.AvgPool2d(3, 2)), "pool", "pooling", "stem.pool"
+        put("stem.pool", lambda _: tf_nn.AvgPool2d(3, 2)), "pool", "reduction", "stem.pool"
     ),
     "sum in place of mean": Fault(
-        put("mean", lambda _: Sum()), "softmax", {"scale", "pooling"}, "mean", "dense"
+        put("mean", lambda _: Sum()), "softmax", {"scale", "reduction"}, "mean", "dense"
     ),
     "weights of two blocks exchanged": Fault(
         exchange("block1.conv2.weight", "block2.conv2.weight"),
@@ -234,12 +234,12 @@ FAULTS = {
     "BGR": Fault(become("", Bgr), "pool", "input", "", "stem.conv"),
     "BGR after the mean": Fault(become("", BgrBehind), "pool", "input", "", "stem.conv"),
     "bias doubled": Fault(
-        change("block2.conv3.bias", lambda bias: 2 * bias), "block2", "bias", "block2.conv3", "block2.norm3"
+        change("block2.conv3.bias", lambda bias: 2 * bias), "block2", "values", "block2.conv3", "block2.norm3"
     ),
     "bias of the dense layer doubled": Fault(
-        change("dense.bias", lambda bias: 2 * bias), "softmax", "bias", "dense"
+        change("dense.bias", lambda bias: 2 * bias), "softmax", "values", "dense"
     ),
     "moving averages": Fault(perturbed, "pool", set()),
 }
 
-NETWORK = Network("residual", MAPPING, keras_model, port, FAULTS)
+NETWORK = Network("missing skip", MAPPING, keras_model, port, FAULTS)

@@ -174,16 +174,16 @@ def common(first: bool, tanh: bool) -> dict[str, Fault]:
             put("block2.act", lambda _: nn.Identity()), "block2", "missing activation", "block2"
         ),
         "residual of the attention forgotten": Fault(
-            become("block1", without[0]), "block1", "residual", "block1"
+            become("block1", without[0]), "block1", "missing skip", "block1"
         ),
         "residual of the dense layers forgotten": Fault(
-            become("block2", without[1]), "block2", "residual", "block2"
+            become("block2", without[1]), "block2", "missing skip", "block2"
         ),
         "norms on the other side": Fault(
-            both(lambda block: become(block, PostNorm if first else Block)), "block1", "layer order", *BLOCKS
+            both(lambda block: become(block, PostNorm if first else Block)), "block1", "norm order", *BLOCKS
         ),
-        "position off by one": Fault(sets("embed", offset=1), "embed", "position", "embed"),
-        "positions off by two": Fault(sets("embed", offset=2), "embed", "position", "embed"),
+        "position off by one": Fault(sets("embed", offset=1), "embed", "rows", "embed"),
+        "positions off by two": Fault(sets("embed", offset=2), "embed", "rows", "embed"),
         "embeddings doubled": Fault(
             change("embed.tokens.weight", lambda w: 2 * w), "embed", "scale", "embed"
         ),
@@ -216,9 +216,9 @@ def of_multihead() -> dict[str, Fault]:
     out = "block1.attention.out_proj.weight"
     paths = tuple(f"{block}.attention" for block in BLOCKS)
     return {
-        "key, query, value": fault("projections", lambda axis: reordered(axis, 1, 0, 2)),
-        "query, value, key": fault("projections", lambda axis: reordered(axis, 0, 2, 1)),
-        "value, query, key": fault("projections", lambda axis: reordered(axis, 2, 0, 1), "block2"),
+        "key, query, value": fault("packed order", lambda axis: reordered(axis, 1, 0, 2)),
+        "query, value, key": fault("packed order", lambda axis: reordered(axis, 0, 2, 1)),
+        "value, query, key": fault("packed order", lambda axis: reordered(axis, 2, 0, 1), "block2"),
         "heads by size": fault("heads", lambda axis: by_size(axis, 3)),
         "heads by size, of the query": fault("heads", lambda axis: by_size(axis, 3, 0)),
         "heads by size, of the value": fault("heads", lambda axis: by_size(axis, 3, 2), "block2"),
@@ -234,9 +234,9 @@ def of_multihead() -> dict[str, Fault]:
             *paths,
         ),
         "query scaled in the weights": fault(
-            {"scale", "attention scale"}, lambda axis: scaled(axis, 1 / math.sqrt(SIZE))
+            {"scale", "score scale"}, lambda axis: scaled(axis, 1 / math.sqrt(SIZE))
         ),
-        "not scaled": fault({"scale", "attention scale"}, lambda axis: scaled(axis, math.sqrt(SIZE))),
+        "not scaled": fault({"scale", "score scale"}, lambda axis: scaled(axis, math.sqrt(SIZE))),
         "causal": Fault(become("block2.attention", MultiheadCausal), "block2", "mask", "block2"),
         "another number of heads": Fault(
             sets("block1.attention", num_heads=4, head_dim=3), "block1", "heads", "block1.attention"
@@ -258,7 +258,7 @@ def of_linear() -> dict[str, Fault]:
 
     def exchanged(a: str, b: str) -> Fault:
         fault = together(*(exchange(f"{name}.{a}.{one}", f"{name}.{b}.{one}") for one in ("weight", "bias")))
-        return Fault(fault, "block1", {"exchanged weights", "projections"}, name)
+        return Fault(fault, "block1", {"exchanged weights", "packed order"}, name)
 
     def turned(kinds: str | set[str], kind: type[nn.Module]) -> Fault:
         return Fault(become(name, kind), "block1", kinds, name)
@@ -279,8 +279,8 @@ def of_linear() -> dict[str, Fault]:
         ),
         "heads interleaved": turned("heads", LinearInterleaved),
         "heads merged by size": turned("heads", LinearMergedWrongly),
-        "not scaled": everywhere({"scale", "attention scale"}, LinearUnscaled),
-        "scaled twice": everywhere({"scale", "attention scale"}, LinearScaledTwice),
+        "not scaled": everywhere({"scale", "score scale"}, LinearUnscaled),
+        "scaled twice": everywhere({"scale", "score scale"}, LinearScaledTwice),
         "softmax over the queries": everywhere("softmax axis", LinearOverQueries),
         "causal": turned("mask", LinearCausal),
         "embeddings not scaled": Fault(sets("embed", scale=1.0), "embed", "scale", "embed"),
@@ -295,17 +295,17 @@ def of_packed() -> dict[str, Fault]:
         return Fault(change, "block1", kinds, name)
 
     paths = tuple(f"{block}.attention" for block in BLOCKS)
-    scale = {"scale", "attention scale"}
+    scale = {"scale", "score scale"}
     return {
-        "key, query, value": fault("projections", lambda axis: reordered(axis, 1, 0, 2)),
-        "value, key, query": fault("projections", lambda axis: reordered(axis, 2, 1, 0)),
+        "key, query, value": fault("packed order", lambda axis: reordered(axis, 1, 0, 2)),
+        "value, key, query": fault("packed order", lambda axis: reordered(axis, 2, 1, 0)),
         "heads by size": fault("heads", lambda axis: by_size(axis, 3)),
         "heads by size, of the value": fault("heads", lambda axis: by_size(axis, 3, 2)),
         "heads by size, of the output": Fault(
             change(f"{name}.c_proj.weight", by_size(0)), "block1", "heads", name
         ),
         "packed for each head": Fault(
-            become(name, PackedInterleaved), "block1", {"heads", "projections"}, name
+            become(name, PackedInterleaved), "block1", {"heads", "packed order"}, name
         ),
         "heads merged by size": Fault(become(name, PackedMergedWrongly), "block1", "heads", name),
         "output transposed": Fault(

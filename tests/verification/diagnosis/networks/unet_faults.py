@@ -107,7 +107,7 @@ FAULTS = {
     "layer norm, gamma and beta exchanged": Fault(
         exchange("enc3.norm.weight", "enc3.norm.bias"), "enc3", "statistics", "enc3.norm"
     ),
-    "number of groups": Fault(sets("enc2.norm", num_groups=9), "enc2", "groups", "enc2.norm"),
+    "number of groups": Fault(sets("enc2.norm", num_groups=9), "enc2", "number", "enc2.norm"),
     "group norm's epsilon": Fault(sets("enc2.norm", eps=1e-5), "enc2", "epsilon", "enc2.norm"),
     "layer norm's epsilon": Fault(sets("enc3.norm", eps=1e-5), "enc3", "epsilon", "enc3.norm"),
     "local response, alpha divided by the window": Fault(
@@ -120,7 +120,7 @@ FAULTS = {
     "channels of PixelShuffle": Fault(
         put("image.shuffle", lambda _: nn.PixelShuffle(2)),
         "image",
-        {"pixel shuffle", "depth to space"},
+        {"pixel shuffle"},
         "image",
     ),
     "corners aligned": Fault(put("head.resize", lambda _: Aligned()), "head", "resize", "head"),
@@ -153,9 +153,9 @@ FAULTS = {
     ),
     "relu in place of silu": Fault(put("up3.act", lambda _: nn.ReLU()), "up3", "activation", "up3"),
     "tanh in place of sigmoid": Fault(put("image.act", lambda _: nn.Tanh()), "image", "activation", "image"),
-    "activation before the norm": Fault(become("enc2", ReluBeforeNorm), "enc2", "layer order", "enc2"),
+    "activation before the norm": Fault(become("enc2", ReluBeforeNorm), "enc2", "norm order", "enc2"),
     "max pool replaced by an average": Fault(
-        put("enc2.before", lambda _: nn.AvgPool2d(2)), "enc2", "pooling", "enc2"
+        put("enc2.before", lambda _: nn.AvgPool2d(2)), "enc2", "reduction", "enc2"
     ),
     "even pads": Fault(put("enc3.conv", lambda conv: stock(conv, padding=1)), "enc3", "padding", "enc3.conv"),
     "even pads and height and width exchanged": Fault(
