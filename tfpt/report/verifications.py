@@ -226,12 +226,28 @@ def explained(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"with this change, {diagnosis.name} agrees: {before} → {short(diagnosis.rel_after)} ({tried})"
 
 
+def unproven(diagnosis: Diagnosis) -> str:
+    """How much was tried in vain, and how to go on if the time was up.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> one = Diagnosis("x", "x", False, (), "", (), False, 1.0, 1.0, (), (), (), 84, 226)
+        >>> unproven(one)
+        '84 of 310 changes tried when the time was up; --seconds 300 goes on'
+        >>> unproven(replace(one, untried=0))
+        '84 trials, none of which made it agree'
+    """
+    if diagnosis.untried:
+        every = diagnosis.trials + diagnosis.untried
+        return f"{diagnosis.trials:,} of {every:,} changes tried when the time was up; --seconds 300 goes on"
+    return f"{count(diagnosis.trials, 'trial')}, none of which made it agree"
+
+
 def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> None:
     out.print()
     if not diagnosis.proven:
         out.print(
-            f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: "
-            f"{count(diagnosis.trials, 'trial')}, none of which made it agree",
+            f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: {unproven(diagnosis)}",
             soft_wrap=True,
         )
         for sign in diagnosis.signs:

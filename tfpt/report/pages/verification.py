@@ -19,6 +19,7 @@ from tfpt.report.verifications import (
     notes,
     repaired_text,
     short,
+    unproven,
 )
 from tfpt.tensors import format_shape
 from tfpt.verification import Verification
@@ -97,7 +98,7 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
         usual = "".join(f"<li>{escape(suspect)}</li>" for suspect in diagnosis.suspects)
         return (
             f'<section class="why"><h2>Why {name} departs is not proven</h2>'
-            f"<p>None of {diagnosis.trials} trials made it agree.</p>"
+            f"<p>{escape(_sentence(unproven(diagnosis)))}</p>"
             + (f"<p>The difference shows:</p><ul>{seen}</ul>" if seen else "")
             + f"<p>Usual causes, likeliest first:</p><ol>{usual}</ol></section>"
         )

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from tfpt.verification.diagnosis.calls import ACTIVATIONS, CallKey
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, forward
-from tfpt.verification.diagnosis.trace import Context, FunctionCall
-from tfpt.verification.diagnosis.windows import CONVS
+from tfpt.verification.diagnosis.trace import Context, FunctionCall, ModuleRun
 
 # The functions that TensorFlow's networks use, likeliest first. The default slope of its leaky ReLU is 0.2, of
 # Keras's 0.3.
@@ -51,24 +50,40 @@ def other_activations(context: Context) -> Iterator[Hypothesis]:
 
 def missing_activations(context: Context) -> Iterator[Hypothesis]:
     """An activation after the endpoint itself, or after layers whose result has none."""
-    linear = (*CONVS, nn.Linear, nn.modules.batchnorm._NormBase)
     bare = [
         run
         for run in context.trace.leaves()
-        if isinstance(run.module, linear) and run.path not in context.trace.activated
+        if run.path not in context.trace.activated
+        and (isinstance(run.module, nn.Identity) or next(run.module.parameters(), None) is not None)
     ]
     ends = [run for run in context.trace.runs if run.path == context.path and run not in bare]
-    for expected in ("relu", "relu6", "swish (silu)", "gelu by erf"):
+    last = [run for run in context.trace.runs if run.path == context.path]
+    firsts = _first_of_span(context)
+    usual = ("relu", "relu6", "swish (silu)", "gelu by erf", "gelu by tanh", "sigmoid", "tanh")
+    for expected in (*usual, "softmax", *(name for name in _FUNCTIONS if name not in usual)):
+        if expected == "no activation":
+            continue
         parts = tuple(
             (
                 Change(
                     run.path,
                     "has no activation after it",
                     expected,
-                    partial(_followed_by, run.module, _FUNCTIONS[expected]),
+                    partial(_followed_by, run.module, _FUNCTIONS.get(expected, _softmax)),
                 ),
             )
-            for run in (*ends, *bare)
+            for run in (last if expected == "softmax" else (*ends, *bare))
+        )
+        parts += tuple(
+            (
+                Change(
+                    run.path,
+                    "has no activation before it",
+                    expected,
+                    partial(_preceded_by, run.module, _FUNCTIONS[expected]),
+                ),
+            )
+            for run in (firsts if expected in _FUNCTIONS else ())
         )
         if parts:
             yield Hypothesis(
@@ -76,7 +91,7 @@ def missing_activations(context: Context) -> Iterator[Hypothesis]:
                 expected,
                 "an activation function is missing",
                 parts,
-                f"add {expected} after it",
+                f"add {expected} there",
             )
 
 
@@ -95,6 +110,19 @@ def softmax_axes(context: Context) -> Iterator[Hypothesis]:
                 ((change,),),
                 f"use {words[1]}",
             )
+    parts = tuple(
+        (Change(call.path, "has a softmax", "none", call=call.key, answer=_replacing(lambda x: x)),)
+        for call in context.trace.calls
+        if call.name == "softmax"
+    )
+    if parts:
+        yield Hypothesis(
+            "softmax axis",
+            "none",
+            "a softmax is superfluous",
+            parts,
+            "leave the softmax out: TensorFlow has logits",
+        )
 
 
 def resizing(context: Context) -> Iterator[Hypothesis]:
@@ -130,6 +158,29 @@ def _replacing(function: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
         return function(args[0] if args else kwargs["input"])
 
     return answer
+
+
+def _first_of_span(context: Context) -> list[ModuleRun]:
+    """The outermost modules that take what ran before the span."""
+    found: dict[str, ModuleRun] = {}
+    taking = {run.path: run for run in context.trace.runs if run.source in context.trace.earlier}
+    for path, run in taking.items():
+        parts = path.split(".")
+        if not any(".".join(parts[:end]) in taking for end in range(1, len(parts))):
+            found[path] = run
+    return list(found.values())
+
+
+@contextmanager
+def _preceded_by(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    compute = module.forward
+    with forward(module, lambda x, *args, **kwargs: compute(function(x), *args, **kwargs)):
+        yield
+
+
+def _softmax(x: Tensor) -> Tensor:
+    """Over the channels: the last axis of a matrix or a sequence, the second of images."""
+    return x.softmax(-1 if x.ndim < 4 else 1)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,11 @@ from tfpt.verification.diagnosis.trace import Context, FunctionCall
 
 # Up to this many branches every order is tried; of more, only those that exchange two.
 _MAX_BRANCHES = 4
+# What of two modules is exchanged: everything, or a part of it.
+_STATISTICS = ("running_mean", "running_var")
+_PARTS: tuple[tuple[str, ...], ...] = ((), _STATISTICS, ("weight", "bias"), ("weight",), ("bias",))
+# Pairs of modules that are tried, the likeliest first.
+_MAX_PAIRS = 400
 
 
 def orders(context: Context) -> Iterator[Hypothesis]:
@@ -51,33 +57,55 @@ def orders(context: Context) -> Iterator[Hypothesis]:
 
 
 def exchanged_weights(context: Context) -> Iterator[Hypothesis]:
-    """Pairs of modules with weights of the same shapes, exchanged."""
+    """Pairs of modules with weights of the same shapes, exchanged: all of them, or the statistics of norms alone.
+
+    At least one of the two ran in the span, and none before it, where everything agrees.
+    """
     runs = {run.path: run.module for run in context.trace.runs}
-    shapes = {path: _shapes(module) for path, module in runs.items()}
-    pairs = [
-        (a, b)
-        for a, b in combinations(runs, 2)
-        if shapes[a] and shapes[a] == shapes[b] and not a.startswith(f"{b}.") and not b.startswith(f"{a}.")
-    ]
-    # Siblings first, then outer modules before inner ones: a whole branch before its layers.
-    for a, b in sorted(pairs, key=lambda pair: (_parent(pair[0]) != _parent(pair[1]), pair[0].count("."))):
-        yield Hypothesis(
-            "exchanged weights",
-            "",
-            "two modules have each other's weights, which shapes cannot reveal",
-            (
+    later = {
+        path: module
+        for path, module in context.model.named_modules()
+        if path and path not in runs and path not in context.trace.earlier
+    }
+    for only in _PARTS:
+        shapes = {path: _shapes(module, only) for path, module in {**runs, **later}.items()}
+        alike: dict[Any, list[str]] = defaultdict(list)
+        for path, shape in shapes.items():
+            # A part alone only where there is more.
+            if shape and (not only or len(shape) < len(_shapes({**runs, **later}[path], ()))):
+                alike[shape].append(path)
+        pairs = [
+            (a, b)
+            for paths in alike.values()
+            for a, b in combinations(paths, 2)
+            if a in runs and not a.startswith(f"{b}.") and not b.startswith(f"{a}.")
+        ]
+        # Siblings first, then outer modules before inner ones (a whole branch before its layers); later ones last.
+        pairs.sort(
+            key=lambda pair: (pair[1] in later, _parent(pair[0]) != _parent(pair[1]), pair[0].count("."))
+        )
+        for a, b in pairs[:_MAX_PAIRS]:
+            modules = runs[a], runs.get(b, later.get(b, runs[a]))
+            what = {"running_mean": "statistics", "weight": "weight and bias"}.get(
+                next(iter(only), ""), "weights"
+            )
+            yield Hypothesis(
+                "exchanged weights",
+                " ".join(only),
+                "two modules have each other's weights, which shapes cannot reveal",
                 (
-                    Change(
-                        a,
-                        f"has the weights that belong to {b}",
-                        f"those of {b}",
-                        partial(_exchanged, runs[a], runs[b]),
-                        parameter=f"{a}.{shapes[a][0][0]}",
+                    (
+                        Change(
+                            a,
+                            f"has the {what} that belong to {b}",
+                            f"those of {b}",
+                            partial(_exchanged, *modules, only),
+                            parameter=f"{a}.{shapes[a][0][0]}",
+                        ),
                     ),
                 ),
-            ),
-            f"check the rows of the mapping that write {a} and {b}",
-        )
+                f"check the rows of the mapping that write {a} and {b}",
+            )
 
 
 def _orders_of(number: int) -> list[tuple[int, ...]]:
@@ -112,15 +140,18 @@ def _reordered(order: Sequence[int]) -> Callable[..., Any]:
     return answer
 
 
-def _shapes(module: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((name, tuple(value.shape)) for name, value in module.state_dict().items())
+def _shapes(module: nn.Module, only: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The names and shapes of a module's weights; with `only`, of those."""
+    state = module.state_dict()
+    return tuple((name, tuple(value.shape)) for name, value in state.items() if not only or name in only)
 
 
 @contextmanager
-def _exchanged(a: nn.Module, b: nn.Module) -> Iterator[None]:
+def _exchanged(a: nn.Module, b: nn.Module, only: Sequence[str]) -> Iterator[None]:
     first, second = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
-    pairs = [(first[name], second[name].data) for name in first]
-    with values(*pairs, *((second[name], first[name].data) for name in first)):
+    names = [name for name in first if not only or name in only]
+    pairs = [(first[name], second[name].data) for name in names]
+    with values(*pairs, *((second[name], first[name].data) for name in names)):
         yield
 
 

@@ -1,4 +1,4 @@
-"""CallInterceptor of torch functions inside a model: intercepted, and replaced, wherever its code makes them."""
+"""Calls of torch functions inside a model: intercepted, and replaced, wherever its code makes them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,19 @@ ACTIVATIONS = frozenset(
 )
 CONCATENATIONS = frozenset(("cat", "concat", "concatenate"))
 NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "instance_norm"))
-OTHERS = frozenset(("pad", "interpolate", "softmax", "linear"))
-TRACKED = WINDOWS | ACTIVATIONS | CONCATENATIONS | NORMS | OTHERS
+ATTENTIONS = frozenset(("scaled_dot_product_attention", "multi_head_attention_forward"))
+SUMS = frozenset(("add", "add_", "sub", "sub_"))
+PRODUCTS = frozenset(("mul", "mul_", "div", "div_", "matmul", "bmm", "baddbmm", "einsum"))
+# Methods and functions that only say how a tensor is divided into parts.
+SHAPES = frozenset(("view", "reshape", "unflatten", "flatten", "chunk", "split", "tensor_split", "unbind"))
+OTHERS = frozenset(
+    (
+        *("pad", "interpolate", "softmax", "linear", "embedding", "mean", "sum", "__getitem__", "select"),
+        *("local_response_norm", "pixel_shuffle", "pixel_unshuffle", "masked_fill", "masked_fill_"),
+        *("lstm", "gru", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    )
+)
+TRACKED = WINDOWS | ACTIVATIONS | CONCATENATIONS | NORMS | ATTENTIONS | SUMS | PRODUCTS | SHAPES | OTHERS
 
 
 @dataclass
@@ -43,19 +54,25 @@ class CallInterceptor(TorchFunctionMode):
     Args:
         handle: Called with the key, the function, its arguments and keyword arguments; makes the call and returns its
             result.
+        see: Called with the arguments of every call, tracked or not.
     """
 
     def __init__(
-        self, handle: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+        self,
+        handle: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any],
+        see: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
     ) -> None:
         super().__init__()
         self._handle = handle
+        self._see = see
         self.frames: list[Frame] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """FunctionCall by torch in place of each of its functions."""
+        """Called by torch in place of each of its functions."""
+        if self._see is not None:
+            self._see(args, kwargs or {})
         name = getattr(func, "__name__", "")
         name = name.removesuffix("_with_indices")
         if name not in TRACKED or not self.frames:
@@ -72,6 +89,7 @@ def intercepting_calls(
     handle: Callable[[CallKey, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
     *,
     answer: Mapping[CallKey, Any] | None = None,
+    see: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
 ) -> Iterator[CallInterceptor]:
     """Intercept the calls of torch functions in every run of the model within a `with` block.
 
@@ -79,6 +97,7 @@ def intercepting_calls(
         model: Any model.
         handle: Makes each call; see `CallInterceptor`.
         answer: Instead of `handle`: replacements for some of the calls; all others are made.
+        see: Called with the arguments of every call, also of functions that are not tracked.
 
     Example:
         >>> import torch
@@ -95,7 +114,7 @@ def intercepting_calls(
         found = answers.get(key)
         return func(*args, **kwargs) if found is None else found(func, args, kwargs)
 
-    mode = CallInterceptor(handle or answered)
+    mode = CallInterceptor(handle or answered, see)
     hooks = []
     for path, module in model.named_modules():
 

@@ -87,10 +87,12 @@ def is_constant(values: np.ndarray) -> bool:
 
 
 def channel_axis(endpoint: Endpoint, dimensions: int) -> int:
-    """Which of TensorFlow's axes is PyTorch's second: the channels."""
+    """Which of TensorFlow's axes has the channels: PyTorch's second if the axes are exchanged, otherwise the last."""
     second = max(0, min(1, dimensions - 1))
     layout = endpoint.layout
-    if layout is None or len(layout.right) != len(layout.left) or len(layout.right) != dimensions:
+    if layout is None or layout.left == layout.right:
+        return max(0, dimensions - 1)
+    if len(layout.right) != len(layout.left) or len(layout.right) != dimensions:
         return second
     # PyTorch may have merged several of TensorFlow's axes.
     return layout.left.index(layout.right[second]) if layout.right[second] in layout.left else second
@@ -129,6 +131,7 @@ def signs(difference: Difference) -> Iterator[Sign]:
         yield from scale
         return
     yield from _sign_at_border(difference)
+    yield from _sign_by_step(difference)
     yield from _sign_by_channel(difference)
     yield from _sign_of_channel_order(difference)
 
@@ -202,6 +205,23 @@ def _sign_at_border(difference: Difference) -> Iterator[Sign]:
             "only values at the border differ",
             "padding: uneven SAME padding, or an average that counts its padding",
         )
+
+
+def _sign_by_step(difference: Difference) -> Iterator[Sign]:
+    """Which steps of a sequence, [batch, steps, channels], differ, if the first or the last do not."""
+    if len(difference.shape) != 3 or difference.channel != 2:
+        return
+    steps, differs = difference.indices[1], difference.differs
+    bad = sorted(set(steps[differs].tolist()))
+    seen = sorted(set(steps.tolist()))
+    if len(bad) == len(seen) or bad != list(range(bad[0], bad[-1] + 1)):
+        return
+    which = f"steps {bad[0]} to {bad[-1]}" if len(bad) > 1 else f"step {bad[0]}"
+    if bad[0] > seen[0]:
+        suggests = "a causal mask, the padding of a sequence, or the state of a recurrent layer"
+    else:
+        suggests = "a causal mask, the direction of a recurrent layer, or the padding of a sequence"
+    yield Sign(f"only {which} of {difference.shape[1]} differ", suggests)
 
 
 def _sign_by_channel(difference: Difference) -> Iterator[Sign]:

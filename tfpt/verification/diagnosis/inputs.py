@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -19,6 +19,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def inputs(context: Context) -> Iterator[Hypothesis]:
     """Other forms that the input may need, if the span starts at the input."""
     given = context.inputs
+    if context.trace.from_start and isinstance(given, Tensor):
+        yield from _reversed_steps(context, given)
     if not context.trace.from_start or not isinstance(given, Tensor) or not given.is_floating_point():
         return
     for value, cause, actual, expected, function in [*_channels(given), *_ranges(given), *_axes(given)]:
@@ -28,6 +30,46 @@ def inputs(context: Context) -> Iterator[Hypothesis]:
             "the mapping's input: describes what the network is fed"
         )
         yield Hypothesis("input", value, cause, ((change,),), advice)
+
+
+def _reversed_steps(context: Context, given: Tensor) -> Iterator[Hypothesis]:
+    """A sequence, [batch, steps] of ids or [batch, steps, channels], from its end."""
+    if (given.ndim == 3 or (given.ndim == 2 and not given.is_floating_point())) and given.shape[1] > 1:
+        function = partial(torch.flip, dims=(1,))
+        words = "takes the steps of its input as given", "the steps from the last to the first"
+        yield Hypothesis(
+            "input",
+            "reversed steps",
+            "the steps of the input are in the other direction",
+            ((Change("", *words, partial(_transformed, context.model, function)),),),
+            "reverse the sequence",
+        )
+
+
+def affine_input(model: nn.Module, numbers: Sequence[float], reverse: bool) -> Hypothesis:
+    """The input minus a mean, divided by a deviation, for each channel.
+
+    Args:
+        numbers: The means of all channels, followed by their deviations.
+        reverse: Whether the channels are reversed before.
+    """
+    means, deviations = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+    texts = [", ".join(f"{number:.6g}" for number in one) for one in (means, deviations)]
+    order = "channels reversed, " if reverse else ""
+    expected = f"{order}values minus ({texts[0]}), divided by ({texts[1]})"
+
+    def function(x: Tensor) -> Tensor:
+        x = x.flip(1) if reverse else x
+        return (x - _colors(x, tuple(means))) / _colors(x, tuple(deviations))
+
+    return Hypothesis(
+        "input",
+        expected,
+        "the input's values are in another range than the first layer expects",
+        ((Change("", "takes its input as given", expected, partial(_transformed, model, function)),),),
+        f"apply this to the input ({expected}), or to the first layer's weights if those are wrong; "
+        "the mapping's input: describes what the network is fed",
+    )
 
 
 _Form = tuple[str, str, str, str, Callable[[Tensor], Tensor]]

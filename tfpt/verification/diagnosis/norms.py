@@ -55,12 +55,12 @@ def epsilons(context: Context) -> Iterator[Hypothesis]:
 
 
 def statistics(context: Context) -> Iterator[Hypothesis]:
-    """Batch norms with exchanged parameters, or with a superfluous gamma or beta."""
+    """Normalizations with exchanged or transformed parameters, or with a superfluous gamma or beta."""
     for name, actual, expected, make in _STATISTICS:
         changes = []
         for run in _distinct_runs(context):
             module: Any = run.module
-            if isinstance(module, nn.modules.batchnorm._NormBase) and make(module) is not None:
+            if eps_name(module) and make(module) is not None:
                 changes.append(
                     Change(run.path, actual, expected, make(module), parameter=f"{run.path}.{name}")
                 )
@@ -68,9 +68,9 @@ def statistics(context: Context) -> Iterator[Hypothesis]:
             yield Hypothesis(
                 "statistics",
                 expected,
-                "parameters of a batch norm are exchanged or wrong",
+                "parameters of a normalization are exchanged or wrong",
                 tuple((change,) for change in changes),
-                "check the rows of the mapping that write the batch norm's parameters",
+                "check the rows of the mapping that write the normalization's parameters",
             )
 
 
@@ -178,6 +178,24 @@ _STATISTICS: tuple[tuple[str, str, str, Callable[[Any], Put | None]], ...] = (
         "has the standard deviation as its moving variance",
         "its square as the variance",
         _with_values("running_var", lambda tensor: tensor**2),
+    ),
+    (
+        "running_var",
+        "has the square of the variance as its moving variance",
+        "its root as the variance",
+        _with_values("running_var", lambda tensor: tensor.abs().sqrt()),
+    ),
+    (
+        "running_var",
+        "has the reciprocal of the variance as its moving variance",
+        "its reciprocal as the variance",
+        _with_values("running_var", lambda tensor: 1 / tensor),
+    ),
+    (
+        "running_var",
+        "has the reciprocal of the deviation as its moving variance",
+        "the square of its reciprocal as the variance",
+        _with_values("running_var", lambda tensor: 1 / tensor**2),
     ),
     (
         "running_mean",

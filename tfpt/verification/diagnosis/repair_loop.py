@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from tfpt.language import mapping as rows
 from tfpt.verification.agreement import ComparedEndpoint
+from tfpt.verification.diagnosis.advice import row_of
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, applied
 from tfpt.verification.diagnosis.evidence import Sign, signs
 from tfpt.verification.diagnosis.result import Diagnosis, Explanation, Place
-from tfpt.verification.diagnosis.search import KINDS, Proof, Search
+from tfpt.verification.diagnosis.search import Proof, Search, hypotheses_of
 from tfpt.verification.diagnosis.suspects import suspects
 from tfpt.verification.diagnosis.trace import Context, context_at
 from tfpt.verification.diagnosis.trial import Trials
-from tfpt.verification.diagnosis.weights import row_of
 from tfpt.verification.replay import Replay
 
 # A model with more separate mistakes than this needs its author.
@@ -89,7 +89,11 @@ class _RepairLoop:
             usual = suspects(trials.context, first, shown, search.best)
             self.diagnoses.append(
                 Diagnosis(
-                    first.name, first.path, False, (), "", (), False, rel, rel, (), shown, usual, trials.count
+                    *(first.name, first.path, False, (), "", (), False, rel, rel, ()),
+                    signs=shown,
+                    suspects=usual,
+                    trials=trials.count,
+                    untried=search.untried,
                 )
             )
         else:
@@ -194,7 +198,7 @@ def _last(results: Sequence[ComparedEndpoint], first: ComparedEndpoint) -> str:
 def _widened(found: Hypothesis, context: Context) -> Hypothesis | None:
     """The same hypothesis for all places in the model that make the mistake; ``None`` if there are no more."""
     mistakes = {part[0].mistake or part[0].actual for part in found.parts}
-    for hypothesis in KINDS[found.kind](context):
+    for hypothesis in hypotheses_of(found.kind, context):
         if hypothesis.key == found.key:
             parts = tuple(
                 part for part in hypothesis.parts if (part[0].mistake or part[0].actual) in mistakes

@@ -53,6 +53,7 @@ class Diagnosis:
         signs: What the difference itself shows.
         suspects: Without proof: the usual causes, likeliest first.
         trials: How many trials were run.
+        untried: How many changes were left to try when the time was up.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Diagnosis:
     signs: tuple[Sign, ...]
     suspects: tuple[str, ...]
     trials: int
+    untried: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +86,7 @@ class Diagnosis:
             "signs": [vars(sign) for sign in self.signs],
             "suspects": list(self.suspects),
             "trials": self.trials,
+            "untried": self.untried,
         }
 
 

@@ -7,49 +7,119 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tfpt.verification.agreement import DEFAULT_TOLERANCE, Measure
+import numpy as np
+from torch import Tensor
+
+from tfpt.verification.agreement import DEFAULT_TOLERANCE, Measure, reals
 from tfpt.verification.diagnosis.activations import (
     missing_activations,
     other_activations,
     resizing,
     softmax_axes,
 )
+from tfpt.verification.diagnosis.advice import row_of
+from tfpt.verification.diagnosis.attention import masks, score_scales
 from tfpt.verification.diagnosis.branches import exchanged_weights, orders
 from tfpt.verification.diagnosis.changes import Change, Hypothesis
 from tfpt.verification.diagnosis.evidence import is_constant
-from tfpt.verification.diagnosis.inputs import inputs
+from tfpt.verification.diagnosis.inputs import affine_input, inputs
 from tfpt.verification.diagnosis.norms import epsilons, statistics, training_mode
 from tfpt.verification.diagnosis.padding import counted_pads, paddings, zero_pads
+from tfpt.verification.diagnosis.parameters import (
+    blocks,
+    exchanged_parameters,
+    heads,
+    packed_heads,
+    packed_orders,
+    scaled_values,
+    shifted_rows,
+)
+from tfpt.verification.diagnosis.recurrent import (
+    exchanged_directions,
+    gate_biases,
+    gate_orders,
+    reversed_time,
+)
+from tfpt.verification.diagnosis.replacements import (
+    channel_blocks,
+    gate_activations,
+    resets,
+    resizes,
+    response_norms,
+    transposed_paddings,
+)
+from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms, unused_branches
+from tfpt.verification.diagnosis.solve import solve, solve_all, unknowns
+from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, numbers, pools, strides
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.trial import Trials
-from tfpt.verification.diagnosis.weights import flattening, kernel_axes, mirrored_kernels, square_weights
+from tfpt.verification.diagnosis.weights import (
+    all_axes,
+    flattening,
+    kernel_axes,
+    mirrored_kernels,
+    square_weights,
+)
 
 # In the order in which they are tried: common mistakes first, and those that take few trials.
-KINDS: dict[str, Callable[[Context], Iterator[Hypothesis]]] = {
-    "training mode": training_mode,
-    "zero pads": zero_pads,
-    "padding": paddings,
-    "counted pads": counted_pads,
-    "epsilon": epsilons,
-    "flattening": flattening,
-    "branch order": orders,
-    "kernel axes": kernel_axes,
-    "square weight": square_weights,
-    "activation": other_activations,
-    "missing activation": missing_activations,
-    "input": inputs,
-    "statistics": statistics,
-    "softmax axis": softmax_axes,
-    "resize": resizing,
-    "mirrored kernel": mirrored_kernels,
-    "exchanged weights": exchanged_weights,
+KINDS: dict[str, tuple[Callable[[Context], Iterator[Hypothesis]], ...]] = {
+    "training mode": (training_mode,),
+    "zero pads": (zero_pads,),
+    "padding": (paddings, transposed_paddings),
+    "counted pads": (counted_pads,),
+    "epsilon": (epsilons,),
+    "flattening": (flattening,),
+    "branch order": (orders,),
+    "kernel axes": (kernel_axes,),
+    "square weight": (square_weights, blocks),
+    "axes": (all_axes,),
+    "packed order": (packed_orders,),
+    "gate order": (gate_orders,),
+    "gate bias": (gate_biases,),
+    "exchanged parameters": (exchanged_parameters, exchanged_directions),
+    "heads": (heads, packed_heads),
+    "score scale": (score_scales,),
+    "mask": (masks,),
+    "activation": (other_activations, gate_activations),
+    "missing activation": (missing_activations,),
+    "norm order": (norm_orders,),
+    "input": (inputs,),
+    "statistics": (statistics,),
+    "values": (scaled_values,),
+    "reduction": (pools,),
+    "stride": (strides,),
+    "number": (numbers,),
+    "time": (reversed_time,),
+    "step": (ends,),
+    "softmax axis": (softmax_axes,),
+    "resize": (resizing, resizes),
+    "local response": (response_norms,),
+    "pixel shuffle": (channel_blocks,),
+    "reset": (resets,),
+    "mirrored kernel": (mirrored_kernels,),
+    "superfluous term": (superfluous_terms,),
+    "missing skip": (unused_branches, missing_skips),
+    "flatten": (flatten_orders,),
+    "rows": (shifted_rows,),
+    "exchanged weights": (exchanged_weights,),
 }
+
+
+def hypotheses_of(kind: str, context: Context) -> Iterator[Hypothesis]:
+    """The hypotheses of one kind; none of a kind whose number is solved for."""
+    for propose in KINDS.get(kind, ()):
+        yield from propose(context)
+
 
 # A real cause explains most of the difference; a change that merely shifts rounding errors does not.
 _MAX_SHARE_LEFT = 1 / 3
 # A change that leaves no more than this share is kept while a second one is sought.
 _HELPFUL = 0.5
 _MAX_COMBINED = 3
+# Pairs are made of so many hypotheses, those that leave the least difference.
+_MAX_RANKED = 150
+# The input of more channels is not an image.
+_MAX_CHANNELS = 4
 # Above this, which rounding alone rarely reaches, another value of the same kind may be the true one: where
 # TensorFlow's epsilon is 1e-12, one of 1e-5 leaves 6e-6.
 _ROUNDING_LIMIT = 1e-6
@@ -80,15 +150,18 @@ class Search:
         tolerance: The relative difference up to which an endpoint agrees.
         deadline: When to give up, on the clock of `time.monotonic`.
         best: The unproven hypothesis that came closest, and the difference it left.
+        untried: How many hypotheses were left when the time was up.
     """
 
     trials: Trials
     tolerance: float
     deadline: float
     best: tuple[Hypothesis, float] | None = None
+    untried: int = 0
 
     def __post_init__(self) -> None:
         self.tolerance = max(self.tolerance, DEFAULT_TOLERANCE)
+        self._tried: list[tuple[Hypothesis, float]] = []
         self._hypotheses: list[Hypothesis] | None = None
 
     def run(self) -> Proof | None:
@@ -105,40 +178,56 @@ class Search:
             found, best = self._try_all(accepted, rel)
             if found is not None:
                 return found
+            if not accepted and (found := self._solved()) is not None:
+                return found
             if best is None or best[1] > _HELPFUL * rel:
-                return None
+                break
             accepted, rel = (*accepted, best[0]), best[1]
             if self.best is None or rel < self.best[1]:
                 self.best = best
-        return None
+        return self._try_pairs()
 
     def _try_all(
         self, accepted: tuple[Hypothesis, ...], rel: float
     ) -> tuple[Proof | None, tuple[Hypothesis, float] | None]:
         """Try each hypothesis together with those accepted so far; without proof, return the one that helps most."""
         best: tuple[Hypothesis, float] | None = None
-        for hypothesis in self._candidates():
+        candidates = self._candidates()
+        for hypothesis in candidates:
             if time.monotonic() > self.deadline:
+                self.untried = 1 + sum(1 for _ in candidates)
                 break
             if any(hypothesis.key == one.key and hypothesis.parts == one.parts for one in accepted):
                 continue
             measure = self._measure((*accepted, hypothesis))
             if self._proves(measure, rel):
-                found = self._prefer_exchanged_weights(
-                    accepted, self._best_value(accepted, hypothesis, measure), rel
-                )
-                return self._minimal((*accepted, found), rel), None
+                return self._proof(accepted, hypothesis, measure, rel), None
+            if not accepted:
+                self._tried.append((hypothesis, _rel(measure)))
             if measure is not None and measure.finite and (best is None or measure.rel < best[1]):
                 best = hypothesis, measure.rel
         return None, best
 
+    def _proof(
+        self,
+        accepted: tuple[Hypothesis, ...],
+        hypothesis: Hypothesis,
+        measure: Measure | None,
+        rel: float,
+    ) -> Proof:
+        found = self._prefer_exchanged_weights(accepted, self._best_value(accepted, hypothesis, measure), rel)
+        return self._minimal((*accepted, found), rel)
+
     def _candidates(self) -> Iterator[Hypothesis]:
-        """Every hypothesis with all of its places at once, kind by kind; then place by place."""
+        """Every hypothesis with all of its places at once, kind by kind; then row by row, and place by place.
+
+        Places near the endpoint come first.
+        """
         if self._hypotheses is None:
             self._hypotheses = []
             agreeing = self.trials.context.agreeing
-            for kind in KINDS.values():
-                for hypothesis in kind(self.trials.context):
+            for kind in KINDS:
+                for hypothesis in hypotheses_of(kind, self.trials.context):
                     parts = tuple(part for part in hypothesis.parts if not _within(part[0].path, agreeing))
                     if parts:
                         self._hypotheses.append(replace(hypothesis, parts=parts))
@@ -146,8 +235,108 @@ class Search:
         else:
             yield from self._hypotheses
         for hypothesis in self._hypotheses:
+            if len(hypothesis.parts) > 2:
+                yield from self._by_row(hypothesis)
+        for hypothesis in self._hypotheses:
             if len(hypothesis.parts) > 1:
-                yield from (replace(hypothesis, parts=(part,)) for part in hypothesis.parts)
+                yield from (replace(hypothesis, parts=(part,)) for part in reversed(hypothesis.parts))
+
+    def _by_row(self, hypothesis: Hypothesis) -> Iterator[Hypothesis]:
+        """The places that one row of the mapping writes, where it writes several but not all."""
+        found: dict[object, list[tuple[Change, ...]]] = {}
+        for part in hypothesis.parts:
+            row = row_of(self.trials.context.mapping, part[0].parameter) if part[0].parameter else None
+            if row is not None:
+                found.setdefault(id(row), []).append(part)
+        for parts in found.values():
+            if 1 < len(parts) < len(hypothesis.parts):
+                yield replace(hypothesis, parts=tuple(parts))
+
+    def _solved(self) -> Proof | None:
+        """A proof by a number that is solved for: an epsilon, a scale."""
+        baseline = self.trials.values([])
+        recorded = reals(self.trials.replay.recorded(self.trials.path).values)
+        if baseline is None or not np.isfinite(baseline).all():
+            return None
+        rel = _rel(self.trials.baseline.measure)
+        found: list[tuple[float, Hypothesis]] = []
+        for unknown in unknowns(self.trials.context):
+            if time.monotonic() > self.deadline:
+                break
+            number = solve(
+                unknown, baseline, lambda hypothesis: self.trials.values(hypothesis.changes), recorded
+            )
+            if number is None:
+                continue
+            for written in unknown.rounded(number):
+                hypothesis = unknown.hypothesis(written)
+                measure = self._measure((hypothesis,))
+                if self._proves(measure, rel):
+                    found.append((_rel(measure), hypothesis))
+            if found:
+                # Of numbers that leave as little, the first is the one that a person would write.
+                least = min(left for left, _ in found)
+                enough = max(_COMPARABLE * least, _ROUNDING)
+                return self._minimal((next(one for left, one in found if left <= enough),), rel)
+        return self._solved_input()
+
+    def _solved_input(self) -> Proof | None:
+        """A proof by means and deviations of the input's channels."""
+        context = self.trials.context
+        given = context.inputs
+        if not context.trace.from_start or not isinstance(given, Tensor) or not given.is_floating_point():
+            return None
+        if given.ndim < 3 or given.shape[1] > _MAX_CHANNELS:
+            return None
+        recorded = reals(self.trials.replay.recorded(self.trials.path).values)
+        rel = _rel(self.trials.baseline.measure)
+        number = given.shape[1]
+        for reverse in (False, True):
+            if time.monotonic() > self.deadline:
+                break
+
+            def hypothesis(numbers: np.ndarray, reverse: bool = reverse) -> Hypothesis:
+                means = -numbers[number:] / numbers[:number]
+                return affine_input(context.model, [*means, *(1 / numbers[:number])], reverse)
+
+            def computed(
+                numbers: np.ndarray, hypothesis: Callable[[np.ndarray], Hypothesis] = hypothesis
+            ) -> np.ndarray | None:
+                return self.trials.values(hypothesis(numbers).changes)
+
+            start = np.array([1.0] * number + [0.0] * number)
+            baseline = computed(start)
+            if baseline is None or not np.isfinite(baseline).all():
+                continue
+            solved = solve_all(start, baseline, computed, recorded)
+            if solved is None:
+                continue
+            exact = [*(-solved[number:] / solved[:number]), *(1 / solved[:number])]
+            for digits in range(3, 7):
+                rounded = [float(f"{one:.{digits}g}") if abs(one) > 1e-6 else 0.0 for one in exact]
+                found = affine_input(context.model, rounded, reverse)
+                if self._proves(self._measure((found,)), rel):
+                    return self._minimal((found,), rel)
+        return None
+
+    def _try_pairs(self) -> Proof | None:
+        """Two independent mistakes of different kinds, those first that help most by themselves."""
+        rel = _rel(self.trials.baseline.measure)
+        ranked = sorted(self._tried, key=lambda pair: pair[1])
+        number = min(len(ranked), _MAX_RANKED)
+        pairs = ((i, total - i) for total in range(1, 2 * number) for i in range((total + 1) // 2))
+        for first, second in pairs:
+            if second >= number:
+                continue
+            a, b = ranked[first][0], ranked[second][0]
+            if a.key == b.key or (a.kind == b.kind and _paths(a) & _paths(b)):
+                continue
+            if time.monotonic() > self.deadline:
+                break
+            measure = self._measure((a, b))
+            if self._proves(measure, rel):
+                return self._minimal((a, b), rel)
+        return None
 
     def _best_value(
         self, accepted: tuple[Hypothesis, ...], found: Hypothesis, measure: Measure | None
@@ -157,7 +346,7 @@ class Search:
         if left <= _ROUNDING_LIMIT:
             return found
         paths = {part[0].path for part in found.parts}
-        for other in KINDS[found.kind](self.trials.context):
+        for other in hypotheses_of(found.kind, self.trials.context):
             parts = tuple(part for part in other.parts if part[0].path in paths)
             if not parts or other.key == found.key:
                 continue
@@ -228,6 +417,10 @@ def _without(hypotheses: Sequence[Hypothesis], part: tuple[Change, ...]) -> tupl
 
 def _within(path: str, branches: Sequence[str]) -> bool:
     return any(path == branch or path.startswith(f"{branch}.") for branch in branches)
+
+
+def _paths(hypothesis: Hypothesis) -> set[str]:
+    return {change.path for change in hypothesis.changes}
 
 
 def _rel(measure: Measure | None) -> float:

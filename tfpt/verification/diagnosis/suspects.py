@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from tfpt.verification.agreement import ComparedEndpoint
-from tfpt.verification.diagnosis.calls import ACTIVATIONS, CONCATENATIONS
+from tfpt.verification.diagnosis.calls import ATTENTIONS, CONCATENATIONS
 from tfpt.verification.diagnosis.changes import Hypothesis
 from tfpt.verification.diagnosis.evidence import Sign
+from tfpt.verification.diagnosis.replacements import TRANSPOSED
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.windows import CONVS, windows_of
 
@@ -64,13 +65,24 @@ def _of_layers(context: Context) -> list[str]:
         )
     if any(isinstance(module, CONVS) and module.groups > 1 for module in leaves):
         found.append("the order of the filters within the groups of a convolution")
-    if any(isinstance(module, nn.RNNBase | nn.MultiheadAttention) for module in leaves):
-        found.append("the order of the gates, or the scale, mask or heads of an attention")
+    if any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in leaves):
+        found.append("the gates of a recurrent layer: their order, their biases, their activations")
+    if called & ATTENTIONS or "softmax" in called:
+        found.append("the scale, the mask or the heads of an attention")
+    if any(isinstance(run.module, TRANSPOSED) for run in trace.runs):
+        found.append("the crop or the output size of a transposed convolution")
+    if "interpolate" in called:
+        found.append("the rule by which an activation is resized")
     if called & CONCATENATIONS:
         found.append("branches that take their input from the wrong layer")
-    if not called & ACTIVATIONS:
-        found.append(
-            "an activation function that is not one of torch's functions, which trials cannot replace"
-        )
+    silent = [
+        run.path
+        for run in trace.leaves()
+        if run.shape == run.output
+        and next(run.module.parameters(), None) is None
+        and not any(call.path == run.path for call in trace.calls)
+    ]
+    if silent:
+        found.append(f"what {silent[0]} computes, by functions that trials cannot replace")
     found.append("arithmetic in forward() outside of layers: scales, sums, transposes, slices")
     return found

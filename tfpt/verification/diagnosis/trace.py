@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class ModuleRun:
         path: The module's path in the model.
         module: The module itself.
         shape: The shape of its first input; empty if that is not a tensor.
-        pad: The call of `pad` whose result is its input, if there is one.
+        origin: The call whose result is its input, if there is one.
         source: The module that produced its input.
         output: The shape of its result; empty if that is not a tensor.
         leaf: Whether it has no children.
@@ -38,10 +38,15 @@ class ModuleRun:
     path: str
     module: nn.Module
     shape: Shape
-    pad: FunctionCall | None
+    origin: FunctionCall | None
     source: str
     output: Shape
     leaf: bool
+
+    @property
+    def pad(self) -> FunctionCall | None:
+        """The call of `pad` whose result is its input, if there is one."""
+        return self.origin if self.origin is not None and self.origin.name == "pad" else None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class FunctionCall:
         shape: The shape of its first tensor.
         pad: The call of `pad` whose result is its input, if there is one.
         sources, shapes: For each of its tensors, the module that produced it, and its shape.
+        output: The shape of its result; empty if that is not a tensor.
     """
 
     key: CallKey
@@ -63,6 +69,7 @@ class FunctionCall:
     pad: FunctionCall | None
     sources: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    output: Shape = ()
 
     @property
     def name(self) -> str:
@@ -83,6 +90,8 @@ class Trace:
         runs: The modules that started and finished in this span, in the order in which they finished.
         calls: The calls of tracked functions.
         activated: The modules to whose result an activation function was applied, including those before the span.
+        parameters: The names of the parameters that were read, whichever module read them, in the order of reading.
+        earlier: The modules that finished before the span.
         from_start: Whether the span starts at the model's input.
         concatenation: The concatenation whose result is the output, if there is one.
         cache: The results of what ran before the span, which trials reuse.
@@ -92,6 +101,8 @@ class Trace:
     runs: tuple[ModuleRun, ...]
     calls: tuple[FunctionCall, ...]
     activated: frozenset[str]
+    parameters: tuple[str, ...]
+    earlier: frozenset[str]
     from_start: bool
     concatenation: FunctionCall | None
     cache: Cache
@@ -102,7 +113,7 @@ class Trace:
         return list({run.path: run for run in self.runs if run.leaf}.values())
 
     def outside(self, names: frozenset[str], within: Callable[[nn.Module], bool]) -> list[FunctionCall]:
-        """CallInterceptor of these functions that no module of a kind makes for itself."""
+        """Calls of these functions that no module of a kind makes for itself."""
         owners = {run.path for run in self.runs if within(run.module)}
         return [call for call in self.calls if call.name in names and call.path not in owners]
 
@@ -118,7 +129,7 @@ def trace(model: nn.Module, inputs: Inputs, path: str, previous: str | None) -> 
     """
     recorder = _Recorder(model, previous)
     with ExitStack() as stack:
-        stack.enter_context(intercepting_calls(model, recorder.call))
+        stack.enter_context(intercepting_calls(model, recorder.call, see=recorder.see))
         for name, module in model.named_modules():
             stack.callback(module.register_forward_pre_hook(recorder.entering(name)).remove)
             stack.callback(module.register_forward_hook(recorder.leaving(name)).remove)
@@ -163,7 +174,7 @@ class _Frame:
     path: str
     in_span: bool
     shape: Shape = ()
-    pad: FunctionCall | None = None
+    origin: FunctionCall | None = None
     source: str = ""
 
 
@@ -178,6 +189,8 @@ class _Recorder:
     runs: list[ModuleRun] = field(default_factory=list)
     calls: list[FunctionCall] = field(default_factory=list)
     activated: set[str] = field(default_factory=set)
+    parameters: dict[str, None] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
     concatenation: FunctionCall | None = None
     cache: Cache = field(default_factory=Cache)
 
@@ -186,6 +199,7 @@ class _Recorder:
         # Keyed by identity; an entry disappears with its tensor.
         self.source_of: Any = WeakIdKeyDictionary()
         self.call_of: Any = WeakIdKeyDictionary()
+        self.names = {id(value): name for name, value in self.model.named_parameters()}
         self.output: Tensor
 
     def entering(self, path: str) -> Callable[[nn.Module, Any], None]:
@@ -193,7 +207,7 @@ class _Recorder:
             first = next((value for value in args if isinstance(value, Tensor)), None)
             frame = _Frame(path, self.in_span, () if first is None else tuple(first.shape))
             if first is not None:
-                frame.pad, frame.source = self._pad(first), self._source(first)
+                frame.origin, frame.source = self.call_of.get(first), self._source(first)
             self.frames.append(frame)
             self.cache.enter(path)
 
@@ -207,12 +221,23 @@ class _Recorder:
                 self.source_of[output] = path
             if self.in_span and frame.in_span:
                 leaf = next(module.children(), None) is None
-                self.runs.append(ModuleRun(path, module, frame.shape, frame.pad, frame.source, shape, leaf))
+                self.runs.append(
+                    ModuleRun(path, module, frame.shape, frame.origin, frame.source, shape, leaf)
+                )
+            elif not self.in_span:
+                self.earlier.add(path)
             self.cache.leave(path, output, keep=not self.in_span)
             if path == self.previous:
                 self.in_span = True
 
         return leave
+
+    def see(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the parameters among the arguments of a call."""
+        if self.in_span:
+            for tensor in _tensors(args, kwargs):
+                if (name := self.names.get(id(tensor))) is not None:
+                    self.parameters[name] = None
 
     def call(
         self, key: CallKey, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -231,9 +256,11 @@ class _Recorder:
         )
         if called.name in ACTIVATIONS and sources:
             self.activated.add(sources[0])
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            called = replace(called, output=tuple(result.shape))
         if self.in_span:
             self.calls.append(called)
-        result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             self.call_of[result] = called
             self.source_of[result] = key[0]
@@ -251,6 +278,8 @@ class _Recorder:
             tuple(self.runs),
             tuple(self.calls),
             frozenset(self.activated),
+            tuple(self.parameters),
+            frozenset(self.earlier),
             self.previous is None,
             self.concatenation,
             self.cache,

@@ -11,6 +11,7 @@ from torch import Tensor
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
 from tfpt.networks.endpoints import watch
+from tfpt.verification.agreement import reals
 from tfpt.verification.diagnosis.changes import Change, applied
 from tfpt.verification.diagnosis.evidence import Difference, agreeing_branches
 from tfpt.verification.diagnosis.trace import context_at
@@ -69,6 +70,17 @@ class Trials:
             output = self._output(changes, self._latest, use_cache=self._cached)
             return self.replay.observe(self.path, output)
         except Exception:  # a changed model may raise anything; either way it is not what TensorFlow ran
+            return None
+
+    def values(self, changes: Sequence[Change]) -> np.ndarray | None:
+        """The endpoint's values at the recorded positions, in float64; ``None`` if the model raises an error."""
+        self.count += 1
+        try:
+            output = self._output(changes, self._latest, use_cache=self._cached)
+            recorded = self.replay.recorded(self.path)
+            array = as_tf(output, self.endpoint, recorded.shape)
+            return reals(recorded.samples_of(array)) if array.shape == recorded.shape else None
+        except Exception:  # as in `run`
             return None
 
     def _output(self, changes: Sequence[Change], latest: int | None, *, use_cache: bool = False) -> Tensor:

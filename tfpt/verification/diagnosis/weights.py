@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import permutations, product
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.language import mapping as rows
+from tfpt.verification.diagnosis.advice import corrected, layout_advice, rows_advice
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, mapped_values
+from tfpt.verification.diagnosis.parameters import Parameter, parameters_of
 from tfpt.verification.diagnosis.trace import Context, ModuleRun
 from tfpt.verification.diagnosis.windows import CONVS
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Of a kernel in three dimensions; more axes have too many orders.
+_MAX_AXES = 5
 _AXES = {1: "w", 2: "h w", 3: "t h w"}
 
 
@@ -38,7 +42,7 @@ def kernel_axes(context: Context) -> Iterator[Hypothesis]:
             "the spatial axes of a kernel are not in TensorFlow's order",
             tuple((change,) for change in changes),
             partial(
-                _layout_advice,
+                layout_advice,
                 context.mapping,
                 axes=(0, 1, *(2 + axis for axis in order)),
                 among=[change.parameter for change in changes],
@@ -70,25 +74,28 @@ def mirrored_kernels(context: Context) -> Iterator[Hypothesis]:
             changes[0].expected,
             "a kernel is mirrored, though neither TensorFlow's nor torch's convolutions flip it",
             tuple((change,) for change in changes),
-            partial(_rows_advice, context.mapping),
+            partial(rows_advice, context.mapping),
         )
 
 
 def square_weights(context: Context) -> Iterator[Hypothesis]:
-    """Square weights, transposed."""
+    """Square weights, transposed: of layers, and of whatever else reads one."""
     changes = []
-    for run in context.trace.leaves():
-        weight = getattr(run.module, "weight", None)
-        kinds = (*CONVS, nn.Linear)
-        if not isinstance(run.module, kinds) or weight is None or weight.shape[0] != weight.shape[1]:
+    for one in parameters_of(context):
+        shape = one.tensor.shape
+        if one.tensor.ndim < 2 or shape[0] != shape[1] or shape[0] == 1:
             continue
+        owner = context.model.get_submodule(one.owner)
+        layer = isinstance(owner, (*CONVS, nn.Linear)) and one.leaf == "weight"
         changes.append(
             Change(
-                run.path,
-                "takes the first axis of its weight as outputs",
-                "inputs along the first axis, and outputs along the second",
-                partial(mapped_values, weight, partial(torch.transpose, dim0=0, dim1=1)),
-                parameter=f"{run.path}.weight",
+                one.owner,
+                "takes the first axis of its weight as outputs"
+                if layer
+                else f"has the first two axes of {one.leaf} as they are",
+                "inputs along the first axis, and outputs along the second" if layer else "the two exchanged",
+                partial(mapped_values, one.tensor, partial(torch.transpose, dim0=0, dim1=1)),
+                parameter=one.name,
             )
         )
     if changes:
@@ -98,7 +105,7 @@ def square_weights(context: Context) -> Iterator[Hypothesis]:
             "a square weight is transposed, which its shape cannot reveal",
             tuple((change,) for change in changes),
             partial(
-                _layout_advice,
+                layout_advice,
                 context.mapping,
                 axes=(1, 0),
                 among=[change.parameter for change in changes],
@@ -106,9 +113,47 @@ def square_weights(context: Context) -> Iterator[Hypothesis]:
         )
 
 
+def all_axes(context: Context) -> Iterator[Hypothesis]:
+    """Axes of equal size in every other order, for parameters with three axes or more."""
+    found: dict[tuple[int, ...], list[Change]] = {}
+    for one in parameters_of(context):
+        sizes = tuple(one.tensor.shape)
+        if not 3 <= len(sizes) <= _MAX_AXES:
+            continue
+        for order in permutations(range(len(sizes))):
+            if tuple(sizes[axis] for axis in order) != sizes or _is_trivial(order, sizes):
+                continue
+            if order[:2] == (0, 1) and _is_convolution(context, one):
+                continue  # kernel axes
+            if order[:2] == (1, 0) and order[2:] == tuple(range(2, len(sizes))):
+                continue  # a square weight
+            change = one.changed(
+                f"has the axes of {one.leaf} as they are",
+                f"the order {' '.join(str(axis) for axis in order)} of them",
+                partial(torch.permute, dims=order),
+            )
+            found.setdefault(order, []).append(change)
+    for order, changes in found.items():
+        yield Hypothesis(
+            "axes",
+            " ".join(map(str, order)),
+            "axes of equal size are not in TensorFlow's order, which the shape cannot reveal",
+            tuple((change,) for change in changes),
+            partial(
+                layout_advice, context.mapping, axes=order, among=[change.parameter for change in changes]
+            ),
+        )
+
+
+def _is_convolution(context: Context, one: Parameter) -> bool:
+    owner = context.model.get_submodule(one.owner)
+    return isinstance(owner, (*CONVS, *TRANSPOSED)) and one.leaf == "weight"
+
+
 def flattening(context: Context) -> Iterator[Hypothesis]:
     """Dense layers after a flattened activation: TensorFlow flattens it channels last, torch channels first."""
     changes = []
+    befores = {}
     for run in context.trace.leaves():
         if not isinstance(run.module, nn.Linear):
             continue
@@ -116,6 +161,7 @@ def flattening(context: Context) -> Iterator[Hypothesis]:
         if before is None or math.prod(before[1:]) == 1 or before[0] == 1:
             continue
         weight = run.module.weight
+        befores[f"{run.path}.weight"] = before
         changes.append(
             Change(
                 run.path,
@@ -131,13 +177,13 @@ def flattening(context: Context) -> Iterator[Hypothesis]:
             "",
             "the input of a dense layer is a flattened activation, which TensorFlow flattens with the channels last",
             tuple((change,) for change in changes),
-            'in its row of the mapping, use layout: "(h w c) o -> o (c h w)" with axes: {h: …, w: …}',
+            partial(_flattening_advice, context, before=befores),
         )
 
 
 def _convolutions(context: Context) -> Iterator[tuple[ModuleRun, Tensor]]:
     for run in context.trace.leaves():
-        if isinstance(run.module, CONVS) and max(run.module.weight.shape[2:]) > 1:
+        if isinstance(run.module, (*CONVS, *TRANSPOSED)) and max(run.module.weight.shape[2:]) > 1:
             yield run, run.module.weight
 
 
@@ -176,52 +222,19 @@ def _channels_first(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return columns.reshape(weight.shape[0], -1)
 
 
-def row_of(mapping: rows.Mapping, parameter: str) -> rows.Row | None:
-    """The row of the mapping that writes a parameter."""
-    for rowset in mapping.alternatives:
-        for row in rowset.rows:
-            if any(template.match(parameter) is not None for template in row.pt):
-                return row
-    return None
-
-
-def _rows_advice(mapping: rows.Mapping, changes: Sequence[Change]) -> str:
-    """Advice to check the rows that write these parameters."""
-    found = [row_of(mapping, change.parameter) for change in changes]
-    text = [f"check the row {row} ({row.where}) and the weights file" for row in found if row is not None]
-    return "; ".join(dict.fromkeys(text)) or "check where the weights come from"
-
-
-def _layout_advice(
-    mapping: rows.Mapping, changes: Sequence[Change], axes: Sequence[int], among: Sequence[str]
+def _flattening_advice(
+    context: Context, changes: Sequence[Change], before: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """The layouts that the rows need, if the rows are wrong.
-
-    Args:
-        axes: The right order of a parameter's first axes; the others keep their order.
-        among: All parameters of this kind. A row that also writes a correct parameter must not be changed itself.
-    """
-    needed = [change.parameter for change in changes]
-    layouts: dict[str, None] = {}
-    others: dict[str, None] = {}
+    """The rows with the layout of a flattened activation, sizes included."""
+    names = {1: "w", 2: "h w", 3: "t h w"}
+    advice: dict[str, None] = {}
     for change in changes:
-        row = row_of(mapping, change.parameter)
-        stated = row.transform.stated_layouts if isinstance(row, rows.Copy) else ()
-        layout = stated[0] if len(stated) == 1 else None
-        left, _, right = str(layout or "").partition("->")
-        names = right.split()
-        if row is None or layout is None or not len(names) == len(layout.right) >= len(axes):
-            others[_rows_advice(mapping, (change,))] = None
-            continue
-        wanted = " ".join((*(names[axis] for axis in axes), *names[len(axes) :]))
-        text = f'layout: "{left.strip()} -> {wanted}" instead of "{layout}" ({row.where})'
-        if any(row_of(mapping, other) is row for other in among if other not in needed):
-            text = f"a separate row for {change.parameter}, with {text}"
-        layouts[text] = None
-    blamed = (
-        [f"if the mapping is wrong, use {', '.join(layouts)}; otherwise check the weights"] if layouts else []
-    )
-    return "; ".join((*blamed, *others))
+        shape = before[change.parameter]
+        space = names.get(len(shape) - 1, "")
+        sizes = ", ".join(f"{name}: {size}" for name, size in zip(space.split(), shape[1:], strict=False))
+        layout = f"({space} c) o -> o (c {space})"
+        advice[corrected(context.mapping, change.parameter, layout, f"{{{sizes}}}")] = None
+    return "; ".join(advice)
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -1,0 +1,128 @@
+"""Causes of every kind are proven, in networks that Keras recorded; all faults are in benchmarks/diagnosis.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tfpt
+from tests.verification.diagnosis.networks import NETWORKS
+from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
+from tfpt.verification.diagnosis.search import KINDS
+
+pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+# Kinds without a fault of their own in these networks, tested below.
+ELSEWHERE = {"flatten", "axes", "superfluous term", "step"}
+
+
+# What no trial repairs: a layer that is missing altogether.
+UNPROVEN = {"average missing"}
+
+
+def first_of_each_kind():
+    """For each kind of cause the first fault that is called by it."""
+    found = {}
+    for network in NETWORKS:
+        for name, fault in network.faults.items():
+            if name in UNPROVEN:
+                continue
+            for kind in sorted(fault.kinds):
+                found.setdefault(kind, (network, name))
+    return found
+
+
+FIRST = first_of_each_kind()
+
+
+def test_every_kind_has_a_fault():
+    assert set(KINDS) - set(FIRST) <= ELSEWHERE
+
+
+@pytest.mark.parametrize("kind", FIRST, ids=str)
+def test_a_cause_of_each_kind_is_proven(kind):
+    network, name = FIRST[kind]
+    fault = network.faults[name]
+    result = network.verify(network.broken(name), seconds=600)
+    assert result.first.name == fault.endpoint
+    diagnosis = result.explanation.diagnoses[0]
+    assert diagnosis.proven, diagnosis.suspects
+    assert diagnosis.rel_after < 1e-5 < diagnosis.rel
+    assert all(
+        fault.accepts(place.kind, place.path) for one in result.explanation.diagnoses for place in one.places
+    ), diagnosis.places
+
+
+MAPPING = """\
+version: 1
+weights:
+  - {tf: kernel, pt: layer.weight, layout: "i o -> o i"}
+endpoints:
+  - {tf: end, pt: end}
+"""
+
+
+class Small(nn.Module):
+    """A function of the input, and an endpoint behind it."""
+
+    def __init__(self, function, layer=None):
+        super().__init__()
+        self.layer = nn.Linear(5, 7) if layer is None else layer
+        self.function = function
+        self.end = nn.Identity()
+
+    def forward(self, x):
+        return self.end(self.function(self.layer, x))
+
+
+def diagnosed(tmp_path, net, truth, x):
+    """The diagnosis of a network whose endpoint has these values in TensorFlow."""
+    path = tmp_path / "small.yaml"
+    path.write_text(MAPPING)
+    recording = Recording({"end": RecordedEndpoint.of("end", truth, whole=True)}, {"input": x})
+    (found,) = tfpt.verify(path, recording=recording, model=net, seconds=600).explanation.diagnoses
+    assert found.proven
+    return found
+
+
+def inputs(*shape):
+    return np.random.default_rng(29).normal(size=shape).astype(np.float32)
+
+
+def test_a_flattened_activation_with_the_channels_first_is_recognized(tmp_path):
+    x = inputs(3, 5, 4, 7)
+    net = Small(lambda _, value: value.flatten(1))
+    found = diagnosed(tmp_path, net, x.transpose(0, 2, 3, 1).reshape(3, -1), x)
+    assert found.kinds == ("flatten",)
+    assert "(c h w)" in found.advice[0]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_axes_of_equal_size_in_another_order_are_recognized(tmp_path, order):
+    x = inputs(11, 5)
+    layer = nn.Module()
+    layer.weight = nn.Parameter(torch.tensor(inputs(5, 5, 5)))
+    net = Small(lambda one, value: torch.einsum("bi,ijk->bjk", value, one.weight).relu(), layer)
+    truth = np.maximum(np.einsum("bi,ijk->bjk", x, layer.weight.detach().numpy().transpose(order)), 0)
+    found = diagnosed(tmp_path, net, truth.astype(np.float32), x)
+    assert found.kinds == ("axes",)
+    assert found.places[0].expected == f"the order {' '.join(map(str, order))} of them"
+
+
+def test_a_term_that_is_added_and_should_not_be_is_recognized(tmp_path):
+    x = inputs(11, 5)
+    net = Small(lambda layer, value: layer(value) + value.sum(1, keepdim=True).tanh())
+    truth = net.layer(torch.tensor(x)).detach().numpy()
+    assert diagnosed(tmp_path, net, truth, x).kinds == ("superfluous term",)
+
+
+def test_the_other_end_of_a_sequence_is_recognized(tmp_path):
+    x = inputs(3, 11, 5)
+    net = Small(lambda layer, value: layer(value)[:, 0])
+    truth = net.layer(torch.tensor(x)).detach().numpy()[:, -1]
+    found = diagnosed(tmp_path, net, truth, x)
+    assert found.kinds == ("step",)
+    assert found.places[0].expected == "step -1"
