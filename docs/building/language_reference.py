@@ -44,6 +44,7 @@ _TABLES = {
     "Pad": ("pad", "language.md#a-row"),
     "Zero": ("zero", "language.md#a-row"),
     "ModuleEntry": ("modules", "language.md#how-layers-must-behave"),
+    "ResponseNormEntry": ("response_norm", "language.md#how-layers-must-behave"),
     "EndpointEntry": ("endpoints", "language.md#endpoints-and-input"),
     "InputEntry": ("input", "language.md#endpoints-and-input"),
 }

@@ -13,7 +13,7 @@ _DRAWS = {_aten.normal_.default, _aten.uniform_.default}
 _DRAWN = 1 << 14
 
 
-class FewDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FewDraws(TorchDispatchMode):
     """Within this context, large tensors that are filled with random numbers repeat the first 16,384.
 
     Example:
@@ -22,6 +22,9 @@ class FewDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         >>> bool((weight[:16] == weight[16:32]).all()), bool((weight[0] == weight[1]).any())
         (True, False)
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
