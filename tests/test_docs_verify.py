@@ -15,7 +15,7 @@ import pytest
 
 from tests.test_docs import DOCS, code, comparable, play, read, section, table, working_in
 from tfpt.verification.agreement import VERDICTS
-from tfpt.verification.diagnosis.search import KINDS
+from tfpt.verification.diagnosis.kinds import KINDS
 
 # Rounding differs between kernels and machines, and so do versions.
 ROUNDING = re.compile(r"\b\d\.\de-(0[6-9]|1\d)\b")

@@ -10,7 +10,7 @@ from torch import nn
 import tfpt
 from tests.verification.diagnosis.networks import NETWORKS
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
-from tfpt.verification.diagnosis.search import KINDS
+from tfpt.verification.diagnosis.kinds import KINDS
 
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")

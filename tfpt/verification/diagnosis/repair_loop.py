@@ -12,8 +12,9 @@ from tfpt.verification.agreement import ComparedEndpoint
 from tfpt.verification.diagnosis.advice import row_of
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, applied
 from tfpt.verification.diagnosis.evidence import Sign, signs
+from tfpt.verification.diagnosis.kinds import hypotheses_of
 from tfpt.verification.diagnosis.result import Diagnosis, Explanation, Place
-from tfpt.verification.diagnosis.search import Proof, Search, hypotheses_of
+from tfpt.verification.diagnosis.search import Proof, Search
 from tfpt.verification.diagnosis.suspects import suspects
 from tfpt.verification.diagnosis.trace import Context, context_at
 from tfpt.verification.diagnosis.trial import Trials
