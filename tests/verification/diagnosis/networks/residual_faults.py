@@ -242,4 +242,4 @@ FAULTS = {
     "moving averages": Fault(perturbed, "pool", set()),
 }
 
-NETWORK = Network("missing skip", MAPPING, keras_model, port, FAULTS)
+NETWORK = Network("residual", MAPPING, keras_model, port, FAULTS)
