@@ -21,8 +21,10 @@ def row_of(mapping: rows.Mapping, parameter: str) -> rows.Row | None:
 def rows_advice(mapping: rows.Mapping, changes: Sequence[Change]) -> str:
     """Advice to check the rows that write these parameters."""
     found = [row_of(mapping, change.parameter) for change in changes]
-    text = [f"check the row {row} ({row.where}) and the weights file" for row in found if row is not None]
-    return "; ".join(dict.fromkeys(text)) or "check where the weights come from"
+    text = list(dict.fromkeys(f"{row} ({row.where})" for row in found if row is not None))
+    if not text:
+        return "check where the weights come from"
+    return f"check the {'row' if len(text) == 1 else 'rows'} {', '.join(text)} and the weights file"
 
 
 def layout_advice(

@@ -45,7 +45,7 @@ def gate_orders(context: Context) -> Iterator[Hypothesis]:
                         _change(
                             run,
                             name,
-                            f"has its gates in the order {held}",
+                            f"has {_whose(named)} gates in the order {held}",
                             f"the order {' '.join(gates)}",
                             partial(reordered, order=order, axis=0),
                         )
@@ -195,6 +195,14 @@ def _directions(named: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     for name, tensor in named.items():
         found.setdefault(re.sub(r"^(weight|bias)_[a-z]+", "", name), {})[name] = tensor
     return list(found.values())
+
+
+def _whose(named: dict[str, Tensor]) -> str:
+    """Whether these are a layer's own parameters, or those of its second direction, or of a further layer."""
+    name = next(iter(named))
+    layer = re.search(r"_l(\d+)", name)
+    direction = "its backward direction's" if name.endswith("_reverse") else "its"
+    return f"{direction} layer {layer[1]}'s" if layer is not None and layer[1] != "0" else direction
 
 
 def _gates(module: nn.Module) -> str:
