@@ -23,7 +23,9 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[-+]\d+)?(?![\w.])|(?<= )0(?= |$)"
 
 def shown(text: str) -> list[str]:
     """Lines without what differs between machines: of a figure, only whether it is rounding or a difference."""
-    text = re.sub(r"\S*/(mappings/layers/\w+\.yaml)", r"…/\1", text)
+    text = re.sub(r"(?:\S*/)?(mappings/layers/\w+\.yaml)", r"…/\1", text)
+    # What a difference shows depends on the last digits of the training.
+    text = re.sub(r"^ *the difference shows: .*\n", "", text, flags=re.M)
     text = re.sub(r"\(\d+ trials?\)", "(… trials)", text)
     text = re.sub(r"TensorFlow [\d.]+; torch \S+", "TensorFlow; torch", text)
     text = NUMBER.sub(lambda found: "tiny" if abs(float(found[0])) < 1e-5 else "large", text)

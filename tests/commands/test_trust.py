@@ -52,7 +52,9 @@ def test_a_mapping_is_added_used_listed_and_removed(net):
     assert "tfpt trust add net.yaml for all" in refused("check", net)
 
 
-def test_the_option_says_how_to_do_without_it(net):
+def test_the_option_says_how_to_do_without_it_at_a_terminal(net, monkeypatch):
+    assert run("check", net, "--trust").err == ""
+    monkeypatch.setattr("tfpt.commands.options._at_a_terminal", lambda: True)
     note = "note: tfpt trust add net.yaml makes --trust unnecessary\n"
     assert run("check", net, "--trust").err == note
     assert run("-q", "check", net, "--trust").err == ""

@@ -30,9 +30,13 @@ html_option = click.option(
 all_option = click.option("--all", "everything", is_flag=True, help="Show all rows of long lists.")
 
 
+def _at_a_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
 def _say_how_to_remember(context: click.Context, _: click.Parameter, trust: bool) -> bool:
-    """With `--trust`, say at the end how to trust the mappings that needed it in every run."""
-    if trust:
+    """With `--trust`, tell a person at a terminal at the end how to trust the mappings that needed it in every run."""
+    if trust and _at_a_terminal():
         from tfpt.targets.permission import needed_trust
 
         def say() -> None:

@@ -94,8 +94,9 @@ def inputs(*shape):
 
 def test_a_flattened_activation_with_the_channels_first_is_recognized(tmp_path):
     x = inputs(3, 5, 4, 7)
-    net = Small(lambda _, value: value.flatten(1))
-    found = diagnosed(tmp_path, net, x.transpose(0, 2, 3, 1).reshape(3, -1), x)
+    net = Small(lambda _, value: value.softmax(1).flatten(1))
+    truth = torch.tensor(x).softmax(1).numpy().transpose(0, 2, 3, 1).reshape(3, -1)
+    found = diagnosed(tmp_path, net, truth, x)
     assert found.kinds == ("flatten",)
     assert "(c h w)" in found.advice[0]
 
@@ -121,8 +122,8 @@ def test_a_term_that_is_added_and_should_not_be_is_recognized(tmp_path):
 
 def test_the_other_end_of_a_sequence_is_recognized(tmp_path):
     x = inputs(3, 11, 5)
-    net = Small(lambda layer, value: layer(value)[:, 0])
-    truth = net.layer(torch.tensor(x)).detach().numpy()[:, -1]
+    net = Small(lambda layer, value: layer(value).cumsum(1)[:, 0])
+    truth = net.layer(torch.tensor(x)).detach().numpy().cumsum(1)[:, -1]
     found = diagnosed(tmp_path, net, truth, x)
     assert found.kinds == ("step",)
     assert found.places[0].expected == "step -1"

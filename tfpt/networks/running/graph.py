@@ -96,7 +96,7 @@ class GraphNetwork:
                     f"{self._signature}:{key}",
                     "output",
                     shape_of(self._graph.get_tensor_by_name(tensor)),
-                    (key,),
+                    () if self._is_taken(key) else (key,),
                 )
                 for key, tensor in self._outputs.items()
             ),
@@ -110,12 +110,16 @@ class GraphNetwork:
         signature, _, key = op.rpartition(":")
         if signature == self._signature and key in self._outputs:
             return self._outputs[key]
-        if op in self._outputs and not any(
-            name in self._operations.by_name or name in self._operations.scopes
-            for name in scoped_names(op, scopes)
-        ):
+        if op in self._outputs and not self._is_taken(op, scopes):
             return self._outputs[op]
         return resolve(self._operations, op, scopes, self.location)
+
+    def _is_taken(self, name: str, scopes: Sequence[str] = ()) -> bool:
+        """Whether an operation or a name scope is called so."""
+        return any(
+            one in self._operations.by_name or one in self._operations.scopes
+            for one in scoped_names(name, scopes)
+        )
 
     def inputs(self, wanted: Sequence[str], fed: Collection[str] = ()) -> Mapping[str, InputSpec]:
         """The placeholders that `wanted` needs, except training switches (fed ``False``) and those with defaults."""

@@ -299,9 +299,14 @@ def _form(module: Any, options: dict[str, Any]) -> nn.Module | None:
         **options,
     )
     for name, parameter in module.named_parameters(recurse=False):
-        if name not in layer._parameters:
+        if name in layer._parameters:
+            layer._parameters[name] = parameter
+        elif name.startswith("bias_hh"):
+            # Without a second bias the two that torch adds are one.
+            both = layer._parameters[name.replace("bias_hh", "bias_ih")] + parameter
+            layer._parameters[name.replace("bias_hh", "bias_ih")] = nn.Parameter(both.detach())
+        else:
             return None
-        layer._parameters[name] = parameter
     if any(parameter.device.type == "meta" for parameter in layer.parameters()):
         return None
     result: nn.Module = layer.eval()
