@@ -127,3 +127,38 @@ def test_the_other_end_of_a_sequence_is_recognized(tmp_path):
     found = diagnosed(tmp_path, net, truth, x)
     assert found.kinds == ("step",)
     assert found.places[0].expected == "step -1"
+
+
+class Flattening(nn.Module):
+    """A dense layer on an activation whose last module is the endpoint before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.Identity()
+        self.end = nn.Linear(5 * 2 * 3, 7)
+
+    def forward(self, x):
+        return self.end(self.norm(x).relu().flatten(1))
+
+
+def test_columns_behind_an_endpoint_that_is_flattened_are_recognized(tmp_path):
+    x = inputs(11, 5, 2, 3)
+    net = Flattening()
+    kernel = net.end.weight.detach().numpy()
+    columns = kernel.reshape(7, 2, 3, 5)  # as TensorFlow has them, copied without a layout
+    truth = np.einsum("bchw,ohwc->bo", np.maximum(x, 0), columns) + net.end.bias.detach().numpy()
+    path = tmp_path / "flat.yaml"
+    path.write_text(
+        'version: 1\nweights: [{tf: kernel, pt: end.weight, layout: "i o -> o i"}]\n'
+        "endpoints: [{tf: norm, pt: norm}, {tf: end, pt: end}]\n"
+    )
+    recorded = {
+        "norm": RecordedEndpoint.of("norm", x, whole=True),
+        "end": RecordedEndpoint.of("end", truth.astype(np.float32), whole=True),
+    }
+    result = tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=net, seconds=600)
+    (found,) = result.explanation.diagnoses
+    assert found.proven
+    assert found.kinds == ("flattening",)
+    row = '{tf: kernel, pt: end.weight, layout: "(h w c) o -> o (c h w)", axes: {h: 2, w: 3}}'
+    assert row in found.advice[0]

@@ -13,6 +13,7 @@ from tfpt.verification.diagnosis.activations import (
 from tfpt.verification.diagnosis.attention import masks, score_scales
 from tfpt.verification.diagnosis.branches import exchanged_weights, orders
 from tfpt.verification.diagnosis.changes import Hypothesis
+from tfpt.verification.diagnosis.flattening import flatten_orders, flattening
 from tfpt.verification.diagnosis.heads import heads, packed_heads
 from tfpt.verification.diagnosis.inputs import inputs
 from tfpt.verification.diagnosis.norms import epsilons, statistics, training_mode
@@ -39,11 +40,10 @@ from tfpt.verification.diagnosis.replacements import (
     transposed_paddings,
 )
 from tfpt.verification.diagnosis.residuals import missing_skips, superfluous_terms, unused_branches
-from tfpt.verification.diagnosis.structure import ends, flatten_orders, norm_orders, numbers, pools, strides
+from tfpt.verification.diagnosis.structure import ends, norm_orders, numbers, pools, strides
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.weights import (
     all_axes,
-    flattening,
     kernel_axes,
     mirrored_kernels,
     square_weights,

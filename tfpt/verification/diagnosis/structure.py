@@ -154,25 +154,6 @@ def numbers(context: Context) -> Iterator[Hypothesis]:
         )
 
 
-def flatten_orders(context: Context) -> Iterator[Hypothesis]:
-    """A flattened activation with the channels last, as TensorFlow flattens it."""
-    parts = []
-    for call in context.trace.calls:
-        flattens = call.name in ("flatten", "view", "reshape")
-        if flattens and len(call.shape) > 2 and len(call.output) == 2 and call.shape[0] == call.output[0]:
-            words = "flattens channels first", "a flattened activation with the channels last"
-            parts.append((Change(call.path, *words, call=call.key, answer=_channels_last),))
-    if parts:
-        yield Hypothesis(
-            "flatten",
-            "",
-            "an activation is flattened with the channels first, TensorFlow's with the channels last",
-            tuple(parts),
-            "if the dense layer behind it agrees, only this endpoint is compared in another order: give it layout: "
-            '"b (h w c) -> b (c h w)" with the sizes of h and w; else permute before flattening',
-        )
-
-
 def ends(context: Context) -> Iterator[Hypothesis]:
     """The other end of a sequence: its first step in place of the last, or the reverse."""
     parts = []
@@ -219,11 +200,6 @@ _REDUCTIONS: dict[str, tuple[tuple[str, Callable[..., Any]], ...]] = {
     ),
     "sum": (("the mean", _reduced(torch.mean)),),
 }
-
-
-def _channels_last(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    x: Tensor = args[0] if args else kwargs["input"]
-    return function(x.movedim(1, -1).contiguous(), *args[1:], **kwargs)
 
 
 def _other_end(place: int) -> Callable[..., Any]:

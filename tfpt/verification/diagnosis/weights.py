@@ -1,17 +1,15 @@
-"""Causes in weights: kernels with exchanged or mirrored axes, and dense layers after a flattened activation."""
+"""Causes in weights: kernels with exchanged or mirrored axes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations, product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tfpt.verification.diagnosis.advice import corrected, layout_advice, rows_advice
+from tfpt.verification.diagnosis.advice import layout_advice, rows_advice
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, mapped_values
 from tfpt.verification.diagnosis.parameters import Parameter, parameters_of
 from tfpt.verification.diagnosis.trace import Context, ModuleRun
@@ -150,37 +148,6 @@ def _is_convolution(context: Context, one: Parameter) -> bool:
     return isinstance(owner, (*CONVS, *TRANSPOSED)) and one.leaf == "weight"
 
 
-def flattening(context: Context) -> Iterator[Hypothesis]:
-    """Dense layers after a flattened activation: TensorFlow flattens it channels last, torch channels first."""
-    changes = []
-    befores = {}
-    for run in context.trace.leaves():
-        if not isinstance(run.module, nn.Linear):
-            continue
-        before = _flattened(context, run)
-        if before is None or math.prod(before[1:]) == 1 or before[0] == 1:
-            continue
-        weight = run.module.weight
-        befores[f"{run.path}.weight"] = before
-        changes.append(
-            Change(
-                run.path,
-                f"has its columns in the order of a flattened {_by(before)} (channels first)",
-                f"the order of a flattened {_by((*before[1:], before[0]))} (channels last)",
-                partial(mapped_values, weight, partial(_channels_first, shape=before)),
-                parameter=f"{run.path}.weight",
-            )
-        )
-    if changes:
-        yield Hypothesis(
-            "flattening",
-            "",
-            "the input of a dense layer is a flattened activation, which TensorFlow flattens with the channels last",
-            tuple((change,) for change in changes),
-            partial(_flattening_advice, context, before=befores),
-        )
-
-
 def _convolutions(context: Context) -> Iterator[tuple[ModuleRun, Tensor]]:
     for run in context.trace.leaves():
         if isinstance(run.module, (*CONVS, *TRANSPOSED)) and max(run.module.weight.shape[2:]) > 1:
@@ -201,41 +168,3 @@ def _permuted(run: ModuleRun, weight: Tensor, axes: tuple[int, ...], order: Sequ
         partial(mapped_values, weight, partial(torch.permute, dims=axes)),
         parameter=f"{run.path}.weight",
     )
-
-
-def _flattened(context: Context, run: ModuleRun) -> tuple[int, ...] | None:
-    """The shape, without the batch, that was flattened for a dense layer: of the last result with as many values."""
-    module: Any = run.module
-    before = context.trace.runs[: next(i for i, one in enumerate(context.trace.runs) if one.path == run.path)]
-    for one in reversed(before):
-        if len(one.output) > 2 and math.prod(one.output[1:]) == module.in_features:
-            return one.output[1:]
-        if len(one.shape) > 2 and math.prod(one.shape[1:]) == module.in_features:
-            return one.shape[1:]
-    return None
-
-
-def _channels_first(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Reorder columns from (space…, channels) to (channels, space…)."""
-    rest = shape[1:]
-    columns = weight.reshape(weight.shape[0], *rest, shape[0]).movedim(-1, 1)
-    return columns.reshape(weight.shape[0], -1)
-
-
-def _flattening_advice(
-    context: Context, changes: Sequence[Change], before: Mapping[str, tuple[int, ...]]
-) -> str:
-    """The rows with the layout of a flattened activation, sizes included."""
-    names = {1: "w", 2: "h w", 3: "t h w"}
-    advice: dict[str, None] = {}
-    for change in changes:
-        shape = before[change.parameter]
-        space = names.get(len(shape) - 1, "")
-        sizes = ", ".join(f"{name}: {size}" for name, size in zip(space.split(), shape[1:], strict=False))
-        layout = f"({space} c) o -> o (c {space})"
-        advice[corrected(context.mapping, change.parameter, layout, f"{{{sizes}}}")] = None
-    return "; ".join(advice)
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "×".join(map(str, sizes))
