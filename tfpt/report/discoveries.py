@@ -11,7 +11,7 @@ from tfpt.report.terminal import count, escape, figure
 from tfpt.report.verifications import sides_in_words
 from tfpt.tensors import format_shape
 from tfpt.verification import Discovery, Place
-from tfpt.verification.discovery import Figures
+from tfpt.verification.discovered import Figures
 
 # How many places are shown.
 SHOWN = 5

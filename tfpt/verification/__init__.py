@@ -8,6 +8,7 @@ changing the model until it agrees. `pairing` finds the activations that agree w
 """
 
 from tfpt.verification.compare import Closeup, Verification, verify
-from tfpt.verification.discovery import Discovery, Place, discover
+from tfpt.verification.discovered import Discovery, Place
+from tfpt.verification.discovery import discover
 
 __all__ = ["Closeup", "Discovery", "Place", "Verification", "discover", "verify"]

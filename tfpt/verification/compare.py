@@ -116,7 +116,7 @@ def verify(
     model: nn.Module | None = None,
     tolerance: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    config: Mapping[str, Any] | str | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     dequantize: bool = False,
     trust: bool = False,
     adapt: bool = False,
@@ -136,18 +136,6 @@ def verify(
     signature: str | None = None,
 ) -> Verification:
     """See `tfpt.api.verify`."""
-    given = {
-        "seed": seed,
-        "frames": frames,
-        "batch": batch,
-        "size": size,
-        "whole": whole or None,
-        "endpoints": endpoints,
-        "all_layers": all_layers or None,
-        "feeds": feeds,
-        "signature": signature,
-    }
-    record_options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not seconds >= 0:
         raise TfptError(
             "invalid time limit for the search", expected="seconds, 0 or more", got=f"{seconds:g}"
@@ -168,7 +156,17 @@ def verify(
         adapt=adapt,
         device=device,
         dtype=dtype,
-        options=record_options,
+        options={
+            "seed": seed,
+            "frames": frames,
+            "batch": batch,
+            "size": size,
+            "whole": whole,
+            "endpoints": endpoints,
+            "all_layers": all_layers,
+            "feeds": feeds,
+            "signature": signature,
+        },
     )
     result = Verification(
         sides.mapping.named, sides.weights, sides.name, sides.tolerance, averages=sides.averages

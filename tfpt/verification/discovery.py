@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,188 +13,19 @@ from torch import nn
 
 from tfpt.errors import ModelError
 from tfpt.language import mapping as rows
-from tfpt.language.inline import inline
 from tfpt.networks.endpoints import Inputs, activations
 from tfpt.networks.recording.inputs import Given
 from tfpt.networks.recording.recordings import RecordedEndpoint, Recording
-from tfpt.verification.agreement import Measure, measure
+from tfpt.verification.agreement import measure
 from tfpt.verification.data_flow import DataFlow, data_flow
+from tfpt.verification.discovered import Discovery, Figures, Nearest, Place
 from tfpt.verification.pairing import CHANNELS_FIRST, Agreement, Pairing, as_array, closest_order, paired
 from tfpt.verification.recorded_input import ModelInput, model_input
 from tfpt.verification.replay import copied, state_preserved
 from tfpt.verification.sides import both_sides, facts_of
 
-_QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 # How many places are compared with every activation of their size.
 _MOST_PLACES = 32
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The distribution of an activation's values, over the positions that are compared.
-
-    Attributes:
-        mean_abs: The mean absolute value.
-        quantiles: The smallest value, the 10th percentile, the median, the 90th percentile and the largest value.
-    """
-
-    mean_abs: float
-    quantiles: tuple[float, ...]
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Figures:
-        """The figures of an array.
-
-        Example:
-            >>> Figures.of(np.arange(-5, 6))
-            Figures(mean_abs=2.727..., quantiles=(-5.0, -4.0, 0.0, 4.0, 5.0))
-        """
-        flat = np.abs(values) if values.dtype.kind == "c" else values
-        flat = flat.reshape(-1).astype(np.float64)
-        if not flat.size:
-            return cls(0.0, (math.nan,) * len(_QUANTILES))
-        return cls(float(np.abs(flat).mean()), tuple(map(float, np.quantile(flat, _QUANTILES))))
-
-    def to_json(self) -> dict[str, Any]:
-        return {"mean_abs": self.mean_abs, "quantiles": list(self.quantiles)}
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The activation of TensorFlow's that is most like a module's output, of those that no module computes.
-
-    Attributes:
-        name: Its name.
-        shape: Its shape.
-        layout: From its axes to those of the output; empty if they are the same, or the sizes differ.
-        difference: How far apart the two are; ``None`` if the sizes differ. Then it is the first activation after the
-            last one that agrees.
-        figures: The distribution of its values.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    layout: str
-    difference: Measure | None
-    figures: Figures
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "layout": self.layout,
-            "difference": None if self.difference is None else self.difference.to_json(),
-            "figures": self.figures.to_json(),
-        }
-
-
-@dataclass(frozen=True)
-class Place:
-    """A module whose output is like no activation of TensorFlow's, although everything before it is.
-
-    Attributes:
-        path: The module.
-        kind: Its class.
-        shape: The shape of its output, in PyTorch's order of axes.
-        figures: The distribution of its values.
-        nearest: The activation that is most like it; ``None`` if every activation agrees with some module.
-    """
-
-    path: str
-    kind: str
-    shape: tuple[int, ...]
-    figures: Figures
-    nearest: Nearest | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "shape": list(self.shape),
-            "figures": self.figures.to_json(),
-            "nearest": None if self.nearest is None else self.nearest.to_json(),
-        }
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What two networks compute alike, without being told where to look.
-
-    Attributes:
-        mapping: The name of the mapping.
-        weights: Where the model's weights come from.
-        recording: Where TensorFlow's values come from.
-        tolerance: The relative difference up to which two activations count as the same.
-        endpoints: The activations that agree, one for each module, in the order in which the modules run.
-        places: The first places where nothing agrees, in the same order.
-        after: How many more modules, which come after these places, agree with nothing.
-        output: The activation that the model's output agrees with; ``None`` if there is none.
-        ran: How many modules ran.
-        recorded: How many activations of TensorFlow's were compared.
-        input: The layout of the input, if the mapping does not say it; empty if it is the same on both sides.
-        facts: Both sides, the input and the versions, as JSON values.
-    """
-
-    mapping: str
-    weights: str
-    recording: str
-    tolerance: float
-    endpoints: tuple[Agreement, ...] = ()
-    places: tuple[Place, ...] = ()
-    after: int = 0
-    output: Agreement | None = None
-    ran: int = 0
-    recorded: int = 0
-    input: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the model's output agrees, and no module departs."""
-        return self.output is not None and not self.places
-
-    @property
-    def rows(self) -> str:
-        """The part of a mapping that names these endpoints, as YAML.
-
-        Example:
-            >>> print(Discovery("m", "w", "r", 1e-5, (Agreement("conv/Relu", "conv", "", 0.0, "relu"),)).rows)
-            endpoints:
-              - {tf: conv/Relu, pt: conv, apply: relu}
-        """
-        lines = ["endpoints:" if self.endpoints else "endpoints: []"]
-        for each in self.endpoints:
-            keys = f", {each.row}" if each.row else ""
-            lines.append(f"  - {{tf: {inline(each.tf)}, pt: {inline(each.pt)}{keys}}}")
-        if self.input:
-            lines += ["", f"input: {{layout: {inline(self.input)}}}"]
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "mapping": self.mapping,
-            "weights": self.weights,
-            "recording": self.recording,
-            "agrees": self.agrees,
-            "tolerance": self.tolerance,
-            "output": None if self.output is None else self.output.tf,
-            "endpoints": [
-                {
-                    "tf": each.tf,
-                    "pt": each.pt,
-                    "layout": each.layout,
-                    "apply": each.apply,
-                    "difference": each.difference,
-                }
-                for each in self.endpoints
-            ],
-            "places": [place.to_json() for place in self.places],
-            "after": self.after,
-            "modules": self.ran,
-            "activations": self.recorded,
-            "rows": self.rows,
-            "facts": self.facts,
-        }
 
 
 def discover(
@@ -223,18 +54,6 @@ def discover(
     signature: str | None = None,
 ) -> Discovery:
     """See `tfpt.api.discover`."""
-    given = {
-        "seed": seed,
-        "frames": frames,
-        "batch": batch,
-        "size": size,
-        "whole": whole or None,
-        "feeds": feeds,
-        "signature": signature,
-    }
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if network is not None:
-        options["all_layers"] = True
     sides = both_sides(
         mapping,
         weights,
@@ -245,13 +64,22 @@ def discover(
         model=model,
         tolerance=tolerance,
         settings=settings,
-        config=os.fspath(config) if isinstance(config, os.PathLike) else config,
+        config=config,
         dequantize=dequantize,
         trust=trust,
         adapt=adapt,
         device=device,
         dtype=dtype,
-        options=options,
+        options={
+            "seed": seed,
+            "frames": frames,
+            "batch": batch,
+            "size": size,
+            "whole": whole,
+            "feeds": feeds,
+            "signature": signature,
+            "all_layers": network is not None,
+        },
     )
     fed, layout = _accepted_input(sides.recording, sides.mapping, sides.model, sides.inputs)
     with state_preserved(sides.model), data_flow(sides.model) as flow:

@@ -65,7 +65,7 @@ def both_sides(
     model: nn.Module | None,
     tolerance: float | None,
     settings: Mapping[str, Any] | None,
-    config: Mapping[str, Any] | str | None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None,
     dequantize: bool,
     trust: bool,
     adapt: bool,
@@ -76,12 +76,14 @@ def both_sides(
     """Load the model and read the recording, or run the network.
 
     Args:
-        options: What to record, and on which input, if the network is run.
+        options: What to record, and on which input, if the network is run; ``None`` and ``False`` are not given.
 
     Raises:
         TfptError: A side is missing or given twice, or cannot be read.
     """
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
     check_sides(weights, recording, network, model, options)
+    config = os.fspath(config) if isinstance(config, os.PathLike) else config
     if tolerance is not None and not 0 < tolerance < 1:
         raise TfptError("invalid tolerance", expected="a number between 0 and 1", got=f"{tolerance:g}")
     compiled = load_mapping(os.fspath(mapping), settings, config)
