@@ -54,7 +54,7 @@ def print_verification(out: Console, result: Verification, *, everything: bool =
     out.print()
     out.print(_table(result, everything, wide=out.width >= _WIDE))
     for diagnosis in result.explanation.diagnoses:
-        _print_diagnosis(out, diagnosis, everything)
+        _print_diagnosis(out, diagnosis, everything, result.explanation.seconds)
     if result.explanation.repaired:
         out.print()
         out.print(repaired_text(result), style="green", soft_wrap=True)
@@ -226,28 +226,32 @@ def explained(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"with this change, {diagnosis.name} agrees: {before} → {short(diagnosis.rel_after)} ({tried})"
 
 
-def unproven(diagnosis: Diagnosis) -> str:
-    """How much was tried in vain, and how to go on if the time was up.
+def unproven(diagnosis: Diagnosis, seconds: float) -> str:
+    """How much was tried in vain, and how to go on if the time was up after so many seconds.
 
     Example:
         >>> from dataclasses import replace
         >>> one = Diagnosis("x", "x", False, (), "", (), False, 1.0, 1.0, (), (), (), 84, 226)
-        >>> unproven(one)
+        >>> unproven(one, 60.2)
         '84 of 310 changes tried when the time was up; --seconds 300 goes on'
-        >>> unproven(replace(one, untried=0))
+        >>> unproven(replace(one, untried=0), 12.0)
         '84 trials, none of which made it agree'
     """
     if diagnosis.untried:
         every = diagnosis.trials + diagnosis.untried
-        return f"{diagnosis.trials:,} of {every:,} changes tried when the time was up; --seconds 300 goes on"
+        # Rounded to whole minutes: the last trial ends a little late.
+        more = 300 * max(1, round(seconds / 60))
+        return (
+            f"{diagnosis.trials:,} of {every:,} changes tried when the time was up; --seconds {more} goes on"
+        )
     return f"{count(diagnosis.trials, 'trial')}, none of which made it agree"
 
 
-def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool) -> None:
+def _print_diagnosis(out: Console, diagnosis: Diagnosis, everything: bool, seconds: float) -> None:
     out.print()
     if not diagnosis.proven:
         out.print(
-            f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: {unproven(diagnosis)}",
+            f"[bold red]why {escape(diagnosis.name)} departs is not proven[/]: {unproven(diagnosis, seconds)}",
             soft_wrap=True,
         )
         for sign in diagnosis.signs:

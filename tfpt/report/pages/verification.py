@@ -68,7 +68,7 @@ def page(result: Verification) -> str:
         [
             f'<header class="{kind}"><p class="sides">{_soft(_sides(result))}</p>',
             f"<h1><b>{mark} {verdict}</b>{_soft(rest)}</h1></header>",
-            *(_diagnosis(diagnosis) for diagnosis in result.explanation.diagnoses),
+            *(_diagnosis(one, result.explanation.seconds) for one in result.explanation.diagnoses),
             _repaired(result),
             *(f'<p class="note">{escape(note)}</p>' for note in notes(result)),
             "<h2>Error by depth</h2>",
@@ -91,14 +91,14 @@ def _sides(result: Verification) -> str:
     return f"{result.mapping}: {result.weights} against {result.recording}"
 
 
-def _diagnosis(diagnosis: Diagnosis) -> str:
+def _diagnosis(diagnosis: Diagnosis, seconds: float) -> str:
     name = escape(diagnosis.name)
     if not diagnosis.proven:
         seen = "".join(f"<li>{escape(sign.shows)}</li>" for sign in diagnosis.signs)
         usual = "".join(f"<li>{escape(suspect)}</li>" for suspect in diagnosis.suspects)
         return (
             f'<section class="why"><h2>Why {name} departs is not proven</h2>'
-            f"<p>{escape(_sentence(unproven(diagnosis)))}</p>"
+            f"<p>{escape(_sentence(unproven(diagnosis, seconds)))}</p>"
             + (f"<p>The difference shows:</p><ul>{seen}</ul>" if seen else "")
             + f"<p>Usual causes, likeliest first:</p><ol>{usual}</ol></section>"
         )
