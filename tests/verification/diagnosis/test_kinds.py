@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -162,3 +164,88 @@ def test_columns_behind_an_endpoint_that_is_flattened_are_recognized(tmp_path):
     assert found.kinds == ("flattening",)
     row = '{tf: kernel, pt: end.weight, layout: "(h w c) o -> o (c h w)", axes: {h: 2, w: 3}}'
     assert row in found.advice[0]
+
+
+class Blocks(nn.Module):
+    """Norms one behind the other, each an endpoint; with `functional`, as calls of a function."""
+
+    def __init__(self, number, eps, functional=False):
+        super().__init__()
+        self.eps, self.functional = eps, functional
+        self.blocks = nn.ModuleList(Block(eps, functional) for _ in range(number))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Block(nn.Module):
+    def __init__(self, eps, functional):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(inputs(13)) * 0.02)
+        self.norm = nn.Identity() if functional else nn.LayerNorm(13, eps=eps)
+        self.function = partial(torch.nn.functional.layer_norm, normalized_shape=(13,), eps=eps)
+
+    def forward(self, x):
+        x = x * self.scale
+        return self.norm(self.function(x) if isinstance(self.norm, nn.Identity) else x)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_solved_epsilon_is_repaired_throughout_the_model(tmp_path, functional):
+    number, eps = 7, 2e-4
+    net = Blocks(number, 1e-5, functional)
+    x = values = inputs(11, 13)
+    recorded = {}
+    for index, block in enumerate(net.blocks):
+        values = values * block.scale.detach().numpy()
+        centered = values - values.mean(1, keepdims=True)
+        values = centered / np.sqrt((centered**2).mean(1, keepdims=True) + eps)
+        recorded[f"b{index}"] = RecordedEndpoint.of(f"b{index}", values.astype(np.float32), whole=True)
+    path = tmp_path / "blocks.yaml"
+    path.write_text(
+        'version: 1\nweights: [{tf: "{i}", pt: "blocks.{i}.scale"}]\nendpoints: [{tf: "b{i}", pt: "blocks.{i}"}]\n'
+    )
+    result = tfpt.verify(path, recording=Recording(recorded, {"input": x}), model=net, seconds=600)
+    (found,) = result.explanation.diagnoses
+    assert found.kinds == ("epsilon",)
+    assert found.everywhere
+    assert {place.expected for place in found.places} == {"eps 0.0002"}
+    assert len(found.places) == number
+    assert result.explanation.repaired
+
+
+def test_a_constant_that_is_added_is_solved_for(tmp_path):
+    x = inputs(11, 5)
+    net = Small(lambda layer, value: torch.tanh(layer(value) + 0.75))
+    truth = np.tanh(net.layer(torch.tensor(x)).detach().numpy() - 0.5)
+    found = diagnosed(tmp_path, net, truth, x)
+    assert found.kinds == ("offset",)
+    assert found.places[0].path == "layer"
+    assert found.places[0].expected == "1.25 less"
+
+
+def test_the_report_says_when_pairs_were_left_to_try(tmp_path, monkeypatch):
+    from tfpt.report.verifications import unproven
+    from tfpt.verification.diagnosis import search
+
+    now = [0.0]
+    monkeypatch.setattr(search.time, "monotonic", lambda: now[0])
+    pairs = search.Search._try_pairs
+
+    def late(self):
+        now[0] = 1e9
+        return pairs(self)
+
+    monkeypatch.setattr(search.Search, "_try_pairs", late)
+    x = inputs(11, 5)
+    net = Small(lambda layer, value: layer(value))
+    path = tmp_path / "small.yaml"
+    path.write_text(MAPPING)
+    recording = Recording({"end": RecordedEndpoint.of("end", inputs(11, 7) ** 2, whole=True)}, {"input": x})
+    (found,) = tfpt.verify(path, recording=recording, model=net).explanation.diagnoses
+    assert not found.proven
+    assert found.untried > 100
+    assert "--seconds 300 goes on" in unproven(found, 60.0)
+    assert "--seconds 3000 goes on" in unproven(found, 600.0)

@@ -15,8 +15,6 @@ from tfpt.verification.diagnosis.changes import Change, Hypothesis
 from tfpt.verification.diagnosis.trace import Context, FunctionCall
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-# The positions of scaled_dot_product_attention's arguments.
-_MASK, _CAUSAL = 3, 5
 
 
 def score_scales(context: Context) -> Iterator[Hypothesis]:
@@ -65,30 +63,12 @@ def masks(context: Context) -> Iterator[Hypothesis]:
         ("causal", "masks no later positions", "later positions masked (a causal mask)", _causal),
     ]
     for name in given:
-        choices.append(
-            (
-                f"causal {name}",
-                f"does not use the mask {name} as TensorFlow does",
-                f"later positions masked, and those where {name} is 0",
-                partial(_of_both, fed=fed, name=name),
-            )
-        )
-        choices.append(
-            (
-                name,
-                f"does not use the mask {name} as TensorFlow does",
-                f"positions masked where {name} is 0",
-                partial(_of_keys, fed=fed, name=name, hidden=0),
-            )
-        )
-        choices.append(
-            (
-                f"inverted {name}",
-                f"does not use the mask {name} as TensorFlow does",
-                f"positions masked where {name} is 1",
-                partial(_of_keys, fed=fed, name=name, hidden=1),
-            )
-        )
+        actual = f"does not use the mask {name} as TensorFlow does"
+        later = f"later positions masked, and those where {name} is 0"
+        choices.append((f"causal {name}", actual, later, partial(_of_both, fed=fed, name=name)))
+        for hidden in (0, 1):
+            where = partial(_of_keys, fed=fed, name=name, hidden=hidden)
+            choices.append((f"{name} {hidden}", actual, f"positions masked where {name} is {hidden}", where))
     for choice, actual, expected, mask in choices:
         for replaced in (False, True):
             parts = tuple(
@@ -143,8 +123,9 @@ def _width(context: Context, call: FunctionCall) -> int | None:
 
 
 def _scaled(call: FunctionCall, factor: float) -> Callable[..., Any]:
-    def softmax(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return function(args[0] * factor, *args[1:], **kwargs)
+    def scores(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # The argument of a softmax, or the queries.
+        return _with_first(function, args, kwargs, lambda x: x * factor)
 
     def packed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # The queries are the first third of the packed projection.
@@ -158,7 +139,7 @@ def _scaled(call: FunctionCall, factor: float) -> Callable[..., Any]:
                 kwargs[name] = value * scale
         return function(*args, **kwargs)
 
-    return packed if call.name == "multi_head_attention_forward" else softmax
+    return packed if call.name == "multi_head_attention_forward" else scores
 
 
 _MHA = (
@@ -181,24 +162,18 @@ def _masked(
             return None
 
         def softmax(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            hidden = mask(args[0])
-            if hidden is None:
-                raise ValueError("the scores do not have the axes of this mask")
-            return function(args[0].masked_fill(hidden, -1e9), *args[1:], **kwargs)
+            return _with_first(function, args, kwargs, lambda x: x.masked_fill(_hidden(mask, x), -1e9))
 
         return softmax
     if call.name == "scaled_dot_product_attention":
 
         def attention(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            query, key, before, rest = _attention_arguments(args, kwargs)
-            scores = query.new_zeros(*query.shape[:-1], key.shape[-2])
-            hidden = mask(scores)
-            if hidden is None:
-                raise ValueError("the scores do not have the axes of this mask")
-            added = scores.masked_fill(hidden, -1e9)
+            given, before = _attention_arguments(args, kwargs)
+            scores = given["query"].new_zeros(*given["query"].shape[:-1], given["key"].shape[-2])
+            added = scores.masked_fill(_hidden(mask, scores), -1e9)
             if before is not None and not replaced:
                 added = added + (scores.masked_fill(~before, -1e9) if before.dtype == torch.bool else before)
-            return function(query, key, args[2], attn_mask=added, **rest)
+            return function(**given, attn_mask=added)
 
         return attention
     if call.name == "multi_head_attention_forward":
@@ -207,10 +182,11 @@ def _masked(
             args, kwargs = _named(args, kwargs)
             query, key = kwargs["query"], kwargs["key"]  # [time, batch, width]
             scores = query.new_zeros(query.shape[1], 1, query.shape[0], key.shape[0])
-            hidden = mask(scores)
-            if hidden is None:
-                raise ValueError("the scores do not have the axes of this mask")
-            added = scores.masked_fill(hidden, -1e9).expand(-1, kwargs["num_heads"], -1, -1).flatten(0, 1)
+            added = (
+                scores.masked_fill(_hidden(mask, scores), -1e9)
+                .expand(-1, kwargs["num_heads"], -1, -1)
+                .flatten(0, 1)
+            )
             if replaced:
                 kwargs["key_padding_mask"] = None
             elif (padding := kwargs.get("key_padding_mask")) is not None and padding.dtype == torch.bool:
@@ -227,8 +203,8 @@ def _unmasked(call: FunctionCall) -> Callable[..., Any] | None:
     if call.name == "scaled_dot_product_attention":
 
         def attention(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            query, key, _, rest = _attention_arguments(args, kwargs)
-            return function(query, key, args[2], **rest)
+            given, _ = _attention_arguments(args, kwargs)
+            return function(**given)
 
         return attention
     if call.name == "multi_head_attention_forward":
@@ -243,16 +219,37 @@ def _unmasked(call: FunctionCall) -> Callable[..., Any] | None:
 
 def _attention_arguments(
     args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
-    """Query, key, mask (the causal one included), and what else an attention was called with."""
+) -> tuple[dict[str, Any], Tensor | None]:
+    """What `scaled_dot_product_attention` was called with, but for the mask; and the mask, also a causal one."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     mask = given.get("attn_mask")
     if given.get("is_causal"):
-        query, key = given["query"], given["key"]
-        mask = ~_causal(query.new_zeros(query.shape[-2], key.shape[-2]))
-    rest: dict[str, Any] = {name: given[name] for name in ("scale", "enable_gqa") if name in given}
-    return given["query"], given["key"], mask, rest
+        mask = ~_causal(given["query"].new_zeros(given["query"].shape[-2], given["key"].shape[-2]))
+    kept = ("query", "key", "value", "scale", "enable_gqa")
+    return {name: given[name] for name in kept if name in given}, mask
+
+
+def _with_first(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Tensor], Tensor]
+) -> Any:
+    """A call with its first argument, `input` or `query`, changed."""
+    if args:
+        return function(change(args[0]), *args[1:], **kwargs)
+    name = "input" if "input" in kwargs else "query"
+    return function(**{**kwargs, name: change(kwargs[name])})
+
+
+def _hidden(mask: Callable[[Tensor], Tensor | None], scores: Tensor) -> Tensor:
+    """Where a mask hides scores.
+
+    Raises:
+        ValueError: The scores do not have its axes.
+    """
+    hidden = mask(scores)
+    if hidden is None:
+        raise ValueError("the scores do not have the axes of this mask")
+    return hidden
 
 
 def _causal(scores: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import combinations, permutations
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.calls import CONCATENATIONS
-from tfpt.verification.diagnosis.changes import Change, Hypothesis, values
+from tfpt.verification.diagnosis.changes import Change, Hypothesis, exchanged
 from tfpt.verification.diagnosis.trace import Context, FunctionCall
 
 # Up to this many branches every order is tried; of more, only those that exchange two.
@@ -146,13 +146,9 @@ def _shapes(module: nn.Module, only: Sequence[str]) -> tuple[tuple[str, tuple[in
     return tuple((name, tuple(value.shape)) for name, value in state.items() if not only or name in only)
 
 
-@contextmanager
-def _exchanged(a: nn.Module, b: nn.Module, only: Sequence[str]) -> Iterator[None]:
+def _exchanged(a: nn.Module, b: nn.Module, only: Sequence[str]) -> AbstractContextManager[None]:
     first, second = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
-    names = [name for name in first if not only or name in only]
-    pairs = [(first[name], second[name].data) for name in names]
-    with values(*pairs, *((second[name], first[name].data) for name in names)):
-        yield
+    return exchanged(*((first[name], second[name]) for name in first if not only or name in only))
 
 
 def _parent(path: str) -> str:

@@ -50,6 +50,8 @@ class Hypothesis:
         parts: The changes, place by place; reports describe the first change of each part.
         advice: What to do if it is proven; or a function that says so, given the changes that are needed.
         mapping_entry: An entry for `modules` in the mapping that would make tfpt check the layer.
+        elsewhere: The same hypothesis for every place that another context shows, where its kind alone does not propose
+            it: if a number was solved for.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Hypothesis:
     parts: tuple[tuple[Change, ...], ...]
     advice: str | Callable[[tuple[Change, ...]], str]
     mapping_entry: str = ""
+    elsewhere: Callable[[Any], Hypothesis | None] | None = None
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -121,6 +124,11 @@ def values(*pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
     finally:
         for (tensor, _), own in zip(pairs, before, strict=True):
             tensor.data = own
+
+
+def exchanged(*pairs: tuple[Tensor, Tensor]) -> AbstractContextManager[None]:
+    """Give the two parameters or buffers of each pair each other's values."""
+    return values(*((a, b.data) for a, b in pairs), *((b, a.data) for a, b in pairs))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tfpt.verification.diagnosis.changes import Change, Hypothesis
 from tfpt.verification.diagnosis.parameters import Parameter, parameters_of
 from tfpt.verification.diagnosis.trace import Context
 
-# What is packed together: queries, keys and values, or two of them.
+# An axis that holds queries, keys and values has three parts, keys and values two, and with a gate there are four.
 _PARTS = (3, 2, 4)
 # What the last part of a projection's path is called in an attention.
 _ROLES = {

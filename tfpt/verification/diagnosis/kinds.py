@@ -13,10 +13,11 @@ from tfpt.verification.diagnosis.activations import (
 from tfpt.verification.diagnosis.attention import masks, score_scales
 from tfpt.verification.diagnosis.branches import exchanged_weights, orders
 from tfpt.verification.diagnosis.changes import Hypothesis
+from tfpt.verification.diagnosis.epsilons import epsilons
 from tfpt.verification.diagnosis.flattening import flatten_orders, flattening
 from tfpt.verification.diagnosis.heads import heads, packed_heads
 from tfpt.verification.diagnosis.inputs import inputs
-from tfpt.verification.diagnosis.norms import epsilons, statistics, training_mode
+from tfpt.verification.diagnosis.norms import statistics, training_mode
 from tfpt.verification.diagnosis.padding import counted_pads, paddings, zero_pads
 from tfpt.verification.diagnosis.parameters import (
     blocks,

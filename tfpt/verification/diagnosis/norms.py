@@ -1,4 +1,4 @@
-"""Causes in normalization: another epsilon, exchanged or missing parameters, or batch statistics (training mode)."""
+"""Causes in normalization: exchanged or missing parameters, or batch statistics (training mode)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfpt.networks.behavior.layers import eps_name, eps_of
-from tfpt.verification.diagnosis.calls import NORMS
-from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, mapped_values, values
+from tfpt.networks.behavior.layers import eps_name
+from tfpt.verification.diagnosis.changes import Change, Hypothesis, exchanged, mapped_values
 from tfpt.verification.diagnosis.trace import Context, ModuleRun
-
-# Of Keras and TensorFlow; torch; Inception and EfficientNet variants; BERT; keras.applications' DenseNet.
-_USUAL = (1e-3, 1e-5, 1e-6, 1e-12, 1.001e-5)
-# The position of eps among the arguments of torch's functions.
-_POSITION = {"batch_norm": 7, "layer_norm": 4, "group_norm": 4, "instance_norm": 8}
 
 
 def training_mode(context: Context) -> Iterator[Hypothesis]:
@@ -36,22 +30,6 @@ def training_mode(context: Context) -> Iterator[Hypothesis]:
         ((Change(path, "is in training mode", "evaluation mode", partial(_evaluating, modules)),),),
         "call model.eval() before running the model" + (f" (on {path} is enough)" if path else ""),
     )
-
-
-def epsilons(context: Context) -> Iterator[Hypothesis]:
-    """The mapping's epsilons first, then the usual ones."""
-    stated = [behavior.eps for behavior in context.mapping.behaviors if behavior.eps is not None]
-    for eps in dict.fromkeys((*stated, *_USUAL)):
-        changes = [*_of_modules(context, eps), *_of_calls(context, eps)]
-        if changes:
-            yield Hypothesis(
-                "epsilon",
-                f"{eps:g}",
-                "the epsilon of a normalization differs from TensorFlow's",
-                tuple((change,) for change in changes),
-                f"build it with eps={eps:g}",
-                mapping_entry=f"eps: {eps:g}",
-            )
 
 
 def statistics(context: Context) -> Iterator[Hypothesis]:
@@ -74,39 +52,9 @@ def statistics(context: Context) -> Iterator[Hypothesis]:
             )
 
 
-def _of_modules(context: Context, eps: float) -> Iterator[Change]:
-    for run in _distinct_runs(context):
-        name = eps_name(run.module)
-        actual = eps_of(run.module, name) if name and name not in run.module._buffers else None
-        if actual is not None and actual != eps:
-            put = partial(attribute, run.module, name, eps)
-            yield Change(run.path, f"has eps {actual:g}", f"eps {eps:g}", put)
-
-
 def _distinct_runs(context: Context) -> Iterable[ModuleRun]:
     """The modules that ran, each once; not only leaves, since a norm may contain other modules."""
     return {run.path: run for run in context.trace.runs}.values()
-
-
-def _of_calls(context: Context, eps: float) -> Iterator[Change]:
-    """Calls of normalization functions outside of modules with an epsilon."""
-    calls = context.trace.outside(NORMS, lambda module: eps_name(module) != "")
-    for call in calls:
-        position = _POSITION[call.name]
-        actual = call.kwargs.get("eps", call.args[position] if len(call.args) > position else 1e-5)
-        if actual != eps:
-
-            def answer(
-                function: Callable[..., Any],
-                args: tuple[Any, ...],
-                kwargs: dict[str, Any],
-                position: int = position,
-            ) -> Any:
-                if len(args) > position:
-                    return function(*args[:position], eps, *args[position + 1 :], **kwargs)
-                return function(*args, **{**kwargs, "eps": eps})
-
-            yield Change(call.path, f"has eps {actual:g}", f"eps {eps:g}", call=call.key, answer=answer)
 
 
 @contextmanager
@@ -128,7 +76,7 @@ def _swapped(first: str, second: str) -> Callable[[Any], Put | None]:
         a, b = getattr(module, first, None), getattr(module, second, None)
         if a is None or b is None or torch.equal(a.data, b.data):
             return None
-        return lambda: values((a, b.data), (b, a.data))
+        return partial(exchanged, (a, b))
 
     return make
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, permutations
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.advice import rows_advice
 from tfpt.verification.diagnosis.calls import SHAPES
-from tfpt.verification.diagnosis.changes import Change, Hypothesis, mapped_values, values
+from tfpt.verification.diagnosis.changes import Change, Hypothesis, exchanged, mapped_values
 from tfpt.verification.diagnosis.trace import Context
 
 # A packed weight has two parts (gates of a gated unit), three (q, k and v) or four (an LSTM's gates).
@@ -132,7 +131,7 @@ def exchanged_parameters(context: Context) -> Iterator[Hypothesis]:
     for owner, owned in by_owner.items():
         for a, b in combinations(owned, 2):
             if a.tensor.shape == b.tensor.shape and not torch.equal(a.tensor.data, b.tensor.data):
-                put = partial(_swapped, a.tensor, b.tensor)
+                put = partial(exchanged, (a.tensor, b.tensor))
                 change = Change(
                     owner,
                     f"has {a.leaf} and {b.leaf} exchanged",
@@ -270,10 +269,6 @@ def _is_weight(one: Parameter) -> bool:
 
 def _numbers(numbers: Iterable[int]) -> str:
     return ", ".join(str(number + 1) for number in numbers)
-
-
-def _swapped(a: Tensor, b: Tensor) -> AbstractContextManager[None]:
-    return values((a, b.data), (b, a.data))
 
 
 def _reorder_advice(context: Context, changes: Sequence[Change], order: Sequence[int]) -> str:

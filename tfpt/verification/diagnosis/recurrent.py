@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tfpt.verification.diagnosis.advice import rows_advice
-from tfpt.verification.diagnosis.changes import Change, Hypothesis, forward, mapped_values, values
+from tfpt.verification.diagnosis.changes import Change, Hypothesis, exchanged, forward, mapped_values
 from tfpt.verification.diagnosis.parameters import reordered
 from tfpt.verification.diagnosis.trace import Context, ModuleRun
 
@@ -84,7 +84,7 @@ def gate_orders(context: Context) -> Iterator[Hypothesis]:
 
 
 def gate_biases(context: Context) -> Iterator[Hypothesis]:
-    """Biases that are in both places, or halved; a forget bias that is missing or superfluous."""
+    """Biases that are in both places; a forget bias that is missing or superfluous."""
     runs = _recurrent(context)
     for prefix in ("bias_hh", "bias_ih"):
         yield from _biases(
@@ -98,16 +98,16 @@ def gate_biases(context: Context) -> Iterator[Hypothesis]:
         )
     for shift in (1.0, -1.0):
         words = "without TensorFlow's forget bias" if shift > 0 else "with the forget bias added twice"
-        for index, gates in ((1, "ifgo"), (2, "ifgo")):
-            chosen = [(run, named) for run, named in runs if _gates(run.module) == gates]
-            where = "" if index == 1 else " (in TensorFlow's order of gates)"
+        chosen = [(run, named) for run, named in runs if _gates(run.module) == "ifgo"]
+        # The second gate in torch's order and the third in TensorFlow 1's.
+        for index, where in ((1, ""), (2, " (in TensorFlow's order of gates)")):
             yield from _biases(
                 context,
                 chosen,
                 "bias_ih",
                 f"has its bias {words}{where}",
                 f"{abs(shift):g} {'more' if shift > 0 else 'less'} for the forget gate",
-                partial(_one_more, part=index, parts=len(gates), shift=shift),
+                partial(_one_more, part=index, parts=4, shift=shift),
                 "TensorFlow 1's cells add forget_bias=1 when they run: "
                 "add: {axis: g, groups: [i, f, g, o], values: {f: 1}}",
             )
@@ -136,8 +136,8 @@ def exchanged_directions(context: Context) -> Iterator[Hypothesis]:
                             run.path,
                             f"has its {value} exchanged",
                             "each with the other's weights",
-                            partial(_exchanged, pairs),
-                            parameter=f"{run.path}.{next(iter(named))}",
+                            partial(exchanged, *pairs),
+                            parameter=_name(run, next(iter(named))),
                         ),
                     )
                 )
@@ -214,7 +214,11 @@ def _change(
 ) -> Change:
     tensor = run.module.get_parameter(name)
     put = partial(mapped_values, tensor, function)
-    return Change(run.path, actual, expected, put, parameter=f"{run.path}.{name}")
+    return Change(run.path, actual, expected, put, parameter=_name(run, name))
+
+
+def _name(run: ModuleRun, name: str) -> str:
+    return f"{run.path}.{name}" if run.path else name
 
 
 def _biases(
@@ -245,10 +249,6 @@ def _one_more(tensor: Tensor, part: int, parts: int, shift: float) -> Tensor:
     pieces = list(tensor.chunk(parts))
     pieces[part] = pieces[part] + shift
     return torch.cat(pieces)
-
-
-def _exchanged(pairs: Sequence[tuple[Tensor, Tensor]]) -> Any:
-    return values(*((a, b.data) for a, b in pairs), *((b, a.data) for a, b in pairs))
 
 
 @contextmanager

@@ -199,13 +199,14 @@ def _last(results: Sequence[ComparedEndpoint], first: ComparedEndpoint) -> str:
 def _widened(found: Hypothesis, context: Context) -> Hypothesis | None:
     """The same hypothesis for all places in the model that make the mistake; ``None`` if there are no more."""
     mistakes = {part[0].mistake or part[0].actual for part in found.parts}
-    for hypothesis in hypotheses_of(found.kind, context):
-        if hypothesis.key == found.key:
-            parts = tuple(
-                part for part in hypothesis.parts if (part[0].mistake or part[0].actual) in mistakes
-            )
-            return replace(hypothesis, parts=parts) if len(parts) > len(found.parts) else None
-    return None
+    if found.elsewhere is not None:
+        every = found.elsewhere(context)
+    else:
+        every = next((one for one in hypotheses_of(found.kind, context) if one.key == found.key), None)
+    if every is None:
+        return None
+    parts = tuple(part for part in every.parts if (part[0].mistake or part[0].actual) in mistakes)
+    return replace(every, parts=parts) if len(parts) > len(found.parts) else None
 
 
 def _places(hypotheses: Sequence[Hypothesis], mapping: rows.Mapping) -> Iterator[Place]:

@@ -170,8 +170,10 @@ class Search:
             return None
         rel = _rel(self.trials.baseline.measure)
         found: list[tuple[float, Hypothesis]] = []
-        for unknown in unknowns(self.trials.context):
+        sought = unknowns(self.trials.context)
+        for unknown in sought:
             if time.monotonic() > self.deadline:
+                self.untried = self.untried or 1 + sum(1 for _ in sought)
                 break
             number = solve(
                 unknown, baseline, lambda hypothesis: self.trials.values(hypothesis.changes), recorded
@@ -234,15 +236,14 @@ class Search:
         rel = _rel(self.trials.baseline.measure)
         ranked = sorted(self._tried, key=lambda pair: pair[1])
         number = min(len(ranked), _MAX_RANKED)
-        pairs = ((i, total - i) for total in range(1, 2 * number) for i in range((total + 1) // 2))
-        for first, second in pairs:
-            if second >= number:
-                continue
-            a, b = ranked[first][0], ranked[second][0]
+        places = ((i, total - i) for total in range(1, 2 * number) for i in range((total + 1) // 2))
+        pairs = ((ranked[i][0], ranked[j][0]) for i, j in places if j < number)
+        for a, b in pairs:
+            if time.monotonic() > self.deadline:
+                self.untried = self.untried or 1 + sum(1 for _ in pairs)
+                break
             if a.key == b.key or (a.kind == b.kind and _paths(a) & _paths(b)):
                 continue
-            if time.monotonic() > self.deadline:
-                break
             measure = self._measure((a, b))
             if self._proves(measure, rel):
                 return self._minimal((a, b), rel)

@@ -74,7 +74,8 @@ def solve(
             at, residual = trial, other
             along = float(slope @ residual)
         step = -along / square
-        step = max(-3.0, min(3.0, step))
+        if unknown.positive:
+            step = max(-3.0, min(3.0, step))
         if abs(step) < 1e-7:
             break
         trial = at + step

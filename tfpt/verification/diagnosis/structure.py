@@ -105,17 +105,17 @@ def norm_orders(context: Context) -> Iterator[Hypothesis]:
                 )
             )
     for run in norms.values():
-        call = run.origin  # type: ignore[assignment]
-        if call is not None and call.name in ACTIVATIONS:
+        origin = run.origin
+        if origin is not None and origin.name in ACTIVATIONS:
             before.append(
                 (
                     Change(
                         run.path,
-                        f"follows {call.name}",
-                        f"{call.name} after it",
-                        partial(_then_activated, run.module, call),
+                        f"follows {origin.name}",
+                        f"{origin.name} after it",
+                        partial(_then_activated, run.module, origin),
                     ),
-                    Change(call.path, "", "", call=call.key, answer=lambda _, args, kwargs: args[0]),
+                    Change(origin.path, "", "", call=origin.key, answer=lambda _, args, kwargs: args[0]),
                 )
             )
     for value, parts in (("activation first", after), ("normalization first", before)):

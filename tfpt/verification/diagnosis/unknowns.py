@@ -1,4 +1,4 @@
-"""The numbers that may be wrong: epsilons, numbers that modules have as attributes, scales."""
+"""The numbers that may be wrong: epsilons, numbers that modules have as attributes, scales, added constants."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tfpt.networks.behavior.layers import eps_name, eps_of
+from tfpt.networks.behavior.layers import eps_name
 from tfpt.verification.diagnosis.calls import PRODUCTS, SUMS
 from tfpt.verification.diagnosis.changes import Change, Hypothesis, attribute, forward
+from tfpt.verification.diagnosis.epsilons import EpsilonPlace, epsilon, epsilon_places
 from tfpt.verification.diagnosis.trace import Context
 from tfpt.verification.diagnosis.written import written, written_epsilons
 
@@ -40,38 +41,21 @@ class Unknown:
 
 
 def unknowns(context: Context) -> Iterator[Unknown]:
-    """The numbers that may be wrong: epsilons at once and one by one, then scales near the endpoint first."""
+    """The numbers that may be wrong: epsilons at once and one by one, then attributes, then scales and constants."""
     yield from _epsilons(context)
     yield from _attributes(context)
     yield from _scales(context)
 
 
 def _epsilons(context: Context) -> Iterator[Unknown]:
-    by_eps: dict[float, list[tuple[str, nn.Module, str]]] = {}
-    for run in {run.path: run for run in context.trace.runs}.values():
-        name = eps_name(run.module)
-        eps = eps_of(run.module, name) if name and name not in run.module._buffers else None
-        if eps:
-            by_eps.setdefault(eps, []).append((run.path, run.module, name))
-    for eps, places in by_eps.items():
+    by_eps: dict[float, list[EpsilonPlace]] = {}
+    for place in epsilon_places(context):
+        if place.now > 0:
+            by_eps.setdefault(place.now, []).append(place)
+    for now, places in by_eps.items():
         for chosen in (places, *([one] for one in reversed(places) if len(places) > 1)):
-            yield Unknown(
-                "eps", eps, partial(_epsilon, eps=eps, places=chosen), True, written_epsilons, math.log(10)
-            )
-
-
-def _epsilon(value: float, eps: float, places: list[tuple[str, nn.Module, str]]) -> Hypothesis:
-    return Hypothesis(
-        "epsilon",
-        f"{value:g}",
-        "the epsilon of a normalization differs from TensorFlow's",
-        tuple(
-            (Change(path, f"has eps {eps:g}", f"eps {value:g}", partial(attribute, module, name, value)),)
-            for path, module, name in places
-        ),
-        f"build it with eps={value:g}",
-        mapping_entry=f"eps: {value:g}",
-    )
+            hypothesis = partial(epsilon, places=chosen)
+            yield Unknown("eps", now, hypothesis, True, written_epsilons, math.log(10))
 
 
 def _attributes(context: Context) -> Iterator[Unknown]:
@@ -105,6 +89,7 @@ def _scales(context: Context) -> Iterator[Unknown]:
         if run.output and run.path not in seen:
             seen.add(run.path)
             yield Unknown("scale", 1.0, partial(_result_scale, run.path, run.module), True, written)
+            yield Unknown("offset", 0.0, partial(_result_offset, run.path, run.module), False, written)
     for call in reversed(context.trace.calls):
         if call.name in SUMS and len(call.shapes) == 2:
             for index in (0, 1):
@@ -131,12 +116,25 @@ def _input_scale(model: nn.Module, value: float) -> Hypothesis:
 
 
 def _result_scale(path: str, module: nn.Module, value: float) -> Hypothesis:
-    put = partial(_times, module, value)
+    put = partial(_mapped_result, module, lambda output: output * value)
     return _scaled(
         f"the result of {path or 'the model'}",
         path,
         value,
         Change(path, "gives its result as it is", f"{value:.6g} times that", put),
+    )
+
+
+def _result_offset(path: str, module: nn.Module, value: float) -> Hypothesis:
+    where = f"the result of {path or 'the model'}"
+    expected = f"{abs(value):.6g} {'more' if value > 0 else 'less'}"
+    put = partial(_mapped_result, module, lambda output: output + value)
+    return Hypothesis(
+        "offset",
+        f"{where} {value:.6g}",
+        "a constant is added that differs from TensorFlow's",
+        ((Change(path, "gives its result as it is", expected, put),),),
+        f"add {value:.6g} to {where}",
     )
 
 
@@ -167,14 +165,15 @@ def _call_scale(call: Any, value: float) -> Hypothesis:
 
 
 @contextmanager
-def _times(module: nn.Module, value: float) -> Iterator[None]:
+def _mapped_result(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace a module's result, or the first of several, by a function of it."""
     compute = module.forward
 
     def run(*args: Any, **kwargs: Any) -> Any:
         output = compute(*args, **kwargs)
         if isinstance(output, Tensor):
-            return output * value
-        return type(output)((output[0] * value, *output[1:]))
+            return function(output)
+        return type(output)((function(output[0]), *output[1:]))
 
     with forward(module, run):
         yield
