@@ -25,12 +25,7 @@ _USUAL = {"ifgo": ((0, 2, 1, 3), (0, 1, 3, 2)), "rzn": ((1, 0, 2),)}
 def gate_orders(context: Context) -> Iterator[Hypothesis]:
     """The gates in every other order, TensorFlow's first."""
     for gates in dict.fromkeys(_GATES.values()):
-        runs = [
-            (run, one)
-            for run, named in _recurrent(context)
-            if _gates(run.module) == gates
-            for one in _directions(named)
-        ]
+        runs = [(run, named) for run, named in _layers(context) if _gates(run.module) == gates]
         orders = dict.fromkeys((*_USUAL[gates], *permutations(range(len(gates)))))
         for order in orders if runs else ():
             if order == tuple(range(len(gates))):
@@ -85,7 +80,7 @@ def gate_orders(context: Context) -> Iterator[Hypothesis]:
 
 def gate_biases(context: Context) -> Iterator[Hypothesis]:
     """Biases that are in both places; a forget bias that is missing or superfluous."""
-    runs = _recurrent(context)
+    runs = _layers(context)
     for prefix in ("bias_hh", "bias_ih"):
         yield from _biases(
             context,
@@ -189,11 +184,13 @@ def _recurrent(context: Context) -> list[tuple[ModuleRun, dict[str, Tensor]]]:
     return [(run, dict(run.module.named_parameters(recurse=False))) for run in found.values()]
 
 
-def _directions(named: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The parameters of each layer and direction."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in named.items():
-        found.setdefault(re.sub(r"^(weight|bias)_[a-z]+", "", name), {})[name] = tensor
+def _layers(context: Context) -> list[tuple[ModuleRun, dict[str, Tensor]]]:
+    """The recurrent layers that ran, with the parameters of each layer and direction by themselves."""
+    found: dict[tuple[str, str], tuple[ModuleRun, dict[str, Tensor]]] = {}
+    for run, named in _recurrent(context):
+        for name, tensor in named.items():
+            which = re.sub(r"^(weight|bias)_[a-z]+", "", name)
+            found.setdefault((run.path, which), (run, {}))[1][name] = tensor
     return list(found.values())
 
 
@@ -234,7 +231,8 @@ def _biases(
     for run, named in runs:
         names = [name for name in named if name.startswith(prefix)]
         if any(not torch.equal(function(named[name].data), named[name].data) for name in names):
-            parts.append(tuple(_change(run, name, actual, expected, function) for name in names))
+            whose = actual.replace("has its bias", f"has {_whose(named)} bias")
+            parts.append(tuple(_change(run, name, whose, expected, function) for name in names))
     if parts:
         yield Hypothesis(
             "gate bias",
