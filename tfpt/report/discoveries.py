@@ -67,16 +67,18 @@ def _print_place(out: Console, place: Place) -> None:
     table.add_column("shape", no_wrap=True)
     for head in ("mean |x|", *_HEADS):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_row(f"  {escape(place.path)}", format_shape(place.shape), *_figures(place.figures))
+    table.add_row(f"  PyTorch     {escape(place.path)}", format_shape(place.shape), *_figures(place.figures))
     nearest = place.nearest
     if nearest is not None:
-        table.add_row(f"  {escape(nearest.name)}", format_shape(nearest.shape), *_figures(nearest.figures))
+        table.add_row(
+            f"  TensorFlow  {escape(nearest.name)}", format_shape(nearest.shape), *_figures(nearest.figures)
+        )
     out.print(table)
     if nearest is None:
         out.print("  every activation of TensorFlow's agrees with another module")
     elif nearest.difference is None:
         out.print(
-            f"  no activation without a module has this size; {escape(nearest.name)} is the next one",
+            f"  no activation without a module has this size; TensorFlow's {escape(nearest.name)} is the next one",
             soft_wrap=True,
         )
     else:
@@ -85,7 +87,7 @@ def _print_place(out: Console, place: Place) -> None:
         order = f", with layout {nearest.layout}" if similar and nearest.layout else ""
         what = "is the most similar" if similar else "has this size, but is not similar"
         out.print(
-            f"  {escape(nearest.name)} {what}: rel {figure(apart.rel)}, max rel "
+            f"  TensorFlow's {escape(nearest.name)} {what}: rel {figure(apart.rel)}, max rel "
             f"{figure(apart.max_rel)}, cosine {apart.cosine:.6f}{escape(order)}",
             soft_wrap=True,
         )
